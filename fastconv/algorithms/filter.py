@@ -1,0 +1,308 @@
+"""The direct filter: any number of axes becomes planes of two-dimensional correlations.
+
+The kernel (`FILTER_FIELDS` of the contract) sums 2-D correlations over source planes.
+Here a problem with any number of axes, channels and complex parts is brought to that
+form without copying the arrays:
+
+- axes that the kernel does not touch move to the front and become separate planes;
+- a short contiguous axis behind the last filtered one (the colours of a channels-last
+  image) is folded into it: the row becomes longer and the taps lie further apart;
+- the last two axes are the plane's rows and columns; every other axis, and every
+  channel, contributes taps as further source planes;
+- a complex image is a plane of real parts and one of imaginary parts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.boundary import edge_map, index_map
+from fastconv.engines.contract import DTYPE_CODES, EXACT_CODES, FILTER_FIELDS, record
+from fastconv.engines.threads._threads import launch
+from fastconv.problem import ConvProblem
+
+__all__ = ["Filter", "refuse"]
+
+# A trailing axis shorter than this is folded into the filtered axis before it.
+FOLD_BELOW = 64
+# Staged patches: tiles down and across, and the most scratch memory they may take.
+STAGED_TILES = (4, 4)
+SCRATCH_BYTES = 256 * 1024
+UNITS_PER_THREAD = 8
+
+PARTS = {"complex64": "float32", "complex128": "float64"}
+
+
+def refuse(problem: ConvProblem) -> str | None:
+    """Why the filter cannot do a problem, or None."""
+    if not isinstance(problem, ConvProblem):
+        return "is for convolutions"
+    if PARTS.get(problem.acc, problem.acc) not in ("float32", "float64", "uint32", "uint64"):
+        return f"does not sum in {problem.acc}"
+    for dtype in (problem.in_dtype, problem.out_dtype):
+        if PARTS.get(dtype, dtype) not in DTYPE_CODES:
+            return f"does not read or write {dtype}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One spatial axis: the problem's numbers, and the strides of the arrays in bytes."""
+
+    size: int
+    out_size: int
+    taps: int
+    stride: int
+    dilation: int
+    pad: int
+    rule: str
+    x_step: int
+    out_step: int
+    folded: int = 1  # elements of a folded trailing axis
+
+    @property
+    def untouched(self) -> bool:
+        return self.taps == 1 and self.stride == 1 and self.pad == 0 and self.size == self.out_size
+
+    @property
+    def overhang(self) -> int:
+        """Positions read beyond the end."""
+        return max(0, (self.out_size - 1) * self.stride + (self.taps - 1) * self.dilation + 1 - self.pad - self.size)
+
+    def edges(self) -> np.ndarray:
+        """Edge map; a folded axis repeats it for each of its elements."""
+        f = self.folded
+        edges = edge_map(self.size // f, self.pad // f, self.overhang // f, self.rule)[:, None]
+        return np.where(edges < 0, -1, edges * f + np.arange(f)).reshape(-1)
+
+    def fold(self, inner: _Axis) -> _Axis:
+        """This axis with an untouched contiguous axis behind it taken in."""
+        m = inner.size
+        return replace(
+            self, size=self.size * m, out_size=self.out_size * m, dilation=self.dilation * m, pad=self.pad * m,
+            x_step=inner.x_step, out_step=inner.out_step, folded=m,
+        )  # fmt: skip
+
+
+_NO_AXIS = _Axis(1, 1, 1, 1, 1, 0, "fill", 0, 0)
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A problem bound to arrays of given strides: all that a launch needs besides pointers."""
+
+    slots: np.ndarray
+    units: int
+    scratch_bytes: int
+    order: tuple[int, ...]  # the kernel's axes in the order of the planes
+    tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
+
+
+class Filter:
+    """Executes a `ConvProblem` with an engine's filter kernel."""
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        self.problem = problem
+        self.engine = engine
+        self.part = PARTS.get(problem.acc, problem.acc)
+        self.itemsize = np.dtype(self.part).itemsize
+        self.kernel = engine.kernel("filter", self.part)
+        self._bound: OrderedDict[tuple, _Bound] = OrderedDict()
+
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, threads)
+        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
+        weights, bias, fill = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
+        launch(self.kernel, bound.slots, x, weights, out, bias, fill, scratch, bound.units, threads)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays."""
+        p = self.problem
+        x_steps = _contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
+        out_steps = _contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
+        return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
+
+    # -- weights and constants -----------------------------------------------------------
+
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+        """Weights as the kernel reads them: [filter, output part][channel and tap, input part][ky, kx]."""
+        p = self.problem
+        w = w.transpose(0, 1, *(axis + 2 for axis in order))
+        if p.acc not in PARTS:
+            return np.ascontiguousarray(w, self.part)
+        plane_taps = prod(w.shape[-2:]) if len(order) > 1 else w.shape[-1]
+        w = w.reshape(p.filters, -1, plane_taps)
+        real, imag = np.real(w), np.imag(w)
+        if p.in_dtype not in PARTS:
+            return np.ascontiguousarray(np.stack([real, imag], 1), self.part)
+        to_real, to_imag = np.stack([real, -imag], 2), np.stack([imag, real], 2)
+        return np.ascontiguousarray(np.stack([to_real, to_imag], 1), self.part)
+
+    def _constants(self, values: Any) -> np.ndarray | None:
+        """Bias or fill values as the kernel reads them: real and imaginary parts alternate."""
+        if values is None:
+            return None
+        if self.problem.acc in PARTS:
+            return np.atleast_1d(np.asarray(values, self.problem.acc)).view(self.part)
+        return np.atleast_1d(np.asarray(values)).astype(self.part)
+
+    # -- geometry ------------------------------------------------------------------------
+
+    def _bind(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
+        """The record for arrays of these strides; the last few are remembered."""
+        key = (x_strides, out_strides, threads)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = self._new_bound(x_strides, out_strides, threads)
+            if len(self._bound) > 8:
+                self._bound.popitem(last=False)
+        return bound
+
+    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
+        p = self.problem
+        axes, order = _arrange(_spatial_axes(p, x_strides, out_strides))
+        *lead, y, x = axes
+        src_planes, out_planes, filter_of = self._planes(lead, x_strides, out_strides)
+        map_y, map_x = y.edges(), x.edges()
+        row_taps = np.arange(x.taps, dtype=np.int64) * x.dilation
+
+        in_place = p.in_dtype == self.part and x.stride == 1 and x.x_step == self.itemsize
+        in_place = in_place and y.x_step % self.itemsize == 0
+        store_direct = p.out_dtype == self.part and x.out_step == self.itemsize and y.out_step % self.itemsize == 0
+        rows, cols = self._patch(y, x, in_place and store_direct)
+        phase_cols = -(-((cols - 1) * x.stride + (x.taps - 1) * x.dilation + 1) // x.stride)
+        pitch = x.stride * phase_cols
+        window_rows = (rows - 1) * y.stride + (y.taps - 1) * y.dilation + 1
+        col_of = row_taps % x.stride * phase_cols + row_taps // x.stride
+
+        n_planes_out = len(out_planes)
+        wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
+        strip = -(-y.out_size // min(wanted_strips, -(-y.out_size // rows)) // rows) * rows
+        n_strips = -(-y.out_size // strip)
+        scratch_bytes = -(-(window_rows * pitch + rows * cols) * self.itemsize // 64) * 64
+        values = {
+            "scratch_bytes": scratch_bytes,
+            "src_planes": src_planes.ctypes.data, "out_planes": out_planes.ctypes.data, "filter_of": filter_of.ctypes.data,
+            "n_planes": src_planes.shape[1], "n_fills": 2 if p.in_dtype in PARTS else 1,
+            "height": y.size, "width": x.size, "x_row": y.x_step, "x_col": x.x_step,
+            "out_height": y.out_size, "out_width": x.out_size, "out_row": y.out_step, "out_col": x.out_step,
+            "kernel_y": y.taps, "kernel_x": x.taps,
+            "stride_y": y.stride, "stride_x": x.stride, "dilation_y": y.dilation, "dilation_x": x.dilation,
+            "pad_y": y.pad, "pad_x": x.pad, "map_y": map_y.ctypes.data, "map_x": map_x.ctypes.data,
+            "src_code": DTYPE_CODES[PARTS.get(p.in_dtype, p.in_dtype)],
+            "out_code": DTYPE_CODES[PARTS.get(p.out_dtype, p.out_dtype)],
+            "in_place": in_place, "store_direct": store_direct,
+            "patch_rows": rows, "patch_cols": cols, "strip": strip, "n_strips": n_strips,
+            "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
+        }  # fmt: skip
+        tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
+        return _Bound(record(FILTER_FIELDS, values), n_planes_out * n_strips, scratch_bytes, order, tables)
+
+    def _patch(self, y: _Axis, x: _Axis, tile_by_tile: bool) -> tuple[int, int]:
+        """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""
+        rows, row_bytes = self.engine.LINE if y.out_size == 1 and not self.problem.exact else self.engine.TILE
+        cols = row_bytes // self.itemsize
+        if tile_by_tile:
+            return rows, cols
+        down, across = (1 if rows == 1 else STAGED_TILES[0]), STAGED_TILES[1]
+        down, across = min(down, -(-y.out_size // rows)), min(across, -(-x.out_size // cols))
+
+        def scratch(down: int, across: int) -> int:
+            window_rows = (down * rows - 1) * y.stride + (y.taps - 1) * y.dilation + 1
+            return window_rows * (across * cols * x.stride + (x.taps - 1) * x.dilation) * self.itemsize
+
+        while across > 1 and scratch(down, across) > SCRATCH_BYTES:
+            across -= 1
+        while down > 1 and scratch(down, across) > SCRATCH_BYTES:
+            down -= 1
+        return down * rows, across * cols
+
+    def _planes(
+        self, lead: list[_Axis], x_strides: tuple[int, ...], out_strides: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Byte offsets of the source planes of each output plane, of the output planes, and their kernels.
+
+        Output planes run over (batch, filter, leading axes, part), source planes over
+        (channel of the group, leading taps, part).
+        """
+        p = self.problem
+        in_parts = 2 if p.in_dtype in PARTS else 1
+        out_parts = 2 if p.acc in PARTS else 1
+        group_channels = p.channels // p.groups
+        n = len(lead)
+        outer = 3 + n  # batch, filter, leading axes, part; then channel, leading taps, part
+
+        def along(values: np.ndarray, *dims: int) -> np.ndarray:
+            shape = [1] * (2 * n + 5)
+            for dim, size in zip(dims, values.shape, strict=True):
+                shape[dim] = size
+            return values.reshape(shape)
+
+        first_channel = np.arange(p.filters) // (p.filters // p.groups) * group_channels
+        channel = first_channel[:, None] + np.arange(group_channels)
+        src = along(np.arange(p.batch) * x_strides[0], 0) + along(channel * x_strides[1], 1, outer)
+        out = along(np.arange(p.batch) * out_strides[0], 0) + along(np.arange(p.filters) * out_strides[1], 1)
+        src = src + along(np.arange(in_parts) * self.itemsize, outer + n + 1)
+        out = out + along(np.arange(out_parts) * (np.dtype(p.out_dtype).itemsize // out_parts), outer - 1)
+        beyond = np.zeros((1,) * (2 * n + 5), bool)
+        for i, axis in enumerate(lead):
+            places = np.arange(axis.out_size)[:, None] * axis.stride + np.arange(axis.taps) * axis.dilation - axis.pad
+            index = index_map(places, axis.size, axis.rule)
+            src = src + along(index * axis.x_step, 2 + i, outer + 1 + i)
+            beyond = beyond | along(index < 0, 2 + i, outer + 1 + i)
+            out = out + along(np.arange(axis.out_size) * axis.out_step, 2 + i)
+        outer_shape = (p.batch, p.filters, *(axis.out_size for axis in lead), out_parts)
+        inner_shape = (group_channels, *(axis.taps for axis in lead), in_parts)
+        src = np.broadcast_to(np.where(beyond, -1, src), outer_shape + inner_shape)
+        kernel = np.arange(p.filters)[:, None] * out_parts + np.arange(out_parts)
+        filter_of = np.broadcast_to(along(kernel, 1, outer - 1).reshape((1, p.filters) + (1,) * n + (out_parts,)), outer_shape)
+        out = np.broadcast_to(out.reshape(out.shape[:outer]), outer_shape)
+        return (
+            np.ascontiguousarray(src.reshape(prod(outer_shape), prod(inner_shape)), np.int64),
+            np.ascontiguousarray(out.reshape(-1), np.int64),
+            np.ascontiguousarray(filter_of.reshape(-1), np.int64),
+        )
+
+
+def _contiguous_strides(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
+    size = np.dtype(dtype).itemsize
+    return tuple(size * prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _spatial_axes(p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> list[_Axis]:
+    numbers = zip(
+        p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, p.boundary, x_strides[2:], out_strides[2:], strict=True
+    )
+    return [_Axis(*values) for values in numbers]
+
+
+def _arrange(axes: list[_Axis]) -> tuple[list[_Axis], tuple[int, ...]]:
+    """Leading axes, then the plane's rows and columns; and the same order for the kernel's axes."""
+    places = list(range(len(axes)))
+    folded = []
+    if len(axes) > 1 and _can_fold(axes[-2], axes[-1]):
+        folded = [places.pop()]  # it has one tap, which may stand anywhere
+        axes = [*axes[:-2], axes[-2].fold(axes[-1])]
+    rows_last = sorted(places[:-1], key=lambda i: not axes[i].untouched) + places[-1:]
+    arranged = [_NO_AXIS] * (2 - len(places)) + [axes[i] for i in rows_last]
+    return arranged, (*folded, *rows_last)
+
+
+def _can_fold(outer: _Axis, inner: _Axis) -> bool:
+    return (
+        inner.untouched
+        and inner.size < FOLD_BELOW
+        and not outer.untouched
+        and outer.stride == 1
+        and outer.x_step == inner.x_step * inner.size
+        and outer.out_step == inner.out_step * inner.size
+    )

@@ -1,0 +1,36 @@
+"""The reference as an implementation: complete, slow, and last in the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv.problem import ConvProblem, PoolProblem
+
+__all__ = ["Naive", "refuse"]
+
+
+def refuse(problem: ConvProblem | PoolProblem) -> str | None:
+    """The reference does every problem."""
+    return None
+
+
+class Naive:
+    """Executes any problem with `fastconv.reference`."""
+
+    def __init__(self, problem: ConvProblem | PoolProblem, reference: Any):
+        self.problem = problem
+        self.reference = reference
+
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        if isinstance(self.problem, ConvProblem):
+            self.reference.conv(self.problem, x, w, out, bias, fill)
+        else:
+            self.reference.pool(self.problem, x, w, out)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory, about: the reference copies what it needs."""
+        return self.problem.nbytes

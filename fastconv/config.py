@@ -1,0 +1,156 @@
+"""Settings: which engine runs, on how many threads.
+
+Precedence for threads: the call's ``threads=``, then `use`, then
+`set_num_threads` (or `threadpoolctl.threadpool_limits`), then the environment
+(``FASTCONV_NUM_THREADS``, ``NUMBA_NUM_THREADS``, ``OMP_NUM_THREADS``), then the
+processors this process may run on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import threadpoolctl
+
+from fastconv.engines.threads import _threads
+
+__all__ = ["ENGINES", "current_engine", "get_num_threads", "resolve_threads", "set_num_threads", "use"]
+
+ENGINES = ("auto", "numba", "cython", "cuda", "reference")
+
+_engine: ContextVar[str] = ContextVar("fastconv_engine", default="auto")
+_threads_override: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
+
+
+def set_num_threads(threads: int) -> None:
+    """Set the default number of threads of this process.
+
+    Parameters
+    ----------
+    threads : int
+        At least 1. More threads than processors are allowed and rarely useful.
+
+    Raises
+    ------
+    ValueError
+        If `threads` is not a positive integer.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> before = fastconv.get_num_threads()
+    >>> fastconv.set_num_threads(1)
+    >>> fastconv.get_num_threads()
+    1
+    >>> fastconv.set_num_threads(before)
+    """
+    _threads.set_num_threads(_positive(threads))
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that a call made here and now would use.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.use(threads=1):
+    ...     fastconv.get_num_threads()
+    1
+    """
+    return resolve_threads(None)
+
+
+def resolve_threads(threads: int | None) -> int:
+    """Return the number of threads for a call given its ``threads=`` argument."""
+    if threads is not None:
+        return _positive(threads)
+    override = _threads_override.get()
+    return _threads.get_num_threads() if override is None else override
+
+
+@contextmanager
+def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[None]:
+    """Choose engine and threads for the calls made inside a ``with`` block.
+
+    Parameters
+    ----------
+    engine : {"auto", "numba", "cython", "cuda", "reference"}, optional
+        ``"auto"`` takes the fastest implementation that is ready; a named engine is
+        compiled if need be, and refuses what it cannot do.
+    threads : int, optional
+        Threads for each call.
+
+    Notes
+    -----
+    The choice follows the context (`contextvars`): it is private to the thread
+    or task that made it.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> with fastconv.use(engine="reference", threads=1):
+    ...     fastconv.convolve2d(np.eye(2), [[1.0, 2.0]], mode="valid")
+    array([[2.],
+           [1.]])
+    """
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    tokens = []
+    if engine is not None:
+        tokens.append((_engine, _engine.set(engine)))
+    if threads is not None:
+        tokens.append((_threads_override, _threads_override.set(_positive(threads))))
+    try:
+        yield
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)
+
+
+def current_engine() -> str:
+    """Return the engine in force: that of the innermost `use`, else ``"auto"``."""
+    return _engine.get()
+
+
+def _positive(threads: int) -> int:
+    if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads.__index__() < 1:
+        raise ValueError(f"threads must be a positive integer; got {threads!r}")
+    return threads.__index__()
+
+
+def _default_threads() -> int:
+    for name in ("FASTCONV_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0].strip()
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _FastconvController(threadpoolctl.LibController):
+    """Puts fastconv's pool under `threadpoolctl.threadpool_limits`."""
+
+    user_api = "fastconv"
+    internal_api = "fastconv"
+    filename_prefixes = ("_threads.",)
+    check_symbols = ("fastconv_get_num_threads", "fastconv_set_num_threads")
+
+    def get_num_threads(self) -> int:
+        return self.dynlib.fastconv_get_num_threads()
+
+    def set_num_threads(self, num_threads: int) -> None:
+        self.dynlib.fastconv_set_num_threads(num_threads)
+
+    def get_version(self) -> None:
+        return None
+
+    def set_additional_attributes(self) -> None:
+        pass
+
+
+_threads.set_num_threads(_default_threads())
+threadpoolctl.register(_FastconvController)

@@ -1,0 +1,1 @@
+"""The engines: bare loops over raw arrays.  `contract` says what a kernel is."""

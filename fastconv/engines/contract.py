@@ -1,0 +1,87 @@
+"""The kernel contract: one calling convention for every CPU kernel, whoever made it.
+
+A kernel is a C function
+
+    void kernel(const int64_t *args, int64_t unit, int64_t worker)
+
+that computes one *unit* of work, an independent part of the output, and never
+fails, allocates or touches a Python object.  ``args`` is a flat record of 64-bit
+slots: pointers, sizes, strides in bytes.  ``worker`` numbers the thread
+(0 <= worker < threads) and picks its part of the scratch memory.
+
+The record starts with the HEADER slots, which `launch` fills in at each call; the
+rest, the geometry, is made once per plan by the algorithm.  `fastconv.algorithms`
+writes the records, the engines only read them; Cython's structs repeat the same
+fields in the same order, which a test compares.
+
+Who owns what: the caller owns every array and the scratch.  Kernels own their
+edges: they receive the geometry of the whole problem, look up positions outside
+the input in the edge maps, and write each output element exactly as often as they
+like but only inside their unit.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
+
+import numpy as np
+
+MAX_SLOTS = 64
+
+# Pointers, set at launch.  `w` is the packed kernel (the index array in pooling).
+HEADER = ("x", "w", "out", "bias", "fill", "scratch")
+
+# How kernels name element types.
+DTYPE_CODES = {
+    name: code
+    for code, name in enumerate(
+        ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+    )
+}
+
+# The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
+EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
+
+# The direct filter: each output plane is a sum over source planes of a 2-D
+# correlation.  Three-dimensional kernels, channels and complex parts are all planes.
+FILTER_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, -1: all fill
+    "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
+    "filter_of",  # pointer to int64[out planes]: which kernel (and bias) makes the plane
+    "n_planes",  # source planes summed into one output plane
+    "n_fills",  # plane p beyond the border reads fill[p % n_fills]
+    "height", "width", "x_row", "x_col",  # source plane: size, byte strides
+    "out_height", "out_width", "out_row", "out_col",  # output plane
+    "kernel_y", "kernel_x",
+    "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "map_y", "map_x",  # pointers to int64 edge maps: `pad` positions before, then those after
+    "src_code", "out_code",  # DTYPE_CODES of the elements in memory
+    "in_place", "store_direct",  # tiles may read the source / write the output where it lies
+    "patch_rows", "patch_cols",  # the part of a plane staged at once, a multiple of the tile
+    "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
+    "exact",  # EXACT_CODES: the order in which taps are added
+    "pitch", "phase_cols",  # staged patch: row length, columns of one stride phase (elements)
+    "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
+)  # fmt: skip
+
+# Max and average pooling over strided images.
+POOL_FIELDS = HEADER + (
+    "scratch_bytes",
+    "batch", "channels", "height", "width", "out_height", "out_width",
+    "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "x_n", "x_c", "x_row", "x_col",  # byte strides of the input
+    "out_n", "out_c", "out_row", "out_col",  # byte strides of the output
+    "idx_n", "idx_c", "idx_row", "idx_col",  # byte strides of the int64 indices
+    "include_pad", "divisor",
+    "strip", "n_strips",  # output rows in one unit, units of an image (or plane)
+)  # fmt: skip
+
+
+def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:
+    """The slots of `values` in the order of `fields`, header slots zero."""
+    missing = set(fields[len(HEADER) :]) - set(values)
+    unknown = set(values) - set(fields)
+    if missing or unknown:
+        raise KeyError(f"record slots missing {sorted(missing)}, unknown {sorted(unknown)}")
+    return np.array([values.get(name, 0) for name in fields], dtype=np.int64)

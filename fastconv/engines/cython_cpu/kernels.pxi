@@ -1,0 +1,36 @@
+# Every kernel of the engine; included by v2.pyx, v3.pyx, v4.pyx and plain.pyx, which are
+# compiled for one SIMD level each.
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+cdef extern from "tiles_all.h" nogil:
+    enum: TILE_ROWS
+    enum: TILE_COLS
+    enum: LINE_COLS
+    enum: VECTOR_BYTES
+    enum: SIMD_LEVEL
+    void tile(...)
+    void line(...)
+    void tile_exact(...)
+    void stage_run(...)
+    void store_run(...)
+    int64_t tile_cols(const void *)
+    int64_t line_cols(const void *)
+
+ctypedef fused acc_t:
+    float
+    double
+    uint32_t
+    uint64_t
+
+include "filter.pxi"
+
+# What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
+KERNELS = {
+    "filter:float32": <int64_t><uintptr_t>&filter_f32,
+    "filter:float64": <int64_t><uintptr_t>&filter_f64,
+    "filter:uint32": <int64_t><uintptr_t>&filter_u32,
+    "filter:uint64": <int64_t><uintptr_t>&filter_u64,
+}
+TILE = (TILE_ROWS, TILE_COLS * VECTOR_BYTES)
+LINE = (1, LINE_COLS * VECTOR_BYTES)
+LEVEL = SIMD_LEVEL

@@ -1,0 +1,102 @@
+/* SIMD tiles of the direct filter, in GCC/Clang vector extensions.
+ *
+ * A tile is ROWS x COLS vectors of accumulators kept in registers.  It computes
+ *
+ *     dst[r][c] (+)= sum over ky, kx of  w[ky][kx] * src[r * row_step + ky * tap_step + col_of[kx] + c]
+ *
+ * `tap_step == row_step` lets rows be shared: row j of the source serves every (r, ky) with
+ * r + ky == j, so taps are taken in blocks of BLOCK rows of the kernel and each loaded
+ * vector feeds up to min(BLOCK, ROWS) multiplications.
+ *
+ * The limit is the FMA rate.  With 4x4 vectors and blocks of 3 rows there are 6*4 loads
+ * for 48 FMA; unaligned 64-byte loads take two slots, so loads stay under the FMA time.
+ *
+ * This file is included once per element type by tiles_all.h with T (element) and
+ * NAME(x) (suffixed name) defined.
+ */
+
+typedef T NAME(vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef T NAME(vecu) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+#define V NAME(vec)
+#define LANES ((int64_t)(VECTOR_BYTES / sizeof(T)))
+#define LOAD(p) ((V) * (const NAME(vecu) *)(p))
+#define STORE(p, v) (*(NAME(vecu) *)(p) = (v))
+
+enum { NAME(tile_cols) = TILE_COLS * VECTOR_BYTES / sizeof(T), NAME(line_cols) = LINE_COLS * VECTOR_BYTES / sizeof(T) };
+
+/* One block of `block` kernel rows; a constant `block` unrolls everything but kx. */
+static inline __attribute__((always_inline)) void NAME(block)(
+    const T *src, int64_t step, const int64_t *col_of, const T *w, int64_t kernel_x, const int block,
+    V acc[TILE_ROWS][TILE_COLS]) {
+    for (int64_t kx = 0; kx < kernel_x; kx++) {
+        const T *p = src + col_of[kx];
+        _Pragma("GCC unroll 32") for (int j = 0; j < TILE_ROWS + block - 1; j++) {
+            V row[TILE_COLS];
+            _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) row[c] = LOAD(p + j * step + c * LANES);
+            _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++) {
+                const int ky = j - r;
+                if (ky < 0 || ky >= block) continue;
+                const T tap = w[ky * kernel_x + kx];
+                _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) acc[r][c] += row[c] * tap;
+            }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void NAME(tile_any)(
+    const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y,
+    int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, const int fixed_y) {
+    V acc[TILE_ROWS][TILE_COLS];
+    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
+        _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++)
+            acc[r][c] = resume ? LOAD(dst + r * dst_step + c * LANES) : (V){0} + init;
+    if (fixed_y) {
+        NAME(block)(src, row_step, col_of, w, kernel_x, fixed_y, acc);
+    } else if (row_step == tap_step) {
+        int64_t ky = 0;
+        for (; ky + 5 <= kernel_y; ky += 5) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 5, acc);
+        for (; ky + 3 <= kernel_y; ky += 3) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 3, acc);
+        for (; ky < kernel_y; ky++) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 1, acc);
+    } else {
+        for (int64_t ky = 0; ky < kernel_y; ky++)
+            NAME(block)(src + ky * tap_step, row_step, col_of, w + ky * kernel_x, kernel_x, 1, acc);
+    }
+    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
+        _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) STORE(dst + r * dst_step + c * LANES, acc[r][c]);
+}
+
+/* Kernel heights 3, 5 and 7 with unit dilation are worth their own unrolled code. */
+static void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
+                       int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init) {
+#define GO(fixed) NAME(tile_any)(src, row_step, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, fixed)
+    switch (row_step == tap_step ? kernel_y : 0) {
+        case 3: GO(3); break;
+        case 5: GO(5); break;
+        case 7: GO(7); break;
+        default: GO(0);
+    }
+#undef GO
+}
+
+/* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */
+static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y,
+                       int64_t kernel_x, T *dst, int resume, T init) {
+    V acc[LINE_COLS];
+    _Pragma("GCC unroll 16") for (int c = 0; c < LINE_COLS; c++) acc[c] = resume ? LOAD(dst + c * LANES) : (V){0} + init;
+    for (int64_t ky = 0; ky < kernel_y; ky++)
+        for (int64_t kx = 0; kx < kernel_x; kx++) {
+            const T *p = src + ky * tap_step + col_of[kx];
+            const T tap = w[ky * kernel_x + kx];
+            _Pragma("GCC unroll 16") for (int c = 0; c < LINE_COLS; c++) acc[c] += LOAD(p + c * LANES) * tap;
+        }
+    _Pragma("GCC unroll 16") for (int c = 0; c < LINE_COLS; c++) STORE(dst + c * LANES, acc[c]);
+}
+
+#include "convert.h"
+
+#undef V
+#undef LANES
+#undef LOAD
+#undef STORE
+#undef T
+#undef NAME

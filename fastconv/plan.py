@@ -1,0 +1,148 @@
+"""From a problem to an implementation: the first in the table that does not refuse and is ready."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv import config, costs
+from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.table import TABLE, Implementation
+
+__all__ = ["Plan", "execute", "plan", "plan_for"]
+
+Problem = ConvProblem | PoolProblem
+
+
+class Plan:
+    """How one problem is computed.  ``print(plan)`` tells the choice and why others were refused.
+
+    Attributes
+    ----------
+    problem : ConvProblem or PoolProblem
+        What is computed.
+    implementation : str
+        ``engine:algorithm``.
+    refusals : tuple of (str, str)
+        The implementations that come first in the table, and why each was passed over.
+    """
+
+    def __init__(self, problem: Problem, chosen: Implementation, refusals: tuple[tuple[str, str], ...]):
+        self.problem = problem
+        self.implementation = chosen.name
+        self.refusals = refusals
+        self._executor = chosen.build(problem)
+
+    def execute(
+        self,
+        x: np.ndarray,
+        w: np.ndarray | None,
+        out: np.ndarray,
+        bias: np.ndarray | None = None,
+        fill: Any = 0,
+        threads: int | None = None,
+    ) -> np.ndarray:
+        """Compute into `out` from canonical arrays; see `fastconv.problem` for their shapes."""
+        self._executor(x, w, out, bias, fill, config.resolve_threads(threads))
+        return out
+
+    def workspace(self, threads: int | None = None) -> int:
+        """Bytes of scratch memory that a call on contiguous arrays takes."""
+        return self._executor.workspace(config.resolve_threads(threads))
+
+    def __str__(self) -> str:
+        p = self.problem
+        lines = [
+            f"problem         {p}",
+            f"implementation  {self.implementation}",
+            f"work            {p.flops / 1e6:.3g} MFLOP, {p.nbytes / 1e6:.3g} MB at least",
+            f"one thread      about {costs.seconds_one_thread(p.flops, p.nbytes) * 1e6:.3g} us",
+            f"workspace       {self.workspace() / 1024:.3g} KiB",
+        ]
+        return "\n".join(lines + [f"passed over     {name}: {why}" for name, why in self.refusals])
+
+
+@lru_cache(maxsize=1024)
+def plan_for(problem: Problem, engine: str = "auto") -> Plan:
+    """The plan for a problem, on one engine or (``"auto"``) on the best that is ready.
+
+    Raises
+    ------
+    NotImplementedError
+        If the named engine cannot do the problem; the message tells why.
+    """
+    refusals = []
+    for implementation in TABLE:
+        if engine not in ("auto", implementation.engine):
+            continue
+        why = implementation.refuse(problem)
+        if why is None and engine == "auto" and not implementation.is_ready(problem):
+            why = "is not compiled yet (fastconv.warmup, or engine='numba', compiles it)"
+        if why is None:
+            return Plan(problem, implementation, tuple(refusals))
+        refusals.append((implementation.name, why))
+    reasons = "; ".join(f"{name} {why}" for name, why in refusals) or "it has no implementation for host arrays"
+    raise NotImplementedError(f"engine {engine!r} cannot do this problem: {reasons}. Problem: {problem}")
+
+
+_capture: ContextVar[list[Plan] | None] = ContextVar("fastconv_capture", default=None)
+
+
+def execute(
+    problem: Problem,
+    x: np.ndarray,
+    w: np.ndarray | None,
+    out: np.ndarray,
+    *,
+    bias: np.ndarray | None = None,
+    fill: Any = 0,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Plan and compute, with the engine in force; inside `plan`, only plan."""
+    chosen = plan_for(problem, config.current_engine())
+    captured = _capture.get()
+    if captured is not None:
+        captured.append(chosen)
+        return out
+    return chosen.execute(x, w, out, bias, fill, threads)
+
+
+def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
+    """Return the plan of a call without computing it.
+
+    Parameters
+    ----------
+    function : callable
+        A function of fastconv.
+    *args, **kwargs
+        Its arguments.  Arrays are read for shape and dtype only.
+
+    Returns
+    -------
+    Plan
+        Print it to see the choice, the estimates and each refusal.
+
+    Raises
+    ------
+    ValueError
+        If the call needs no plan (an empty result, for instance).
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> p = fastconv.plan(fastconv.correlate2d, np.ones((64, 64), "f4"), np.ones((3, 3), "f4"), "valid")
+    >>> p.problem.out_shape
+    (62, 62)
+    """
+    token = _capture.set([])
+    try:
+        function(*args, **kwargs)
+        captured = _capture.get()
+    finally:
+        _capture.reset(token)
+    if not captured:
+        raise ValueError(f"function {getattr(function, '__name__', function)!r} computed nothing that is planned")
+    return captured[-1]

@@ -1,0 +1,143 @@
+"""What is to be computed, with every default resolved.
+
+A problem is immutable and hashable: plans are cached on it.  It knows shapes,
+dtypes and the boundary rule, and nothing of memory, engines or user input.
+
+Every convolution, cross-correlation and filter of the library is one
+`ConvProblem`, written as a cross-correlation of canonical arrays
+
+    out[n, f, y] = bias[f] + sum over c, k of
+                   w[f, c, k] * ext(x)[n, group(f) * C/groups + c,
+                                       y * stride + k * dilation - pad]
+
+where ``x`` is ``(N, C, *in_shape)``, ``w`` is ``(F, C/groups, *kernel_shape)``,
+``out`` is ``(N, F, *out_shape)``; ``y``, ``k``, ``stride``, ``dilation`` and
+``pad`` are vectors over the spatial axes; and ``ext(x)`` continues ``x`` beyond
+its borders by the boundary rule of each axis (`fastconv.boundary`).  A
+convolution is the same with the kernel flipped beforehand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+__all__ = ["ConvProblem", "PoolProblem"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """One cross-correlation of canonical arrays; see the module's formula.
+
+    ``acc`` is the dtype in which products are summed: an unsigned integer means
+    arithmetic modulo its range.  ``exact`` asks for SciPy's own order and rounding
+    of the sum (`scipy.ndimage` with integer output): ``"order"`` adds the taps one
+    by one in C order; for one-dimensional kernels, as `scipy.ndimage.correlate1d` does,
+    ``"line"`` adds the last tap first and then the others in order, ``"symmetric"`` and
+    ``"antisymmetric"`` the centre first and then mirrored pairs.  ``""`` leaves the order free.
+    """
+
+    in_shape: Shape
+    kernel_shape: Shape
+    out_shape: Shape
+    in_dtype: str
+    kernel_dtype: str
+    acc: str
+    out_dtype: str
+    pad: Shape
+    boundary: tuple[str, ...]
+    stride: Shape
+    dilation: Shape
+    batch: int = 1
+    channels: int = 1
+    filters: int = 1
+    groups: int = 1
+    bias: bool = False
+    channels_last: bool = False
+    exact: str = ""
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.in_shape)
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the direct sum (a complex product counts 4 of each)."""
+        taps = self.channels // self.groups * prod(self.kernel_shape)
+        parts = (2 if self.in_dtype[0] == "c" else 1) * (2 if self.kernel_dtype[0] == "c" else 1)
+        return 2 * parts * taps * self.batch * self.filters * prod(self.out_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once: the input read, the kernel read, the output written."""
+        return (
+            self.batch * self.channels * prod(self.in_shape) * np.dtype(self.in_dtype).itemsize
+            + self.filters * self.channels // self.groups * prod(self.kernel_shape) * np.dtype(self.kernel_dtype).itemsize
+            + self.batch * self.filters * prod(self.out_shape) * np.dtype(self.out_dtype).itemsize
+        )
+
+    def __str__(self) -> str:
+        groups = f"g{self.groups}" if self.groups > 1 else ""
+        tags = [f"{groups}mb{self.batch}ic{self.channels}oc{self.filters}"]
+        tags += [_axes("i", self.in_shape), _axes("k", self.kernel_shape), _axes("o", self.out_shape)]
+        tags += [_axes("p", self.pad), _axes("s", self.stride), _axes("d", self.dilation)]
+        tags += ["/".join(dict.fromkeys(self.boundary)), f"{self.in_dtype}*{self.kernel_dtype}->{self.acc}->{self.out_dtype}"]
+        tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
+        return "conv " + " ".join(tags)
+
+
+@dataclass(frozen=True)
+class PoolProblem:
+    """One max or average pooling of canonical arrays ``(N, C, *in_shape)``.
+
+        max: out[n, c, y] = max over k of x[n, c, y * stride + k * dilation - pad]
+        avg: out[n, c, y] = (sum over k of the same) / divisor
+
+    over the taps that lie inside ``x``.  With ``indices`` the maximum also returns
+    the first position that attains it, counted in C order over ``in_shape``.  The
+    divisor is ``divisor`` if positive, else the number of taps inside the input
+    (``count_include_pad`` False) or inside the input and its padding (True).
+    """
+
+    kind: str
+    in_shape: Shape
+    kernel_shape: Shape
+    out_shape: Shape
+    dtype: str
+    pad: Shape
+    stride: Shape
+    dilation: Shape
+    batch: int = 1
+    channels: int = 1
+    indices: bool = False
+    count_include_pad: bool = True
+    divisor: int = 0
+    channels_last: bool = False
+
+    @property
+    def flops(self) -> int:
+        """Comparisons or additions of the direct sum."""
+        return self.batch * self.channels * prod(self.out_shape) * prod(self.kernel_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        size = np.dtype(self.dtype).itemsize
+        planes = self.batch * self.channels
+        return planes * (prod(self.in_shape) * size + prod(self.out_shape) * (size + 8 * self.indices))
+
+    def __str__(self) -> str:
+        tags = [f"mb{self.batch}ic{self.channels}", _axes("i", self.in_shape), _axes("k", self.kernel_shape)]
+        tags += [_axes("o", self.out_shape), _axes("p", self.pad), _axes("s", self.stride), _axes("d", self.dilation)]
+        tags += [self.dtype] + ["nhwc"] * self.channels_last + ["indices"] * self.indices
+        tags += ["inside"] * (not self.count_include_pad) + [f"div{self.divisor}"] * bool(self.divisor)
+        return f"{self.kind}pool " + " ".join(tags)
+
+
+def _axes(letter: str, values: Shape) -> str:
+    return letter + "x".join(map(str, values))

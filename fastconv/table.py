@@ -1,0 +1,62 @@
+"""The one ordered table of implementations: best first, the reference last and complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from fastconv.problem import ConvProblem, PoolProblem
+
+__all__ = ["TABLE", "Implementation"]
+
+Problem = ConvProblem | PoolProblem
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """An algorithm on an engine.
+
+    `algorithm` is a module of `fastconv.algorithms` with ``refuse(problem)``, a sentence
+    why it cannot do the problem or None, and the executor class `executor`, called with
+    the problem and the engine's module.
+    """
+
+    algorithm: str
+    executor: str
+    engine: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.engine}:{self.algorithm}"
+
+    def refuse(self, problem: Problem) -> str | None:
+        """Why this implementation cannot do the problem, or None."""
+        return self._module().refuse(problem)
+
+    def build(self, problem: Problem) -> Any:
+        """The executor of the problem; compiles what is not compiled yet."""
+        return getattr(self._module(), self.executor)(problem, self._engine_module())
+
+    def is_ready(self, problem: Problem) -> bool:
+        """Whether `build` returns at once."""
+        return self.engine != "numba" or self._module().is_ready(problem, self._engine_module())
+
+    def _module(self) -> Any:
+        return import_module(f"fastconv.algorithms.{self.algorithm}")
+
+    def _engine_module(self) -> Any:
+        return import_module(_ENGINE_MODULES[self.engine])
+
+
+_ENGINE_MODULES = {
+    "numba": "fastconv.engines.numba_cpu",
+    "cython": "fastconv.engines.cython_cpu",
+    "reference": "fastconv.reference",
+}
+
+TABLE = (
+    Implementation("filter", "Filter", "cython"),
+    Implementation("naive", "Naive", "reference"),
+)
