@@ -1,0 +1,413 @@
+"""`scipy.signal`'s convolution and correlation, with the same signatures, defaults and results."""
+
+from __future__ import annotations
+
+from math import log2, prod
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.boundary import SIGNAL_BOUNDARIES
+from fastconv.plan import execute
+from fastconv.problem import ConvProblem
+from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type
+
+__all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
+
+MODES = {"full": "full", "same": "same", "valid": "valid"}
+METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
+DTYPES = (
+    "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128 "
+    + " ".join({np.dtype(np.longdouble).name, np.dtype(np.clongdouble).name} - {"float64", "complex128"})
+)  # fmt: skip
+
+
+def convolve2d(
+    in1: Any,
+    in2: Any,
+    mode: str = "full",
+    boundary: str = "fill",
+    fillvalue: Any = 0,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Convolve two 2-D arrays.
+
+    With ``in1`` of shape ``(H, W)`` and ``in2`` of shape ``(K, L)``, the full result is
+
+        z[i, j] = sum over m, n of in1[i - m, j - n] * in2[m, n],   0 <= i < H+K-1, 0 <= j < W+L-1
+
+    where ``in1`` is continued beyond its edges by `boundary`.  Convolution flips the kernel;
+    `correlate2d` does not.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        2-D arrays of integers, real or complex numbers: image ``(H, W)`` and kernel ``(K, L)``.
+    mode : {"full", "valid", "same"}, optional
+        ``"full"``: shape ``(H+K-1, W+L-1)``.  ``"valid"``: only where the kernel lies inside
+        the image, ``(H-K+1, W-L+1)``; the larger array is the image.  ``"same"``: the
+        ``(H, W)`` elements of the full result that start at ``((K-1)//2, (L-1)//2)``.
+    boundary : {"fill", "wrap", "symm"}, optional
+        ``"fill"``: constant `fillvalue`.  ``"wrap"``: periodic.  ``"symm"``: mirrored about the
+        edge.  SciPy's synonyms "pad", "circular" and "symmetric" are taken too.
+    fillvalue : scalar, optional
+        For ``boundary="fill"``.
+    out : ndarray, optional
+        Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(in1, in2)``.  Integers wrap around as SciPy's do.
+
+    Raises
+    ------
+    ValueError
+        Wrong dimensions, empty input, unknown mode or boundary, in ``"valid"`` mode two
+        arrays neither of which fits into the other, an `out` that cannot take the result.
+    TypeError
+        Dtypes that are not numbers, or that SciPy does not convolve (bool, float16).
+
+    Notes
+    -----
+    Differs from `scipy.signal.convolve2d`: an empty input raises `ValueError`; float32 sums
+    are vectorised, so their last bits differ.
+
+    References
+    ----------
+    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.signal import convolve2d
+    >>> convolve2d(np.arange(9.0).reshape(3, 3), [[1, 0], [0, -1]], mode="valid")
+    array([[4., 4.],
+           [4., 4.]])
+    """
+    in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
+    mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
+    if _must_swap(mode, in1, in2):
+        in1, in2 = in2, in1
+    return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads)
+
+
+def correlate2d(
+    in1: Any,
+    in2: Any,
+    mode: str = "full",
+    boundary: str = "fill",
+    fillvalue: Any = 0,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Cross-correlate two 2-D arrays.
+
+    With ``in1`` of shape ``(H, W)`` and ``in2`` of shape ``(K, L)``, the full result is
+
+        z[i, j] = sum over m, n of in1[i - (K-1) + m, j - (L-1) + n] * conj(in2[m, n])
+
+    for ``0 <= i < H+K-1``, ``0 <= j < W+L-1``, where ``in1`` is continued beyond its edges by
+    `boundary`.  The kernel is not flipped; `convolve2d` flips it.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        2-D arrays of integers, real or complex numbers: image ``(H, W)`` and kernel ``(K, L)``.
+    mode : {"full", "valid", "same"}, optional
+        ``"full"``: shape ``(H+K-1, W+L-1)``.  ``"valid"``: only where the kernel lies inside
+        the image, ``(H-K+1, W-L+1)``; the larger array is the image.  ``"same"``: the
+        ``(H, W)`` elements of the full result that start at ``(K//2, L//2)``.
+    boundary : {"fill", "wrap", "symm"}, optional
+        ``"fill"``: constant `fillvalue`.  ``"wrap"``: periodic.  ``"symm"``: mirrored about the
+        edge.  SciPy's synonyms "pad", "circular" and "symmetric" are taken too.
+    fillvalue : scalar, optional
+        For ``boundary="fill"``.
+    out : ndarray, optional
+        Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(in1, in2)``.  Integers wrap around as SciPy's do.
+
+    Raises
+    ------
+    ValueError
+        Wrong dimensions, empty input, unknown mode or boundary, in ``"valid"`` mode two
+        arrays neither of which fits into the other, an `out` that cannot take the result.
+    TypeError
+        Dtypes that are not numbers, or that SciPy does not correlate (bool, float16).
+
+    Notes
+    -----
+    Differs from `scipy.signal.correlate2d`: an empty input raises `ValueError`; float32 sums
+    are vectorised, so their last bits differ.  As in SciPy, ``"valid"`` with a larger `in2`
+    correlates `in2` with the conjugate of `in1` and reverses the result.
+
+    References
+    ----------
+    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.signal import correlate2d
+    >>> correlate2d(np.arange(9.0).reshape(3, 3), [[1, 0], [0, -1]], mode="valid")
+    array([[-4., -4.],
+           [-4., -4.]])
+    """
+    in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
+    mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
+    swapped = _must_swap(mode, in1, in2)
+    if swapped:
+        in1, in2 = in2, in1
+    pad = tuple((k - 1) // 2 for k in in2.shape) if mode == "same" else _pads(mode, in2.shape)
+    return _run(in1, in2.conj(), mode, pad, rule, fillvalue, out, threads, reverse=swapped)
+
+
+def convolve(
+    in1: Any,
+    in2: Any,
+    mode: str = "full",
+    method: str = "auto",
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Convolve two N-dimensional arrays.
+
+    With sizes ``N`` and ``K`` along an axis, the full result is, along each axis,
+
+        z[i] = sum over k of in1[i - k] * in2[k],   0 <= i < N+K-1
+
+    with zeros beyond the edges of ``in1``.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        Arrays of the same number of dimensions.
+    mode : {"full", "valid", "same"}, optional
+        ``"full"``: size ``N+K-1``.  ``"valid"``: ``N-K+1``, without the zeros; the larger array
+        comes first.  ``"same"``: the ``N`` elements of the full result from ``(K-1)//2``.
+    method : {"auto", "direct", "fft"}, optional
+        ``"direct"`` sums products.  ``"fft"`` calls `scipy.signal.fftconvolve`.  ``"auto"``
+        takes the Fourier transform for finite floating-point data where it is estimated to be
+        faster; integers are always summed directly, and so exact.
+    out : ndarray, optional
+        Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(in1, in2)``.  Integers wrap around as SciPy's do.
+
+    Raises
+    ------
+    ValueError
+        Different numbers of dimensions, empty input, unknown mode or method, in ``"valid"``
+        mode two arrays neither of which fits into the other, an unfit `out`.
+    TypeError
+        Dtypes that are not numbers, or that SciPy does not convolve (bool, float16).
+
+    Notes
+    -----
+    Differs from `scipy.signal.convolve`: empty input raises `ValueError`, and bool and
+    float16 raise `TypeError` in one dimension too.
+
+    References
+    ----------
+    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    Examples
+    --------
+    >>> from fastconv.signal import convolve
+    >>> convolve([1, 2, 3], [1, 0, -1])
+    array([ 1,  2,  2, -2, -3])
+    """
+    in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
+    if _must_swap(mode, in1, in2):
+        in1, in2 = in2, in1
+    if _use_fft(in1, in2, mode, method):
+        from scipy.signal import fftconvolve
+
+        return _copy_to(out, fftconvolve(in1, in2, mode), in1=in1, in2=in2)
+    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads)
+
+
+def correlate(
+    in1: Any,
+    in2: Any,
+    mode: str = "full",
+    method: str = "auto",
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Cross-correlate two N-dimensional arrays.
+
+    With sizes ``N`` and ``K`` along an axis, the full result is, along each axis,
+
+        z[i] = sum over k of in1[i - (K-1) + k] * conj(in2[k]),   0 <= i < N+K-1
+
+    with zeros beyond the edges of ``in1``.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        Arrays of the same number of dimensions.
+    mode : {"full", "valid", "same"}, optional
+        ``"full"``: size ``N+K-1``.  ``"valid"``: ``N-K+1``, without the zeros; the larger array
+        comes first.  ``"same"``: the ``N`` elements of the full result from ``(K-1)//2``.
+    method : {"auto", "direct", "fft"}, optional
+        As in `convolve`.
+    out : ndarray, optional
+        Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(in1, in2)``.  Integers wrap around as SciPy's do.
+
+    Raises
+    ------
+    ValueError
+        Different numbers of dimensions, empty input, unknown mode or method, in ``"valid"``
+        mode two arrays neither of which fits into the other, an unfit `out`.
+    TypeError
+        Dtypes that are not numbers, or that SciPy does not correlate (bool, float16).
+
+    Notes
+    -----
+    Differs from `scipy.signal.correlate`: empty input raises `ValueError`.
+
+    References
+    ----------
+    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    Examples
+    --------
+    >>> from fastconv.signal import correlate
+    >>> correlate([1, 2, 3], [0, 1, 0.5])
+    array([0.5, 2. , 3.5, 3. , 0. ])
+    """
+    in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
+    swapped = _must_swap(mode, in1, in2)
+    if _use_fft(in1, in2, mode, method):
+        from scipy.signal import fftconvolve
+
+        return _copy_to(out, fftconvolve(in1, np.flip(in2).conj(), mode), in1=in1, in2=in2)
+    # corr(a, b) is the reversed conjugate of corr(b, a)
+    image, kernel = (in2.conj(), in1) if swapped else (in1, in2.conj())
+    return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, reverse=swapped)
+
+
+# -- what the four have in common -----------------------------------------------------------
+
+
+def _nd_arguments(in1: Any, in2: Any, mode: str, method: str) -> tuple[np.ndarray, np.ndarray, str, str]:
+    in1, in2 = as_array("in1", in1), as_array("in2", in2)
+    if in1.ndim != in2.ndim:
+        raise ValueError(f"in1 and in2 must have the same number of dimensions; got shapes {in1.shape} and {in2.shape}")
+    return in1, in2, choice("mode", mode, MODES), choice("method", method, METHODS)
+
+
+def _must_swap(mode: str, in1: np.ndarray, in2: np.ndarray) -> bool:
+    """Whether "valid" mode takes in2 as the image."""
+    if mode != "valid":
+        return False
+    first = all(n >= k for n, k in zip(in1.shape, in2.shape, strict=True))
+    second = all(k >= n for n, k in zip(in1.shape, in2.shape, strict=True))
+    if not (first or second):
+        raise ValueError(
+            "in1 or in2 must be at least as large as the other in every dimension for mode='valid'; "
+            f"got shapes {in1.shape} and {in2.shape}"
+        )
+    return not first
+
+
+def _pads(mode: str, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How far the first output's window reaches beyond the image, for a kernel in correlation order."""
+    return tuple({"full": k - 1, "same": k // 2, "valid": 0}[mode] for k in kernel_shape)
+
+
+def _out_shape(mode: str, shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = {"full": 1, "same": 0, "valid": -1}[mode]
+    return tuple(n + extra * (k - 1) for n, k in zip(shape, kernel_shape, strict=True))
+
+
+def _accumulator(dtype: np.dtype) -> str:
+    """Integers are summed modulo 2**32 or 2**64, which their own arithmetic divides."""
+    if dtype.kind in "iu":
+        return "uint32" if dtype.itemsize <= 4 else "uint64"
+    return dtype.name
+
+
+def _run(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    mode: str,
+    pad: tuple[int, ...],
+    rule: str,
+    fillvalue: Any,
+    out: np.ndarray | None,
+    threads: int | None,
+    reverse: bool = False,
+) -> np.ndarray:
+    """Correlate an image with a kernel given in correlation order; `reverse` flips the result."""
+    dtype = result_type(DTYPES, in1=image, in2=kernel)
+    fill = fill_value("fillvalue", fillvalue, dtype)
+    shape = _out_shape(mode, image.shape, kernel.shape)
+    result = new_or_checked_out(out, shape, dtype, in1=image, in2=kernel)
+    if image.dtype.name == "float16" or (fill.imag and image.dtype.kind != "c"):
+        image = image.astype(dtype)
+    axes = image.ndim
+    problem = ConvProblem(
+        in_shape=image.shape,
+        kernel_shape=kernel.shape,
+        out_shape=shape,
+        in_dtype=image.dtype.name,
+        kernel_dtype=kernel.dtype.name,
+        acc=_accumulator(dtype),
+        out_dtype=dtype.name,
+        pad=pad,
+        boundary=(rule,) * axes,
+        stride=(1,) * axes,
+        dilation=(1,) * axes,
+    )
+    target = np.flip(result) if reverse else result
+    execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
+    return result
+
+
+def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
+    """Whether the transform is asked for, or worth it and safe."""
+    dtype = result_type(DTYPES, in1=in1, in2=in2)
+    if method != "auto":
+        return method == "fft"
+    if dtype.kind not in "fc" or in1.ndim == 0:
+        return False
+    direct = prod(_out_shape(mode, in1.shape, in2.shape)) * in2.size
+    points = prod(_out_shape("full", in1.shape, in2.shape))
+    worth_it = direct > costs.FFT_GAIN * points * max(log2(points), 1.0)
+    return worth_it and bool(np.isfinite(in1).all() and np.isfinite(in2).all())
+
+
+def _copy_to(out: np.ndarray | None, result: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+    if out is None:
+        return result
+    checked = new_or_checked_out(out, result.shape, result.dtype, **inputs)
+    checked[...] = result
+    return checked

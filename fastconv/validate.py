@@ -1,0 +1,138 @@
+"""The only place that rejects user input.
+
+Every check names the argument, what it was and what is allowed, and runs before
+anything is computed or written.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "ArgumentError",
+    "as_array",
+    "axis_index",
+    "check_size",
+    "choice",
+    "fill_value",
+    "int_tuple",
+    "new_or_checked_out",
+    "result_type",
+]
+
+# The largest number of bytes that an array may have.
+MAX_BYTES = np.iinfo(np.intp).max
+
+
+class ArgumentError(ValueError, RuntimeError):
+    """A wrong argument of an `ndimage` function.
+
+    A `ValueError` by fastconv's rule, and a `RuntimeError` for programs that catch what
+    `scipy.ndimage` raises for the same mistake.
+    """
+
+
+def as_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, empty: bool = False) -> np.ndarray:
+    """The argument as a base-class array of numbers in native byte order.
+
+    Like SciPy, masks and subclasses are dropped, and only a byte-swapped array is copied.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")
+    if ndim is not None and array.ndim not in (ndim if isinstance(ndim, tuple) else (ndim,)):
+        allowed = " or ".join(map(str, ndim)) if isinstance(ndim, tuple) else ndim
+        raise ValueError(f"{name} must have {allowed} dimensions; got shape {array.shape}")
+    if not empty and array.size == 0:
+        raise ValueError(f"{name} must not be empty; got shape {array.shape}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def result_type(allowed: str, **arrays: np.ndarray) -> np.dtype:
+    """The common dtype of the arrays; its name must be in the space-separated `allowed`."""
+    dtype = np.result_type(*(array.dtype for array in arrays.values()))
+    if dtype.name not in allowed.split():
+        got = ", ".join(f"{name}: {array.dtype}" for name, array in arrays.items())
+        raise TypeError(f"{' and '.join(arrays)} must combine to one of {allowed}; got {got}, which combine to {dtype}")
+    return dtype
+
+
+def choice(name: str, value: Any, allowed: Mapping[str, Any]) -> Any:
+    """What stands for the argument's value in `allowed`."""
+    try:
+        return allowed[value]
+    except (KeyError, TypeError):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}") from None
+
+
+def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None) -> tuple[int, ...]:
+    """The argument as `length` integers; one integer stands for all of them."""
+    values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,) * length
+    if len(values) == 1:
+        values *= length
+    expected = f"an integer or {length} integers" + (f" of at least {minimum}" if minimum is not None else "")
+    try:
+        values = tuple(map(operator.index, values))
+    except TypeError:
+        raise TypeError(f"{name} must be {expected}; got {value!r}") from None
+    if len(values) != length or (minimum is not None and any(v < minimum for v in values)):
+        raise ValueError(f"{name} must be {expected}; got {value!r}")
+    return values
+
+
+def axis_index(name: str, value: Any, ndim: int) -> int:
+    """The argument as the number of an axis, counted from the front."""
+    try:
+        axis = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {value!r}") from None
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(f"{name} must be in [{-ndim}, {ndim}) for an array of {ndim} dimensions; got {axis}")
+    return axis % ndim
+
+
+def fill_value(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """A single number as an array of no dimensions of the given dtype."""
+    number = np.asarray(value)
+    if number.size != 1:
+        raise ValueError(f"{name} must be a scalar or an array with one element; got shape {number.shape}")
+    if number.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    if number.dtype.kind == "c" and dtype.kind != "c":
+        raise ValueError(f"{name} must be real for a result of dtype {dtype}; got {value!r}")
+    with np.errstate(all="ignore"):
+        return number.reshape(()).astype(dtype)
+
+
+def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Reject a result that could not be addressed."""
+    if prod(shape) * dtype.itemsize > MAX_BYTES:
+        raise ValueError(f"{name} would have shape {shape} of {dtype}, more than {MAX_BYTES} bytes")
+
+
+def new_or_checked_out(
+    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", **inputs: np.ndarray
+) -> np.ndarray:
+    """A new array, or the caller's `out` if it can take the result."""
+    check_size("the result", shape, dtype)
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be a numpy.ndarray; got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {out.shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise TypeError(f"{name} must have dtype {dtype}; got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} must be writable; got a read-only array")
+    if out.size > 1 and any(step == 0 for step, n in zip(out.strides, out.shape, strict=True) if n > 1):
+        raise ValueError(f"{name} must not repeat memory; got strides {out.strides} for shape {out.shape}")
+    for other, array in inputs.items():
+        if np.may_share_memory(out, array):
+            raise ValueError(f"{name} must not overlap {other}; they share memory")
+    return out
