@@ -23,7 +23,7 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.boundary import edge_map, index_map
-from fastconv.engines.contract import DTYPE_CODES, EXACT_CODES, FILTER_FIELDS, record
+from fastconv.engines.contract import BEYOND, DTYPE_CODES, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
 
@@ -262,7 +262,7 @@ class Filter:
             out = out + along(np.arange(axis.out_size) * axis.out_step, 2 + i)
         outer_shape = (p.batch, p.filters, *(axis.out_size for axis in lead), out_parts)
         inner_shape = (group_channels, *(axis.taps for axis in lead), in_parts)
-        src = np.broadcast_to(np.where(beyond, -1, src), outer_shape + inner_shape)
+        src = np.broadcast_to(np.where(beyond, BEYOND, src), outer_shape + inner_shape)
         kernel = np.arange(p.filters)[:, None] * out_parts + np.arange(out_parts)
         filter_of = np.broadcast_to(along(kernel, 1, outer - 1).reshape((1, p.filters) + (1,) * n + (out_parts,)), outer_shape)
         out = np.broadcast_to(out.reshape(out.shape[:outer]), outer_shape)

@@ -22,7 +22,7 @@ like but only inside their unit.
 
 from __future__ import annotations
 
-__all__ = ["DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
+__all__ = ["BEYOND", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
 
 import numpy as np
 
@@ -39,6 +39,10 @@ DTYPE_CODES = {
     )
 }
 
+# The offset of a source plane that lies beyond the border: all of it is the fill value.
+# (Not -1: arrays with negative strides have negative offsets.)
+BEYOND = -(2**63)
+
 # The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
 EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
 
@@ -46,7 +50,7 @@ EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
 # correlation.  Three-dimensional kernels, channels and complex parts are all planes.
 FILTER_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
-    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, -1: all fill
+    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, or BEYOND
     "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
     "filter_of",  # pointer to int64[out planes]: which kernel (and bias) makes the plane
     "n_planes",  # source planes summed into one output plane

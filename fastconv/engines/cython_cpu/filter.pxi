@@ -147,12 +147,12 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch) noexcept 
                 dst = staged_out
                 dst_step = a.patch_cols
             for p in range(a.n_planes):
-                if in_place and planes[p] >= 0:
+                if in_place and planes[p] != BEYOND:
                     src = <const acc_t *>(a.x + planes[p] + (y * a.stride_y - a.pad_y) * a.x_row + (x - a.pad_x) * a.x_col)
                     pitch = a.x_row // <int64_t>sizeof(acc_t)
                 else:
                     fill = (<const acc_t *>a.fill)[p % a.n_fills]
-                    stage_patch(a, patch, NULL if planes[p] < 0 else a.x + planes[p], fill, y, x, rows, cols)
+                    stage_patch(a, patch, NULL if planes[p] == BEYOND else a.x + planes[p], fill, y, x, rows, cols)
                     src = patch
                     pitch = a.pitch
                 filter_patch(a, src, pitch, w + p * weights, dst, dst_step, rows, cols, p > 0, init)

@@ -8,6 +8,7 @@ cdef extern from "tiles_all.h" nogil:
     enum: LINE_COLS
     enum: VECTOR_BYTES
     enum: SIMD_LEVEL
+    const int64_t BEYOND
     void tile(...)
     void line(...)
     void tile_exact(...)

@@ -24,6 +24,7 @@ enum { SIMD_LEVEL = 2 };
 #define LINE_COLS 8
 #endif
 
+#define BEYOND INT64_MIN /* of fastconv.engines.contract */
 /* DTYPE_CODES of fastconv.engines.contract */
 enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 };
 
