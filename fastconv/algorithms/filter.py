@@ -251,7 +251,7 @@ class Filter:
         channel = first_channel[:, None] + np.arange(group_channels)
         src = along(np.arange(p.batch) * x_strides[0], 0) + along(channel * x_strides[1], 1, outer)
         out = along(np.arange(p.batch) * out_strides[0], 0) + along(np.arange(p.filters) * out_strides[1], 1)
-        src = src + along(np.arange(in_parts) * self.itemsize, outer + n + 1)
+        src = src + along(np.arange(in_parts) * (np.dtype(p.in_dtype).itemsize // in_parts), outer + n + 1)
         out = out + along(np.arange(out_parts) * (np.dtype(p.out_dtype).itemsize // out_parts), outer - 1)
         beyond = np.zeros((1,) * (2 * n + 5), bool)
         for i, axis in enumerate(lead):
