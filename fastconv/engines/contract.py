@@ -22,7 +22,7 @@ like but only inside their unit.
 
 from __future__ import annotations
 
-__all__ = ["BEYOND", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
+__all__ = ["BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
 
 import numpy as np
 
@@ -46,27 +46,44 @@ BEYOND = -(2**63)
 # The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
 EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
 
-# The direct filter: each output plane is a sum over source planes of a 2-D
-# correlation.  Three-dimensional kernels, channels and complex parts are all planes.
-FILTER_FIELDS = HEADER + (
+# What every kernel that slides a window over planes knows: sizes, byte strides, the window, the edges.
+GEOMETRY = HEADER + (
     "scratch_bytes",  # per worker
-    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, or BEYOND
-    "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
-    "filter_of",  # pointer to int64[out planes]: which kernel (and bias) makes the plane
-    "n_planes",  # source planes summed into one output plane
-    "n_fills",  # plane p beyond the border reads fill[p % n_fills]
     "height", "width", "x_row", "x_col",  # source plane: size, byte strides
     "out_height", "out_width", "out_row", "out_col",  # output plane
     "kernel_y", "kernel_x",
     "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
     "map_y", "map_x",  # pointers to int64 edge maps: `pad` positions before, then those after
     "src_code", "out_code",  # DTYPE_CODES of the elements in memory
+)  # fmt: skip
+
+# The direct filter: each output plane is a sum over source planes of a 2-D
+# correlation.  Three-dimensional kernels, channels and complex parts are all planes.
+FILTER_FIELDS = GEOMETRY + (
+    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, or BEYOND
+    "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
+    "filter_of",  # pointer to int64[out planes]: which kernel (and bias) makes the plane
+    "n_planes",  # source planes summed into one output plane
+    "n_fills",  # plane p beyond the border reads fill[p % n_fills]
     "in_place", "store_direct",  # tiles may read the source / write the output where it lies
     "patch_rows", "patch_cols",  # the part of a plane staged at once, a multiple of the tile
     "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
     "exact",  # EXACT_CODES: the order in which taps are added
     "pitch", "phase_cols",  # staged patch: row length, columns of one stride phase (elements)
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
+)  # fmt: skip
+
+# Convolution with many filters, as a matrix product of weights and windows that are
+# staged a block of channels and pixels at a time (implicit GEMM).
+CONV_FIELDS = GEOMETRY + (
+    "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
+    "x_image", "out_image",  # byte strides from image to image
+    "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
+    "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
+    "channels_last",  # lanes are filters (weights [block of filters][k][lane]), else pixels (weights [filter][k])
+    "block_channels",  # channels staged at once
+    "unit_pixels", "n_pixel_units",  # output pixels of an image in one unit, and units of an image
+    "n_chunks",  # units that share the filters of a group
 )  # fmt: skip
 
 # Max and average pooling over strided images.

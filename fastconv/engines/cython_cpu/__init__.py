@@ -10,7 +10,7 @@ import os
 
 from fastconv.engines.threads import _threads
 
-__all__ = ["LINE", "SIMD", "TILE", "is_ready", "kernel"]
+__all__ = ["GEMM", "LINE", "SIMD", "TILE", "is_ready", "kernel"]
 
 
 def _choose_level() -> str:
@@ -28,6 +28,8 @@ _build = importlib.import_module(f"{__name__}.{SIMD}")
 # Rows and bytes per row of the filter's tiles.
 TILE: tuple[int, int] = _build.TILE
 LINE: tuple[int, int] = _build.LINE
+# Rows and bytes per row of the matrix product's tiles.
+GEMM: tuple[int, int] = _build.GEMM
 
 
 def kernel(operation: str, *types: str) -> int:

@@ -14,6 +14,9 @@ cdef extern from "tiles_all.h" nogil:
     void tile_exact(...)
     void stage_run(...)
     void store_run(...)
+    void gemm(...)
+    enum: GEMM_ROWS
+    enum: GEMM_COLS
     int64_t tile_cols(const void *)
     int64_t line_cols(const void *)
 
@@ -23,7 +26,9 @@ ctypedef fused acc_t:
     uint32_t
     uint64_t
 
+include "stage.pxi"
 include "filter.pxi"
+include "conv.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
 KERNELS = {
@@ -31,7 +36,12 @@ KERNELS = {
     "filter:float64": <int64_t><uintptr_t>&filter_f64,
     "filter:uint32": <int64_t><uintptr_t>&filter_u32,
     "filter:uint64": <int64_t><uintptr_t>&filter_u64,
+    "conv:float32": <int64_t><uintptr_t>&conv_f32,
+    "conv:float64": <int64_t><uintptr_t>&conv_f64,
+    "conv:uint32": <int64_t><uintptr_t>&conv_u32,
+    "conv:uint64": <int64_t><uintptr_t>&conv_u64,
 }
 TILE = (TILE_ROWS, TILE_COLS * VECTOR_BYTES)
 LINE = (1, LINE_COLS * VECTOR_BYTES)
+GEMM = (GEMM_ROWS, GEMM_COLS * VECTOR_BYTES)
 LEVEL = SIMD_LEVEL

@@ -10,18 +10,24 @@ enum { SIMD_LEVEL = 4 };
 #define TILE_ROWS 4
 #define TILE_COLS 4 /* 16 of 32 registers accumulate */
 #define LINE_COLS 8
+#define GEMM_ROWS 14 /* 28 of 32 registers accumulate */
+#define GEMM_COLS 2
 #elif defined(__AVX2__)
 enum { SIMD_LEVEL = 3 };
 #define VECTOR_BYTES 32
 #define TILE_ROWS 4
 #define TILE_COLS 3 /* 12 of 16 registers accumulate */
 #define LINE_COLS 8
+#define GEMM_ROWS 6
+#define GEMM_COLS 2
 #else
 enum { SIMD_LEVEL = 2 };
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define TILE_COLS 3
 #define LINE_COLS 8
+#define GEMM_ROWS 6
+#define GEMM_COLS 2
 #endif
 
 #define BEYOND INT64_MIN /* of fastconv.engines.contract */
@@ -119,6 +125,7 @@ static void tile_exact(const double *src, int64_t row_step, int64_t tap_step, co
              uint64_t *: name##_u64, const uint64_t *: name##_u64)
 #define tile(src, ...) PICK(tile, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
+#define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
 #define store_run(src, ...) PICK(store_run, src)(src, __VA_ARGS__)
 #define tile_cols(p) PICK(tile_cols, p)
