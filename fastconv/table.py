@@ -57,6 +57,7 @@ _ENGINE_MODULES = {
 }
 
 TABLE = (
+    Implementation("conv", "Conv", "cython"),
     Implementation("filter", "Filter", "cython"),
     Implementation("naive", "Naive", "reference"),
 )

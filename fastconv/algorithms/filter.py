@@ -15,14 +15,15 @@ form without copying the arrays:
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv import costs
-from fastconv.boundary import edge_map, index_map
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, contiguous_strides, geometry, part_size, spatial_axes
+from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
@@ -36,9 +37,6 @@ STAGED_TILES = (4, 4)
 SCRATCH_BYTES = 256 * 1024
 UNITS_PER_THREAD = 8
 
-PARTS = {"complex64": "float32", "complex128": "float64"}
-
-
 def refuse(problem: ConvProblem) -> str | None:
     """Why the filter cannot do a problem, or None."""
     if not isinstance(problem, ConvProblem):
@@ -49,48 +47,6 @@ def refuse(problem: ConvProblem) -> str | None:
         if PARTS.get(dtype, dtype) not in DTYPE_CODES:
             return f"does not read or write {dtype}"
     return None
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One spatial axis: the problem's numbers, and the strides of the arrays in bytes."""
-
-    size: int
-    out_size: int
-    taps: int
-    stride: int
-    dilation: int
-    pad: int
-    rule: str
-    x_step: int
-    out_step: int
-    folded: int = 1  # elements of a folded trailing axis
-
-    @property
-    def untouched(self) -> bool:
-        return self.taps == 1 and self.stride == 1 and self.pad == 0 and self.size == self.out_size
-
-    @property
-    def overhang(self) -> int:
-        """Positions read beyond the end."""
-        return max(0, (self.out_size - 1) * self.stride + (self.taps - 1) * self.dilation + 1 - self.pad - self.size)
-
-    def edges(self) -> np.ndarray:
-        """Edge map; a folded axis repeats it for each of its elements."""
-        f = self.folded
-        edges = edge_map(self.size // f, self.pad // f, self.overhang // f, self.rule)[:, None]
-        return np.where(edges < 0, -1, edges * f + np.arange(f)).reshape(-1)
-
-    def fold(self, inner: _Axis) -> _Axis:
-        """This axis with an untouched contiguous axis behind it taken in."""
-        m = inner.size
-        return replace(
-            self, size=self.size * m, out_size=self.out_size * m, dilation=self.dilation * m, pad=self.pad * m,
-            x_step=inner.x_step, out_step=inner.out_step, folded=m,
-        )  # fmt: skip
-
-
-_NO_AXIS = _Axis(1, 1, 1, 1, 1, 0, "fill", 0, 0)
 
 
 @dataclass(frozen=True)
@@ -127,8 +83,8 @@ class Filter:
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
         p = self.problem
-        x_steps = _contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
-        out_steps = _contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
+        x_steps = contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
+        out_steps = contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
         return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
 
     # -- weights and constants -----------------------------------------------------------
@@ -169,7 +125,7 @@ class Filter:
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
         p = self.problem
-        axes, order = _arrange(_spatial_axes(p, x_strides, out_strides))
+        axes, order = _arrange(spatial_axes(p, x_strides, out_strides))
         *lead, y, x = axes
         src_planes, out_planes, filter_of = self._planes(lead, x_strides, out_strides)
         map_y, map_x = y.edges(), x.edges()
@@ -190,16 +146,10 @@ class Filter:
         n_strips = -(-y.out_size // strip)
         scratch_bytes = -(-(window_rows * pitch + rows * cols) * self.itemsize // 64) * 64
         values = {
+            **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
             "src_planes": src_planes.ctypes.data, "out_planes": out_planes.ctypes.data, "filter_of": filter_of.ctypes.data,
             "n_planes": src_planes.shape[1], "n_fills": 2 if p.in_dtype in PARTS else 1,
-            "height": y.size, "width": x.size, "x_row": y.x_step, "x_col": x.x_step,
-            "out_height": y.out_size, "out_width": x.out_size, "out_row": y.out_step, "out_col": x.out_step,
-            "kernel_y": y.taps, "kernel_x": x.taps,
-            "stride_y": y.stride, "stride_x": x.stride, "dilation_y": y.dilation, "dilation_x": x.dilation,
-            "pad_y": y.pad, "pad_x": x.pad, "map_y": map_y.ctypes.data, "map_x": map_x.ctypes.data,
-            "src_code": DTYPE_CODES[PARTS.get(p.in_dtype, p.in_dtype)],
-            "out_code": DTYPE_CODES[PARTS.get(p.out_dtype, p.out_dtype)],
             "in_place": in_place, "store_direct": store_direct,
             "patch_rows": rows, "patch_cols": cols, "strip": strip, "n_strips": n_strips,
             "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
@@ -207,7 +157,7 @@ class Filter:
         tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
         return _Bound(record(FILTER_FIELDS, values), n_planes_out * n_strips, scratch_bytes, order, tables)
 
-    def _patch(self, y: _Axis, x: _Axis, tile_by_tile: bool) -> tuple[int, int]:
+    def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
         """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""
         rows, row_bytes = self.engine.LINE if y.out_size == 1 and not self.problem.exact else self.engine.TILE
         cols = row_bytes // self.itemsize
@@ -227,7 +177,7 @@ class Filter:
         return down * rows, across * cols
 
     def _planes(
-        self, lead: list[_Axis], x_strides: tuple[int, ...], out_strides: tuple[int, ...]
+        self, lead: list[Axis], x_strides: tuple[int, ...], out_strides: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Byte offsets of the source planes of each output plane, of the output planes, and their kernels.
 
@@ -251,8 +201,8 @@ class Filter:
         channel = first_channel[:, None] + np.arange(group_channels)
         src = along(np.arange(p.batch) * x_strides[0], 0) + along(channel * x_strides[1], 1, outer)
         out = along(np.arange(p.batch) * out_strides[0], 0) + along(np.arange(p.filters) * out_strides[1], 1)
-        src = src + along(np.arange(in_parts) * (np.dtype(p.in_dtype).itemsize // in_parts), outer + n + 1)
-        out = out + along(np.arange(out_parts) * (np.dtype(p.out_dtype).itemsize // out_parts), outer - 1)
+        src = src + along(np.arange(in_parts) * (part_size(p.in_dtype)), outer + n + 1)
+        out = out + along(np.arange(out_parts) * (part_size(p.out_dtype)), outer - 1)
         beyond = np.zeros((1,) * (2 * n + 5), bool)
         for i, axis in enumerate(lead):
             places = np.arange(axis.out_size)[:, None] * axis.stride + np.arange(axis.taps) * axis.dilation - axis.pad
@@ -273,19 +223,7 @@ class Filter:
         )
 
 
-def _contiguous_strides(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
-    size = np.dtype(dtype).itemsize
-    return tuple(size * prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def _spatial_axes(p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> list[_Axis]:
-    numbers = zip(
-        p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, p.boundary, x_strides[2:], out_strides[2:], strict=True
-    )
-    return [_Axis(*values) for values in numbers]
-
-
-def _arrange(axes: list[_Axis]) -> tuple[list[_Axis], tuple[int, ...]]:
+def _arrange(axes: list[Axis]) -> tuple[list[Axis], tuple[int, ...]]:
     """Leading axes, then the plane's rows and columns; and the same order for the kernel's axes."""
     places = list(range(len(axes)))
     folded = []
@@ -293,11 +231,11 @@ def _arrange(axes: list[_Axis]) -> tuple[list[_Axis], tuple[int, ...]]:
         folded = [places.pop()]  # it has one tap, which may stand anywhere
         axes = [*axes[:-2], axes[-2].fold(axes[-1])]
     rows_last = sorted(places[:-1], key=lambda i: not axes[i].untouched) + places[-1:]
-    arranged = [_NO_AXIS] * (2 - len(places)) + [axes[i] for i in rows_last]
+    arranged = [NO_AXIS] * (2 - len(places)) + [axes[i] for i in rows_last]
     return arranged, (*folded, *rows_last)
 
 
-def _can_fold(outer: _Axis, inner: _Axis) -> bool:
+def _can_fold(outer: Axis, inner: Axis) -> bool:
     return (
         inner.untouched
         and inner.size < FOLD_BELOW
