@@ -1,0 +1,29 @@
+"""What all tests share: the engines under test, which are declared here and never skipped."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastconv
+
+# A declared engine that cannot be imported, or has no kernel, fails every test below.
+CPU_ENGINES = ("reference", "cython", "numba")
+
+settings.register_profile(
+    "fastconv",
+    deadline=None,  # the first call of an engine may compile
+    max_examples=int(os.environ.get("FASTCONV_TEST_EXAMPLES", "40")),
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("fastconv")
+
+
+@pytest.fixture(params=CPU_ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Runs the test once with each engine in force."""
+    with fastconv.use(engine=request.param):
+        yield request.param
