@@ -9,17 +9,14 @@ Complex numbers are two channels and two filters: their real and imaginary parts
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv import costs
-from fastconv.algorithms.geometry import NO_AXIS, PARTS, contiguous_strides, geometry, part_size, spatial_axes
-from fastconv.engines.contract import CONV_FIELDS, DTYPE_CODES, record
-from fastconv.engines.threads._threads import launch
+from fastconv.algorithms.executor import Bound, ConvExecutor, refuse_types
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, geometry, part_size, spatial_axes
+from fastconv.engines.contract import CONV_FIELDS, record
 from fastconv.problem import ConvProblem
 
 __all__ = ["Conv", "refuse"]
@@ -35,69 +32,39 @@ UNITS_PER_THREAD = 4
 
 def refuse(problem: ConvProblem) -> str | None:
     """Why the implicit GEMM cannot do a problem, or None."""
-    if not isinstance(problem, ConvProblem):
-        return "is for convolutions"
+    why = refuse_types(problem)
+    if why is not None:
+        return why
     if problem.ndim not in (1, 2):
         return "is for one or two spatial axes"
     if problem.exact:
         return "adds in its own order"
     if problem.filters // problem.groups < MIN_FILTERS:
         return f"is for at least {MIN_FILTERS} filters a group"
-    if PARTS.get(problem.acc, problem.acc) not in ("float32", "float64", "uint32", "uint64"):
-        return f"does not sum in {problem.acc}"
-    for dtype in (problem.in_dtype, problem.out_dtype):
-        if PARTS.get(dtype, dtype) not in DTYPE_CODES:
-            return f"does not read or write {dtype}"
     return None
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """A problem bound to arrays of given strides: all that a launch needs besides pointers."""
-
-    slots: np.ndarray
-    units: int
-    scratch_bytes: int
-    tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
-
-
-class Conv:
+class Conv(ConvExecutor):
     """Executes a `ConvProblem` with an engine's convolution kernel."""
 
+    operation = "conv"
+
     def __init__(self, problem: ConvProblem, engine: Any):
-        self.problem = problem
-        self.part = PARTS.get(problem.acc, problem.acc)
-        self.itemsize = np.dtype(self.part).itemsize
+        super().__init__(problem, engine)
         self.rows = engine.GEMM[0]
         self.lanes = engine.GEMM[1] // self.itemsize
-        self.kernel = engine.kernel("conv", self.part)
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
         self.filters = problem.filters // problem.groups * (2 if problem.acc in PARTS else 1)
         self.taps = prod(problem.kernel_shape)
         self.block_channels = min(self.channels, max(1, BLOCK_DEPTH // self.taps))
-        self._bound: OrderedDict[tuple, _Bound] = OrderedDict()
 
-    def __call__(
-        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
-    ) -> None:
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
-        bound = self._bind(x.strides, out.strides, threads)
-        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
-        weights, bias, fill = self._pack(w), self._constants(bias), self._constants(fill)
-        launch(self.kernel, bound.slots, x, weights, out, bias, fill, scratch, bound.units, threads)
-
-    def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
-        p = self.problem
-        x_steps = contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
-        out_steps = contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
-        return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
-
-    def _pack(self, w: np.ndarray) -> np.ndarray:
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
         """Weights as the kernel reads them: see conv.pxi."""
         p = self.problem
-        w = self._real_parts(w).reshape(p.groups, self.filters, self.channels, self.taps)
+        if p.acc in PARTS:
+            w = self._real_matrix(w.reshape(p.filters, -1, self.taps))
+        w = w.reshape(p.groups, self.filters, self.channels, self.taps)
         if not p.channels_last:
             return np.ascontiguousarray(w, self.part)
         blocks = -(-self.filters // self.lanes)
@@ -111,36 +78,7 @@ class Conv:
                 packed[:, block, rows, : lanes.shape[2]] = lanes
         return packed
 
-    def _real_parts(self, w: np.ndarray) -> np.ndarray:
-        """Complex weights as the real matrix of the same product."""
-        p = self.problem
-        if p.acc not in PARTS:
-            return w
-        w = w.reshape(p.filters, -1, self.taps)
-        real, imag = np.real(w), np.imag(w)
-        if p.in_dtype not in PARTS:
-            return np.stack([real, imag], 1)
-        return np.stack([np.stack([real, -imag], 2), np.stack([imag, real], 2)], 1)
-
-    def _constants(self, values: Any) -> np.ndarray | None:
-        """Bias or fill value as the kernel reads them: real and imaginary parts alternate."""
-        if values is None:
-            return None
-        if self.problem.acc in PARTS:
-            return np.atleast_1d(np.asarray(values, self.problem.acc)).view(self.part)
-        return np.atleast_1d(np.asarray(values)).astype(self.part)
-
-    def _bind(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
-        """The record for arrays of these strides; the last few are remembered."""
-        key = (x_strides, out_strides, threads)
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bound[key] = self._new_bound(x_strides, out_strides, threads)
-            if len(self._bound) > 8:
-                self._bound.popitem(last=False)
-        return bound
-
-    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
+    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
         y, x = ([NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)])[-2:]
         map_y, map_x = y.edges(), x.edges()
@@ -168,7 +106,7 @@ class Conv:
             "unit_pixels": unit_pixels, "n_pixel_units": n_pixel_units, "n_chunks": chunks,
         }  # fmt: skip
         units = p.batch * p.groups * n_pixel_units * chunks
-        return _Bound(record(CONV_FIELDS, values), units, scratch_bytes, (map_y, map_x, channel_of, filter_of))
+        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), (map_y, map_x, channel_of, filter_of))
 
     def _divide(self, pixels: int, threads: int) -> tuple[int, int]:
         """Output pixels of a unit, and units that share a group's filters."""

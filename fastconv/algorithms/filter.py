@@ -14,18 +14,15 @@ form without copying the arrays:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv import costs
-from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, contiguous_strides, geometry, part_size, spatial_axes
+from fastconv.algorithms.executor import Bound, ConvExecutor, refuse_types
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
-from fastconv.engines.contract import BEYOND, DTYPE_CODES, EXACT_CODES, FILTER_FIELDS, record
-from fastconv.engines.threads._threads import launch
+from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.problem import ConvProblem
 
 __all__ = ["Filter", "refuse"]
@@ -37,93 +34,25 @@ STAGED_TILES = (4, 4)
 SCRATCH_BYTES = 256 * 1024
 UNITS_PER_THREAD = 8
 
-def refuse(problem: ConvProblem) -> str | None:
+def refuse(problem: Any) -> str | None:
     """Why the filter cannot do a problem, or None."""
-    if not isinstance(problem, ConvProblem):
-        return "is for convolutions"
-    if PARTS.get(problem.acc, problem.acc) not in ("float32", "float64", "uint32", "uint64"):
-        return f"does not sum in {problem.acc}"
-    for dtype in (problem.in_dtype, problem.out_dtype):
-        if PARTS.get(dtype, dtype) not in DTYPE_CODES:
-            return f"does not read or write {dtype}"
-    return None
+    return refuse_types(problem)
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """A problem bound to arrays of given strides: all that a launch needs besides pointers."""
-
-    slots: np.ndarray
-    units: int
-    scratch_bytes: int
-    order: tuple[int, ...]  # the kernel's axes in the order of the planes
-    tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
-
-
-class Filter:
+class Filter(ConvExecutor):
     """Executes a `ConvProblem` with an engine's filter kernel."""
 
-    def __init__(self, problem: ConvProblem, engine: Any):
-        self.problem = problem
-        self.engine = engine
-        self.part = PARTS.get(problem.acc, problem.acc)
-        self.itemsize = np.dtype(self.part).itemsize
-        self.kernel = engine.kernel("filter", self.part)
-        self._bound: OrderedDict[tuple, _Bound] = OrderedDict()
-
-    def __call__(
-        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
-    ) -> None:
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
-        bound = self._bind(x.strides, out.strides, threads)
-        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
-        weights, bias, fill = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
-        launch(self.kernel, bound.slots, x, weights, out, bias, fill, scratch, bound.units, threads)
-
-    def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays."""
-        p = self.problem
-        x_steps = contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
-        out_steps = contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
-        return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
-
-    # -- weights and constants -----------------------------------------------------------
+    operation = "filter"
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-        """Weights as the kernel reads them: [filter, output part][channel and tap, input part][ky, kx]."""
-        p = self.problem
+        """Weights as [filter, output part][channel and tap, input part][ky, kx]."""
         w = w.transpose(0, 1, *(axis + 2 for axis in order))
-        if p.acc not in PARTS:
-            return np.ascontiguousarray(w, self.part)
-        plane_taps = prod(w.shape[-2:]) if len(order) > 1 else w.shape[-1]
-        w = w.reshape(p.filters, -1, plane_taps)
-        real, imag = np.real(w), np.imag(w)
-        if p.in_dtype not in PARTS:
-            return np.ascontiguousarray(np.stack([real, imag], 1), self.part)
-        to_real, to_imag = np.stack([real, -imag], 2), np.stack([imag, real], 2)
-        return np.ascontiguousarray(np.stack([to_real, to_imag], 1), self.part)
-
-    def _constants(self, values: Any) -> np.ndarray | None:
-        """Bias or fill values as the kernel reads them: real and imaginary parts alternate."""
-        if values is None:
-            return None
         if self.problem.acc in PARTS:
-            return np.atleast_1d(np.asarray(values, self.problem.acc)).view(self.part)
-        return np.atleast_1d(np.asarray(values)).astype(self.part)
+            plane_taps = prod(w.shape[-2:]) if len(order) > 1 else prod(w.shape[2:])
+            w = self._real_matrix(w.reshape(self.problem.filters, -1, plane_taps))
+        return np.ascontiguousarray(w, self.part)
 
-    # -- geometry ------------------------------------------------------------------------
-
-    def _bind(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
-        """The record for arrays of these strides; the last few are remembered."""
-        key = (x_strides, out_strides, threads)
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bound[key] = self._new_bound(x_strides, out_strides, threads)
-            if len(self._bound) > 8:
-                self._bound.popitem(last=False)
-        return bound
-
-    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> _Bound:
+    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
         axes, order = _arrange(spatial_axes(p, x_strides, out_strides))
         *lead, y, x = axes
@@ -155,7 +84,7 @@ class Filter:
             "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
         }  # fmt: skip
         tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
-        return _Bound(record(FILTER_FIELDS, values), n_planes_out * n_strips, scratch_bytes, order, tables)
+        return Bound(record(FILTER_FIELDS, values), n_planes_out * n_strips, scratch_bytes, order, tables)
 
     def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
         """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""

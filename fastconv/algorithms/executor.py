@@ -1,0 +1,107 @@
+"""What the executors of `ConvProblem`s have in common: binding to strides, constants, the launch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.algorithms.geometry import PARTS, contiguous_strides
+from fastconv.engines.contract import DTYPE_CODES
+from fastconv.engines.threads._threads import launch
+from fastconv.problem import ConvProblem
+
+__all__ = ["Bound", "ConvExecutor", "refuse_types"]
+
+# Argument records remembered for each plan, one for each set of strides it has met.
+REMEMBERED = 8
+
+
+def refuse_types(problem: Any) -> str | None:
+    """Why no window kernel can do a problem, or None."""
+    if not isinstance(problem, ConvProblem):
+        return "is for convolutions"
+    if PARTS.get(problem.acc, problem.acc) not in ("float32", "float64", "uint32", "uint64"):
+        return f"does not sum in {problem.acc}"
+    for dtype in (problem.in_dtype, problem.out_dtype):
+        if PARTS.get(dtype, dtype) not in DTYPE_CODES:
+            return f"does not read or write {dtype}"
+    return None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A problem bound to arrays of given strides: all that a launch needs besides pointers."""
+
+    slots: np.ndarray
+    units: int
+    scratch_bytes: int
+    order: tuple[int, ...]  # the kernel's axes in the order in which weights are packed
+    tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
+
+
+class ConvExecutor(ABC):
+    """Executes a `ConvProblem` with one kernel of an engine."""
+
+    operation: str
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        self.problem = problem
+        self.engine = engine
+        self.part = PARTS.get(problem.acc, problem.acc)
+        self.itemsize = np.dtype(self.part).itemsize
+        self.kernel = engine.kernel(self.operation, self.part)
+        self._bounds: OrderedDict[tuple, Bound] = OrderedDict()
+
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, threads)
+        weights, biases, fills = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
+        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
+        launch(self.kernel, bound.slots, x, weights, out, biases, fills, scratch, bound.units, threads)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
+        p = self.problem
+        x_steps = contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype)
+        out_steps = contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype)
+        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
+        return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
+
+    @abstractmethod
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+        """Weights as the kernel reads them."""
+
+    @abstractmethod
+    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
+        """The record for arrays of these strides."""
+
+    def _bind(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
+        key = (x_strides, out_strides, threads)
+        bound = self._bounds.get(key)
+        if bound is None:
+            bound = self._bounds[key] = self._new_bound(x_strides, out_strides, threads)
+            while len(self._bounds) > REMEMBERED:
+                self._bounds.popitem(last=False)
+        return bound
+
+    def _constants(self, values: Any) -> np.ndarray | None:
+        """Bias or fill values as the kernel reads them: real and imaginary parts alternate."""
+        if values is None:
+            return None
+        if self.problem.acc in PARTS:
+            return np.atleast_1d(np.asarray(values, self.problem.acc)).view(self.part)
+        return np.atleast_1d(np.asarray(values)).astype(self.part)
+
+    def _real_matrix(self, w: np.ndarray) -> np.ndarray:
+        """Complex weights (filter, plane, tap) as the real matrix of the same product, parts next to planes."""
+        real, imag = np.real(w), np.imag(w)
+        if self.problem.in_dtype not in PARTS:
+            return np.stack([real, imag], 1)
+        return np.stack([np.stack([real, -imag], 2), np.stack([imag, real], 2)], 1)
