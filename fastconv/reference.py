@@ -163,15 +163,18 @@ def c_cast(values: np.ndarray, dtype: Any) -> np.ndarray:
 
     Integers wrap.  A floating-point number becomes an integer by truncation toward zero and, in
     8 and 16 bits, by way of int32; in uint32 by way of int64.  What the first integer cannot hold
-    becomes its smallest value.
+    becomes its smallest value.  A negative number becomes uint64 by negating its magnitude, as in
+    SciPy's n-dimensional filters; `correlate1d` leaves to the compiler what is below -2**63.
     """
     dtype = np.dtype(dtype)
     if values.dtype.kind != "f" or dtype.kind not in "biu":
         return values.astype(dtype)
     if dtype == np.uint64:
-        lower = _truncated(values, "int64").astype(dtype)
-        upper = _truncated(values - 2.0**63, "int64").astype(dtype) ^ np.uint64(1 << 63)
-        return np.where(values >= 2.0**63, upper, lower)
+        size = np.abs(values)
+        lower = _truncated(size, "int64").astype(dtype)
+        upper = _truncated(size - 2.0**63, "int64").astype(dtype) ^ np.uint64(1 << 63)
+        whole = np.where(size >= 2.0**63, upper, lower)
+        return np.where(values > -1, whole, -whole)
     through = "int64" if dtype in (np.uint32, np.int64) else "int32"
     integers = _truncated(values, through)
     return integers.astype(np.uint8) != 0 if dtype == np.bool_ else integers.astype(dtype)

@@ -37,7 +37,8 @@ enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, 
 /* double -> unsigned as C compilers for plain x86-64 convert it, so that SciPy's results are met
  * for negative values too: modulo the range, by way of the signed type. */
 #define TO_U32(v) ((uint32_t)(int64_t)(v))
-#define TO_U64(v) ((v) < 0x1p63 ? (uint64_t)(int64_t)(v) : (uint64_t)(int64_t)((v) - 0x1p63) ^ (uint64_t)1 << 63)
+#define TO_U64_UP(v) ((v) >= 0x1p63 ? (uint64_t)(int64_t)((v) - 0x1p63) ^ (uint64_t)1 << 63 : (uint64_t)(int64_t)(v))
+#define TO_U64(v) ((v) > -1 ? TO_U64_UP(v) : -TO_U64_UP(-(v))) /* as SciPy's n-dimensional filters write it */
 
 #define T float
 #define IS_FLOAT 1
