@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import config, costs
+from fastconv.device import on_device
 from fastconv.problem import ConvProblem, PoolProblem
 from fastconv.table import TABLE, Implementation
 
@@ -76,8 +77,8 @@ def plan_for(problem: Problem, engine: str = "auto") -> Plan:
     """
     refusals = []
     for implementation in TABLE:
-        if engine not in ("auto", implementation.engine):
-            continue
+        if engine != implementation.engine and (engine != "auto" or implementation.engine == "cuda"):
+            continue  # "auto" is for host arrays: sending them to a GPU takes asking
         why = implementation.refuse(problem)
         if why is None and engine == "auto" and not implementation.is_ready(problem):
             why = "is not compiled yet (fastconv.warmup, or engine='numba', compiles it)"
@@ -102,12 +103,22 @@ def execute(
     threads: int | None = None,
 ) -> np.ndarray:
     """Plan and compute, with the engine in force; inside `plan`, only plan."""
-    chosen = plan_for(problem, config.current_engine())
+    chosen = plan_for(problem, _engine_for(x, w, out, bias))
     captured = _capture.get()
     if captured is not None:
         captured.append(chosen)
         return out
     return chosen.execute(x, w, out, bias, fill, threads)
+
+
+def _engine_for(*arrays: Any) -> str:
+    """The engine in force; "cuda" for arrays that live on a GPU."""
+    engine = config.current_engine()
+    if not on_device(*arrays):
+        return engine
+    if engine not in ("auto", "cuda"):
+        raise ValueError(f"engine must be 'auto' or 'cuda' for arrays on a GPU; got {engine!r}")
+    return "cuda"
 
 
 def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:

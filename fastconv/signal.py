@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.boundary import SIGNAL_BOUNDARIES
+from fastconv.device import native, on_device
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type
@@ -389,7 +390,7 @@ def _run(
     )
     target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
-    return result
+    return native(result)
 
 
 def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
@@ -397,7 +398,7 @@ def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
     dtype = result_type(DTYPES, in1=in1, in2=in2)
     if method != "auto":
         return method == "fft"
-    if dtype.kind not in "fc" or in1.ndim == 0:
+    if dtype.kind not in "fc" or in1.ndim == 0 or on_device(in1, in2):
         return False
     direct = prod(_out_shape(mode, in1.shape, in2.shape)) * in2.size
     points = prod(_out_shape("full", in1.shape, in2.shape))

@@ -53,11 +53,13 @@ class Implementation:
 _ENGINE_MODULES = {
     "numba": "fastconv.engines.numba_cpu",
     "cython": "fastconv.engines.cython_cpu",
+    "cuda": "fastconv.engines.numba_cuda",
     "reference": "fastconv.reference",
 }
 
 TABLE = (
     Implementation("conv", "Conv", "cython"),
     Implementation("filter", "Filter", "cython"),
+    Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

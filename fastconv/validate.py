@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device import DeviceArray, as_device, new_array
+
 __all__ = [
     "ArgumentError",
     "as_array",
@@ -38,11 +40,13 @@ class ArgumentError(ValueError, RuntimeError):
 
 
 def as_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, empty: bool = False) -> np.ndarray:
-    """The argument as a base-class array of numbers in native byte order.
+    """The argument as a base-class array of numbers in native byte order, or a `fastconv.device.DeviceArray`.
 
     Like SciPy, masks and subclasses are dropped, and only a byte-swapped array is copied.
     """
-    array = np.asarray(value)
+    array: Any = as_device(name, value)
+    if array is None:
+        array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")
     if ndim is not None and array.ndim not in (ndim if isinstance(ndim, tuple) else (ndim,)):
@@ -116,13 +120,14 @@ def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def new_or_checked_out(
-    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", **inputs: np.ndarray
-) -> np.ndarray:
-    """A new array, or the caller's `out` if it can take the result."""
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", **inputs: np.ndarray
+) -> Any:
+    """A new array (on the inputs' device), or the caller's `out` if it can take the result."""
     check_size("the result", shape, dtype)
     if out is None:
-        return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray):
+        return new_array(shape, dtype, like=inputs.values())
+    out = as_device(name, out) or out
+    if not isinstance(out, np.ndarray | DeviceArray):
         raise TypeError(f"{name} must be a numpy.ndarray; got {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got {out.shape}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
 from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, result_type
@@ -142,7 +143,7 @@ def conv2d(
     )
     target = np.moveaxis(target, -1, 1) if channels_last else target
     execute(problem, x, weights, target, bias=arrays.get("bias"), threads=threads)
-    return result
+    return native(result)
 
 
 def _groups(groups: Any, channels: int, filters: int, group_channels: int) -> int:

@@ -1,0 +1,67 @@
+"""The CUDA engine: Numba kernels for arrays that live on a GPU.
+
+The contract of a CUDA kernel
+-----------------------------
+A kernel is a Python function that Numba compiles, plain or emitting PTX through
+intrinsics, with arguments of three sorts, in this order and all by value:
+
+- *pointers* to the first element of each array, one for each `Kernel.pointers`; the
+  strides are in the geometry, in elements, and may be negative.  A bool is a byte.
+  An absent array is a null pointer;
+- *scalars*, one for each `Kernel.scalars`: int64, uint64, float64 or complex128;
+- *the geometry*, one named tuple of int64.
+
+So the parameters of every compiled kernel are 64-bit slots, as the records of the CPU
+kernels are (`fastconv.engines.contract`), and `launch` needs to know nothing else.  The
+same Python function runs on Numba's simulator if it uses no intrinsics.
+
+The caller owns every array.  A kernel allocates nothing, never fails and writes inside
+its output only; it handles its own edges.  Its grid has three axes: `inner` runs along
+neighbours in memory, `middle` and `outer` are looped over, since a grid's y and z end at
+65535.  The host (`fastconv.algorithms.device`) chooses grid and block, writes the
+geometry and refuses what the kernel cannot do.  A kernel made for a case of its own takes
+its place as a row of the table before the plain ones.
+
+The modules: `filter` and `pool` hold the kernels, `elements` what they share; `driver`
+compiles, loads and launches with the CUDA driver, `simulator` is its twin on Numba's
+simulator; `launch` puts the arrays of one call on the device and in stream order.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
+
+__all__ = ["RULES", "Call", "is_ready", "kernel"]
+
+
+@cache
+def kernel(operation: str, *types: str) -> Kernel:
+    """The kernel of an operation for the given element types.
+
+    ``filter``: input, kernel, bias, accumulator and output types, and "exact" or "".
+    ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
+    """
+    require()
+    from fastconv.engines.numba_cuda import filter, pool
+
+    if operation == "filter":
+        source, weights, bias, acc, out, exact = types
+        function = filter.filter_kernel(acc, out, bool(exact))
+        scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
+        return Kernel(function, (source, weights, out, bias), (scalar,), filter.FilterGeometry)
+    dtype, *rest = types
+    makers = {
+        "max": lambda: pool.max_kernel(dtype, bool(rest[0])),
+        "max_2x2": pool.max_2x2_kernel,
+        "avg": lambda: pool.avg_kernel(dtype),
+    }
+    return Kernel(makers[operation](), (dtype, "int64", dtype), (), pool.PoolGeometry)
+
+
+def is_ready(operation: str, *types: str) -> bool:
+    """Whether the kernel runs without waiting: device arrays have no other engine to wait on."""
+    return True

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 from numba.cuda import libdevice
 
-__all__ = ["RULES", "conversion", "in_memory", "mapped", "place", "unfused_product"]
+from fastconv.engines.numba_cuda.launch import RULES
 
-# How kernels name the boundary rules of `fastconv.boundary`.
-RULES = {rule: code for code, rule in enumerate(("fill", "nearest", "wrap", "reflect", "mirror"))}
-_NEAREST, _WRAP, _REFLECT, _MIRROR = 1, 2, 3, 4
+__all__ = ["conversion", "in_memory", "mapped", "place", "unfused_product"]
+
+_NEAREST, _WRAP, _REFLECT, _MIRROR = (RULES[rule] for rule in ("nearest", "wrap", "reflect", "mirror"))
+
+_TOP_BIT = np.uint64(1 << 63)
 
 
 @cuda.jit(device=True)
@@ -51,40 +54,30 @@ def in_memory(dtype: str) -> str:
 
 
 def conversion(source: str, target: str) -> Callable[[Any], Any]:
-    """A device function that converts an element as C does on x86-64; see `fastconv.reference.c_cast`."""
+    """A device function that converts a number as C does on x86-64; see `fastconv.reference.c_cast`."""
     from_float, kind = source.startswith("float"), np.dtype(target).kind
     if kind == "b":
-        return _float_to_bool if from_float else _to_bool
+        return _to_bool(_float_to_int("uint8") if from_float else getattr(np, source))
     if not from_float or kind not in "iu":
         return getattr(np, target)
     return _float_to_uint64 if target == "uint64" else _float_to_int(target)
 
 
-@cuda.jit(device=True)
-def _to_bool(value):
-    return np.uint8(value != 0)
+def _to_bool(number: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @cuda.jit(device=True)
+    def to_bool(value):
+        return np.uint8(number(value) != 0)
 
-
-@cuda.jit(device=True)
-def _float_to_bool(value):
-    return np.uint8(value <= -1 or value >= 1 or value != value)
-
-
-@cuda.jit(device=True)
-def _float_to_uint64(value):
-    low, high = -9223372036854775808.0, 9223372036854775808.0
-    if value >= high:
-        beyond = value - high
-        return np.uint64(beyond) ^ np.uint64(1 << 63) if beyond < high else np.uint64(0)
-    return np.uint64(np.int64(value)) if value >= low else np.uint64(1 << 63)
+    return to_bool
 
 
 def _float_to_int(target: str) -> Callable[[Any], Any]:
-    # Through int64 for 32 unsigned and 64 bits, else through int32; what that cannot hold is its smallest.
+    # Through int64 for uint32 and int64, else through int32; what that cannot hold is its smallest.
     wide = target in ("uint32", "int64")
-    bits = 63 if wide else 31
-    below, high = (-(2.0**63) * (1 + 2.0**-52), 2.0**63) if wide else (-(2.0**31) - 1, 2.0**31)
-    smallest, to_target = np.int64(-(2**bits)), getattr(np, target)
+    smallest = np.int64(-(1 << 63) if wide else -(1 << 31))
+    below = np.nextafter(-(2.0**63), -np.inf) if wide else -(2.0**31) - 1
+    high = 2.0**63 if wide else 2.0**31
+    to_target = getattr(np, target)
 
     @cuda.jit(device=True)
     def to_int(value):
@@ -94,10 +87,18 @@ def _float_to_int(target: str) -> Callable[[Any], Any]:
 
 
 @cuda.jit(device=True)
-def _unfused_product(a, b):
+def _float_to_uint64(value):
+    if value >= 2.0**63:
+        beyond = value - 2.0**63
+        return np.uint64(np.int64(beyond)) ^ _TOP_BIT if beyond < 2.0**63 else np.uint64(0)
+    return np.uint64(np.int64(value)) if value >= -(2.0**63) else _TOP_BIT
+
+
+@cuda.jit(device=True)
+def _dmul(a, b):
     return libdevice.dmul_rn(a, b)
 
 
 def unfused_product() -> Callable[[Any, Any], Any]:
     """A device function: a float64 product rounded by itself, never part of a fused multiply-add."""
-    return _unfused_product
+    return operator.mul if config.ENABLE_CUDASIM else _dmul

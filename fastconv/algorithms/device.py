@@ -1,0 +1,173 @@
+"""Direct filters and pooling on a GPU, for arrays that live there and for host arrays sent there.
+
+The host's part is small: the geometry record, chosen once for each set of strides, and a
+launch (`fastconv.engines.numba_cuda` has the contract).  A problem with fewer than three
+spatial axes gets axes of size 1 in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv.device import DeviceArray
+from fastconv.problem import ConvProblem, PoolProblem
+
+__all__ = ["executor", "refuse"]
+
+Problem = ConvProblem | PoolProblem
+Steps = tuple[int, ...]
+AXES = "zyx"
+ACCUMULATORS = ("float32", "float64", "uint32", "uint64", "complex64", "complex128")
+ELEMENTS = (*ACCUMULATORS, "bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
+# Sums in a fixed order that the kernel keeps: tap after tap.
+ORDERS = ("", "order")
+
+
+def refuse(problem: Problem) -> str | None:
+    """Why the plain kernels cannot do a problem, or None."""
+    if len(problem.in_shape) > len(AXES):
+        return f"filters at most {len(AXES)} axes"
+    if isinstance(problem, PoolProblem):
+        return None if problem.dtype in ELEMENTS and problem.dtype[0] != "c" else f"does not pool {problem.dtype}"
+    if problem.acc not in ACCUMULATORS:
+        return f"does not sum in {problem.acc}"
+    for dtype in (problem.in_dtype, problem.kernel_dtype, problem.out_dtype):
+        if dtype not in ELEMENTS:
+            return f"does not read or write {dtype}"
+    if problem.exact not in ORDERS:
+        return f"does not add taps in the order {problem.exact!r}, as results to the bit need"
+    return None
+
+
+def executor(problem: Problem, engine: Any) -> DeviceFilter | DevicePool:
+    """The executor of a problem."""
+    return DevicePool(problem, engine) if isinstance(problem, PoolProblem) else DeviceFilter(problem, engine)
+
+
+class DeviceFilter:
+    """Executes a `ConvProblem` with the filter kernel of a GPU."""
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        self.problem = problem
+        self.engine = engine
+        self.kernel(problem.acc)
+        self.geometry = lru_cache(maxsize=8)(self._geometry)
+
+    def kernel(self, bias_dtype: str) -> Any:
+        """The kernel for biases of a type; unless they are a device array, they come as the accumulator's."""
+        p = self.problem
+        return self.engine.kernel("filter", p.in_dtype, p.kernel_dtype, bias_dtype, p.acc, p.out_dtype, p.exact)
+
+    def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
+        p = self.problem
+        if out.size == 0:
+            return
+        if bias is not None and not isinstance(bias, DeviceArray):
+            bias = np.asarray(bias).astype(p.acc)
+        with self.engine.Call(out, x, w, bias) as call:
+            source, weights, offsets, target = call.put(x), call.put(w), call.put(bias), call.put(out, contents=False)
+            kernel = self.kernel(p.acc if bias is None else bias.dtype.name)
+            geometry = self.geometry(kernel.geometry, _steps(source), _steps(weights), _steps(target), _steps(offsets))
+            call.launch(kernel, geometry[:3], (source, weights, target, offsets), (fill,), geometry)
+            call.get(target, out)
+
+    def workspace(self, threads: int) -> int:
+        """Device arrays need no scratch memory; host arrays are copied, which is not counted."""
+        return 0
+
+    def _geometry(self, record: Any, x: Steps, w: Steps, out: Steps, bias: Steps) -> Any:
+        p = self.problem
+        values = {
+            **_extents(p, p.filters),
+            "group_filters": p.filters // p.groups, "group_channels": p.channels // p.groups,
+            "has_bias": int(p.bias), "bias_f": bias[0] if bias else 0,
+            **_axes("rule_%s", [self.engine.RULES[rule] for rule in p.boundary], 0),
+            **_strides("x_", "nc", x), **_strides("w_", "fc", w), **_strides("out_", "nf", out),
+        }  # fmt: skip
+        return record(**values)
+
+
+class DevicePool:
+    """Executes a `PoolProblem` with the pooling kernels of a GPU."""
+
+    def __init__(self, problem: PoolProblem, engine: Any):
+        self.problem = problem
+        self.engine = engine
+        self.kernel = engine.kernel(*self._kernel_name())
+        self.geometry = lru_cache(maxsize=8)(self._geometry)
+
+    def _kernel_name(self) -> tuple[str, ...]:
+        p = self.problem
+        if p.kind == "avg":
+            return ("avg", p.dtype)
+        if p.indices:
+            return ("max", p.dtype, "indices")
+        two = p.kernel_shape == p.stride == (2, 2) and p.pad == (0, 0) and p.dilation == (1, 1)
+        inside = all(2 * n <= size for n, size in zip(p.out_shape, p.in_shape, strict=True))
+        return ("max_2x2", p.dtype) if two and inside else ("max", p.dtype, "")
+
+    def __call__(self, x: Any, indices: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
+        if out.size == 0:
+            return
+        with self.engine.Call(out, x, indices) as call:
+            source, where, target = call.put(x), call.put(indices, contents=False), call.put(out, contents=False)
+            geometry = self.geometry(self.kernel.geometry, _steps(source), _steps(where), _steps(target))
+            call.launch(self.kernel, geometry[:3], (source, where, target), (), geometry)
+            call.get(target, out)
+            if indices is not None:
+                call.get(where, indices)
+
+    def workspace(self, threads: int) -> int:
+        """Device arrays need no scratch memory; host arrays are copied, which is not counted."""
+        return 0
+
+    def _geometry(self, record: Any, x: Steps, indices: Steps, out: Steps) -> Any:
+        p = self.problem
+        values = {
+            **_extents(p, p.channels),
+            "include_pad": int(p.count_include_pad), "divisor": p.divisor,
+            **_strides("x_", "nc", x), **_strides("indices_", "nc", indices), **_strides("out_", "nc", out),
+        }  # fmt: skip
+        return record(**values)
+
+
+def _extents(p: Problem, filters: int) -> dict[str, int]:
+    """The grid's extents and the numbers of each axis."""
+    depth, height, width = _padded(p.out_shape, 1)
+    planar = (width, height, p.batch * filters * depth)
+    channels_last = (filters, width, p.batch * depth * height)
+    return {
+        **dict(zip(("inner", "middle", "outer"), channels_last if p.channels_last else planar, strict=True)),
+        "channels_last": int(p.channels_last), "filters": filters,
+        **dict(zip(("depth", "height", "width"), _padded(p.in_shape, 1), strict=True)),
+        **dict(zip(("out_depth", "out_height", "out_width"), _padded(p.out_shape, 1), strict=True)),
+        **_axes("kernel_%s", p.kernel_shape, 1), **_axes("stride_%s", p.stride, 1),
+        **_axes("dilation_%s", p.dilation, 1), **_axes("pad_%s", p.pad, 0),
+    }  # fmt: skip
+
+
+def _padded(values: Sequence[int], missing: int) -> tuple[int, ...]:
+    return (missing,) * (len(AXES) - len(values)) + tuple(values)
+
+
+def _axes(name: str, values: Sequence[int], missing: int) -> dict[str, int]:
+    return {name % axis: value for axis, value in zip(AXES, _padded(values, missing), strict=True)}
+
+
+def _strides(prefix: str, outer: str, steps: Steps) -> dict[str, int]:
+    values = (*steps[:2], *_padded(steps[2:], 0)) if steps else (0,) * 5
+    return {prefix + name: step for name, step in zip((*outer, *AXES), values, strict=True)}
+
+
+def _steps(array: DeviceArray | None) -> Steps:
+    """Strides in elements; none for an absent array."""
+    if array is None:
+        return ()
+    size = array.dtype.itemsize
+    if any(step % size for step in array.strides) or array.address % size:
+        raise ValueError(f"device arrays must be aligned to their elements; got {array}")
+    return tuple(step // size for step in array.strides)

@@ -1,0 +1,75 @@
+"""The direct filter in plain Numba: one thread for each output element, any boundary, stride and dilation."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+
+import numpy as np
+from numba import cuda
+
+from fastconv.engines.numba_cuda.elements import conversion, mapped, place, unfused_product
+
+__all__ = ["FilterGeometry", "filter_kernel"]
+
+# Sizes in elements, strides in elements.  An image with fewer than three axes has depth
+# (and height) 1.  `inner`, `middle` and `outer` are the extents of the grid's x, y and z.
+FilterGeometry = namedtuple(
+    "FilterGeometry",
+    "inner middle outer channels_last filters group_filters group_channels has_bias bias_f "
+    "depth height width out_depth out_height out_width "
+    "kernel_z kernel_y kernel_x stride_z stride_y stride_x dilation_z dilation_y dilation_x pad_z pad_y pad_x "
+    "rule_z rule_y rule_x "
+    "x_n x_c x_z x_y x_x w_f w_c w_z w_y w_x out_n out_f out_z out_y out_x",
+)
+
+
+def filter_kernel(acc: str, out: str, exact: bool) -> Callable:
+    """The kernel that sums in `acc` and stores `out`; `exact` rounds each product before it is added.
+
+    Its arguments are pointers to input, kernel, output and bias, the fill value and a `FilterGeometry`.
+    """
+    to_acc, to_out = getattr(np, acc), conversion(acc, out)
+    if exact:
+        times = unfused_product()
+
+        @cuda.jit(device=True)
+        def add(total, value, weight):
+            return total + times(value, weight)
+    else:
+
+        @cuda.jit(device=True)
+        def add(total, value, weight):
+            return to_acc(total + value * weight)
+
+    @cuda.jit(device=True)
+    def correlate(x, w, total, fill, g, first_x, first_w, z, y, column):
+        for c in range(g.group_channels):
+            for kz in range(g.kernel_z):
+                iz = mapped(z * g.stride_z + kz * g.dilation_z - g.pad_z, g.depth, g.rule_z)
+                for ky in range(g.kernel_y):
+                    iy = mapped(y * g.stride_y + ky * g.dilation_y - g.pad_y, g.height, g.rule_y)
+                    row = first_x + c * g.x_c + iz * g.x_z + iy * g.x_y
+                    taps = first_w + c * g.w_c + kz * g.w_z + ky * g.w_y
+                    for kx in range(g.kernel_x):
+                        ix = mapped(column * g.stride_x + kx * g.dilation_x - g.pad_x, g.width, g.rule_x)
+                        value = fill
+                        if iz >= 0 and iy >= 0 and ix >= 0:
+                            value = to_acc(x[row + ix * g.x_x])
+                        total = add(total, value, to_acc(w[taps + kx * g.w_x]))
+        return total
+
+    def filter(x, w, out, bias, fill, g):
+        inner, start = cuda.grid(2)
+        if inner >= g.inner:
+            return
+        beyond = to_acc(fill)
+        for outer in range(cuda.blockIdx.z, g.outer, cuda.gridDim.z):
+            for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
+                n, f, z, y, column = place(g, inner, middle, outer)
+                channel = f // g.group_filters * g.group_channels
+                total = to_acc(bias[f * g.bias_f]) if g.has_bias else to_acc(0)
+                total = correlate(x, w, total, beyond, g, n * g.x_n + channel * g.x_c, f * g.w_f, z, y, column)
+                out[n * g.out_n + f * g.out_f + z * g.out_z + y * g.out_y + column * g.out_x] = to_out(total)
+
+    return filter

@@ -1,0 +1,116 @@
+"""The twin of `driver` on Numba's CUDA simulator (``NUMBA_ENABLE_CUDASIM=1``): host memory stands for the device's."""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from fastconv.device import DeviceArray
+from fastconv.engines.numba_cuda.elements import in_memory
+from fastconv.engines.numba_cuda.launch import Kernel
+
+__all__ = [
+    "allocate", "check", "current", "current_device", "device_of", "download", "numba_array", "run", "upload", "wait",
+]  # fmt: skip
+
+
+def check() -> None:
+    """The simulator is always there."""
+
+
+def current_device() -> int:
+    """The simulator's only device."""
+    return 0
+
+
+def device_of(address: int) -> int:
+    """The simulator's only device."""
+    return 0
+
+
+@contextmanager
+def current(device: int) -> Iterator[None]:
+    """Does nothing."""
+    yield
+
+
+def wait(stream: int, other: int) -> None:
+    """Does nothing: everything is done when its call returns."""
+
+
+class Memory:
+    """Memory that belongs to a call."""
+
+    def __init__(self, nbytes: int):
+        self._bytes = np.full(nbytes, 0xA5, np.uint8)  # what is read before it is written shows
+        self.address = self._bytes.ctypes.data
+
+    def free(self) -> None:
+        """Overwrite it: what is read afterwards shows."""
+        self._bytes[...] = 0xA5
+
+
+def allocate(nbytes: int, stream: int) -> Memory:
+    """New memory."""
+    return Memory(nbytes)
+
+
+def upload(host: np.ndarray, address: int, stream: int) -> None:
+    """Copy a contiguous host array to an address."""
+    ctypes.memmove(address, host.ctypes.data, host.nbytes)
+
+
+def download(address: int, host: np.ndarray, stream: int) -> None:
+    """Copy from an address to a contiguous host array."""
+    ctypes.memmove(host.ctypes.data, address, host.nbytes)
+
+
+def numba_array(shape: tuple[int, ...], dtype: np.dtype, stream: int) -> Any:
+    """A new array of the simulator."""
+    return cuda.device_array(shape, dtype)
+
+
+class Pointer:
+    """A pointer to elements that refuses to leave its array."""
+
+    def __init__(self, array: DeviceArray, dtype: str):
+        low, high = array.extent
+        size = np.dtype(dtype).itemsize
+        self._memory = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low)).view(dtype)
+        self._first = (array.address - low) // size
+
+    def _index(self, offset: int) -> int:
+        index = self._first + offset
+        if not 0 <= index < len(self._memory):
+            raise IndexError(f"offset {offset} lies outside the array")
+        return index
+
+    def __getitem__(self, offset: int) -> Any:
+        return self._memory[self._index(offset)]
+
+    def __setitem__(self, offset: int, value: Any) -> None:
+        self._memory[self._index(offset)] = value
+
+
+def run(
+    kernel: Kernel,
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    arrays: Sequence[DeviceArray | None],
+    scalars: Sequence[Any],
+    geometry: tuple,
+    stream: int,
+) -> None:
+    """Run a kernel, thread by thread."""
+    typed = zip(arrays, kernel.pointers, strict=True)
+    pointers = [None if array is None else Pointer(array, in_memory(dtype)) for array, dtype in typed]
+    numbers = [np.asarray(value).astype(dtype)[()] for value, dtype in zip(scalars, kernel.scalars, strict=True)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's scalars report what wraps or is not a number
+        cuda.jit(kernel.function)[grid, block](*pointers, *numbers, geometry)
