@@ -15,7 +15,7 @@ from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
 
-__all__ = ["Bound", "ConvExecutor", "refuse_types"]
+__all__ = ["Bound", "ConvExecutor", "kernel_types", "refuse_types"]
 
 # Argument records remembered for each plan, one for each set of strides it has met.
 REMEMBERED = 8
@@ -31,6 +31,12 @@ def refuse_types(problem: Any) -> str | None:
         if PARTS.get(dtype, dtype) not in DTYPE_CODES:
             return f"does not read or write {dtype}"
     return None
+
+
+def kernel_types(problem: ConvProblem) -> tuple[str, str, str, str]:
+    """What kernels may be specialised to: elements summed in, read and written, and an order of summation."""
+    acc, source, target = (PARTS.get(dtype, dtype) for dtype in (problem.acc, problem.in_dtype, problem.out_dtype))
+    return acc, source, target, "exact" if problem.exact and acc == "float64" else ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class ConvExecutor(ABC):
         self.engine = engine
         self.part = PARTS.get(problem.acc, problem.acc)
         self.itemsize = np.dtype(self.part).itemsize
-        self.kernel = engine.kernel(self.operation, self.part)
+        self.kernel = engine.kernel(self.operation, *kernel_types(problem))
         self._bounds: OrderedDict[tuple, Bound] = OrderedDict()
 
     def __call__(

@@ -19,24 +19,29 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.algorithms.executor import Bound, ConvExecutor, refuse_types
+from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.problem import ConvProblem
 
-__all__ = ["Filter", "refuse"]
+__all__ = ["Filter", "is_ready", "refuse"]
 
 # A trailing axis shorter than this is folded into the filtered axis before it.
 FOLD_BELOW = 64
 # Staged patches: tiles down and across, and the most scratch memory they may take.
-STAGED_TILES = (4, 4)
+STAGED_TILES = (2, 8)
 SCRATCH_BYTES = 256 * 1024
 UNITS_PER_THREAD = 8
 
 def refuse(problem: Any) -> str | None:
     """Why the filter cannot do a problem, or None."""
     return refuse_types(problem)
+
+
+def is_ready(problem: ConvProblem, engine: Any) -> bool:
+    """Whether the engine's kernel is compiled."""
+    return engine.is_ready("filter", *kernel_types(problem))
 
 
 class Filter(ConvExecutor):

@@ -32,11 +32,11 @@ LINE: tuple[int, int] = _build.LINE
 GEMM: tuple[int, int] = _build.GEMM
 
 
-def kernel(operation: str, *types: str) -> int:
-    """Address of the kernel of an operation for the given element types."""
-    return _build.KERNELS[":".join((operation, *types))]
+def kernel(operation: str, dtype: str, *_: str) -> int:
+    """Address of the kernel of an operation that computes in `dtype`; other types are looked up at run time."""
+    return _build.KERNELS[f"{operation}:{dtype}"]
 
 
-def is_ready(operation: str, *types: str) -> bool:
+def is_ready(operation: str, dtype: str, *_: str) -> bool:
     """Whether the kernel can run without waiting: always, if it exists."""
-    return ":".join((operation, *types)) in _build.KERNELS
+    return f"{operation}:{dtype}" in _build.KERNELS

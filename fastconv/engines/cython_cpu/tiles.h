@@ -5,11 +5,15 @@
  *     dst[r][c] (+)= sum over ky, kx of  w[ky][kx] * src[r * row_step + ky * tap_step + col_of[kx] + c]
  *
  * `tap_step == row_step` lets rows be shared: row j of the source serves every (r, ky) with
- * r + ky == j, so taps are taken in blocks of BLOCK rows of the kernel and each loaded
- * vector feeds up to min(BLOCK, ROWS) multiplications.
+ * r + ky == j, so taps are taken in blocks of up to MAX_BLOCK rows of the kernel, and each
+ * loaded vector feeds up to min(block, ROWS) multiplications.
  *
- * The limit is the FMA rate.  With 4x4 vectors and blocks of 3 rows there are 6*4 loads
- * for 48 FMA; unaligned 64-byte loads take two slots, so loads stay under the FMA time.
+ * The limit is the FMA rate; what stands in the way is that all loads but every 16th cross a
+ * cache line (two cycles each where measured).  So tiles are tall and blocks high: 8x2 vectors
+ * with blocks of up to 7 rows, of equal height (11 = 6 + 5, not 5 + 5 + 1), reach 0.8-0.93 of
+ * the peak on kernels 7x7 to 31x31; 4x4 vectors with blocks of 5, 3 and 1 reach 0.4-0.6.
+ * Wider tiles (8x3, 6x4) spill; shuffles of aligned loads instead of split ones gain only at
+ * 3x3, where memory is the limit anyway.
  *
  * This file is included once per element type by tiles_all.h with T (element) and
  * NAME(x) (suffixed name) defined.
@@ -43,39 +47,30 @@ static inline __attribute__((always_inline)) void NAME(block)(
     }
 }
 
-static inline __attribute__((always_inline)) void NAME(tile_any)(
-    const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y,
-    int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, const int fixed_y) {
+static void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
+                       int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init) {
     V acc[TILE_ROWS][TILE_COLS];
     _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
         _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++)
             acc[r][c] = resume ? LOAD(dst + r * dst_step + c * LANES) : (V){0} + init;
-    if (fixed_y) {
-        NAME(block)(src, row_step, col_of, w, kernel_x, fixed_y, acc);
-    } else if (row_step == tap_step) {
-        int64_t ky = 0;
-        for (; ky + 5 <= kernel_y; ky += 5) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 5, acc);
-        for (; ky + 3 <= kernel_y; ky += 3) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 3, acc);
-        for (; ky < kernel_y; ky++) NAME(block)(src + ky * row_step, row_step, col_of, w + ky * kernel_x, kernel_x, 1, acc);
-    } else {
-        for (int64_t ky = 0; ky < kernel_y; ky++)
-            NAME(block)(src + ky * tap_step, row_step, col_of, w + ky * kernel_x, kernel_x, 1, acc);
+    const int64_t blocks = row_step == tap_step ? (kernel_y + MAX_BLOCK - 1) / MAX_BLOCK : kernel_y;
+    for (int64_t b = 0, ky = 0, end; b < blocks; b++, ky = end) {
+        end = kernel_y * (b + 1) / blocks;
+#define BLOCK(height) \
+    case height: NAME(block)(src + ky * tap_step, row_step, col_of, w + ky * kernel_x, kernel_x, height, acc); break
+        switch (end - ky) {
+            BLOCK(1);
+            BLOCK(2);
+            BLOCK(3);
+            BLOCK(4);
+            BLOCK(5);
+            BLOCK(6);
+            BLOCK(7);
+        }
+#undef BLOCK
     }
     _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
         _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) STORE(dst + r * dst_step + c * LANES, acc[r][c]);
-}
-
-/* Kernel heights 3, 5 and 7 with unit dilation are worth their own unrolled code. */
-static void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
-                       int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init) {
-#define GO(fixed) NAME(tile_any)(src, row_step, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, fixed)
-    switch (row_step == tap_step ? kernel_y : 0) {
-        case 3: GO(3); break;
-        case 5: GO(5); break;
-        case 7: GO(7); break;
-        default: GO(0);
-    }
-#undef GO
 }
 
 /* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */

@@ -1,0 +1,266 @@
+/* Row operations of pooling: folds, divisions, scans, moves.
+ *
+ * A kind of pooling of a type is a PoolOps: what it begins with, how rows and columns are
+ * folded over taps, how an accumulator becomes an element.  The loops over planes, rows and
+ * windows are in pool.pxi.
+ */
+#ifndef FASTCONV_POOLING_H
+#define FASTCONV_POOLING_H
+#include "tiles_all.h"
+
+typedef struct {
+    int64_t size, acc_size, place_size; /* bytes of an element, an accumulator, a place */
+    int64_t identity;                   /* bits of the accumulator of no taps */
+    void (*fold_rows)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
+    void (*fold_taps)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
+    void (*divide)(char *dst, const char *src, int64_t n, int64_t divisor);
+    void (*scan)(char *best, char *place, const char *src, const int64_t *at, int64_t taps, int64_t offset, int64_t step,
+                 int64_t n);
+} PoolOps;
+
+#define LOOSE __attribute__((aligned(1), may_alias))
+typedef uint8_t any8 LOOSE;
+typedef uint16_t any16 LOOSE;
+typedef uint32_t any32 LOOSE;
+typedef uint64_t any64 LOOSE;
+
+/* NaN is greater than all before it, as in PyTorch. */
+#define GREATER(value, best) (((value) > (best)) | ((value) != (value)))
+/* `yes` in the lanes where the mask is set: compiles to one masked move. */
+#define BLEND(mask, yes, no) \
+    ((__typeof__(yes))(((mask) & (__typeof__(mask))(yes)) | (~(mask) & (__typeof__(mask))(no))))
+#define MAX(acc, value) BLEND(GREATER(value, acc), value, acc)
+#define MAX1(acc, value) (GREATER(value, acc) ? (value) : (acc))
+#define ADD(acc, value) ((acc) + (value))
+
+/* ---- by size alone ---------------------------------------------------------------------- */
+
+#define FOR_SIZE(size, DO)             \
+    switch (size) {                    \
+        case 1: DO(any8) break;        \
+        case 2: DO(any16) break;       \
+        case 4: DO(any32) break;       \
+        default: DO(any64)             \
+    }
+
+/* n elements of the given bits */
+static void pool_fill(char *dst, int64_t bits, int64_t size, int64_t n) {
+#define FILL(E) for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = (E)bits;
+    FOR_SIZE(size, FILL)
+#undef FILL
+}
+
+/* n pixels of `lanes` elements from one place to another; steps in bytes */
+static void pool_move(char *dst, int64_t dst_col, int64_t dst_lane, const char *src, int64_t src_col, int64_t src_lane,
+                      int64_t n, int64_t lanes, int64_t size) {
+#define MOVE(E)                         \
+    for (int64_t i = 0; i < n; i++)     \
+        for (int64_t c = 0; c < lanes; c++) *(E *)(dst + i * dst_col + c * dst_lane) = *(const E *)(src + i * src_col + c * src_lane);
+    FOR_SIZE(size, MOVE)
+#undef MOVE
+}
+
+/* The even and the odd ones of 2n elements, n rounded up to whole vectors: all is scratch memory. */
+static void pool_split(char *even_bytes, char *odd_bytes, const char *src_bytes, int64_t n, int64_t size) {
+#define SPLIT(E)                                                                       \
+    {                                                                                  \
+        E *restrict even = (E *)even_bytes, *restrict odd = (E *)odd_bytes;            \
+        const E *restrict src = (const E *)src_bytes;                                  \
+        const uint64_t lanes = VECTOR_BYTES / sizeof(E), whole = (n + lanes - 1) / lanes * lanes; \
+        for (uint64_t i = 0; i < whole; i++) even[i] = src[2 * i], odd[i] = src[2 * i + 1]; \
+    }
+    FOR_SIZE(size, SPLIT)
+#undef SPLIT
+}
+
+/* Positions in the plane of n pixels' maxima: `place` counts from the corner of the pixel's window, -1 is none. */
+static void pool_positions(char *dst, const char *place, int64_t size, int64_t corner, int64_t step, int64_t n,
+                           int64_t lanes) {
+#define POSITIONS(E)                                                                        \
+    for (int64_t i = 0; i < n; i++)                                                         \
+        for (int64_t c = 0; c < lanes; c++) {                                               \
+            const int64_t at = ((const E *)place)[i * lanes + c];                           \
+            ((int64_t *)dst)[i * lanes + c] = at < 0 ? -1 : at + corner + i * step;         \
+        }
+    if (size == 4) { POSITIONS(int32_t) }
+    else { POSITIONS(int64_t) }
+#undef POSITIONS
+}
+
+/* ---- by type ---------------------------------------------------------------------------- */
+
+#define PASTE2(a, b) a##b
+#define PASTE(a, b) PASTE2(a, b)
+
+#define T int8_t
+#define PLACE int32_t
+#define LOWEST -0x80
+#define NAME(x) x##_i8
+#include "pool_max.h"
+#define T uint8_t
+#define PLACE int32_t
+#define LOWEST 0
+#define NAME(x) x##_u8
+#include "pool_max.h"
+#define T int16_t
+#define PLACE int32_t
+#define LOWEST -0x8000
+#define NAME(x) x##_i16
+#include "pool_max.h"
+#define T uint16_t
+#define PLACE int32_t
+#define LOWEST 0
+#define NAME(x) x##_u16
+#include "pool_max.h"
+#define T int32_t
+#define PLACE int32_t
+#define LOWEST INT32_MIN
+#define NAME(x) x##_i32
+#include "pool_max.h"
+#define T uint32_t
+#define PLACE int32_t
+#define LOWEST 0
+#define NAME(x) x##_u32
+#include "pool_max.h"
+#define T int64_t
+#define PLACE int64_t
+#define LOWEST INT64_MIN
+#define NAME(x) x##_i64
+#include "pool_max.h"
+#define T uint64_t
+#define PLACE int64_t
+#define LOWEST 0
+#define NAME(x) x##_u64
+#include "pool_max.h"
+#define T float
+#define PLACE int32_t
+#define LOWEST 0xff800000
+#define NAME(x) x##_f32
+#include "pool_max.h"
+#define T double
+#define PLACE int64_t
+#define LOWEST 0xfff0000000000000
+#define NAME(x) x##_f64
+#include "pool_max.h"
+
+#define S int32_t
+#define D int32_t
+#define OP ADD
+#define OP1 ADD
+#define FOLD sum_int32_t
+#include "pool_fold.h"
+#undef S
+#undef D
+#define S uint64_t
+#define D uint64_t
+#define OP ADD
+#define OP1 ADD
+#define FOLD sum_uint64_t
+#include "pool_fold.h"
+#undef S
+#undef D
+#define S float
+#define D float
+#define OP ADD
+#define OP1 ADD
+#define FOLD sum_float
+#include "pool_fold.h"
+#undef S
+#undef D
+#define S double
+#define D double
+#define OP ADD
+#define OP1 ADD
+#define FOLD sum_double
+#include "pool_fold.h"
+#undef S
+#undef D
+
+/* Quotients truncate toward zero.  In double they are exact for sums below 2^31. */
+#define FRACTION(sum, divisor) ((sum) / (__typeof__(sum))(divisor))
+#define NARROW(sum, divisor) ((int32_t)((double)(sum) / (double)(divisor)))
+#define SIGNED(sum, divisor) ((int64_t)(sum) / (divisor))
+#define UNSIGNED(sum, divisor) ((sum) / (uint64_t)(divisor))
+
+#define T int8_t
+#define ACC int32_t
+#define QUOTIENT NARROW
+#define NAME(x) x##_i8
+#include "pool_average.h"
+#define T int8_t
+#define ACC uint64_t
+#define QUOTIENT SIGNED
+#define NAME(x) x##_i8_wide
+#include "pool_average.h"
+#define T uint8_t
+#define ACC int32_t
+#define QUOTIENT NARROW
+#define NAME(x) x##_u8
+#include "pool_average.h"
+#define T uint8_t
+#define ACC uint64_t
+#define QUOTIENT UNSIGNED
+#define NAME(x) x##_u8_wide
+#include "pool_average.h"
+#define T int16_t
+#define ACC int32_t
+#define QUOTIENT NARROW
+#define NAME(x) x##_i16
+#include "pool_average.h"
+#define T int16_t
+#define ACC uint64_t
+#define QUOTIENT SIGNED
+#define NAME(x) x##_i16_wide
+#include "pool_average.h"
+#define T uint16_t
+#define ACC int32_t
+#define QUOTIENT NARROW
+#define NAME(x) x##_u16
+#include "pool_average.h"
+#define T uint16_t
+#define ACC uint64_t
+#define QUOTIENT UNSIGNED
+#define NAME(x) x##_u16_wide
+#include "pool_average.h"
+#define T int32_t
+#define ACC uint64_t
+#define QUOTIENT SIGNED
+#define NAME(x) x##_i32
+#include "pool_average.h"
+#define T uint32_t
+#define ACC uint64_t
+#define QUOTIENT UNSIGNED
+#define NAME(x) x##_u32
+#include "pool_average.h"
+#define T int64_t
+#define ACC uint64_t
+#define QUOTIENT SIGNED
+#define NAME(x) x##_i64
+#include "pool_average.h"
+#define T uint64_t
+#define ACC uint64_t
+#define QUOTIENT UNSIGNED
+#define NAME(x) x##_u64
+#include "pool_average.h"
+#define T float
+#define ACC float
+#define QUOTIENT FRACTION
+#define NAME(x) x##_f32
+#include "pool_average.h"
+#define T double
+#define ACC double
+#define QUOTIENT FRACTION
+#define NAME(x) x##_f64
+#include "pool_average.h"
+
+/* By DTYPE_CODES.  Wide averages sum small integers in 64 bits, for windows of more than NARROW_TAPS. */
+enum { NARROW_TAPS = 32768 };
+
+static const PoolOps *const MAX_POOL[] = {
+    [BOOL] = &max_pool_u8, [INT8] = &max_pool_i8, [UINT8] = &max_pool_u8, [INT16] = &max_pool_i16, [UINT16] = &max_pool_u16, [INT32] = &max_pool_i32, [UINT32] = &max_pool_u32, [INT64] = &max_pool_i64, [UINT64] = &max_pool_u64, [FLOAT32] = &max_pool_f32, [FLOAT64] = &max_pool_f64};
+static const PoolOps *const AVG_POOL[] = {
+    [INT8] = &avg_pool_i8, [UINT8] = &avg_pool_u8, [INT16] = &avg_pool_i16, [UINT16] = &avg_pool_u16, [INT32] = &avg_pool_i32, [UINT32] = &avg_pool_u32, [INT64] = &avg_pool_i64, [UINT64] = &avg_pool_u64, [FLOAT32] = &avg_pool_f32, [FLOAT64] = &avg_pool_f64};
+static const PoolOps *const AVG_POOL_WIDE[] = {
+    [INT8] = &avg_pool_i8_wide, [UINT8] = &avg_pool_u8_wide, [INT16] = &avg_pool_i16_wide, [UINT16] = &avg_pool_u16_wide, [INT32] = &avg_pool_i32, [UINT32] = &avg_pool_u32, [INT64] = &avg_pool_i64, [UINT64] = &avg_pool_u64, [FLOAT32] = &avg_pool_f32, [FLOAT64] = &avg_pool_f64};
+
+#endif
