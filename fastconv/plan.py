@@ -13,7 +13,7 @@ from fastconv.device import on_device
 from fastconv.problem import ConvProblem, PoolProblem
 from fastconv.table import TABLE, Implementation
 
-__all__ = ["Plan", "execute", "plan", "plan_for"]
+__all__ = ["Plan", "execute", "plan", "plan_for", "warmup"]
 
 Problem = ConvProblem | PoolProblem
 
@@ -157,3 +157,45 @@ def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
     if not captured:
         raise ValueError(f"function {getattr(function, '__name__', function)!r} computed nothing that is planned")
     return captured[-1]
+
+
+def warmup(function: Any = None, /, *args: Any, **kwargs: Any) -> None:
+    """Compile what the Numba engine needs, so that later calls find it ready.
+
+    Parameters
+    ----------
+    function : callable, optional
+        A function of fastconv; default: the float32 and float64 filters.
+    *args, **kwargs
+        Its arguments.  Arrays are read for shape and dtype only.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    NotImplementedError
+        If the Numba engine cannot do the call.
+
+    Notes
+    -----
+    Compiled code is kept on disk: in a later process `warmup` loads it in a fraction of a second.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> image, kernel = np.ones((64, 64), "f4"), np.ones((3, 3), "f4")
+    >>> fastconv.warmup(fastconv.correlate2d, image, kernel, "valid")
+    >>> fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation
+    'numba:filter'
+    """
+    with config.use(engine="numba"):
+        if function is not None:
+            plan(function, *args, **kwargs)
+        else:
+            from fastconv.signal import correlate2d
+
+            for dtype in ("float32", "float64"):
+                plan(correlate2d, np.ones((64, 64), dtype), np.ones((3, 3), dtype), "valid")
+    plan_for.cache_clear()  # plans made before passed the Numba engine over
