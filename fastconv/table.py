@@ -59,6 +59,7 @@ _ENGINE_MODULES = {
 
 TABLE = (
     Implementation("conv", "Conv", "cython"),
+    Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),

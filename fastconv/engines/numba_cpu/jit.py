@@ -1,0 +1,125 @@
+"""How the engine compiles: one set of options, the argument record as a type, and the disk cache.
+
+Kernels are C callbacks called by address from the library's own threads: nothing here is
+parallel, and compiled code touches no Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import platformdirs
+from llvmlite import ir
+from numba import types
+from numba.core import serialize
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.imputils import lower_getattr_generic
+from numba.core.registry import CPUDispatcher
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, models, register_model
+
+from fastconv.engines import contract
+from fastconv.engines.numba_cpu.folder import PrivateFolder
+
+__all__ = ["Record", "cache_folder", "compile_kernel", "part"]
+
+# numpy: no division checks, so no exceptions.  fastmath stays off: its nnan and ninf would
+# delete NaN tests, and reordering would break the exact sums of `scipy.ndimage`.
+OPTIONS = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+
+
+def part(function: Callable) -> CPUDispatcher:
+    """Make a function callable from kernels (it is compiled with the first kernel that calls it)."""
+    return CPUDispatcher(function, targetoptions=OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+
+
+class Record(types.Type):
+    """A kernel's argument record: its fields read as attributes, ``a.height``."""
+
+    def __init__(self, fields: tuple[str, ...]):
+        self.fields = fields
+        super().__init__(name=f"Record{fields}")
+
+
+@register_model(Record)
+class _RecordModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, record: Record):
+        super().__init__(manager, record, ir.IntType(64).as_pointer())
+
+
+@infer_getattr
+class _RecordFields(AttributeTemplate):
+    key = Record
+
+    def generic_resolve(self, record: Record, name: str) -> types.Type | None:
+        return types.int64 if name in record.fields else None
+
+
+@lower_getattr_generic(Record)
+def _read_slot(context: Any, builder: ir.IRBuilder, record: Record, value: ir.Value, name: str) -> ir.Value:
+    slot = builder.load(builder.gep(value, [ir.IntType(64)(record.fields.index(name))]))
+    # Records do not change while kernels run: LLVM may keep slots in registers across stores.
+    slot.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return slot
+
+
+def compile_kernel(name: str, function: Callable, fields: tuple[str, ...]) -> CFunc:
+    """The kernel ``function(record, unit, worker)``, from the disk cache or compiled; see its `address`.
+
+    `name` must tell the function apart from every other kernel of the engine.
+    """
+    signature = (Record(fields), types.int64, types.int64), types.void
+    kernel = CFunc(function, signature, locals={}, options=OPTIONS)
+    kernel._cache = _KernelCache(name)
+    kernel.compile()
+    return kernel
+
+
+class _KernelCache:
+    """The two methods that `CFunc` asks of a cache, on one file per kernel."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def load_overload(self, signature: Any, context: Any) -> CompileResult | None:
+        context.refresh()
+        blob = cache_folder().read(self._file(context))
+        if blob is None:
+            return None
+        try:
+            return CompileResult._rebuild(context, *pickle.loads(blob))
+        except Exception:  # a file that cannot be used costs a compilation, no more
+            return None
+
+    def save_overload(self, signature: Any, result: CompileResult) -> None:
+        if not result.library.has_dynamic_globals:
+            cache_folder().write(self._file(result.target_context), serialize.dumps(result._reduce()))
+
+    def _file(self, context: Any) -> str:
+        versions = (numba.__version__, llvmlite.__version__, sys.version_info[:3], sys.implementation.name)
+        key = repr((_source_hash(), versions, context.codegen().magic_tuple()))
+        return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+@cache
+def cache_folder() -> PrivateFolder:
+    """The folder of compiled kernels: below ``FASTCONV_CACHE_DIR``, or the user's own cache folder."""
+    base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", appauthor=False)
+    return PrivateFolder(Path(base).expanduser() / "numba")
+
+
+@cache
+def _source_hash() -> str:
+    """Changes with every file that compiled code depends on."""
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.__file__)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()

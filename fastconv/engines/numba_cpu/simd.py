@@ -1,0 +1,359 @@
+"""The engine's vector type: tiles of SIMD registers, as a Numba extension type.
+
+A `Tile` is ``rows x cols`` LLVM vectors of one element type, as wide as the
+processor's registers, held in registers from its first load to its last store.
+Each intrinsic emits the straight-line code of a whole tile with llvmlite, so that
+kernels stay loops over tiles and nothing is left to LLVM's loop vectoriser: its
+success depends on aliasing and on the register pressure it guesses.
+
+Memory is named by byte addresses (int64) and may be unaligned.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic, models, overload, register_model
+
+__all__ = [
+    "HAS_FMA", "VECTOR_BYTES", "Tile", "convert", "itemsize", "lanes", "peek", "poke", "run_convert",
+    "tile_correlate", "tile_fill", "tile_load", "tile_store",
+]  # fmt: skip
+
+_int64 = ir.IntType(64)
+
+
+def _host_simd() -> tuple[int, bool]:
+    """Bytes of the widest vector register, and whether it multiplies and adds in one step.
+
+    LLVM is asked, by looking at what it makes of a 64-byte sum, so that
+    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` count.
+    """
+    features = config.CPU_FEATURES
+    if features is None:
+        features = "" if config.CPU_NAME else llvm.get_host_cpu_features().flatten()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=config.CPU_NAME or llvm.get_host_cpu_name(), features=features
+    )
+    module = llvm.parse_assembly("""
+        declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+        define <16 x float> @f(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+            %d = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+            ret <16 x float> %d
+        }""")
+    assembly = machine.emit_assembly(module)
+    width = 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
+    return width, "fmaf" not in assembly
+
+
+VECTOR_BYTES, HAS_FMA = _host_simd()
+
+
+def lanes(dtype: types.Number) -> int:
+    """Elements of a vector."""
+    return VECTOR_BYTES // (dtype.bitwidth // 8)
+
+
+class Tile(types.Type):
+    """``rows x cols`` vectors of `dtype`."""
+
+    def __init__(self, dtype: types.Number, rows: int, cols: int):
+        self.dtype, self.rows, self.cols = dtype, rows, cols
+        super().__init__(name=f"Tile({dtype}, {rows}, {cols})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, tile: Tile):
+        vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+        super().__init__(manager, tile, ir.ArrayType(vector, tile.rows * tile.cols))
+
+
+# -- emitting ------------------------------------------------------------------------------
+
+
+def _element(dtype: types.Type) -> ir.Type:
+    """LLVM type of an element in memory."""
+    if isinstance(dtype, types.Float):
+        return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+    return ir.IntType(8 if dtype == types.boolean else dtype.bitwidth)
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
+    return builder.inttoptr(address, to.as_pointer())
+
+
+def _load(builder: ir.IRBuilder, address: ir.Value, of: ir.Type) -> ir.Value:
+    value = builder.load(_pointer(builder, address, of))
+    value.align = 1
+    return value
+
+
+def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
+    builder.store(value, _pointer(builder, address, value.type)).align = 1
+
+
+def _offset(builder: ir.IRBuilder, address: ir.Value, nbytes: int) -> ir.Value:
+    return builder.add(address, _int64(nbytes)) if nbytes else address
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+    vector = ir.VectorType(value.type, count)
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
+
+
+def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a * b + c; fused where the processor can: elsewhere LLVM would call the C library for each lane."""
+    if isinstance(a.type.element, ir.IntType):
+        return builder.add(builder.mul(a, b), c)
+    if not HAS_FMA:
+        return builder.fadd(builder.fmul(a, b), c)
+    name = f"llvm.fma.v{a.type.count}{a.type.element.intrinsic_name}"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(fma, [a, b, c])
+
+
+def _vectors(builder: ir.IRBuilder, tile: Tile, value: ir.Value) -> list[ir.Value]:
+    return [builder.extract_value(value, i) for i in range(tile.rows * tile.cols)]
+
+
+def _tile(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
+    value = ir.Constant(ir.ArrayType(vectors[0].type, len(vectors)), ir.Undefined)
+    for i, vector in enumerate(vectors):
+        value = builder.insert_value(value, vector, i)
+    return value
+
+
+def _converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
+    """A scalar or vector of `source` as `target`, as C compilers for x86-64 convert it.
+
+    Integers wrap; floats go to integers by way of int32 or int64, so that values beyond
+    a narrow or unsigned type wrap too and SciPy's results are met.
+    """
+
+    def to(element: ir.Type) -> ir.Type:
+        return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
+
+    def constant(element: ir.Type, number: float) -> ir.Constant:
+        kind = to(element)
+        return ir.Constant(kind, [number] * kind.count if isinstance(kind, ir.VectorType) else number)
+
+    kind = to(_element(target))
+    if source == target:
+        return value
+    if isinstance(source, types.Float):
+        if isinstance(target, types.Float):
+            return builder.fpext(value, kind) if target.bitwidth > source.bitwidth else builder.fptrunc(value, kind)
+        if target == types.uint64:
+            return _to_uint64(builder, value, constant(_element(source), 2.0**63), constant(_int64, -(1 << 63)))
+        whole = types.int64 if target in (types.uint32, types.int64) else types.int32
+        integer = builder.fptosi(value, to(_element(whole)))
+        if target == types.boolean:
+            integer = builder.trunc(integer, kind)
+            return builder.zext(builder.icmp_unsigned("!=", integer, constant(_element(target), 0)), kind)
+        return _converted(builder, integer, whole, target)
+    signed = isinstance(source, types.Integer) and source.signed
+    if isinstance(target, types.Float):
+        return builder.sitofp(value, kind) if signed else builder.uitofp(value, kind)
+    if target == types.boolean:
+        return builder.zext(builder.icmp_unsigned("!=", value, constant(_element(source), 0)), kind)
+    width, wanted = _element(source).width, _element(target).width
+    if wanted < width:
+        return builder.trunc(value, kind)
+    return value if wanted == width else builder.sext(value, kind) if signed else builder.zext(value, kind)
+
+
+def _to_uint64(builder: ir.IRBuilder, value: ir.Value, half: ir.Value, top_bit: ir.Value) -> ir.Value:
+    """Modulo the range, negative numbers as SciPy's n-dimensional filters convert them: -uint64(-value)."""
+
+    def up(positive: ir.Value) -> ir.Value:
+        low = builder.fptosi(positive, top_bit.type)
+        high = builder.xor(builder.fptosi(builder.fsub(positive, half), top_bit.type), top_bit)
+        return builder.select(builder.fcmp_ordered(">=", positive, half), high, low)
+
+    minus = builder.fneg(value)
+    minus_one = builder.fcmp_ordered(">", value, builder.fdiv(half, builder.fneg(half)))
+    return builder.select(minus_one, up(value), builder.neg(up(minus)))
+
+
+# -- scalars and runs ----------------------------------------------------------------------
+
+
+@intrinsic
+def itemsize(typingctx, dtype):
+    """Bytes of an element in memory."""
+
+    def emit(context, builder, signature, args):
+        return _int64(_element(dtype.instance_type).get_abi_size(context.target_data))
+
+    return types.int64(dtype), emit
+
+
+@intrinsic
+def convert(typingctx, value, source, target):
+    """A number of type `source` as `target`, converted as C does."""
+    target_type = target.instance_type
+
+    def emit(context, builder, signature, args):
+        return _converted(builder, args[0], source.instance_type, target_type)
+
+    return target_type(source.instance_type, source, target), emit
+
+
+@intrinsic
+def peek(typingctx, address, source, target):
+    """The element of type `source` at an address, as `target`."""
+    source_type, target_type = source.instance_type, target.instance_type
+
+    def emit(context, builder, signature, args):
+        value = _load(builder, args[0], _element(source_type))
+        return _converted(builder, value, source_type, target_type)
+
+    return target_type(types.int64, source, target), emit
+
+
+@intrinsic
+def poke(typingctx, value, address, target):
+    """Store a number at an address as an element of type `target`."""
+
+    def emit(context, builder, signature, args):
+        _store(builder, _converted(builder, args[0], value, target.instance_type), args[1])
+        return context.get_dummy_value()
+
+    return types.void(value, types.int64, target), emit
+
+
+@intrinsic
+def run_convert(typingctx, to, target, at, source, wide):
+    """Move one vector's worth of elements of `wide` from `at`, of type `source`, to `to`, of type `target`."""
+    target_type, source_type, count = target.instance_type, source.instance_type, lanes(wide.instance_type)
+
+    def emit(context, builder, signature, args):
+        value = _load(builder, args[2], ir.VectorType(_element(source_type), count))
+        _store(builder, _converted(builder, value, source_type, target_type), args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, target, types.int64, source, wide), emit
+
+
+# -- tiles ---------------------------------------------------------------------------------
+
+
+@intrinsic(prefer_literal=True)
+def tile_fill(typingctx, value, rows, cols):
+    """A tile of one value."""
+    dtype = types.unliteral(value)
+    tile = Tile(dtype, rows.literal_value, cols.literal_value)
+
+    def emit(context, builder, signature, args):
+        return _tile(builder, [_splat(builder, args[0], lanes(dtype))] * (tile.rows * tile.cols))
+
+    return tile(dtype, rows, cols), emit
+
+
+@intrinsic(prefer_literal=True)
+def tile_load(typingctx, address, row_step, dtype, rows, cols):
+    """A tile whose rows lie `row_step` bytes apart."""
+    tile = Tile(dtype.instance_type, rows.literal_value, cols.literal_value)
+
+    def emit(context, builder, signature, args):
+        vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+        row, vectors = args[0], []
+        for _ in range(tile.rows):
+            vectors += [_load(builder, _offset(builder, row, c * VECTOR_BYTES), vector) for c in range(tile.cols)]
+            row = builder.add(row, args[1])
+        return _tile(builder, vectors)
+
+    return tile(types.int64, types.int64, dtype, rows, cols), emit
+
+
+@intrinsic
+def tile_store(typingctx, tile, address, row_step):
+    """Store a tile, its rows `row_step` bytes apart."""
+
+    def emit(context, builder, signature, args):
+        vectors, row = iter(_vectors(builder, tile, args[0])), args[1]
+        for _ in range(tile.rows):
+            for c in range(tile.cols):
+                _store(builder, next(vectors), _offset(builder, row, c * VECTOR_BYTES))
+            row = builder.add(row, args[2])
+        return context.get_dummy_value()
+
+    return types.void(tile, types.int64, types.int64), emit
+
+
+@intrinsic(prefer_literal=True)
+def tile_correlate(typingctx, tile, src, row_step, col_of, w, kernel_x, taps):
+    """``tile[r] += sum over ky < taps, kx of w[ky][kx] * row[r + ky][col_of[kx] ...]``.
+
+    Row j of the source lies ``j * row_step`` bytes after `src` and serves every (r, ky)
+    with r + ky == j, so each loaded vector feeds up to ``min(taps, rows)`` multiplications.
+    The loop runs over kx; everything inside it is unrolled.
+    """
+    dtype, block = tile.dtype, taps.literal_value
+    size = dtype.bitwidth // 8
+
+    def emit(context, builder, signature, args):
+        value, src, row_step, col_of, w, kernel_x, _ = args
+        vector = ir.VectorType(_element(dtype), lanes(dtype))
+        sums = [cgutils.alloca_once_value(builder, v) for v in _vectors(builder, tile, value)]
+        w_step = builder.mul(kernel_x, _int64(size))
+        with cgutils.for_range(builder, kernel_x) as loop:
+            acc = [builder.load(slot) for slot in sums]
+            column = _load(builder, builder.add(col_of, builder.mul(loop.index, _int64(8))), _int64)
+            row = builder.add(src, builder.mul(column, _int64(size)))
+            tap = builder.add(w, builder.mul(loop.index, _int64(size)))
+            weights = []
+            for _ in range(block):
+                weights.append(_splat(builder, _load(builder, tap, vector.element), vector.count))
+                tap = builder.add(tap, w_step)
+            for j in range(tile.rows + block - 1):
+                for c in range(tile.cols):
+                    x = _load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
+                    for r in range(max(0, j - block + 1), min(tile.rows, j + 1)):
+                        acc[r * tile.cols + c] = _multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
+                row = builder.add(row, row_step)
+            for slot, v in zip(sums, acc, strict=True):
+                builder.store(v, slot)
+        return _tile(builder, [builder.load(slot) for slot in sums])
+
+    return tile(tile, types.int64, types.int64, types.int64, types.int64, types.int64, taps), emit
+
+
+@intrinsic(prefer_literal=True)
+def _tile_arithmetic(typingctx, a, b, code):
+    """Element by element; `b` is a tile or a number for all."""
+
+    def emit(context, builder, signature, args):
+        name = code.literal_value
+        instruction: Callable = getattr(builder, f"f{name}" if isinstance(a.dtype, types.Float) else name)
+        left = _vectors(builder, a, args[0])
+        if isinstance(b, Tile):
+            right = _vectors(builder, b, args[1])
+        else:
+            right = [_splat(builder, args[1], lanes(a.dtype))] * len(left)
+        return _tile(builder, [instruction(x, y) for x, y in zip(left, right, strict=True)])
+
+    return a(a, b, code), emit
+
+
+def _overload(function: Any, name: str) -> None:
+    @overload(function)
+    def tile_operator(a, b):
+        if isinstance(a, Tile) and b in (a, a.dtype):
+            return lambda a, b: _tile_arithmetic(a, b, name)
+        return None
+
+
+for _function, _name in ((operator.add, "add"), (operator.sub, "sub"), (operator.mul, "mul")):
+    _overload(_function, _name)
