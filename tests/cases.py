@@ -78,7 +78,7 @@ class Conv(NamedTuple):
     x: tuple[int, ...]
     w: tuple[int, ...]
     stride: int | tuple[int, int] = 1
-    padding: int | tuple[int, int] | str = 0
+    padding: int | tuple | str = 0
     dilation: int | tuple[int, int] = 1
     groups: int = 1
 
@@ -101,7 +101,11 @@ CONVS = [
     Conv("depthwise", (2, 5, 9, 8), (5, 1, 3, 3), 1, 1, 1, 5),
     Conv("depthwise, two filters each", (1, 3, 9, 8), (6, 1, 2, 3), 2, 1, 1, 3),
     Conv("unbatched", (3, 9, 8), (2, 3, 3, 3), 1, 1),
-    Conv("no batch", (0, 3, 9, 8), (2, 3, 3, 3)),
+    Conv("many filters", (2, 16, 12, 13), (33, 16, 3, 3), 1, 1),
+    Conv("many channels, strided", (1, 40, 15, 14), (24, 40, 3, 2), 2, (1, 0)),
+    Conv("many filters, grouped", (1, 32, 9, 10), (40, 16, 3, 3), 1, 1, (1, 2), 2),
+    Conv("pointwise, many filters", (2, 24, 11, 13), (48, 24, 1, 1)),
+    Conv("uneven padding", (1, 2, 8, 9), (2, 2, 3, 4), 2, ((2, 0), (1, 3))),
     Conv("several tiles", (1, 4, 21, 140), (3, 4, 5, 3), 1, 2),
 ]
 
@@ -174,14 +178,16 @@ def layouts(array: np.ndarray) -> dict[str, np.ndarray]:
     """Arrays of equal values that lie differently in memory."""
     read_only = array.copy()
     read_only.flags.writeable = False
-    doubled = np.repeat(np.repeat(array, 2, 0), 3, -1)
+    stepped = np.repeat(np.repeat(array, 2, 0), 3, -1)[
+        (slice(None, None, 2), ...) if array.ndim > 1 else slice(None, None, 2)
+    ]
     unaligned = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
     unaligned[...] = array
     reversed_copy = np.ascontiguousarray(np.flip(array))
     return {
         "read-only": read_only,
         "Fortran order": np.asfortranarray(array),
-        "strided": doubled[::2, ..., ::3],
+        "strided": stepped[..., ::3],
         "negative strides": np.flip(reversed_copy),
         "byte-swapped": array.astype(array.dtype.newbyteorder("S")),
         "unaligned": unaligned,
