@@ -14,7 +14,10 @@ V4 = V3 + ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", 
 LEVELS = {"v2": V2, "v3": V3, "v4": V4} if platform.machine().lower() in ("x86_64", "amd64") else {"plain": []}
 
 ENGINE = "fastconv/engines/cython_cpu"
-HEADERS = [f"{ENGINE}/{name}" for name in ("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "convert.h")]
+HEADERS = [
+    f"{ENGINE}/{name}"
+    for name in ("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "convert.h")
+]
 
 extensions = [
     Extension(

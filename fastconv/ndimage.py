@@ -11,7 +11,7 @@ import numpy as np
 from fastconv.boundary import NDIMAGE_MODES
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
-from fastconv.validate import ArgumentError, as_array, axis_index, check_size, choice, int_tuple
+from fastconv.validate import ArgumentError, as_array, axis_index, check_size, choice, int_tuple, type_name
 
 __all__ = ["convolve", "convolve1d", "correlate", "correlate1d"]
 
@@ -336,7 +336,7 @@ def _run(
     order: str,
 ) -> np.ndarray:
     for name, array in (("input", image), ("weights", kernel)):
-        if array.dtype.name not in DTYPES and not (name == "weights" and array.dtype.kind in "iuf"):
+        if type_name(array.dtype) not in DTYPES and not (name == "weights" and array.dtype.kind in "iuf"):
             raise TypeError(f"{name} must have one of the dtypes {', '.join(DTYPES)}; got {array.dtype}")
     # As in SciPy, the kernel's axes belong to the filtered ones in ascending order, the origins
     # to them as they are named (if some axes are left out).
@@ -345,7 +345,9 @@ def _run(
     shifts = [shifts.get(a, 0) for a in range(image.ndim)]
     for size, shift in zip(kernel.shape, shifts, strict=True):
         if not -(size // 2) <= shift <= (size - 1) // 2:
-            raise ArgumentError(f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for weights of size {size}; got {shift}")
+            raise ArgumentError(
+                f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for weights of size {size}; got {shift}"
+            )
     if not isinstance(mode, str) and isinstance(mode, Iterable):
         raise ArgumentError(f"mode must be a single name; got {mode!r}")
     try:
@@ -372,7 +374,12 @@ def _run(
     for source, destination, fill in parts:
         problem = _problem(source, kernel, destination, pad, rule, order)
         execute(
-            problem, source[None, None], kernel[None, None], destination[None, None], fill=np.asarray(fill), threads=threads
+            problem,
+            source[None, None],
+            kernel[None, None],
+            destination[None, None],
+            fill=np.asarray(fill),
+            threads=threads,
         )
     if native is not target:
         target[...] = native
@@ -382,7 +389,7 @@ def _run(
 def _problem(
     image: np.ndarray, kernel: np.ndarray, out: np.ndarray, pad: tuple[int, ...], rule: str, order: str
 ) -> ConvProblem:
-    names = image.dtype.name, out.dtype.name
+    names = type_name(image.dtype), type_name(out.dtype)
     single = all(name in ("float32", "complex64") for name in names)
     acc = ("complex64" if single else "complex128") if out.dtype.kind == "c" else ("float32" if single else "float64")
     n = image.ndim
@@ -391,7 +398,7 @@ def _problem(
         kernel_shape=kernel.shape,
         out_shape=out.shape,
         in_dtype=names[0],
-        kernel_dtype=kernel.dtype.name,
+        kernel_dtype=type_name(kernel.dtype),
         acc=acc,
         out_dtype=names[1],
         pad=pad,
@@ -455,7 +462,7 @@ def _output(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndar
         if complex_result and dtype.kind != "c" and not isinstance(output, str):
             warnings.warn(f"output: {dtype} is promoted to a complex dtype", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
-    if dtype.name not in DTYPES:
+    if type_name(dtype) not in DTYPES:
         raise TypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
     if complex_result and dtype.kind != "c":
         raise ArgumentError(f"output must have a complex dtype for complex input or weights; got {dtype}")

@@ -77,7 +77,11 @@ class ConvProblem:
         """Bytes that must move at least once: the input read, the kernel read, the output written."""
         return (
             self.batch * self.channels * prod(self.in_shape) * np.dtype(self.in_dtype).itemsize
-            + self.filters * self.channels // self.groups * prod(self.kernel_shape) * np.dtype(self.kernel_dtype).itemsize
+            + self.filters
+            * self.channels
+            // self.groups
+            * prod(self.kernel_shape)
+            * np.dtype(self.kernel_dtype).itemsize
             + self.batch * self.filters * prod(self.out_shape) * np.dtype(self.out_dtype).itemsize
         )
 
@@ -86,7 +90,10 @@ class ConvProblem:
         tags = [f"{groups}mb{self.batch}ic{self.channels}oc{self.filters}"]
         tags += [_axes("i", self.in_shape), _axes("k", self.kernel_shape), _axes("o", self.out_shape)]
         tags += [_axes("p", self.pad), _axes("s", self.stride), _axes("d", self.dilation)]
-        tags += ["/".join(dict.fromkeys(self.boundary)), f"{self.in_dtype}*{self.kernel_dtype}->{self.acc}->{self.out_dtype}"]
+        tags += [
+            "/".join(dict.fromkeys(self.boundary)),
+            f"{self.in_dtype}*{self.kernel_dtype}->{self.acc}->{self.out_dtype}",
+        ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
         return "conv " + " ".join(tags)
 

@@ -12,7 +12,7 @@ from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native, on_device
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
-from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type
+from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
 
@@ -353,7 +353,7 @@ def _accumulator(dtype: np.dtype) -> str:
     """Integers are summed modulo 2**32 or 2**64, which their own arithmetic divides."""
     if dtype.kind in "iu":
         return "uint32" if dtype.itemsize <= 4 else "uint64"
-    return dtype.name
+    return type_name(dtype)
 
 
 def _run(
@@ -372,17 +372,17 @@ def _run(
     fill = fill_value("fillvalue", fillvalue, dtype)
     shape = _out_shape(mode, image.shape, kernel.shape)
     result = new_or_checked_out(out, shape, dtype, in1=image, in2=kernel)
-    if image.dtype.name == "float16" or (fill.imag and image.dtype.kind != "c"):
+    if type_name(image.dtype) == "float16" or (fill.imag and image.dtype.kind != "c"):
         image = image.astype(dtype)
     axes = image.ndim
     problem = ConvProblem(
         in_shape=image.shape,
         kernel_shape=kernel.shape,
         out_shape=shape,
-        in_dtype=image.dtype.name,
-        kernel_dtype=kernel.dtype.name,
+        in_dtype=type_name(image.dtype),
+        kernel_dtype=type_name(kernel.dtype),
         acc=_accumulator(dtype),
-        out_dtype=dtype.name,
+        out_dtype=type_name(dtype),
         pad=pad,
         boundary=(rule,) * axes,
         stride=(1,) * axes,

@@ -34,6 +34,7 @@ STAGED_TILES = (2, 8)
 SCRATCH_BYTES = 256 * 1024
 UNITS_PER_THREAD = 8
 
+
 def refuse(problem: Any) -> str | None:
     """Why the filter cannot do a problem, or None."""
     return refuse_types(problem)
@@ -148,7 +149,9 @@ class Filter(ConvExecutor):
         inner_shape = (group_channels, *(axis.taps for axis in lead), in_parts)
         src = np.broadcast_to(np.where(beyond, BEYOND, src), outer_shape + inner_shape)
         kernel = np.arange(p.filters)[:, None] * out_parts + np.arange(out_parts)
-        filter_of = np.broadcast_to(along(kernel, 1, outer - 1).reshape((1, p.filters) + (1,) * n + (out_parts,)), outer_shape)
+        filter_of = np.broadcast_to(
+            along(kernel, 1, outer - 1).reshape((1, p.filters) + (1,) * n + (out_parts,)), outer_shape
+        )
         out = np.broadcast_to(out.reshape(out.shape[:outer]), outer_shape)
         return (
             np.ascontiguousarray(src.reshape(prod(outer_shape), prod(inner_shape)), np.int64),

@@ -10,7 +10,7 @@ import numpy as np
 from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
-from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, result_type
+from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, result_type, type_name
 
 __all__ = ["conv2d"]
 
@@ -112,7 +112,9 @@ def conv2d(
     filters, group_channels, *kernel_shape = weights.shape
     groups = _groups(groups, x.shape[1], filters, group_channels)
     if bias is not None and arrays["bias"].shape != (filters,):
-        raise ValueError(f"bias must have shape ({filters},), one for each filter of weight; got {arrays['bias'].shape}")
+        raise ValueError(
+            f"bias must have shape ({filters},), one for each filter of weight; got {arrays['bias'].shape}"
+        )
     stride = int_tuple("stride", stride, 2, minimum=1)
     dilation = int_tuple("dilation", dilation, 2, minimum=1)
     pads = _padding(padding, x.shape[2:], tuple(kernel_shape), stride, dilation)
@@ -126,10 +128,10 @@ def conv2d(
         in_shape=x.shape[2:],
         kernel_shape=tuple(kernel_shape),
         out_shape=sizes,
-        in_dtype=images.dtype.name,
-        kernel_dtype=weights.dtype.name,
-        acc=dtype.name if dtype.kind in "fc" else "uint32" if dtype.itemsize <= 4 else "uint64",
-        out_dtype=dtype.name,
+        in_dtype=type_name(images.dtype),
+        kernel_dtype=type_name(weights.dtype),
+        acc=type_name(dtype) if dtype.kind in "fc" else "uint32" if dtype.itemsize <= 4 else "uint64",
+        out_dtype=type_name(dtype),
         pad=tuple(before for before, _ in pads),
         boundary=("fill", "fill"),
         stride=stride,
@@ -149,7 +151,9 @@ def conv2d(
 def _groups(groups: Any, channels: int, filters: int, group_channels: int) -> int:
     (groups,) = int_tuple("groups", groups, 1, minimum=1)
     if channels % groups or filters % groups:
-        raise ValueError(f"groups must divide the {channels} channels of input and the {filters} filters of weight; got {groups}")
+        raise ValueError(
+            f"groups must divide the {channels} channels of input and the {filters} filters of weight; got {groups}"
+        )
     if group_channels != channels // groups:
         raise ValueError(
             f"weight must have C/groups = {channels}/{groups} = {channels // groups} channels (axis 1); got {group_channels}"
@@ -173,7 +177,9 @@ def _padding(
     padding = tuple(padding) if isinstance(padding, Iterable) else padding
     if isinstance(padding, tuple) and any(isinstance(p, Iterable) for p in padding):
         if len(padding) != len(sizes):
-            raise ValueError(f"padding must be an integer, {len(sizes)} integers or {len(sizes)} pairs; got {padding!r}")
+            raise ValueError(
+                f"padding must be an integer, {len(sizes)} integers or {len(sizes)} pairs; got {padding!r}"
+            )
         pairs = [int_tuple("padding", p, 2, minimum=0) for p in padding]
         return tuple((before, after) for before, after in pairs)
     return tuple((p, p) for p in int_tuple("padding", padding, len(sizes), minimum=0))
