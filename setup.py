@@ -16,7 +16,10 @@ LEVELS = {"v2": V2, "v3": V3, "v4": V4} if platform.machine().lower() in ("x86_6
 ENGINE = "fastconv/engines/cython_cpu"
 HEADERS = [
     f"{ENGINE}/{name}"
-    for name in ("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "convert.h")
+    for name in (
+        *("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "convert.h"),
+        *("pool.pxi", "pooling.h", "pool_fold.h", "pool_max.h", "pool_average.h"),
+    )
 ]
 
 extensions = [

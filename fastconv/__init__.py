@@ -8,7 +8,7 @@ array([[5., 2.],
 
 from fastconv import ndimage, nn, signal
 from fastconv.config import get_num_threads, set_num_threads, use
-from fastconv.nn import conv2d
+from fastconv.nn import avg_pool2d, conv2d, max_pool2d
 from fastconv.plan import plan, warmup
 from fastconv.signal import convolve, convolve2d, correlate, correlate2d
 

@@ -22,7 +22,7 @@ like but only inside their unit.
 
 from __future__ import annotations
 
-__all__ = ["BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "record"]
+__all__ = ["BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "POOL_STAGING", "record"]
 
 import numpy as np
 
@@ -86,17 +86,28 @@ CONV_FIELDS = GEOMETRY + (
     "n_chunks",  # units that share the filters of a group
 )  # fmt: skip
 
-# Max and average pooling over strided images.
+# Max and average pooling.  A pixel is `lanes` elements that are pooled alike: the channels of a
+# channels-last image, else one.  Windows are folded over their rows first, then over columns.
 POOL_FIELDS = HEADER + (
-    "scratch_bytes",
-    "batch", "channels", "height", "width", "out_height", "out_width",
+    "scratch_bytes",  # per worker
+    "folded", "phases", "gathered", "result", "places", "stored",  # where each part of it begins
+    "dtype",  # DTYPE_CODES
+    "batch", "channels", "lanes", "height", "width", "out_height", "out_width",
     "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
-    "x_n", "x_c", "x_row", "x_col",  # byte strides of the input
-    "out_n", "out_c", "out_row", "out_col",  # byte strides of the output
-    "idx_n", "idx_c", "idx_row", "idx_col",  # byte strides of the int64 indices
+    "x_n", "x_c", "x_row", "x_col", "x_lane",  # byte strides of the input
+    "out_n", "out_c", "out_row", "out_col", "out_lane",  # byte strides of the output
+    "idx_n", "idx_c", "idx_row", "idx_col", "idx_lane",  # byte strides of the int64 indices
+    "staging",  # POOL_STAGING: how the input is read
+    "store_direct",  # rows of the output and of the indices lie without gaps
     "include_pad", "divisor",
-    "strip", "n_strips",  # output rows in one unit, units of an image (or plane)
+    "block",  # output pixels of a row made at once
+    "strip",  # output rows in one unit, counted over all planes
+    "row_of",  # pointer to int64: bytes from the window's first row inside the input to each further one
+    "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
 )  # fmt: skip
+
+# flat: a row of pixels without gaps; lanes: the lanes of a pixel without gaps; gather: element by element.
+POOL_STAGING = {"flat": 0, "lanes": 1, "gather": 2}
 
 
 def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:

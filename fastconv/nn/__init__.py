@@ -1,5 +1,6 @@
 """Deep-learning operations on arrays, with `torch.nn.functional`'s names and meaning."""
 
 from fastconv.nn.conv import conv2d
+from fastconv.nn.pool import avg_pool2d, max_pool2d
 
-__all__ = ["conv2d"]
+__all__ = ["avg_pool2d", "conv2d", "max_pool2d"]

@@ -29,6 +29,7 @@ ctypedef fused acc_t:
 include "stage.pxi"
 include "filter.pxi"
 include "conv.pxi"
+include "pool.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
 KERNELS = {
@@ -41,6 +42,11 @@ KERNELS = {
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
 }
+for _type in POOL_TYPES:  # the record names the element type
+    KERNELS[f"max_pool:{_type}"] = <int64_t><uintptr_t>&max_pool
+    KERNELS[f"max_pool_indices:{_type}"] = <int64_t><uintptr_t>&max_pool_indices
+    if _type != "bool":
+        KERNELS[f"avg_pool:{_type}"] = <int64_t><uintptr_t>&avg_pool
 TILE = (TILE_ROWS, TILE_COLS * VECTOR_BYTES)
 LINE = (1, LINE_COLS * VECTOR_BYTES)
 GEMM = (GEMM_ROWS, GEMM_COLS * VECTOR_BYTES)

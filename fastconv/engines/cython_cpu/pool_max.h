@@ -34,7 +34,7 @@ static inline __attribute__((always_inline)) void NAME(scan_block)(
     for (int64_t t = 0; t < taps; t++, offset += step)
         for (int v = 0; v < vectors; v++) {
             const NAME(values) value = ((const NAME(values) *)(src + at[t]))[v];
-            const __typeof__(value > value) greater = GREATER(value, b[v]);
+            const __typeof__(value > b[v]) greater = GREATER(value, b[v]);
             const NAME(places) chosen = __builtin_convertvector(greater, NAME(places));
             b[v] = BLEND(greater, value, b[v]);
             p[v] = BLEND(chosen, (NAME(places)){0} + offset, p[v]);

@@ -8,14 +8,17 @@
 #define FASTCONV_POOLING_H
 #include "tiles_all.h"
 
+typedef void (*Fold)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
+typedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor);
+typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t taps, int64_t offset,
+                     int64_t step, int64_t n);
+
 typedef struct {
     int64_t size, acc_size, place_size; /* bytes of an element, an accumulator, a place */
     int64_t identity;                   /* bits of the accumulator of no taps */
-    void (*fold_rows)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
-    void (*fold_taps)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
-    void (*divide)(char *dst, const char *src, int64_t n, int64_t divisor);
-    void (*scan)(char *best, char *place, const char *src, const int64_t *at, int64_t taps, int64_t offset, int64_t step,
-                 int64_t n);
+    Fold fold_rows, fold_taps;
+    Divide divide; /* NULL: the accumulator is the element */
+    Scan scan;
 } PoolOps;
 
 #define LOOSE __attribute__((aligned(1), may_alias))

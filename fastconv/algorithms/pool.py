@@ -1,0 +1,178 @@
+"""Max and average pooling of images: windows folded over their rows, then over their columns.
+
+The kernels (`POOL_FIELDS` of the contract) pool planes of pixels.  Which axis makes the
+pixels follows from the strides and not from the layout's name: where the channels lie next
+to each other in memory, a pixel is all of them, else each channel has a plane of its own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.algorithms.executor import REMEMBERED, Bound
+from fastconv.algorithms.geometry import contiguous_strides
+from fastconv.engines.contract import DTYPE_CODES, POOL_FIELDS, POOL_STAGING, record
+from fastconv.engines.threads._threads import launch
+from fastconv.problem import PoolProblem
+
+__all__ = ["Pool", "is_ready", "refuse"]
+
+Steps = tuple[int, ...]
+
+UNITS_PER_THREAD = 8
+# A row is folded in blocks that stay in the innermost cache.
+BLOCK_BYTES = 8192
+# Pixels of at least as many bytes are read one by one where the stride skips some.
+PIXEL_BYTES = 64
+# Scratch rows are rounded up to the longest vector's elements, so that kernels may write whole vectors.
+VECTOR = 64
+
+
+def refuse(problem: Any) -> str | None:
+    """Why the pooling kernels cannot do a problem, or None."""
+    if not isinstance(problem, PoolProblem):
+        return "is for pooling"
+    if len(problem.in_shape) != 2:
+        return f"pools images of two axes, not {len(problem.in_shape)}"
+    if problem.dtype not in DTYPE_CODES or (problem.kind == "avg" and problem.dtype == "bool"):
+        return f"does not {problem.kind} pool {problem.dtype}"
+    rows = min(problem.in_shape[0], (problem.kernel_shape[0] - 1) * problem.dilation[0] + 1)
+    if problem.indices and rows * problem.in_shape[1] > np.iinfo(np.int32).max:
+        return "counts the positions in a window's rows in 32 bits"
+    return None
+
+
+def is_ready(problem: PoolProblem, engine: Any) -> bool:
+    """Whether the engine's kernel is compiled."""
+    return engine.is_ready(_operation(problem), problem.dtype)
+
+
+class Pool:
+    """Executes a `PoolProblem` with an engine's pooling kernel."""
+
+    def __init__(self, problem: PoolProblem, engine: Any):
+        self.problem = problem
+        self.kernel = engine.kernel(_operation(problem), problem.dtype)
+        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
+
+    def __call__(self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
+        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
+        launch(self.kernel, bound.slots, x, indices, out, None, None, scratch, bound.units, threads)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays."""
+        p = self.problem
+        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
+        steps = [
+            _layout_steps(p, shape, dtype)
+            for shape, dtype in ((p.in_shape, p.dtype), (p.out_shape, p.dtype), (p.out_shape, "int64"))
+        ]
+        return self._bind(steps[0], steps[1], steps[2] if p.indices else (), threads).scratch_bytes * threads
+
+    def _new_bound(self, x: Steps, out: Steps, idx: Steps, threads: int) -> Bound:
+        p = self.problem
+        size = np.dtype(p.dtype).itemsize
+        (height, width), (out_height, out_width) = p.in_shape, p.out_shape
+        lanes = p.channels if x[1] == size else 1
+        x, out, idx = (_pixels(steps, lanes) for steps in (x, out, idx or (0, 0, 0, 0)))
+        channels = p.channels // lanes
+        staging = _staging(p, lanes, x, size)
+        store_direct = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
+
+        acc = 8 if p.kind == "avg" and np.dtype(p.dtype).kind in "iu" else size
+        block = _block(p, lanes * acc)
+        dilation, stride = p.dilation[1], p.stride[1]
+        # No more taps than meet the input for some pixel of a block.
+        taps = min(p.kernel_shape[1], (width + (block - 1) * stride) // dilation + 1)
+        span = (taps - 1) * dilation + 1
+        cols = (block - 1) * stride + span
+        phase = -(-(-(-cols // stride) * lanes) // VECTOR) * VECTOR
+        at = np.arange(taps, dtype=np.int64) * dilation
+        col_of = at % stride * phase + at // stride * lanes
+        row_of = np.arange(min(p.kernel_shape[0], (height - 1) // p.dilation[0] + 1), dtype=np.int64) * (p.dilation[0] * x[2])
+        parts, scratch_bytes = _places_of(
+            {
+                "folded": (stride * phase if stride <= 2 else cols * lanes) * acc if stride == 1 or staging == "flat" else 0,
+                "phases": min(max(stride, 2), max(span, 2)) * phase * acc if stride > 1 else 0,
+                "gathered": phase * size if staging == "gather" else 0,
+                "result": block * lanes * acc if p.kind == "avg" or p.indices else 0,
+                "places": block * lanes * 8 if p.indices else 0,
+                "stored": 0 if store_direct else block * lanes * (8 if p.indices else size),
+            }
+        )
+        rows = p.batch * channels * out_height
+        strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
+        values = {
+            "scratch_bytes": scratch_bytes, **parts,
+            "dtype": DTYPE_CODES[p.dtype], "batch": p.batch, "channels": channels, "lanes": lanes,
+            "height": height, "width": width, "out_height": out_height, "out_width": out_width,
+            **_axes("kernel", p.kernel_shape), **_axes("stride", p.stride), **_axes("dilation", p.dilation), **_axes("pad", p.pad),
+            **_steps("x", x), **_steps("out", out), **_steps("idx", idx),
+            "staging": POOL_STAGING[staging], "store_direct": store_direct,
+            "include_pad": p.count_include_pad, "divisor": p.divisor,
+            "block": block, "strip": strip, "phase": phase,
+            "row_of": row_of.ctypes.data, "col_of": col_of.ctypes.data,
+        }  # fmt: skip
+        return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), (row_of, col_of))
+
+
+def _operation(p: PoolProblem) -> str:
+    return "avg_pool" if p.kind == "avg" else "max_pool_indices" if p.indices else "max_pool"
+
+
+def _layout_steps(p: PoolProblem, shape: tuple[int, ...], dtype: str) -> Steps:
+    """Strides (N, C, H, W) of a contiguous array in the problem's layout."""
+    if not p.channels_last:
+        return contiguous_strides((p.batch, p.channels, *shape), dtype)
+    n, y, x, c = contiguous_strides((p.batch, *shape, p.channels), dtype)
+    return n, c, y, x
+
+
+def _pixels(steps: Steps, lanes: int) -> Steps:
+    """Strides (N, C, H, W, lane): channels are either planes or lanes."""
+    n, c, y, x = steps
+    return (n, 0, y, x, c) if lanes > 1 else (n, c, y, x, 0)
+
+
+def _packed(steps: Steps, lanes: int, size: int) -> bool:
+    return steps[3] == lanes * size and (lanes == 1 or steps[4] == size)
+
+
+def _staging(p: PoolProblem, lanes: int, x: Steps, size: int) -> str:
+    """How rows of the input are read; see `POOL_STAGING`."""
+    stride, span = p.stride[1], (p.kernel_shape[1] - 1) * p.dilation[1] + 1
+    long_pixels = lanes * size >= PIXEL_BYTES and x[4] == size
+    if long_pixels and not (stride == 1 and _packed(x, lanes, size)):
+        return "lanes"
+    # A stride that skips most columns is better followed than read across.
+    return "flat" if _packed(x, lanes, size) and stride <= 4 * span else "gather"
+
+
+def _block(p: PoolProblem, pixel_bytes: int) -> int:
+    """Output pixels made at once: as many as fit, but enough that blocks overlap little."""
+    stride, span = p.stride[1], (p.kernel_shape[1] - 1) * p.dilation[1] + 1
+    fitting = BLOCK_BYTES // (stride * pixel_bytes)
+    return min(p.out_shape[1], max(fitting, span // stride, 8))
+
+
+def _places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where parts of the given sizes begin, and the size of all."""
+    places, end = {}, 0
+    for name, size in sizes.items():
+        places[name] = end
+        end += -(-size // VECTOR) * VECTOR
+    return places, end
+
+
+def _axes(name: str, values: tuple[int, ...]) -> dict[str, int]:
+    return {f"{name}_{axis}": value for axis, value in zip("yx", values, strict=True)}
+
+
+def _steps(name: str, steps: Steps) -> dict[str, int]:
+    return {f"{name}_{axis}": step for axis, step in zip(("n", "c", "row", "col", "lane"), steps, strict=True)}
