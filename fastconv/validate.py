@@ -117,6 +117,10 @@ def fill_value(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
         raise TypeError(f"{name} must be a number; got {value!r}")
     if number.dtype.kind == "c" and dtype.kind != "c":
         raise ValueError(f"{name} must be real for a result of dtype {dtype}; got {value!r}")
+    if dtype.kind in "iu":
+        allowed = np.iinfo(dtype)
+        if not (np.isfinite(number).all() and allowed.min <= int(number.item()) <= allowed.max):
+            raise ValueError(f"{name} must be in [{allowed.min}, {allowed.max}] for a result of dtype {dtype}; got {value!r}")
     with np.errstate(all="ignore"):
         return number.reshape(()).astype(dtype)
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 import fastconv
 
 # A declared engine that cannot be imported, or has no kernel, fails every test below.
-CPU_ENGINES = ("reference", "cython", "numba")
+# FASTCONV_TEST_ENGINES=cuda runs the same tests on a GPU, or on Numba's simulator of one.
+ENGINES = os.environ.get("FASTCONV_TEST_ENGINES", "reference cython numba").split()
 
 settings.register_profile(
     "fastconv",
@@ -22,7 +23,7 @@ settings.register_profile(
 settings.load_profile("fastconv")
 
 
-@pytest.fixture(params=CPU_ENGINES)
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Runs the test once with each engine in force."""
     with fastconv.use(engine=request.param):
