@@ -390,7 +390,7 @@ def _run(
     )
     target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
-    return native(result)
+    return native(result) if result.ndim or out is not None else result[()]  # a scalar, as SciPy's
 
 
 def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
