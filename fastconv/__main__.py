@@ -1,0 +1,186 @@
+"""The command line: ``fastconv bench``, ``fastconv info``, ``fastconv filter`` (or ``python -m fastconv``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fastconv.bench.results import Results
+
+app = typer.Typer(
+    help="Fast convolution, cross-correlation and pooling: benchmark, configuration, picture filters.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Seconds for each contestant of a case, blocks, and the longest call worth waiting for.
+QUICK, FULL = (0.1, 5, 3.0), (0.5, 8, 30.0)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Wrong input ends in one line on stderr and exit status 2."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        typer.secho(f"fastconv: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for figures, page and results.")]
+Readme = Annotated[Path | None, typer.Option(metavar="FILE", help="Rewrite the table in this Markdown file.")]
+RESULTS = Path("bench-results")
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="All operations at few sizes: under two minutes.")] = False,
+    cases: Annotated[str | None, typer.Option(metavar="GLOB", help="Cases by name: 'correlate2d*512x512*'.")] = None,
+    engines: Annotated[str, typer.Option(metavar="NAMES", help="Engines, with commas.")] = "numba,cython",
+    rivals: Annotated[str, typer.Option(metavar="NAMES", help="With commas, or 'none'.")] = "scipy,opencv,torch",
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads for all; default all processors.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Results, in pytest-benchmark's format.")] = None,
+    out: Out = RESULTS,
+    readme: Readme = None,
+    list_cases: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
+) -> None:
+    """Time fastconv against SciPy, OpenCV and PyTorch on real pictures; check every result; write table, figures and page."""
+    with _told_plainly():
+        from fastconv.bench.cases import select
+
+        chosen = select(cases, quick=quick)
+        if not chosen:
+            raise ValueError(f"--cases must match the name of a case (see --list); got {cases!r}")
+        if list_cases:
+            typer.echo("\n".join(case.name for case in chosen))
+            return
+        results = _measure(chosen, _names(engines), _names(rivals), threads, quick)
+        if json is not None:
+            results.save(json)
+        _report(results, out, readme)
+    if results.wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(metavar="JSON", help="Results of `bench` or of `pytest benchmarks`.")],
+    out: Out = RESULTS,
+    readme: Readme = None,
+) -> None:
+    """Make table, figures and page anew from earlier results."""
+    with _told_plainly():
+        from fastconv.bench.results import Results
+
+        _report(Results.load(source), out, readme)
+
+
+@app.command()
+def info() -> None:
+    """Print engines, SIMD level, threads, caches and versions."""
+    from fastconv import about
+
+    about.show_config()
+    about.show_versions()
+
+
+def _list_kernels(wanted: bool) -> None:
+    if wanted:
+        from fastconv import kernels
+
+        typer.echo("\n".join(kernels.NAMES))
+        raise typer.Exit
+
+
+@app.command(name="filter")
+def filter_picture(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Picture file, grey or colour.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write the filtered picture.")],
+    kernel: Annotated[str, typer.Option(metavar="NAME", help="A kernel's name, or rows: '[[0, 1], [-1, 0]]'.")],
+    size: Annotated[int | None, typer.Option(metavar="N", help="Of the kernel, for those that have sizes.")] = None,
+    mode: Annotated[str, typer.Option(help="Beyond the edges: reflect, constant, nearest, mirror, wrap.")] = "reflect",
+    show: Annotated[Path | None, typer.Option(metavar="FIG", help="Draw before, kernel and after there.")] = None,
+    list_kernels: Annotated[
+        bool, typer.Option("--list-kernels", is_eager=True, callback=_list_kernels, help="Print the kernels' names.")
+    ] = False,
+) -> None:
+    """Filter a picture file by convolution with a kernel."""
+    with _told_plainly():
+        from fastconv import picture_filter
+
+        picture_filter.filter_file(source, target, kernel, size=size, mode=mode, figure=show)
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _measure(cases: list[Any], engines: list[str], rivals: list[str], threads: int | None, quick: bool) -> Results:
+    """Run the benchmark with a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from fastconv.bench import overheads, runner
+    from fastconv.bench.rivals import ENGINES, RIVALS, choose
+    from fastconv.config import resolve_threads
+
+    n = resolve_threads(threads)
+    ours, no_engine = choose(engines, ENGINES, "--engines")
+    theirs, no_rival = choose(rivals, RIVALS, "--rivals")
+    if not ours:
+        raise ValueError(
+            f"--engines must name an engine that runs here; got {', '.join(engines) or 'none'} ({no_engine})"
+        )
+    missing = no_engine | no_rival
+    measured = [engine.name for engine in ours if engine.name in ("cython", "numba")]
+    console = Console(stderr=True)
+    for name, why in missing.items():
+        console.print(f"[yellow]{name} takes no part:[/] {why}", highlight=False)
+    columns = (TextColumn("{task.description:<66}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("")
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        return runner.run(
+            cases,
+            ours + theirs,
+            threads=n,
+            effort=runner.Effort(*(QUICK if quick else FULL)),
+            missing=missing,
+            overheads=lambda: overheads.measure(n, measured, 5 if quick else 15),
+            progress=progress,
+        )
+
+
+def _report(results: Results, out: Path, readme: Path | None) -> None:
+    from rich.console import Console
+
+    from fastconv.bench import report as reports
+
+    console = Console()
+    reports.print_tables(results, Console(width=max(console.width, 150)))
+    files = reports.write_all(results, out)
+    if readme is not None:
+        reports.update_readme(results, readme)
+        files["table"] = readme
+    for name, path in files.items():
+        console.print(f"{name:<20} {path}", highlight=False, soft_wrap=True)
+    for item in results.wrong:
+        typer.secho(f"WRONG {item['case']}: {item['message']}", fg="red", err=True)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app(prog_name="fastconv")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""Who is timed: fastconv's engines and the libraries that people use today.
+
+A contestant turns a case and its arguments into a call without arguments that gives the
+case's result, or says why it cannot.  A rival's adapters tell, function by function, how
+the same result is had from it; what it needs beyond its own call (flipped weights, other
+views of the arrays) is made once, before the clock starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from fastconv.bench.cases import Case
+
+__all__ = ["ENGINES", "RIVALS", "SCIPY", "Contestant", "Engine", "Rival", "Unsupported", "choose", "fastconv_function"]
+
+Call = Callable[[], Any]
+Adapter = Callable[[Case, np.ndarray, Any], Call]
+
+
+class Unsupported(Exception):
+    """A contestant cannot do a case; the message tells why."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """fastconv itself, on one engine."""
+
+    name: str
+    kind: str = "engine"
+    slack: int = 0
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the first call may take longer than the next."""
+        return self.name in ("numba", "cuda")
+
+    def missing(self) -> str | None:
+        """Why the engine cannot run here, or None."""
+        modules = {"numba": "numba_cpu", "cython": "cython_cpu", "cuda": "numba_cuda"}
+        if self.name not in modules:
+            return None
+        try:
+            import_module(f"fastconv.engines.{modules[self.name]}")
+            if self.name == "cuda" and not import_module("numba.cuda").is_available():
+                return "no CUDA device"
+        except ImportError as error:
+            return str(error)
+        return None
+
+    def version(self) -> str:
+        import fastconv
+
+        return fastconv.__version__
+
+    def session(self, threads: int) -> AbstractContextManager[Any]:
+        """The settings under which this contestant's calls are made."""
+        import fastconv
+
+        return fastconv.use(engine=self.name, threads=threads)
+
+    def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
+        function, keywords = fastconv_function(case), case.keywords
+
+        def call() -> Any:
+            try:
+                return function(x, w, **keywords)
+            except NotImplementedError as error:
+                raise Unsupported(str(error).partition(". Problem:")[0]) from error
+
+        return call
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another library.
+
+    Attributes
+    ----------
+    name, package : str
+        What it is called here, and the module to import.
+    adapters : dict of str to callable
+        By function name; ``function(case, x, w)`` gives the call or raises `Unsupported`.
+    use_threads : callable
+        Sets the library's number of threads.
+    slack : int
+        By how much integer results may differ, for other rules of rounding.
+    """
+
+    name: str
+    package: str
+    adapters: dict[str, Adapter] = field(repr=False)
+    use_threads: Callable[[int], None] = field(repr=False)
+    slack: int = 0
+    kind: str = "rival"
+    compiles: bool = False
+
+    def missing(self) -> str | None:
+        """Why the library cannot be used here, or None."""
+        try:
+            import_module(self.package)
+        except ImportError as error:
+            return f"is not installed ({error})"
+        return None
+
+    def version(self) -> str:
+        return str(import_module(self.package).__version__)
+
+    def session(self, threads: int) -> AbstractContextManager[Any]:
+        """The settings under which this contestant's calls are made."""
+        self.use_threads(threads)
+        return nullcontext()
+
+    def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
+        if case.function not in self.adapters:
+            raise Unsupported(f"{self.name} has nothing like {case.function} for arrays")
+        return self.adapters[case.function](case, x, w)
+
+
+Contestant = Engine | Rival
+
+
+def fastconv_function(case: Case) -> Callable[..., Any]:
+    """The function of fastconv that a case calls."""
+    module, name = case.function.split(".")
+    return getattr(import_module(f"fastconv.{module}"), name)
+
+
+def choose(names: list[str] | None, known: dict[str, Any], what: str) -> tuple[list[Any], dict[str, str]]:
+    """The contestants of the given names (default: all), and why those that are missing are."""
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ValueError(f"{what} must be among {', '.join(known)}; got {', '.join(unknown)}")
+    chosen = [known[name] for name in dict.fromkeys(names or known)]
+    reasons = {contestant.name: contestant.missing() for contestant in chosen}
+    present = [contestant for contestant in chosen if reasons[contestant.name] is None]
+    return present, {name: why for name, why in reasons.items() if why is not None}
+
+
+def _flipped(case: Case, w: np.ndarray) -> np.ndarray:
+    """The weights for a library that correlates."""
+    return np.ascontiguousarray(np.flip(w) if "convolve" in case.function else w)
+
+
+# -- SciPy -----------------------------------------------------------------------------------
+
+
+def _scipy_signal(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
+    function = getattr(import_module("scipy.signal"), case.function.split(".")[1])
+    keywords = case.keywords
+    return lambda: function(x, w, **keywords)
+
+
+def _scipy_ndimage(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
+    function = getattr(import_module("scipy.ndimage"), case.function.split(".")[1])
+    keywords = {name: value for name, value in case.keywords.items() if name != "axes"}
+    if "axes" in case.keywords:  # not every SciPy has it
+        w = w.reshape(*w.shape, *(1,) * (x.ndim - w.ndim))
+    return lambda: function(x, w, **keywords)
+
+
+def _scipy_conv2d(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
+    """One N-dimensional correlation for each filter and image: SciPy has no layers."""
+    from scipy.signal import correlate
+
+    channel_axis = case.keywords["data_format"].index("C")
+    pad, step, groups = case.keywords["padding"], case.stride, case.keywords["groups"]
+    w = np.moveaxis(w, 1, channel_axis)
+    pads = [(0, 0) if axis in (0, channel_axis) else (pad, pad) for axis in range(4)]
+    per_group = len(w) // groups
+
+    def call() -> np.ndarray:
+        padded = np.pad(x, pads)
+        members = np.split(padded, groups, axis=channel_axis)
+        outputs = [correlate(members[f // per_group], w[f][None], "valid") for f in range(len(w))]
+        y = np.concatenate(outputs, axis=channel_axis)
+        return y[:, :, ::step, ::step] if channel_axis == 1 else y[:, ::step, ::step]
+
+    return call
+
+
+def _scipy_pool2d(case: Case, x: np.ndarray, w: Any) -> Call:
+    """A filter of the whole image, of which one in `stride` pixels is kept."""
+    from scipy import ndimage
+
+    if case.keywords.get("return_indices"):
+        return _numpy_max_pool2d_indices(case, x)
+    step, pad = case.stride, case.keywords.get("padding", 0)
+    size = tuple(case.window[case.axes.index(axis)] if axis in case.axes else 1 for axis in range(4))
+    keep = tuple(
+        slice(k // 2 - pad, n - k + k // 2 + pad + 1, step) if axis in case.axes else slice(None)
+        for axis, (k, n) in enumerate(zip(size, x.shape, strict=True))
+    )
+    if case.function == "nn.max_pool2d":
+        return lambda: ndimage.maximum_filter(x, size, mode="constant", cval=-np.inf)[keep]
+    return lambda: ndimage.uniform_filter(x, size, mode="constant")[keep]
+
+
+def _numpy_max_pool2d_indices(case: Case, x: np.ndarray) -> Call:
+    """Maxima and their places from windows that are views; for windows without padding."""
+    (ky, kx), step = case.window, case.stride
+    planes = np.moveaxis(x, case.axes, (-2, -1))
+
+    def call() -> tuple[np.ndarray, np.ndarray]:
+        windows = np.lib.stride_tricks.sliding_window_view(planes, (ky, kx), axis=(-2, -1))[..., ::step, ::step, :, :]
+        windows = windows.reshape(*windows.shape[:-2], ky * kx)
+        at = windows.argmax(axis=-1)
+        rows, columns = np.ogrid[: at.shape[-2], : at.shape[-1]]
+        places = (rows * step + at // kx) * planes.shape[-1] + columns * step + at % kx
+        values = np.take_along_axis(windows, at[..., None], axis=-1)[..., 0]
+        return np.moveaxis(values, (-2, -1), case.axes), np.moveaxis(places, (-2, -1), case.axes)
+
+    return call
+
+
+SCIPY = Rival(
+    "scipy",
+    "scipy",
+    {
+        **dict.fromkeys(
+            ("signal.convolve", "signal.correlate", "signal.convolve2d", "signal.correlate2d"), _scipy_signal
+        ),
+        **dict.fromkeys(("ndimage.convolve", "ndimage.correlate"), _scipy_ndimage),
+        **dict.fromkeys(("ndimage.convolve1d", "ndimage.correlate1d"), _scipy_ndimage),
+        "nn.conv2d": _scipy_conv2d,
+        **dict.fromkeys(("nn.max_pool2d", "nn.avg_pool2d"), _scipy_pool2d),
+    },
+    lambda threads: None,  # these functions of SciPy have one thread
+)
+
+
+# -- OpenCV ----------------------------------------------------------------------------------
+
+
+def _opencv_filter(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
+    """`filter2D`, cropped to the valid part; a line of weights is a kernel of one row or column."""
+    import cv2
+
+    if case.axes not in ((0, 1), (0,), (1,)) or x.ndim == 1:
+        raise Unsupported("cv2.filter2D is for images")
+    if x.dtype.name not in ("float32", "float64") and not (x.dtype == np.uint8 and w.dtype.kind == "f"):
+        raise Unsupported(f"cv2.filter2D does not sum {x.dtype} in {w.dtype}")
+    borders = {
+        "": cv2.BORDER_DEFAULT,
+        "constant": cv2.BORDER_CONSTANT,
+        "reflect": cv2.BORDER_REFLECT,
+        "nearest": cv2.BORDER_REPLICATE,
+        "mirror": cv2.BORDER_REFLECT_101,
+    }
+    border = case.border
+    if border not in borders:
+        raise Unsupported(f"cv2.filter2D has no border like {case.border!r}")
+    code = borders[border]
+    kernel: Any = _flipped(case, w).astype(np.float64 if x.dtype == np.float64 else np.float32)
+    if kernel.ndim == 1:  # faster than sepFilter2D with a factor of one: 0.40 against 0.94 ms at 1024x1024, 9 taps
+        kernel = kernel[:, None] if case.axes == (0,) else kernel[None, :]
+    if border:
+        return lambda: cv2.filter2D(x, -1, kernel, borderType=code)
+    (top, left), (height, width) = (k // 2 for k in kernel.shape), kernel.shape
+    keep = slice(top, x.shape[0] - (height - 1 - top)), slice(left, x.shape[1] - (width - 1 - left))
+    return lambda: cv2.filter2D(x, -1, kernel, borderType=code)[keep]
+
+
+OPENCV = Rival(
+    "opencv",
+    "cv2",
+    dict.fromkeys(
+        ("signal.convolve2d", "signal.correlate2d", "ndimage.convolve", "ndimage.correlate", "ndimage.correlate1d"),
+        _opencv_filter,
+    ),
+    lambda threads: import_module("cv2").setNumThreads(threads),
+    slack=1,  # it rounds where SciPy cuts off
+)
+
+
+# -- PyTorch ---------------------------------------------------------------------------------
+
+
+def _torch_filter(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
+    """A layer of one channel; axes that are not filtered are its batch."""
+    import torch
+    from torch.nn import functional
+
+    if x.dtype.kind not in "fc":
+        raise Unsupported(f"torch convolves no {x.dtype}")
+    border = case.border
+    pads = {"constant": "constant", "nearest": "replicate", "mirror": "reflect", "wrap": "circular", "": ""}
+    if border not in pads:
+        raise Unsupported(f"torch has no border like {case.border!r}")
+    kernel = _flipped(case, w)
+    if kernel.ndim == 1 and x.ndim == 2:
+        kernel = kernel[:, None] if case.axes == (0,) else kernel[None, :]
+    rank = kernel.ndim
+    image = torch.from_numpy(x)
+    batch = image.movedim(-1, 0)[:, None] if x.ndim > rank else image[None, None]
+    weights = torch.from_numpy(kernel)[None, None]
+    conv = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
+    margin = [k - 1 if case.keywords.get("mode", "full") == "full" else k // 2 for k in kernel.shape]
+    around = [m for k in reversed(margin) for m in (k, k)]
+
+    def call() -> np.ndarray:
+        with torch.inference_mode():
+            if border == "constant":
+                y = conv(batch, weights, padding=margin)
+            elif border:
+                y = conv(functional.pad(batch, around, pads[border]), weights)
+            else:
+                y = conv(batch, weights)
+        return y[:, 0].movedim(0, -1).numpy() if x.ndim > rank else y[0, 0].numpy()
+
+    return call
+
+
+def _torch_layer(case: Case, x: np.ndarray, w: Any) -> Call:
+    """The function itself; NHWC arrays are its channels-last format."""
+    import torch
+    from torch.nn import functional
+
+    function = getattr(functional, case.function.split(".")[1])
+    keywords = {name: value for name, value in case.keywords.items() if name != "data_format"}
+    nhwc = case.keywords["data_format"] == "NHWC"
+    image = torch.from_numpy(x).permute(0, 3, 1, 2) if nhwc else torch.from_numpy(x)
+    weights = w
+    if isinstance(w, np.ndarray):
+        weights = torch.from_numpy(w).to(memory_format=torch.channels_last if nhwc else torch.contiguous_format)
+
+    def as_array(y: Any) -> np.ndarray:
+        return (y.permute(0, 2, 3, 1) if nhwc else y).numpy()
+
+    def call() -> Any:
+        with torch.inference_mode():
+            y = function(image, weights, **keywords)
+        return tuple(map(as_array, y)) if isinstance(y, tuple) else as_array(y)
+
+    return call
+
+
+TORCH = Rival(
+    "torch",
+    "torch",
+    {
+        **dict.fromkeys(
+            ("signal.convolve", "signal.correlate", "signal.convolve2d", "signal.correlate2d"), _torch_filter
+        ),
+        **dict.fromkeys(("ndimage.convolve", "ndimage.correlate", "ndimage.correlate1d"), _torch_filter),
+        **dict.fromkeys(("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d"), _torch_layer),
+    },
+    lambda threads: import_module("torch").set_num_threads(threads),
+)
+
+RIVALS = {rival.name: rival for rival in (SCIPY, OPENCV, TORCH)}
+ENGINES = {name: Engine(name) for name in ("cython", "numba", "cuda", "reference")}

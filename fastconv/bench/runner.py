@@ -1,0 +1,271 @@
+"""Runs cases: every contestant in turn, in blocks, its output checked before and after.
+
+The blocks of all contestants are interleaved, so that a machine that changes its pace
+changes it for all.  A block begins with calls that are not timed: the threads of the one
+before may still be spinning, and the caches are its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv import about
+from fastconv.bench import machine
+from fastconv.bench.cases import Case
+from fastconv.bench.check import Checker, WrongOutput
+from fastconv.bench.results import VERSION, Results, case_info, entry
+from fastconv.bench.rivals import Contestant, Unsupported, fastconv_function
+
+__all__ = ["Effort", "run", "run_case"]
+
+WARM_CALLS, TIMED_CALLS = 2, 5
+SHORTEST_SAMPLE = 50e-6  # shorter calls are timed several at a time
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes
+    ----------
+    seconds : float
+        For each contestant of each case.
+    blocks : int
+        At most so many blocks.
+    patience : float
+        A contestant that would need longer than this for one call is not called.
+    """
+
+    seconds: float
+    blocks: int
+    patience: float
+
+
+@dataclass
+class _Lane:
+    """A contestant of the case at hand."""
+
+    contestant: Contestant
+    call: Callable[[], Any]
+    first_call: float
+    error: float
+    estimate: float
+    samples: list[float] = field(default_factory=list)
+    spent: float = 0.0
+    output: Any = None
+
+    @property
+    def iterations(self) -> int:
+        return max(1, int(SHORTEST_SAMPLE / self.estimate))
+
+    def block(self, warm: int, timed: int) -> None:
+        """Call and time."""
+        start = time.perf_counter()
+        n = self.iterations
+        for _ in range(warm):
+            self.call()
+        for _ in range(timed):
+            before = time.perf_counter()
+            for _ in range(n):
+                self.output = self.call()
+            self.samples.append((time.perf_counter() - before) / n)
+        self.spent += time.perf_counter() - start
+
+
+@dataclass
+class Outcome:
+    """What became of one case."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    not_run: list[dict[str, str]] = field(default_factory=list)
+    wrong: list[dict[str, str]] = field(default_factory=list)
+
+
+def run(
+    cases: list[Case],
+    contestants: list[Contestant],
+    *,
+    threads: int,
+    effort: Effort,
+    missing: dict[str, str] | None = None,
+    overheads: Callable[[], tuple[list[dict[str, Any]], list[dict[str, Any]]]] | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Results:
+    """Time all contestants on all cases, each on `threads` threads.
+
+    `overheads` gives further entries and what memory was taken; see `fastconv.bench.overheads`.
+    """
+    import threadpoolctl
+
+    total = len(cases) + 2
+    progress("the machine's peak and bandwidth", 0, total)
+    entries: list[dict[str, Any]] = []
+    memory: list[dict[str, Any]] = []
+    outcome = Outcome()
+    rates: dict[tuple[str, str], float] = {}
+    with threadpoolctl.threadpool_limits(threads):
+        ceilings = _ceilings(threads)
+        if overheads is not None:
+            progress("dispatch, wake-up, import and memory", 1, total)
+            entries, memory = overheads()
+        for i, case in enumerate(cases):
+            progress(case.name, i + 1, total)
+            one = run_case(case, contestants, threads=threads, effort=effort, rates=rates)
+            outcome.entries += one.entries
+            outcome.not_run += one.not_run
+            outcome.wrong += one.wrong
+        again = machine.fma_peak(threads)
+    ceilings["fma_float32"] = max(ceilings["fma_float32"], again)
+    progress("done", total, total)
+    now = datetime.now(timezone.utc)
+    document = {
+        "machine_info": machine.machine_info(threads),
+        "commit_info": machine.commit_info(),
+        "benchmarks": entries + outcome.entries,
+        "datetime": now.isoformat(),
+        "version": VERSION,
+        "fastconv": {
+            "threads": threads,
+            "ceilings": ceilings,
+            "versions": about.versions(),
+            "missing": missing or {},
+            "not_run": outcome.not_run,
+            "wrong": outcome.wrong,
+            "memory": memory,
+        },
+    }
+    return Results(document)
+
+
+def _ceilings(threads: int) -> dict[str, Any]:
+    bandwidth = machine.copy_bandwidth(threads)
+    return {
+        "fma_float32": machine.fma_peak(threads),
+        "fma_float64": machine.fma_peak(threads, "float64"),
+        "copy": {str(size): rate for size, rate in bandwidth.items()},
+    }
+
+
+def run_case(
+    case: Case,
+    contestants: Iterable[Contestant],
+    *,
+    threads: int,
+    effort: Effort,
+    rates: dict[tuple[str, str], float] | None = None,
+) -> Outcome:
+    """Time and check the contestants of one case.
+
+    `rates` remembers the seconds each contestant takes for an operation of a family's
+    problems, from one case to the next.
+    """
+    rates = {} if rates is None else rates
+    outcome = Outcome()
+    x, w = case.arguments()
+    check = Checker(case, x, w)
+    work = work_of(case, x, w)
+    lanes = []
+    # rivals first: SciPy's output becomes the one that others are compared with
+    for contestant in sorted(contestants, key=lambda c: c.kind != "rival"):
+        key = (contestant.name, case.family)
+        predicted = rates.get(key, 0.0) * (work[0] if work else 0)
+        label = {"case": case.name, "contestant": contestant.name}
+        if predicted > effort.patience:
+            outcome.not_run.append({**label, "reason": f"would take about {predicted:.0f} s a call"})
+            continue
+        try:
+            lane = _first_calls(contestant, case, x, w, threads, check, effort)
+        except Unsupported as reason:
+            outcome.not_run.append({**label, "reason": str(reason)})
+        except WrongOutput as message:
+            outcome.wrong.append({**label, "message": str(message)})
+        except Exception as problem:
+            what = f"{type(problem).__name__}: {problem}"
+            if contestant.kind == "engine":
+                outcome.wrong.append({**label, "message": f"{contestant.name} failed: {what}"})
+            else:
+                outcome.not_run.append({**label, "reason": what})
+        else:
+            lanes.append(lane)
+            if work:
+                rates[key] = lane.estimate / work[0]
+
+    _interleave(lanes, threads, effort)
+
+    for lane in lanes:
+        label = {"case": case.name, "contestant": lane.contestant.name}
+        try:
+            error = check(lane.contestant.name, lane.output, lane.contestant.slack)
+        except WrongOutput as message:
+            outcome.wrong.append({**label, "message": f"after timing: {message}"})
+            continue
+        info = case_info(case, lane.contestant, threads, work)
+        info |= {"first_call": lane.first_call, "max_error": max(error, lane.error), "tolerance": check.tolerance}
+        outcome.entries.append(entry(case.family, case.name, lane.samples, info, lane.iterations))
+    return outcome
+
+
+def work_of(case: Case, x: np.ndarray, w: Any) -> tuple[int, int] | None:
+    """Operations and bytes of the direct sum; None for what fastconv does not sum directly."""
+    try:
+        problem = fastconv.plan(fastconv_function(case), x, w, **case.keywords).problem
+    except ValueError:
+        return None
+    return problem.flops, problem.nbytes
+
+
+def _first_calls(
+    contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int, check: Checker, effort: Effort
+) -> _Lane:
+    """The first call, which may compile, with its output checked; and an estimate of later ones."""
+    with contestant.session(threads):
+        call = contestant.prepare(case, x, w)
+        _spoil(x.nbytes)
+        start = time.perf_counter()
+        output = call()
+        first = time.perf_counter() - start
+        error = check(contestant.name, output, contestant.slack)
+        lane = _Lane(contestant, call, first, error, max(first, 1e-9), output=output)
+        if first > effort.patience and not contestant.compiles:
+            lane.samples = [first]
+            return lane
+        # torch, too, makes its kernels in the first call: 0.85 s, then 0.02, for 2048x2048 with 3x3
+        start = time.perf_counter()
+        lane.output = call()
+        lane.estimate = time.perf_counter() - start
+        if lane.estimate > effort.seconds:
+            lane.samples = [lane.estimate]
+    return lane
+
+
+def _spoil(nbytes: int) -> None:
+    """Leave garbage in memory that is likely to be handed out next: pixels never written must not look right."""
+    for _ in range(2):
+        np.full(nbytes, 0xA5, np.uint8)
+
+
+def _interleave(lanes: list[_Lane], threads: int, effort: Effort) -> None:
+    """Blocks of all lanes in turn until their time is spent."""
+    waiting = [lane for lane in lanes if not lane.samples]
+    gc_was_on = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(effort.blocks):
+            for lane in waiting:
+                slow = lane.estimate > effort.seconds / (WARM_CALLS + TIMED_CALLS)
+                with lane.contestant.session(threads):
+                    lane.block(*((0, 1) if slow else (WARM_CALLS, TIMED_CALLS)))
+            waiting = [lane for lane in waiting if lane.spent < effort.seconds]
+    finally:
+        if gc_was_on:
+            gc.enable()
