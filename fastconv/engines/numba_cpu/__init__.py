@@ -27,7 +27,8 @@ def kernel(operation: str, *types: str) -> int:
         with _lock:
             if key not in _kernels:
                 module = import_module(f"{__name__}.{_MODULES[operation]}")
-                _kernels[key] = jit.compile_kernel("-".join(part for part in key if part), module.make(*types), module.FIELDS)
+                name = "-".join(part for part in key if part)
+                _kernels[key] = jit.compile_kernel(name, module.make(*types), module.FIELDS)
     return _kernels[key].address
 
 

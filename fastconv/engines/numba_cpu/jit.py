@@ -31,16 +31,26 @@ from numba.extending import infer_getattr, models, register_model
 from fastconv.engines import contract
 from fastconv.engines.numba_cpu.folder import PrivateFolder
 
-__all__ = ["Record", "cache_folder", "compile_kernel", "part"]
+__all__ = ["Record", "cache_folder", "compile_kernel", "inlined", "part"]
 
 # numpy: no division checks, so no exceptions.  fastmath stays off: its nnan and ninf would
 # delete NaN tests, and reordering would break the exact sums of `scipy.ndimage`.
 OPTIONS = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 
 
-def part(function: Callable) -> CPUDispatcher:
+def part(function: Callable, inline: str = "never") -> CPUDispatcher:
     """Make a function callable from kernels (it is compiled with the first kernel that calls it)."""
-    return CPUDispatcher(function, targetoptions=OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+    options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "inline": inline}
+    return CPUDispatcher(function, targetoptions=options)
+
+
+def inlined(function: Callable) -> CPUDispatcher:
+    """A `part` that becomes text of its caller.
+
+    For parts with one caller: Numba optimises a function's callees again with each function
+    that calls it, so that every level of calls costs as much as the tiles below it.
+    """
+    return part(function, inline="always")
 
 
 class Record(types.Type):
@@ -80,7 +90,7 @@ def compile_kernel(name: str, function: Callable, fields: tuple[str, ...]) -> CF
     """
     signature = (Record(fields), types.int64, types.int64), types.void
     kernel = CFunc(function, signature, locals={}, options=OPTIONS)
-    kernel._cache = _KernelCache(name)
+    kernel._cache = _KernelCache(name)  # type: ignore[attr-defined]
     kernel.compile()
     return kernel
 

@@ -338,10 +338,8 @@ def _tile_arithmetic(typingctx, a, b, code):
         name = code.literal_value
         instruction: Callable = getattr(builder, f"f{name}" if isinstance(a.dtype, types.Float) else name)
         left = _vectors(builder, a, args[0])
-        if isinstance(b, Tile):
-            right = _vectors(builder, b, args[1])
-        else:
-            right = [_splat(builder, args[1], lanes(a.dtype))] * len(left)
+        same = isinstance(b, Tile)
+        right = _vectors(builder, b, args[1]) if same else [_splat(builder, args[1], lanes(a.dtype))] * len(left)
         return _tile(builder, [instruction(x, y) for x, y in zip(left, right, strict=True)])
 
     return a(a, b, code), emit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import int64, types
 
-from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke, run_convert
 
 __all__ = ["copy_run", "mapped", "memory_type", "source_row", "stage_row"]
@@ -18,7 +18,7 @@ def memory_type(dtype: str) -> types.Type:
     return types.boolean if dtype == "bool" else getattr(types, dtype)
 
 
-@part
+@inlined
 def mapped(edges, position, size, pad):
     # The input index at a position; -1 is the fill value.
     if position < 0:
@@ -42,13 +42,13 @@ def copy_run(to, to_step, target, at, at_step, source, n, wide):
         poke(peek(at + i * at_step, source, target), to + i * to_step, target)
 
 
-@part
+@inlined
 def fill_run(to, n, value, acc):
     for i in range(n):
         poke(value, to + i * itemsize(acc), acc)
 
 
-@part
+@inlined
 def stage_one(a, to, row, fill, position, acc, source):
     # One element of a row at a position that may lie beyond its ends.
     column = mapped(a.map_x, position, a.width, a.pad_x)
@@ -72,7 +72,7 @@ def stage_row(a, to, row, fill, first, n, acc, source):
         stage_one(a, to + i * size, row, fill, first + i * step, acc, source)
 
 
-@part
+@inlined
 def source_row(a, plane, position):
     # The row at a position of a plane, 0 for the fill value.
     row = mapped(a.map_y, position, a.height, a.pad_y)
