@@ -102,7 +102,7 @@ class ConvExecutor(ABC):
         if values is None:
             return None
         if self.problem.acc in PARTS:
-            return np.atleast_1d(np.asarray(values, self.problem.acc)).view(self.part)
+            return np.ascontiguousarray(np.atleast_1d(values), self.problem.acc).view(self.part)
         return np.atleast_1d(np.asarray(values)).astype(self.part)
 
     def _real_matrix(self, w: np.ndarray) -> np.ndarray:

@@ -41,13 +41,19 @@ cdef void stage_panel(const ConvArgs *a, acc_t *panel, int64_t lanes, const char
             panel += g.kernel_x * lanes
 
 
+cdef inline bint evenly_spaced(const int64_t *offsets, int64_t n) noexcept nogil:
+    # Complex parts of channels that are not next to each other are not.
+    return n < 3 or offsets[n - 1] - offsets[0] == (n - 1) * (offsets[1] - offsets[0])
+
+
 cdef void stage_window(const ConvArgs *a, acc_t *window, const char *image, const int64_t *channel_of,
                        int64_t channels, acc_t fill, int64_t pixel) noexcept nogil:
-    # window[k] of one output pixel.  Channels lie channel_of[1] - channel_of[0] bytes apart.
+    # window[k] of one output pixel.
     cdef const Geometry *g = &a.g
     cdef int64_t y = pixel // g.out_width * g.stride_y - g.pad_y, x = pixel % g.out_width * g.stride_x - g.pad_x
     cdef int64_t step = channel_of[1] - channel_of[0] if channels > 1 else g.x_col
-    cdef bint joined = g.dilation_x == 1 and g.x_col == step * channels and x >= 0 and x + g.kernel_x <= g.width
+    cdef bint even = evenly_spaced(channel_of, channels)
+    cdef bint joined = even and g.dilation_x == 1 and g.x_col == step * channels and x >= 0 and x + g.kernel_x <= g.width
     cdef int64_t ky, kx, i, column
     cdef const char *row
     for ky in range(g.kernel_y):
@@ -61,8 +67,12 @@ cdef void stage_window(const ConvArgs *a, acc_t *window, const char *image, cons
             if column < 0:
                 for i in range(channels):
                     window[i] = fill
-            else:
+            elif even:
                 stage_run(window, row + column * g.x_col, step, channels, g.src_code)
+            else:
+                for i in range(channels):
+                    stage_run(window + i, row + column * g.x_col + channel_of[i] - channel_of[0], step, <int64_t>1,
+                              g.src_code)
             window += channels
 
 
@@ -72,17 +82,18 @@ cdef void store_block(const ConvArgs *a, const acc_t *sums, int64_t pitch, char 
     cdef const Geometry *g = &a.g
     cdef int64_t f, done, run, y, x
     cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else g.out_col
+    cdef bint even = evenly_spaced(filter_of, filters)
     done = 0
     while done < n:
         y = (pixel + done) // g.out_width
         x = (pixel + done) % g.out_width
         run = 1 if a.channels_last else min(n - done, g.out_width - x)
-        if a.channels_last:
+        if a.channels_last and even:
             store_run(sums + done * pitch, out + filter_of[0] + y * g.out_row + x * g.out_col, step, filters, g.out_code)
         else:
             for f in range(filters):
-                store_run(sums + f * pitch + done, out + filter_of[f] + y * g.out_row + x * g.out_col, g.out_col, run,
-                          g.out_code)
+                store_run(sums + (done * pitch + f if a.channels_last else f * pitch + done),
+                          out + filter_of[f] + y * g.out_row + x * g.out_col, g.out_col, run, g.out_code)
         done += run
 
 
