@@ -42,7 +42,7 @@ __all__ = ["RULES", "Call", "is_ready", "kernel"]
 def kernel(operation: str, *types: str) -> Kernel:
     """The kernel of an operation for the given element types.
 
-    ``filter``: input, kernel, bias, accumulator and output types, and "exact" or "".
+    ``filter``: input, kernel, bias, accumulator and output types, and the problem's `exact`.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
     require()
@@ -50,7 +50,7 @@ def kernel(operation: str, *types: str) -> Kernel:
 
     if operation == "filter":
         source, weights, bias, acc, out, exact = types
-        function = filter.filter_kernel(acc, out, bool(exact))
+        function = filter.filter_kernel(acc, out, exact)
         scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
         return Kernel(function, (source, weights, out, bias), (scalar,), filter.FilterGeometry)
     dtype, *rest = types

@@ -34,7 +34,9 @@ def check() -> None:
         _do(driver.cuInit, 0)
         count = _do(driver.cuDeviceGetCount)
     except RuntimeError as error:  # the bindings' own, if there is no driver library
-        raise RuntimeError(f"engine 'cuda' needs an NVIDIA GPU and its driver: {error}. {_OTHERS}") from None
+        raise RuntimeError(
+            f"engine 'cuda' needs an NVIDIA GPU and its driver: {str(error).rstrip('.')}. {_OTHERS}"
+        ) from None
     if not count:
         raise RuntimeError(f"engine 'cuda' needs an NVIDIA GPU; the driver sees none. {_OTHERS}")
 
@@ -82,15 +84,10 @@ def _context(device: int) -> Any:
 
 @cache
 def _capability(device: int) -> tuple[int, int]:
-    major, minor = (
-        _do(
-            driver.cuDeviceGetAttribute,
-            driver.CUdevice_attribute[f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}"],
-            device,
-        )
-        for part in ("MAJOR", "MINOR")
-    )
-    return major, minor
+    names = driver.CUdevice_attribute
+    major = names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+    minor = names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+    return _do(driver.cuDeviceGetAttribute, major, device), _do(driver.cuDeviceGetAttribute, minor, device)
 
 
 def wait(stream: int, other: int) -> None:
@@ -154,8 +151,9 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
         signature = types.void(*pointers, *scalars, geometry)
         try:
             ptx, _ = cuda.compile(kernel.function, signature, device=False, abi="numba", cc=capability)
-        except (ImportError, OSError) as error:
-            raise RuntimeError(f"engine 'cuda' needs NVIDIA's compiler libraries: {INSTALL}") from error
+        except (ImportError, OSError, RuntimeError) as error:
+            libraries = f"its compiler libraries come with {INSTALL}"
+            raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error
     entry = re.search(r"\.visible \.entry (\w+)", ptx)
     assert entry is not None
     return ptx, entry[1]

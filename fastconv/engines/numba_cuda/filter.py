@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections import namedtuple
 from collections.abc import Callable
 
 import numpy as np
 from numba import cuda
 
-from fastconv.engines.numba_cuda.elements import conversion, mapped, place, unfused_product
+from fastconv.engines.numba_cuda.elements import conversion, inlined, mapped, place, unfused_product
 
 __all__ = ["FilterGeometry", "filter_kernel"]
 
@@ -24,40 +25,13 @@ FilterGeometry = namedtuple(
 )
 
 
-def filter_kernel(acc: str, out: str, exact: bool) -> Callable:
-    """The kernel that sums in `acc` and stores `out`; `exact` rounds each product before it is added.
+def filter_kernel(acc: str, out: str, exact: str) -> Callable:
+    """The kernel that sums in `acc` and stores `out`; `exact` is that of `fastconv.problem.ConvProblem`.
 
     Its arguments are pointers to input, kernel, output and bias, the fill value and a `FilterGeometry`.
     """
     to_acc, to_out = getattr(np, acc), conversion(acc, out)
-    if exact:
-        times = unfused_product()
-
-        @cuda.jit(device=True)
-        def add(total, value, weight):
-            return total + times(value, weight)
-    else:
-
-        @cuda.jit(device=True)
-        def add(total, value, weight):
-            return to_acc(total + value * weight)
-
-    @cuda.jit(device=True)
-    def correlate(x, w, total, fill, g, first_x, first_w, z, y, column):
-        for c in range(g.group_channels):
-            for kz in range(g.kernel_z):
-                iz = mapped(z * g.stride_z + kz * g.dilation_z - g.pad_z, g.depth, g.rule_z)
-                for ky in range(g.kernel_y):
-                    iy = mapped(y * g.stride_y + ky * g.dilation_y - g.pad_y, g.height, g.rule_y)
-                    row = first_x + c * g.x_c + iz * g.x_z + iy * g.x_y
-                    taps = first_w + c * g.w_c + kz * g.w_z + ky * g.w_y
-                    for kx in range(g.kernel_x):
-                        ix = mapped(column * g.stride_x + kx * g.dilation_x - g.pad_x, g.width, g.rule_x)
-                        value = fill
-                        if iz >= 0 and iy >= 0 and ix >= 0:
-                            value = to_acc(x[row + ix * g.x_x])
-                        total = add(total, value, to_acc(w[taps + kx * g.w_x]))
-        return total
+    correlate = _line(exact) if exact in ("line", "symmetric", "antisymmetric") else _window(acc, bool(exact))
 
     def filter(x, w, out, bias, fill, g):
         inner, start = cuda.grid(2)
@@ -73,3 +47,57 @@ def filter_kernel(acc: str, out: str, exact: bool) -> Callable:
                 out[n * g.out_n + f * g.out_f + z * g.out_z + y * g.out_y + column * g.out_x] = to_out(total)
 
     return filter
+
+
+def _window(acc: str, exact: bool) -> Callable:
+    """A device function that adds the products of a window to `total`; `exact` rounds each by itself."""
+    to_acc, times = getattr(np, acc), unfused_product if exact else operator.mul
+
+    @inlined
+    def window(x, w, total, fill, g, first_x, first_w, z, y, column):
+        for c in range(g.group_channels):
+            for kz in range(g.kernel_z):
+                iz = mapped(z * g.stride_z + kz * g.dilation_z - g.pad_z, g.depth, g.rule_z)
+                for ky in range(g.kernel_y):
+                    iy = mapped(y * g.stride_y + ky * g.dilation_y - g.pad_y, g.height, g.rule_y)
+                    row = first_x + c * g.x_c + iz * g.x_z + iy * g.x_y
+                    taps = first_w + c * g.w_c + kz * g.w_z + ky * g.w_y
+                    for kx in range(g.kernel_x):
+                        ix = mapped(column * g.stride_x + kx * g.dilation_x - g.pad_x, g.width, g.rule_x)
+                        value = fill
+                        if iz >= 0 and iy >= 0 and ix >= 0:
+                            value = to_acc(x[row + ix * g.x_x])
+                        total = to_acc(total + times(value, to_acc(w[taps + kx * g.w_x])))
+        return total
+
+    return window
+
+
+def _line(order: str) -> Callable:
+    """As `_window` in float64 and exact, for kernels along one axis, with the taps in a given order."""
+    times, sign = unfused_product, -1.0 if order == "antisymmetric" else 1.0
+
+    @inlined
+    def value_at(k, x, fill, g, first, z, y, column):
+        kz, ky, kx = min(k, g.kernel_z - 1), min(k, g.kernel_y - 1), min(k, g.kernel_x - 1)
+        iz = mapped(z * g.stride_z + kz * g.dilation_z - g.pad_z, g.depth, g.rule_z)
+        iy = mapped(y * g.stride_y + ky * g.dilation_y - g.pad_y, g.height, g.rule_y)
+        ix = mapped(column * g.stride_x + kx * g.dilation_x - g.pad_x, g.width, g.rule_x)
+        if iz < 0 or iy < 0 or ix < 0:
+            return fill
+        return np.float64(x[first + iz * g.x_z + iy * g.x_y + ix * g.x_x])
+
+    @inlined
+    def line(x, w, total, fill, g, first_x, first_w, z, y, column):
+        taps = g.kernel_z * g.kernel_y * g.kernel_x
+        step = g.w_z if g.kernel_z > 1 else g.w_y if g.kernel_y > 1 else g.w_x
+        start = taps - 1 if order == "line" else taps // 2  # the last, or the centre; then those before it
+        total += times(value_at(start, x, fill, g, first_x, z, y, column), np.float64(w[first_w + start * step]))
+        for k in range(start):
+            value = value_at(k, x, fill, g, first_x, z, y, column)
+            if order != "line":
+                value += sign * value_at(taps - 1 - k, x, fill, g, first_x, z, y, column)
+            total += times(value, np.float64(w[first_w + k * step]))
+        return total
+
+    return line

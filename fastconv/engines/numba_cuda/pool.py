@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import cuda
 
-from fastconv.engines.numba_cuda.elements import conversion, in_memory, place
+from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined, place
 
 __all__ = ["PoolGeometry", "avg_kernel", "max_2x2_kernel", "max_kernel"]
 
@@ -45,7 +45,7 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
     """
     lowest = getattr(np, in_memory(dtype))(_lowest(dtype))
 
-    @cuda.jit(device=True)
+    @inlined
     def largest(x, g, first, z, y, column):
         best, where = lowest, np.int64(-1)
         for kz in range(g.kernel_z):
@@ -62,7 +62,7 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
                             best, where = value, (iz * g.height + iy) * g.width + ix
         return best, where
 
-    @cuda.jit(device=True)
+    @inlined
     def max_pool(x, indices, out, at, g, n, c, z, y, column):
         best, where = largest(x, g, n * g.x_n + c * g.x_c, z, y, column)
         out[at] = best
@@ -76,11 +76,11 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
 def max_2x2_kernel() -> Callable:
     """The kernel of max pooling over disjoint 2x2 windows that all lie inside the input, without indices."""
 
-    @cuda.jit(device=True)
+    @inlined
     def larger(a, b):
         return b if b > a or b != b else a
 
-    @cuda.jit(device=True)
+    @inlined
     def max_pool_2x2(x, indices, out, at, g, n, c, z, y, column):
         first = n * g.x_n + c * g.x_c + z * g.x_z + 2 * y * g.x_y + 2 * column * g.x_x
         upper = larger(x[first], x[first + g.x_x])
@@ -96,14 +96,14 @@ def avg_kernel(dtype: str) -> Callable:
     acc = {"f": dtype, "u": "uint64"}.get(kind, "int64")
     to_acc, to_out, floors = getattr(np, acc), conversion(acc, dtype), kind in "bi"
 
-    @cuda.jit(device=True)
+    @inlined
     def quotient(total, divisor):
         if kind == "f":
             return to_acc(total / divisor)
         result = total // divisor
         return result + 1 if floors and result < 0 and result * divisor != total else result
 
-    @cuda.jit(device=True)
+    @inlined
     def mean(x, g, first, z, y, column):
         total, count = to_acc(0), 0
         for kz in range(g.kernel_z):
@@ -120,7 +120,7 @@ def avg_kernel(dtype: str) -> Callable:
                         count += 1
         return quotient(total, to_acc(max(g.divisor if g.divisor > 0 else count, 1)))
 
-    @cuda.jit(device=True)
+    @inlined
     def avg_pool(x, indices, out, at, g, n, c, z, y, column):
         out[at] = to_out(mean(x, g, n * g.x_n + c * g.x_c, z, y, column))
 
