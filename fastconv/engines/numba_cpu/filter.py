@@ -58,9 +58,9 @@ def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc, source):
             stage_row(a, to, row, fill, left + phase, n, acc, source)
 
 
-# -- tiles ---------------------------------------------------------------------------------
+# -- rows of tiles -------------------------------------------------------------------------
 # Each tile sums over `n_planes` source planes, which begin at the offsets `planes` from `src`
-# (0: one plane, at `src`).  Addresses and steps are in bytes.
+# (0: one plane, at `src`).  Addresses, steps and widths are in bytes.
 
 
 @inlined
@@ -69,43 +69,51 @@ def plane_of(planes, p):
 
 
 @part
-def tile(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, resume, init, blocks, acc):
-    """The sum over all taps of a tile, kernel rows in `blocks` of about equal height."""
-    sums = tile_load(dst, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
-    kernel_x, col_of, w_row = a.kernel_x, a.col_of, a.kernel_x * itemsize(acc)
+def tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, width, resume, init, acc):
+    """A row of tiles: the sums over all taps, kernel rows in blocks of about equal height."""
+    # Source rows are shared by the taps of a block if the rows of the kernel lie as those of the
+    # tile do.  Blocks of 5, 4 and 3 rows, and of all 7, keep the multipliers busy (measured:
+    # 0.9 of the FMA peak in cache; blocks of one row reach 0.45).
+    blocks = a.kernel_y if row_step != tap_step else 1 if a.kernel_y == 7 else (a.kernel_y + 4) // 5
     height, higher = a.kernel_y // blocks, a.kernel_y % blocks
-    for p in range(n_planes):
-        at = src + plane_of(planes, p)
-        for b in range(blocks):
-            taps = height + 1 if b < higher else height
-            if taps == 5:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 5)
-            elif taps == 3:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 3)
-            elif taps == 4:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 4)
-            elif taps == 1:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 1)
-            elif taps == 7:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 7)
-            else:
-                sums = tile_correlate(sums, at, row_step, col_of, w, kernel_x, 2)
-            at += taps * tap_step
-            w += taps * w_row
-    tile_store(sums, dst, dst_step)
+    kernel_x, col_of, w_row = a.kernel_x, a.col_of, a.kernel_x * itemsize(acc)
+    for x in range(0, width, COLS * VECTOR_BYTES):
+        sums = tile_load(dst + x, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
+        weights = w
+        for p in range(n_planes):
+            at = src + x + plane_of(planes, p)
+            for block in range(blocks):
+                taps = height + 1 if block < higher else height
+                if taps == 5:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 5)
+                elif taps == 3:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 3)
+                elif taps == 4:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 4)
+                elif taps == 1:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 1)
+                elif taps == 7:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 7)
+                else:
+                    sums = tile_correlate(sums, at, row_step, col_of, weights, kernel_x, 2)
+                at += taps * tap_step
+                weights += taps * w_row
+        tile_store(sums, dst + x, dst_step)
 
 
 @part
-def line(a, src, planes, n_planes, tap_step, w, dst, resume, init, acc):
-    """One row: images of a single row, that is, one-dimensional signals."""
-    sums = tile_load(dst, int64(0), acc, 1, LINE_COLS) if resume else tile_fill(init, 1, LINE_COLS)
-    for p in range(n_planes):
-        at = src + plane_of(planes, p)
-        for _ in range(a.kernel_y):
-            sums = tile_correlate(sums, at, int64(0), a.col_of, w, a.kernel_x, 1)
-            at += tap_step
-            w += a.kernel_x * itemsize(acc)
-    tile_store(sums, dst, int64(0))
+def lines(a, src, planes, n_planes, tap_step, w, dst, width, resume, init, acc):
+    """Images of a single row, that is, one-dimensional signals."""
+    for x in range(0, width, LINE_COLS * VECTOR_BYTES):
+        sums = tile_load(dst + x, int64(0), acc, 1, LINE_COLS) if resume else tile_fill(init, 1, LINE_COLS)
+        weights = w
+        for p in range(n_planes):
+            at = src + x + plane_of(planes, p)
+            for _ in range(a.kernel_y):
+                sums = tile_correlate(sums, at, int64(0), a.col_of, weights, a.kernel_x, 1)
+                at += tap_step
+                weights += a.kernel_x * itemsize(acc)
+        tile_store(sums, dst + x, int64(0))
 
 
 @inlined
@@ -129,28 +137,28 @@ def add_pair(a, sums, src, row_step, tap_step, w, tap, acc):
 
 
 @part
-def tile_exact(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, resume, init, acc):
+def exact_tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, width, resume, init, acc):
     """SciPy's own order of summation, each product and each sum rounded (see `ConvProblem.exact`)."""
-    sums = tile_load(dst, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
     taps = a.kernel_y * a.kernel_x
-    for p in range(n_planes):
-        at = src + plane_of(planes, p)
-        if a.exact == IN_ORDER:
-            for tap in range(taps):
-                sums = add_tap(a, sums, at, row_step, tap_step, w, tap, acc)
-        elif a.exact == LINE_ORDER:
-            sums = add_tap(a, sums, at, row_step, tap_step, w, taps - 1, acc)
-            for tap in range(taps - 1):
-                sums = add_tap(a, sums, at, row_step, tap_step, w, tap, acc)
-        else:
-            sums = add_tap(a, sums, at, row_step, tap_step, w, taps // 2, acc)
-            for tap in range(taps // 2):
-                sums = add_pair(a, sums, at, row_step, tap_step, w, tap, acc)
-        w += taps * itemsize(acc)
-    tile_store(sums, dst, dst_step)
+    for x in range(0, width, COLS * VECTOR_BYTES):
+        sums = tile_load(dst + x, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
+        for p in range(n_planes):
+            at, weights = src + x + plane_of(planes, p), w + p * taps * itemsize(acc)
+            if a.exact == IN_ORDER:
+                for tap in range(taps):
+                    sums = add_tap(a, sums, at, row_step, tap_step, weights, tap, acc)
+            elif a.exact == LINE_ORDER:
+                sums = add_tap(a, sums, at, row_step, tap_step, weights, taps - 1, acc)
+                for tap in range(taps - 1):
+                    sums = add_tap(a, sums, at, row_step, tap_step, weights, tap, acc)
+            else:
+                sums = add_tap(a, sums, at, row_step, tap_step, weights, taps // 2, acc)
+                for tap in range(taps // 2):
+                    sums = add_pair(a, sums, at, row_step, tap_step, weights, tap, acc)
+        tile_store(sums, dst + x, dst_step)
 
 
-# -- patches and units ---------------------------------------------------------------------
+# -- patches -------------------------------------------------------------------------------
 
 
 @part
@@ -158,20 +166,14 @@ def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, 
     # All tiles of a patch.  One-row patches take the line kernel.
     row_step, tap_step, width = pitch * a.stride_y, pitch * a.dilation_y, cols * itemsize(acc)
     if a.patch_rows == 1:
-        for x in range(0, width, LINE_COLS * VECTOR_BYTES):
-            line(a, src + x, planes, n_planes, tap_step, w, dst + x, resume, init, acc)
+        lines(a, src, planes, n_planes, tap_step, w, dst, width, resume, init, acc)
         return
-    # Source rows are shared by the taps of a block if the rows of the kernel lie as those of the
-    # tile do.  Blocks of 5, 4 and 3 rows, and of all 7, keep the multipliers busy (measured:
-    # 0.9 of the FMA peak in cache; blocks of one row reach 0.45).
-    blocks = a.kernel_y if row_step != tap_step else 1 if a.kernel_y == 7 else (a.kernel_y + 4) // 5
     for y in range(0, rows, ROWS):
-        for x in range(0, width, COLS * VECTOR_BYTES):
-            at, to = src + y * row_step + x, dst + y * dst_step + x
-            if exact is None:  # decided when the kernel is compiled
-                tile(a, at, planes, n_planes, row_step, tap_step, w, to, dst_step, resume, init, blocks, acc)
-            else:
-                tile_exact(a, at, planes, n_planes, row_step, tap_step, w, to, dst_step, resume, init, acc)
+        at, to = src + y * row_step, dst + y * dst_step
+        if exact is None:  # decided when the kernel is compiled
+            tiles(a, at, planes, n_planes, row_step, tap_step, w, to, dst_step, width, resume, init, acc)
+        else:
+            exact_tiles(a, at, planes, n_planes, row_step, tap_step, w, to, dst_step, width, resume, init, acc)
 
 
 @inlined
