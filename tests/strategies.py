@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from fastconv.problem import ConvProblem, PoolProblem
+
 DTYPES = ("int8", "uint8", "int32", "uint64", "float32", "float64", "complex64")
 
 
@@ -77,3 +79,68 @@ def arrays_NCHW_and_window(draw: st.DrawFn, dilated: bool) -> tuple[np.ndarray, 
         "ceil_mode": draw(st.booleans()),
     }
     return x, {**options, "dilation": dilation} if dilated else options
+
+
+# Input, kernel, accumulator and output dtypes as the public functions combine them.
+CONV_DTYPES = [
+    ("float32", "float32", "float32", "float32"),
+    ("float64", "float32", "float64", "float64"),
+    ("float32", "float64", "float32", "float32"),
+    ("uint8", "float32", "float32", "float32"),
+    ("uint8", "float64", "float64", "uint8"),
+    ("int32", "float64", "float64", "int32"),
+    ("int8", "int8", "uint32", "int8"),
+    ("int32", "uint8", "uint32", "int32"),
+    ("int64", "int32", "uint64", "int64"),
+    ("complex64", "float32", "complex64", "complex64"),
+    ("float32", "complex64", "complex64", "complex64"),
+    ("complex128", "complex128", "complex128", "complex128"),
+]
+RULES = ["fill", "reflect", "nearest", "mirror", "wrap"]
+
+
+@st.composite
+def conv_problems(draw: st.DrawFn, largest_ndim: int = 3) -> tuple[ConvProblem, dict[str, np.ndarray]]:
+    """A problem and its canonical arrays x, w, bias (or None), fill and an `out` to write to."""
+    ndim = draw(st.integers(0, largest_ndim))
+    size, kernel, out = draw(shapes(ndim, 9)), draw(shapes(ndim, 4)), draw(shapes(ndim, 9))
+    groups, group_channels, group_filters = (draw(st.integers(1, n)) for n in (2, 3, 8))
+    batch, channels, filters = draw(st.integers(1, 2)), groups * group_channels, groups * group_filters
+    dtypes = draw(st.sampled_from(CONV_DTYPES))
+    bias = draw(st.booleans())
+    problem = ConvProblem(
+        size, kernel, out, *dtypes, pad=draw(st.tuples(*[st.integers(0, 5)] * ndim)),
+        boundary=draw(st.tuples(*[st.sampled_from(RULES)] * ndim)), stride=draw(shapes(ndim, 3)),
+        dilation=draw(shapes(ndim, 3)), batch=batch, channels=channels, filters=filters, groups=groups, bias=bias,
+        channels_last=draw(st.booleans()), exact="order" if dtypes[3] in ("uint8", "int32") and dtypes[2] == "float64" else "",
+    )  # fmt: skip
+    return problem, {
+        "x": draw(arrays((batch, channels, *size), dtypes[0])),
+        "w": draw(arrays((filters, group_channels, *kernel), dtypes[1])),
+        "out": draw(arrays((batch, filters, *out), dtypes[3])),
+        "bias": draw(arrays((filters,), dtypes[1])) if bias else None,
+        "fill": np.array(draw(st.integers(0, 9)), dtypes[3]),
+    }
+
+
+@st.composite
+def pool_problems(draw: st.DrawFn) -> tuple[PoolProblem, dict[str, np.ndarray]]:
+    """A problem and its arrays x, out and indices (or None)."""
+    kind = draw(st.sampled_from(["max", "avg"]))
+    size, kernel, stride, dilation = draw(shapes(2, 14)), draw(shapes(2, 4)), draw(shapes(2, 4)), draw(shapes(2, 3))
+    pad = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(max(n, span - p) for n, span, p in zip(size, spans, pad, strict=True))
+    out = tuple((n + 2 * p - span) // s + 1 for n, p, span, s in zip(size, pad, spans, stride, strict=True))
+    batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 20))
+    dtype = draw(st.sampled_from(["float32", "float64", "uint8", "int16", "int64"]))
+    indices = kind == "max" and draw(st.booleans())
+    problem = PoolProblem(
+        kind, size, kernel, out, dtype, pad, stride, dilation, batch, channels, indices,
+        count_include_pad=draw(st.booleans()), divisor=draw(st.sampled_from([0, 0, 3])), channels_last=draw(st.booleans()),
+    )  # fmt: skip
+    return problem, {
+        "x": draw(arrays((batch, channels, *size), dtype)),
+        "out": draw(arrays((batch, channels, *out), dtype)),
+        "indices": draw(arrays((batch, channels, *out), "int64")) if indices else None,
+    }

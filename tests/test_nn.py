@@ -81,7 +81,7 @@ def test_conv_nan_and_inf(engine, dtype, filters):
 
 
 @pytest.mark.parametrize("filters", [3, 40])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "complex64"])
 def test_conv_layouts(engine, dtype, filters):
     x, w, bias = integers((2, 4, 9, 20), dtype), integers((filters, 4, 3, 2), dtype, 1), integers((filters,), dtype, 2)
     desired = oracles.conv2d(x, w, bias, 1, 1)
@@ -98,12 +98,13 @@ def test_conv_layouts(engine, dtype, filters):
 
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("filters", [3, 40])
-def test_conv_out(engine, filters, data_format):
-    x, w = integers((2, 4, 9, 20), "float32"), integers((filters, 4, 3, 2), "float32", 1)
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_conv_out(engine, dtype, filters, data_format):
+    x, w = integers((2, 4, 9, 20), dtype), integers((filters, 4, 3, 2), dtype, 1)
     desired = oracles.conv2d(x, w)
     if data_format == "NHWC":
         x, desired = nhwc(x), nhwc(desired)
-    whole = np.empty((*desired.shape[:-1], 2 * desired.shape[-1]), "float32")
+    whole = np.empty((*desired.shape[:-1], 2 * desired.shape[-1]), dtype)
     for out in (np.empty_like(desired), whole[..., ::2], whole[::-1, ..., ::-2], np.empty_like(desired, order="F")):
         whole[...] = 77
         assert nn.conv2d(x, w, data_format=data_format, out=out) is out

@@ -1,0 +1,216 @@
+"""What only the CUDA engine does, on a GPU or on Numba's simulator of one.
+
+`test_cuda.py` runs this file and a part of the shared tests on the simulator, which takes about
+0.1 ms a thread and 2 us a tap: so the arrays are small.  On a machine with a GPU everything runs:
+
+    FASTCONV_TEST_ENGINES=cuda pytest tests/on_cuda.py tests/test_signal.py tests/test_ndimage.py tests/test_nn.py
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+from cases import CONVS, FILTERS_2D, POOLS, integers, names, values
+from numba import config, cuda
+
+import fastconv
+from fastconv import nn, signal
+from fastconv.device import as_device
+from fastconv.engines.numba_cuda import launch
+from fastconv.testing import assert_identical
+
+LIBRARIES = ["numba"]
+if not config.ENABLE_CUDASIM:
+    LIBRARIES += [name for name in ("torch", "cupy") if find_spec(name)]
+
+SMALL_CONVS = [case for case in CONVS if max(case.x[-2:]) < 20]
+SMALL_POOLS = [case for case in POOLS if max(case.x[-2:]) < 20]
+SMALL_FILTERS = [case for case in FILTERS_2D if np.prod(case.image) < 250]
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def to_device(array: np.ndarray, library: str) -> Any:
+    if library == "numba":
+        return cuda.to_device(array)
+    if library == "torch":
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(array)).cuda()
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def to_host(array: Any, library: str) -> np.ndarray:
+    """The host's copy of a result, which must belong to the library."""
+    assert not isinstance(array, np.ndarray)
+    assert as_device("array", array).library.startswith(library)
+    if library == "numba":
+        return array.copy_to_host()
+    return array.cpu().numpy() if library == "torch" else array.get()
+
+
+def on_host(function: Any, *args: Any, **kwargs: Any) -> Any:
+    with fastconv.use(engine="reference"):
+        return function(*args, **kwargs)
+
+
+# -- results are arrays of the caller's library ------------------------------------------------
+
+
+@pytest.mark.parametrize("case", SMALL_FILTERS, ids=names(SMALL_FILTERS))
+@pytest.mark.parametrize("function", [signal.convolve2d, signal.correlate2d])
+def test_filters(library, function, case):
+    image, kernel = integers(case.image, "float32"), integers(case.kernel, "float32", 1)
+    x, w = to_device(image, library), to_device(kernel, library)
+    desired = on_host(function, image, kernel, "same", "symm")
+    assert_identical(to_host(function(x, w, "same", "symm"), library), desired)
+    assert_identical(to_host(function(x, kernel, "same", "symm"), library), desired, "kernel on the host")
+    assert_identical(to_host(function(image, w, "same", "symm"), library), desired, "image on the host")
+
+
+@pytest.mark.parametrize("function", [signal.convolve, signal.correlate])
+def test_filters_of_any_dimension(library, function):
+    for shape, kernel_shape in [((40,), (7,)), ((5,), (8,)), ((4, 5, 6), (2, 3, 2)), ((), ())]:
+        image, kernel = integers(shape, "float64"), integers(kernel_shape, "int16", 1)
+        x = to_device(image, library)
+        for mode in ("full", "same", "valid"):
+            desired = np.asarray(on_host(function, image, kernel, mode))
+            assert_identical(to_host(function(x, kernel, mode), library), desired, mode)
+
+
+def test_a_large_kernel_is_still_summed_directly(library):
+    """On the host a Fourier transform would be chosen, after a look at the data."""
+    image, kernel = integers((1, 9), "float64"), integers((1, 3000), "float64", 1)
+    desired = on_host(signal.convolve, image, kernel, "same", "direct")
+    assert_identical(to_host(signal.convolve(to_device(image, library), kernel, "same"), library), desired)
+
+
+@pytest.mark.parametrize("case", SMALL_CONVS, ids=names(SMALL_CONVS))
+def test_convs(library, case):
+    x, w, bias = integers(case.x, "float32"), integers(case.w, "float32", 1), integers(case.w[:1], "float32", 2)
+    desired = oracles.conv2d(x, w, bias, *case[3:])
+    arrays = [to_device(array, library) for array in (x, w, bias)]
+    assert_identical(to_host(nn.conv2d(*arrays, *case[3:]), library), desired)
+    last = to_device(np.ascontiguousarray(np.moveaxis(x, -3, -1)), library)
+    actual = nn.conv2d(last, w, to_device(bias.astype("float64"), library), *case[3:], data_format="NHWC")
+    assert_identical(np.moveaxis(to_host(actual, library), -1, -3), desired.astype("float64"), "NHWC")
+
+
+@pytest.mark.parametrize("case", SMALL_POOLS, ids=names(SMALL_POOLS))
+def test_pools(library, case):
+    x = integers(case.x, "float32")
+    x[..., 2, 3], x[..., 3, 4:6], x[..., 0, 0] = np.inf, np.nan, -np.inf
+    desired, where = oracles.max_pool2d(x, *case[2:])
+    device = to_device(x, library)
+    assert_identical(to_host(nn.max_pool2d(device, *case[2:]), library), desired)
+    best, places = nn.max_pool2d(device, *case[2:], return_indices=True)
+    assert_identical(to_host(best, library), desired)
+    assert_identical(to_host(places, library), where)
+
+
+# -- views, out, streams --------------------------------------------------------------------------
+
+
+def test_views_are_read_where_they_lie(library):
+    whole = integers((20, 30), "float32")
+    device = to_device(whole, library)
+    kernel = integers((3, 2), "float32", 1)
+    for key in [(slice(1, 20, 2), slice(3, None, 3)), (slice(2, 9), slice(0, 30, 2))]:
+        actual = signal.correlate2d(device[key], kernel, "valid")
+        assert_identical(to_host(actual, library), on_host(signal.correlate2d, whole[key], kernel, "valid"))
+
+
+def test_out(library):
+    image, kernel = integers((9, 11), "float32"), integers((3, 2), "float32", 1)
+    desired = on_host(signal.convolve2d, image, kernel, "valid")
+    x = to_device(image, library)
+    whole = to_device(np.full((14, 40), 77, "float32"), library)
+    out = whole[0:14:2, 1:40:4]
+    assert signal.convolve2d(x, kernel, "valid", out=out) is out
+    expected = np.full((14, 40), 77, "float32")
+    expected[::2, 1::4] = desired
+    assert_identical(to_host(whole, library), expected)
+    host = np.empty_like(desired)
+    assert signal.convolve2d(x, kernel, "valid", out=host) is host
+    assert_identical(host, desired)
+
+
+def test_out_is_checked(library):
+    x = to_device(np.ones((9, 9), "float32"), library)
+    with pytest.raises(ValueError, match="out must have shape"):
+        signal.convolve2d(x, np.ones((2, 2), "float32"), out=to_device(np.ones((9, 9), "float32"), library))
+    with pytest.raises(TypeError, match="out must have dtype"):
+        signal.convolve2d(x, np.ones((1, 1), "float32"), out=to_device(np.ones((9, 9)), library))
+    with pytest.raises(ValueError, match="out must not overlap in1"):
+        signal.convolve2d(x, np.ones((1, 1), "float32"), out=x)
+
+
+def test_bad_input_is_refused_and_named(library):
+    x = to_device(np.ones((9, 9), "float32"), library)
+    kernel = np.ones((3, 3), "float32")
+    with fastconv.use(engine="cython"), pytest.raises(ValueError, match="engine must be 'auto' or 'cuda'"):
+        signal.convolve2d(x, kernel)
+    with pytest.raises(TypeError, match="not copied to the host"):
+        signal.convolve(x, kernel, method="fft")
+    with pytest.raises(TypeError, match="complex kernels to be conjugated must be host arrays"):
+        signal.correlate2d(x, to_device(kernel.astype("complex64"), library))
+    with pytest.raises(ValueError, match="in1 must have 2 dimensions"):
+        signal.convolve2d(to_device(np.ones(3), library), kernel)
+
+
+def test_the_plan_names_the_engine(library):
+    plan = fastconv.plan(signal.convolve2d, to_device(np.ones((9, 9)), library), np.ones((3, 3)))
+    assert plan.implementation == "cuda:device" and plan.workspace() == 0
+
+
+def test_more_axes_than_the_kernel_has_are_refused():
+    with fastconv.use(engine="cuda"), pytest.raises(NotImplementedError, match="at most 3 axes"):
+        signal.convolve(np.ones((2, 2, 2, 2)), np.ones((1, 1, 1, 2)))
+
+
+def test_auto_keeps_host_arrays_on_the_host():
+    plan = fastconv.plan(signal.convolve2d, np.ones((9, 9)), np.ones((3, 3)))
+    assert not plan.implementation.startswith("cuda")
+    assert all(not name.startswith("cuda") for name, _ in plan.refusals)
+
+
+# -- grids ----------------------------------------------------------------------------------------
+
+
+def test_blocks_loop_where_a_grid_ends(monkeypatch):
+    """A grid's y and z end at 65535 blocks; here at 2."""
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(launch, "BLOCK", 8)
+    x, w = integers((3, 2, 11, 9), "float32"), integers((4, 2, 2, 3), "float32", 1)
+    with fastconv.use(engine="cuda"):
+        assert_identical(nn.conv2d(x, w), oracles.conv2d(x, w))
+        last = nn.conv2d(np.ascontiguousarray(np.moveaxis(x, 1, -1)), w, data_format="NHWC")
+        assert_identical(np.moveaxis(last, -1, 1), oracles.conv2d(x, w))
+        assert_identical(nn.max_pool2d(x, 2), oracles.max_pool2d(x, 2)[0])
+
+
+@pytest.mark.parametrize("extents", [(1, 1, 1), (3, 5, 7), (100, 1, 1), (64, 56, 32), (8192, 8192, 1), (7, 10**6, 10**6)])
+def test_grids_cover_the_output(extents):
+    block, grid = launch.block_and_grid(*extents)
+    assert np.prod(block) <= launch.BLOCK and max(grid[1:]) <= launch.MAX_BLOCKS
+    assert grid[0] * block[0] >= extents[0]
+    assert grid[1] == launch.MAX_BLOCKS or grid[1] * block[1] >= extents[1]
+    assert grid[2] in (launch.MAX_BLOCKS, extents[2])
+
+
+def test_random_results_are_close():
+    """Sums of products that are not integers, against float64."""
+    x, w = values((2, 3, 9, 8), "float32"), values((4, 3, 3, 3), "float32", 1)
+    with fastconv.use(engine="cuda"):
+        actual = nn.conv2d(x, w)
+    desired = oracles.conv2d(x.astype("float64"), w.astype("float64"))
+    assert np.linalg.norm(actual - desired) <= 1e-6 * np.linalg.norm(desired)
