@@ -102,6 +102,7 @@ class Conv(ConvExecutor):
             "groups": p.groups, "channels": self.channels, "filters": self.filters,
             "x_image": x_strides[0], "out_image": out_strides[0],
             "channel_of": channel_of.ctypes.data, "out_filter_of": filter_of.ctypes.data,
+            "n_fills": 2 if p.in_dtype in PARTS else 1,
             "channels_last": p.channels_last, "block_channels": self.block_channels,
             "unit_pixels": unit_pixels, "n_pixel_units": n_pixel_units, "n_chunks": chunks,
         }  # fmt: skip

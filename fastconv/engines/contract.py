@@ -80,6 +80,7 @@ CONV_FIELDS = GEOMETRY + (
     "x_image", "out_image",  # byte strides from image to image
     "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
     "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
+    "n_fills",  # channel c beyond the border reads fill[c % n_fills]
     "channels_last",  # lanes are filters (weights [block of filters][k][lane]), else pixels (weights [filter][k])
     "block_channels",  # channels staged at once
     "unit_pixels", "n_pixel_units",  # output pixels of an image in one unit, and units of an image

@@ -15,6 +15,7 @@ cdef struct ConvArgs:
     int64_t x_image, out_image
     const int64_t *channel_of
     const int64_t *out_filter_of
+    int64_t n_fills
     int64_t channels_last
     int64_t block_channels
     int64_t unit_pixels, n_pixel_units
@@ -22,12 +23,14 @@ cdef struct ConvArgs:
 
 
 cdef void stage_panel(const ConvArgs *a, acc_t *panel, int64_t lanes, const char *image, const int64_t *channel_of,
-                      int64_t channels, acc_t fill, int64_t pixel, int64_t n) noexcept nogil:
+                      int64_t first, int64_t channels, int64_t pixel, int64_t n) noexcept nogil:
     # panel[k][lane] for the windows of output pixels pixel .. pixel + n - 1, n <= lanes.
     cdef const Geometry *g = &a.g
     cdef int64_t c, ky, kx, y, x, done, run
     cdef const char *row
+    cdef acc_t fill
     for c in range(channels):
+        fill = (<const acc_t *>g.fill)[(first + c) % a.n_fills]
         for ky in range(g.kernel_y):
             done = 0
             while done < n:  # the pixels of one output row after the other
@@ -47,7 +50,7 @@ cdef inline bint evenly_spaced(const int64_t *offsets, int64_t n) noexcept nogil
 
 
 cdef void stage_window(const ConvArgs *a, acc_t *window, const char *image, const int64_t *channel_of,
-                       int64_t channels, acc_t fill, int64_t pixel) noexcept nogil:
+                       int64_t first, int64_t channels, int64_t pixel) noexcept nogil:
     # window[k] of one output pixel.
     cdef const Geometry *g = &a.g
     cdef int64_t y = pixel // g.out_width * g.stride_y - g.pad_y, x = pixel % g.out_width * g.stride_x - g.pad_x
@@ -66,7 +69,7 @@ cdef void stage_window(const ConvArgs *a, acc_t *window, const char *image, cons
             column = -1 if row == NULL else mapped(g.map_x, x + kx * g.dilation_x, g.width, g.pad_x)
             if column < 0:
                 for i in range(channels):
-                    window[i] = fill
+                    window[i] = (<const acc_t *>g.fill)[(first + i) % a.n_fills]
             elif even:
                 stage_run(window, row + column * g.x_col, step, channels, g.src_code)
             else:
@@ -108,7 +111,7 @@ cdef void conv_first(const ConvArgs *a, int64_t group, const char *image, char *
     cdef acc_t *panel
     cdef const acc_t *w = <const acc_t *>g.w + (group * a.filters + first) * depth
     cdef const acc_t *bias = <const acc_t *>g.bias
-    cdef acc_t fill = (<const acc_t *>g.fill)[0], start
+    cdef acc_t start
     for f in range(filters):
         start = <acc_t>0 if bias == NULL else bias[group * a.filters + first + f]
         for i in range(pitch):
@@ -117,7 +120,7 @@ cdef void conv_first(const ConvArgs *a, int64_t group, const char *image, char *
         channels = min(a.block_channels, a.channels - c)
         for p in range(panels):
             stage_panel(a, staged + p * channels * taps * lanes, lanes, image, a.channel_of + group * a.channels + c,
-                        channels, fill, pixel + p * lanes, min(lanes, n - p * lanes))
+                        c, channels, pixel + p * lanes, min(lanes, n - p * lanes))
         # A few rows of weights stay in the nearest cache while all panels pass.
         for i in range((filters + GEMM_ROWS - 1) // GEMM_ROWS):
             f = i * GEMM_ROWS
@@ -140,14 +143,13 @@ cdef void conv_last(const ConvArgs *a, int64_t group, const char *image, char *o
     cdef acc_t *staged = sums + n * pitch
     cdef const acc_t *w = <const acc_t *>g.w + (group * blocks_of_group + first // lanes) * depth * lanes
     cdef const acc_t *bias = <const acc_t *>g.bias
-    cdef acc_t fill = (<const acc_t *>g.fill)[0]
     for p in range(n):
         for f in range(pitch):
             sums[p * pitch + f] = <acc_t>0 if bias == NULL or f >= filters else bias[group * a.filters + first + f]
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
         for p in range(n):
-            stage_window(a, staged + p * channels * taps, image, a.channel_of + group * a.channels + c, channels, fill,
+            stage_window(a, staged + p * channels * taps, image, a.channel_of + group * a.channels + c, c, channels,
                          pixel + p)
         for i in range(blocks):
             gemm(<const acc_t *>staged, channels * taps, w + (i * depth + c * taps) * lanes, channels * taps,
