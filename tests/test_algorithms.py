@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import assume, given
+from hypothesis import strategies as st
 from strategies import conv_problems, pool_problems
 
 from fastconv import reference
@@ -35,9 +36,10 @@ def run(implementation, problem, arrays: dict, threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("implementation", CONVOLUTIONS, ids=[row.name for row in CONVOLUTIONS])
-@given(conv_problems())
-def test_any_convolution(implementation, threads, problem_and_arrays):
-    problem, arrays = problem_and_arrays
+@given(st.data())
+def test_any_convolution(implementation, threads, data):
+    many = {"largest_ndim": 2, "least_filters": 6} if implementation.algorithm == "conv" else {}
+    problem, arrays = data.draw(conv_problems(**many))
     assume(implementation.refuse(problem) is None)
     desired = np.empty(arrays["out"].shape, arrays["out"].dtype)
     reference.conv(problem, **{**arrays, "out": desired})
