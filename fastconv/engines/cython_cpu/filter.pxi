@@ -37,18 +37,23 @@ cdef void stage_patch(const FilterArgs *a, acc_t *patch, const char *plane, acc_
                       (window_cols - phase + g.stride_x - 1) // g.stride_x)
 
 
-cdef inline bint inside(const FilterArgs *a, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
-    # Whether the window of an output patch lies within the source plane.
-    cdef int64_t top = y * a.g.stride_y - a.g.pad_y, left = x - a.g.pad_x
-    return (top >= 0 and left >= 0
-            and top + (rows - 1) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y < a.g.height
-            and left + cols - 1 + (a.g.kernel_x - 1) * a.g.dilation_x < a.g.width)
+cdef inline bint rows_inside(const FilterArgs *a, int64_t y) noexcept nogil:
+    # Whether the windows of a patch's rows lie within the source plane, from top to bottom.
+    cdef int64_t top = y * a.g.stride_y - a.g.pad_y
+    cdef int64_t last = top + (a.patch_rows - 1) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y
+    return top >= 0 and last < a.g.height
+
+
+cdef inline int64_t cols_inside(const FilterArgs *a, int64_t x) noexcept nogil:
+    # How many columns from x on, in whole patches, have windows within the source plane (stride 1).
+    cdef int64_t left = x - a.g.pad_x, room = a.g.width - left - (a.g.kernel_x - 1) * a.g.dilation_x
+    return 0 if left < 0 else max(min(room, a.g.out_width - x), <int64_t>0) // a.patch_cols * a.patch_cols
 
 
 cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, const acc_t *w, acc_t *dst,
                        int64_t dst_step, int64_t rows, int64_t cols, bint resume, acc_t init) noexcept nogil:
-    # All tiles of one patch.  One-row patches take the line kernel.
-    cdef int64_t y, x, i, j, width = line_cols(src) if a.patch_rows == 1 else tile_cols(src)
+    # All tiles of a patch, or of patches side by side.  One-row patches take the line kernel.
+    cdef int64_t x, i, j, width = line_cols(src) if a.patch_rows == 1 else tile_cols(src)
     cdef int64_t row_step = pitch * a.g.stride_y, tap_step = pitch * a.g.dilation_y
     if a.patch_rows == 1:
         for i in range((cols + width - 1) // width):
@@ -56,61 +61,61 @@ cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, con
             line(src + x, tap_step, a.col_of, w, a.g.kernel_y, a.g.kernel_x, dst + x, resume, init)
         return
     for j in range((rows + TILE_ROWS - 1) // TILE_ROWS):
-        y = j * TILE_ROWS
-        for i in range((cols + width - 1) // width):
-            x = i * width
-            if a.exact and acc_t is double:
-                tile_exact(<const double *>src + y * row_step + x, row_step, tap_step, a.col_of, <const double *>w,
-                           a.g.kernel_y, a.g.kernel_x, <double *>dst + y * dst_step + x, dst_step, resume, <double>init,
-                           a.exact)
-            else:
-                tile(src + y * row_step + x, row_step, tap_step, a.col_of, w, a.g.kernel_y, a.g.kernel_x,
-                     dst + y * dst_step + x, dst_step, resume, init)
+        if a.exact and acc_t is double:
+            for i in range((cols + width - 1) // width):
+                tile_exact(<const double *>src + i * width, row_step, tap_step, a.col_of, <const double *>w, a.g.kernel_y,
+                           a.g.kernel_x, <double *>dst + i * width, dst_step, resume, <double>init, a.exact)
+        else:
+            tiles(src, row_step, tap_step, a.col_of, w, a.g.kernel_y, a.g.kernel_x, dst, dst_step, resume, init,
+                  (cols + width - 1) // width)
+        src += TILE_ROWS * row_step
+        dst += TILE_ROWS * dst_step
 
 
 cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch) noexcept nogil:
-    cdef int64_t out_plane = unit // a.n_strips, y, x, i, j, p, rows, cols, pitch, dst_step
-    cdef int64_t first_row = unit % a.n_strips * a.strip, end_row = min(a.g.out_height, first_row + a.strip)
-    cdef int64_t weights = a.g.kernel_y * a.g.kernel_x, filter = a.filter_of[out_plane]
-    cdef int64_t window_rows = (a.patch_rows - 1) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y + 1
+    cdef const Geometry *g = &a.g
+    cdef int64_t out_plane = unit // a.n_strips, x, y, j, p, rows, cols, run, pitch, dst_step
+    cdef int64_t first_row = unit % a.n_strips * a.strip, end_row = min(g.out_height, first_row + a.strip)
+    cdef int64_t weights = g.kernel_y * g.kernel_x, filter = a.filter_of[out_plane]
+    cdef int64_t window_rows = (a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1
     cdef const int64_t *planes = a.src_planes + out_plane * a.n_planes
-    cdef char *out = a.g.out + a.out_planes[out_plane]
+    cdef char *out = g.out + a.out_planes[out_plane]
     cdef acc_t *staged_out = patch + window_rows * a.pitch
     cdef acc_t *dst
     cdef const acc_t *src
-    cdef const acc_t *w = <const acc_t *>a.g.w + filter * a.n_planes * weights
-    cdef acc_t init = (<const acc_t *>a.g.bias)[filter] if a.g.bias != NULL else <acc_t>0
-    cdef acc_t fill
-    cdef bint direct, in_place
+    cdef const acc_t *w = <const acc_t *>g.w + filter * a.n_planes * weights
+    cdef acc_t init = (<const acc_t *>g.bias)[filter] if g.bias != NULL else <acc_t>0
+    cdef bint direct, in_place, beyond = False
+    for p in range(a.n_planes):
+        beyond |= planes[p] == BEYOND
     for j in range((end_row - first_row + a.patch_rows - 1) // a.patch_rows):
         y = first_row + j * a.patch_rows
         rows = min(a.patch_rows, end_row - y)
-        for i in range((a.g.out_width + a.patch_cols - 1) // a.patch_cols):
+        in_place = a.in_place and rows_inside(a, y)
+        x = 0
+        while x < g.out_width:
             # The last patch overlaps its neighbour rather than being ragged.
-            x = min(i * a.patch_cols, max(a.g.out_width - a.patch_cols, 0))
-            cols = min(a.patch_cols, a.g.out_width - x)
-            direct = a.store_direct and rows == a.patch_rows and cols == a.patch_cols
-            in_place = a.in_place and inside(a, y, x, a.patch_rows, a.patch_cols)
-            if direct:
-                dst = <acc_t *>(out + y * a.g.out_row + x * a.g.out_col)
-                dst_step = a.g.out_row // <int64_t>sizeof(acc_t)
-            else:
-                dst = staged_out
-                dst_step = a.patch_cols
+            x = min(x, max(g.out_width - a.patch_cols, <int64_t>0))
+            run = cols_inside(a, x) if in_place else 0
+            direct = a.store_direct and rows == a.patch_rows and x + a.patch_cols <= g.out_width
+            cols = run if run and direct and not beyond else min(a.patch_cols, g.out_width - x)
+            dst = <acc_t *>(out + y * g.out_row + x * g.out_col) if direct else staged_out
+            dst_step = g.out_row // <int64_t>sizeof(acc_t) if direct else a.patch_cols
             for p in range(a.n_planes):
-                if in_place and planes[p] != BEYOND:
-                    src = <const acc_t *>(a.g.x + planes[p] + (y * a.g.stride_y - a.g.pad_y) * a.g.x_row + (x - a.g.pad_x) * a.g.x_col)
-                    pitch = a.g.x_row // <int64_t>sizeof(acc_t)
+                if run and planes[p] != BEYOND:
+                    src = <const acc_t *>(g.x + planes[p] + (y * g.stride_y - g.pad_y) * g.x_row + (x - g.pad_x) * g.x_col)
+                    pitch = g.x_row // <int64_t>sizeof(acc_t)
                 else:
-                    fill = (<const acc_t *>a.g.fill)[p % a.n_fills]
-                    stage_patch(a, patch, NULL if planes[p] == BEYOND else a.g.x + planes[p], fill, y, x, rows, cols)
+                    stage_patch(a, patch, NULL if planes[p] == BEYOND else g.x + planes[p],
+                                (<const acc_t *>g.fill)[p % a.n_fills], y, x, rows, cols)
                     src = patch
                     pitch = a.pitch
                 filter_patch(a, src, pitch, w + p * weights, dst, dst_step, rows, cols, p > 0, init)
             if not direct:
                 for p in range(rows):
-                    store_run(<const acc_t *>dst + p * dst_step, out + (y + p) * a.g.out_row + x * a.g.out_col, a.g.out_col, cols,
-                              a.g.out_code)
+                    store_run(<const acc_t *>dst + p * dst_step, out + (y + p) * g.out_row + x * g.out_col, g.out_col, cols,
+                              g.out_code)
+            x += cols
 
 
 cdef void filter_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

@@ -9,7 +9,7 @@ cdef extern from "tiles_all.h" nogil:
     enum: VECTOR_BYTES
     enum: SIMD_LEVEL
     const int64_t BEYOND
-    void tile(...)
+    void tiles(...)
     void line(...)
     void tile_exact(...)
     void stage_run(...)

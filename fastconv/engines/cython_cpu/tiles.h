@@ -47,7 +47,7 @@ static inline __attribute__((always_inline)) void NAME(block)(
     }
 }
 
-static void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
+static inline __attribute__((always_inline)) void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
                        int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init) {
     V acc[TILE_ROWS][TILE_COLS];
     _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
@@ -71,6 +71,13 @@ static void NAME(tile)(const T *src, int64_t row_step, int64_t tap_step, const i
     }
     _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
         _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) STORE(dst + r * dst_step + c * LANES, acc[r][c]);
+}
+
+/* `n` tiles side by side. */
+static void NAME(tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
+                        int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, int64_t n) {
+    for (int64_t i = 0; i < n; i++, src += TILE_COLS * LANES, dst += TILE_COLS * LANES)
+        NAME(tile)(src, row_step, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init);
 }
 
 /* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */

@@ -119,12 +119,12 @@ static void tile_exact(const double *src, int64_t row_step, int64_t tap_step, co
     EACH_VECTOR *(vecu_exact *)(dst + r * dst_step + c * VECTOR_BYTES / 8) = acc[r][c];
 }
 
-/* The tile, line, stage_run and store_run of an accumulator type, chosen by a pointer's type. */
+/* The tiles, line, stage_run and store_run of an accumulator type, chosen by a pointer's type. */
 #define PICK(name, p)                                                                                \
     _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64,              \
              const double *: name##_f64, uint32_t *: name##_u32, const uint32_t *: name##_u32,       \
              uint64_t *: name##_u64, const uint64_t *: name##_u64)
-#define tile(src, ...) PICK(tile, src)(src, __VA_ARGS__)
+#define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
 #define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
