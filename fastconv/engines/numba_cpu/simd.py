@@ -12,6 +12,7 @@ Memory is named by byte addresses (int64) and may be unaligned.
 from __future__ import annotations
 
 import operator
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,10 @@ def _host_simd() -> tuple[int, bool]:
 
 
 VECTOR_BYTES, HAS_FMA = _host_simd()
+REGISTERS = 32 if VECTOR_BYTES == 64 or platform.machine().lower() in ("aarch64", "arm64") else 16
+
+# Heights of `tile_correlate`'s blocks: a row of weights takes a register beside the accumulators.
+BLOCK_HEIGHTS = (1, 2, 3, 4, 5, 7) if REGISTERS == 32 else (1, 2, 3)
 
 
 def lanes(dtype: types.Number) -> int:
@@ -294,40 +299,56 @@ def tile_store(typingctx, tile, address, row_step):
 
 @intrinsic(prefer_literal=True)
 def tile_correlate(typingctx, tile, src, row_step, col_of, w, kernel_x, taps):
-    """``tile[r] += sum over ky < taps, kx of w[ky][kx] * row[r + ky][col_of[kx] ...]``.
+    """``tile[r] += sum over ky < taps, kx < kernel_x of w[ky][kx] * row[r + ky][col_of[kx] ...]``.
 
     Row j of the source lies ``j * row_step`` bytes after `src` and serves every (r, ky)
     with r + ky == j, so each loaded vector feeds up to ``min(taps, rows)`` multiplications.
-    The loop runs over kx; everything inside it is unrolled.
+    `taps` is a constant or one of BLOCK_HEIGHTS.  The loop runs over kx; what is inside it is
+    unrolled for each height.
     """
-    dtype, block = tile.dtype, taps.literal_value
-    size = dtype.bitwidth // 8
+    heights = (taps.literal_value,) if isinstance(taps, types.IntegerLiteral) else BLOCK_HEIGHTS
 
     def emit(context, builder, signature, args):
-        value, src, row_step, col_of, w, kernel_x, _ = args
-        vector = ir.VectorType(_element(dtype), lanes(dtype))
+        value, src, row_step, col_of, w, kernel_x, taps = args
         sums = [cgutils.alloca_once_value(builder, v) for v in _vectors(builder, tile, value)]
-        w_step = builder.mul(kernel_x, _int64(size))
-        with cgutils.for_range(builder, kernel_x) as loop:
-            acc = [builder.load(slot) for slot in sums]
-            column = _load(builder, builder.add(col_of, builder.mul(loop.index, _int64(8))), _int64)
-            row = builder.add(src, builder.mul(column, _int64(size)))
-            tap = builder.add(w, builder.mul(loop.index, _int64(size)))
-            weights = []
-            for _ in range(block):
-                weights.append(_splat(builder, _load(builder, tap, vector.element), vector.count))
-                tap = builder.add(tap, w_step)
-            for j in range(tile.rows + block - 1):
-                for c in range(tile.cols):
-                    x = _load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
-                    for r in range(max(0, j - block + 1), min(tile.rows, j + 1)):
-                        acc[r * tile.cols + c] = _multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
-                row = builder.add(row, row_step)
-            for slot, v in zip(sums, acc, strict=True):
-                builder.store(v, slot)
+        done = builder.append_basic_block()
+        choice = builder.switch(builder.trunc(taps, ir.IntType(32)), done)
+        for height in heights:
+            choice.add_case(ir.IntType(32)(height), block := builder.append_basic_block())
+            builder.position_at_end(block)
+            _correlate_block(builder, tile, sums, src, row_step, col_of, w, kernel_x, height)
+            builder.branch(done)
+        builder.position_at_end(done)
         return _tile(builder, [builder.load(slot) for slot in sums])
 
-    return tile(tile, types.int64, types.int64, types.int64, types.int64, types.int64, taps), emit
+    return tile(tile, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64), emit
+
+
+def _correlate_block(
+    builder: ir.IRBuilder, tile: Tile, sums: list[ir.Value], src: ir.Value, row_step: ir.Value, col_of: ir.Value,
+    w: ir.Value, kernel_x: ir.Value, height: int,
+) -> None:  # fmt: skip
+    """Emit `tile_correlate` for one height, on accumulators in stack slots (LLVM makes registers of them)."""
+    size = tile.dtype.bitwidth // 8
+    vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+    w_step = builder.mul(kernel_x, _int64(size))
+    with cgutils.for_range(builder, kernel_x) as loop:
+        acc = [builder.load(slot) for slot in sums]
+        column = _load(builder, builder.add(col_of, builder.mul(loop.index, _int64(8))), _int64)
+        row = builder.add(src, builder.mul(column, _int64(size)))
+        tap = builder.add(w, builder.mul(loop.index, _int64(size)))
+        weights = []
+        for _ in range(height):
+            weights.append(_splat(builder, _load(builder, tap, vector.element), vector.count))
+            tap = builder.add(tap, w_step)
+        for j in range(tile.rows + height - 1):
+            for c in range(tile.cols):
+                x = _load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
+                for r in range(max(0, j - height + 1), min(tile.rows, j + 1)):
+                    acc[r * tile.cols + c] = _multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
+            row = builder.add(row, row_step)
+        for slot, v in zip(sums, acc, strict=True):
+            builder.store(v, slot)
 
 
 @intrinsic(prefer_literal=True)
