@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from fastconv.bench.cases import Case
     from fastconv.bench.results import Results
+    from fastconv.bench.rivals import Contestant
 
 app = typer.Typer(
     help="Fast convolution, cross-correlation and pooling: benchmark, configuration, picture filters.",
@@ -51,6 +53,8 @@ def bench(
     list_cases: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
 ) -> None:
     """Time fastconv against SciPy, OpenCV and PyTorch on real pictures; check every result; write table, figures and page."""
+    from fastconv.bench import report as reports
+
     with _told_plainly():
         from fastconv.bench.cases import select
 
@@ -60,7 +64,12 @@ def bench(
         if list_cases:
             typer.echo("\n".join(case.name for case in chosen))
             return
-        results = _measure(chosen, _names(engines), _names(rivals), threads, quick)
+        n, contestants, missing = _contestants(_names(engines), _names(rivals), threads)
+        reports.prepare(out, readme)
+        if json is not None:
+            json.parent.mkdir(parents=True, exist_ok=True)
+    results = _measure(chosen, contestants, missing, n, quick)
+    with _told_plainly():
         if json is not None:
             results.save(json)
         _report(results, out, readme)
@@ -121,12 +130,12 @@ def _names(text: str) -> list[str]:
     return [] if text == "none" else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _measure(cases: list[Any], engines: list[str], rivals: list[str], threads: int | None, quick: bool) -> Results:
-    """Run the benchmark with a progress bar."""
+def _contestants(
+    engines: list[str], rivals: list[str], threads: int | None
+) -> tuple[int, list[Contestant], dict[str, str]]:
+    """Number of threads, who takes part, and why others do not."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from fastconv.bench import overheads, runner
     from fastconv.bench.rivals import ENGINES, RIVALS, choose
     from fastconv.config import resolve_threads
 
@@ -135,15 +144,26 @@ def _measure(cases: list[Any], engines: list[str], rivals: list[str], threads: i
     theirs, no_rival = choose(rivals, RIVALS, "--rivals")
     if not ours:
         raise ValueError(
-            f"--engines must name an engine that runs here; got {', '.join(engines) or 'none'} ({no_engine})"
+            f"--engines must name an engine that runs here; got {', '.join(engines) or 'none'} {no_engine}"
         )
     missing = no_engine | no_rival
-    measured = [engine.name for engine in ours if engine.name in ("cython", "numba")]
-    console = Console(stderr=True)
     for name, why in missing.items():
-        console.print(f"[yellow]{name} takes no part:[/] {why}", highlight=False)
+        Console(stderr=True).print(f"[yellow]{name} takes no part:[/] {why}", highlight=False)
+    return n, ours + theirs, missing
+
+
+def _measure(
+    cases: list[Case], contestants: list[Contestant], missing: dict[str, str], threads: int, quick: bool
+) -> Results:
+    """Run the benchmark with a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from fastconv.bench import overheads, runner
+
+    measured = [contestant.name for contestant in contestants if contestant.name in ("cython", "numba")]
     columns = (TextColumn("{task.description:<66}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("")
 
         def progress(what: str, done: int, total: int) -> None:
@@ -151,11 +171,11 @@ def _measure(cases: list[Any], engines: list[str], rivals: list[str], threads: i
 
         return runner.run(
             cases,
-            ours + theirs,
-            threads=n,
+            contestants,
+            threads=threads,
             effort=runner.Effort(*(QUICK if quick else FULL)),
             missing=missing,
-            overheads=lambda: overheads.measure(n, measured, 5 if quick else 15),
+            overheads=lambda: overheads.measure(threads, measured, 5 if quick else 15),
             progress=progress,
         )
 

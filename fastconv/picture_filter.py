@@ -104,7 +104,7 @@ def side_by_side(picture: np.ndarray, filtered: np.ndarray, kernel: np.ndarray, 
     middle.set_title(f"{name if len(name) < 20 else 'kernel'} {'×'.join(map(str, kernel.shape))}")
     middle.set_xticks([])
     middle.set_yticks([])
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
 def _pillow() -> Any:

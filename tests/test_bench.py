@@ -61,7 +61,9 @@ def test_the_sweep_covers_sizes_operations_and_types():
     assert {"signal.convolve2d", "signal.convolve", "ndimage.convolve", "ndimage.correlate1d"} <= functions
     assert {"nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d"} <= functions
     assert {len(c.axes) for c in CASES if c.function.startswith("signal.convolve")} == {1, 2, 3}
-    assert {c.border for c in CASES if c.function.startswith("ndimage")} >= set("reflect constant nearest mirror wrap".split())
+    assert {c.border for c in CASES if c.function.startswith("ndimage")} >= set(
+        "reflect constant nearest mirror wrap".split()
+    )
     assert {c.dtype for c in CASES} >= {"float32", "float64", "uint8", "complex64"}
     assert {c.keywords["data_format"] for c in CASES if c.function.startswith("nn.")} == {"NCHW", "NHWC"}
 
@@ -97,7 +99,9 @@ def test_pictures_are_the_real_ones():
     wide = picture("camera", (512, 1024), "uint8")
     np.testing.assert_array_equal(wide[:, 512:], photo("camera")[:, ::-1])
     layer = images("astronaut", 2, 3, 64, 64, "float32")
-    np.testing.assert_array_equal(layer[0], photo("astronaut")[:64, :64].transpose(2, 0, 1).astype(np.float64).astype("f4") / np.float32(255))
+    np.testing.assert_array_equal(
+        layer[0], photo("astronaut")[:64, :64].transpose(2, 0, 1).astype(np.float64).astype("f4") / np.float32(255)
+    )
     assert not np.array_equal(layer[0], layer[1])
 
 
@@ -253,13 +257,10 @@ def test_blocks_of_contestants_alternate():
     order: list[str] = []
 
     class Lane:
-        samples: list[float] = []
-        spent = 0.0
-        estimate = 1e-6
+        contestant, estimate, spent = ENGINES["cython"], 1e-6, 0.0
 
         def __init__(self, name: str):
-            self.name = name
-            self.contestant = ENGINES["cython"]
+            self.name, self.samples = name, []
 
         def block(self, warm: int, timed: int) -> None:
             assert (warm, timed) == (runner.WARM_CALLS, runner.TIMED_CALLS)
@@ -372,7 +373,16 @@ def made_up(times: dict[str, dict[str, float]]) -> Results:
         "memory": [{"engine": "cython", "what": "convolve2d", "input": 1 << 24, "extra": 8192}],
     }
     info = machine.machine_info(2)
-    return Results({"machine_info": info, "commit_info": {"id": "abc"}, "benchmarks": entries, "datetime": "2026-01-02", "version": "5", "fastconv": more})
+    return Results(
+        {
+            "machine_info": info,
+            "commit_info": {"id": "abc"},
+            "benchmarks": entries,
+            "datetime": "2026-01-02",
+            "version": "5",
+            "fastconv": more,
+        }
+    )
 
 
 SMALL, LARGE = (f"signal.correlate2d:valid:float32:{n}x{n}:k{k}x{k}" for n, k in ((512, 3), (2048, 15)))
@@ -394,7 +404,9 @@ def test_speedups_and_losses(synthetic: Results):
     assert synthetic.speedup(SMALL, "numba", "scipy") == pytest.approx(20)
     assert synthetic.speedup(POOL, "numba", "opencv") is None
     assert [(case, engine, rival) for case, engine, rival, _ in synthetic.losses()] == [(SMALL, "cython", "opencv")]
-    assert geometric_mean(synthetic.speedups("numba", "scipy", function="signal.correlate2d")) == pytest.approx(4000**0.5)
+    assert geometric_mean(synthetic.speedups("numba", "scipy", function="signal.correlate2d")) == pytest.approx(
+        4000**0.5
+    )
     assert geometric_mean([]) is None
     assert synthetic.best_rival(LARGE).contestant == "opencv"
     assert synthetic.rows[0].gflops == pytest.approx(1.0)
@@ -415,7 +427,9 @@ def test_every_figure_is_a_picture(synthetic: Results, tmp_path: Path):
 
 
 def test_the_page_holds_every_figure_and_row(synthetic: Results, tmp_path: Path):
-    synthetic.document["fastconv"]["wrong"] = [{"case": POOL, "contestant": "numba", "message": "numba is wrong at (1, 2)"}]
+    synthetic.document["fastconv"]["wrong"] = [
+        {"case": POOL, "contestant": "numba", "message": "numba is wrong at (1, 2)"}
+    ]
     drawn = figures.draw(synthetic, tmp_path)
     text = page.page(synthetic, drawn)
     for path in drawn.values():
@@ -454,6 +468,7 @@ def test_tables_show_all_and_name_the_missing(synthetic: Results):
     assert f"WRONG {POOL}: numba is wrong" in shown
     assert "cython is slower than OpenCV in 1 of 2 cases" in shown
     assert "400 GFLOP/s" in shown
+    assert "±5%" in shown
     assert "1 s" in shown, "the first call's extra second, as compile time"
 
 
@@ -508,7 +523,17 @@ def test_overheads_are_measured():
 
 
 def pytest_benchmarks(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(ROOT / "benchmarks"),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "addopts=",
+    ]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 

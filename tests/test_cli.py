@@ -56,7 +56,9 @@ def convolved(pixels: np.ndarray, kernel: np.ndarray, mode: str = "reflect") -> 
     return np.clip(np.rint(np.abs(result) if abs(kernel.sum()) < 1e-9 else result), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", ["sobel-x", "blur", "gaussian", "emboss", "sharpen", "edge-45", "[[0, 0, 2], [-1, 0, 0]]"])
+@pytest.mark.parametrize(
+    "name", ["sobel-x", "blur", "gaussian", "emboss", "sharpen", "edge-45", "[[0, 0, 2], [-1, 0, 0]]"]
+)
 @pytest.mark.parametrize("picture", ["grey", "colour"])
 def test_the_pixels_are_those_of_ndimage(name: str, picture: str, tmp_path: Path, request: pytest.FixtureRequest):
     source, target = request.getfixturevalue(picture), tmp_path / "out.png"
@@ -72,7 +74,9 @@ def test_size_and_mode_are_heeded(grey: Path, tmp_path: Path):
     for mode in ("reflect", "constant", "nearest", "mirror", "wrap"):
         target = tmp_path / f"{mode}.png"
         assert invoke("filter", grey, target, "--kernel", "blur", "--size", 11, "--mode", mode).exit_code == 0
-        np.testing.assert_array_equal(np.asarray(Image.open(target)), convolved(before, np.full((11, 11), 1 / 121), mode))
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(target)), convolved(before, np.full((11, 11), 1 / 121), mode)
+        )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,17 @@ def test_apply_rounds_and_clips():
 
 def test_info_tells_engines_threads_caches_and_versions():
     shown = invoke("info").output
-    for word in ("cython", "numba", "cuda", "SIMD", "threads", "caches", "cache folder", fastconv.__version__, np.__version__):
+    for word in (
+        "cython",
+        "numba",
+        "cuda",
+        "SIMD",
+        "threads",
+        "caches",
+        "cache folder",
+        fastconv.__version__,
+        np.__version__,
+    ):
         assert word in shown
 
 
@@ -207,7 +221,9 @@ def test_a_wrong_output_fails_the_run_and_names_the_case(hasty: None, monkeypatc
             return lambda: right() * 1.001
 
     monkeypatch.setitem(rivals.ENGINES, "cython", Wrong("cython"))
-    result = invoke("bench", "--cases", CASE + "*k9", "--engines", "cython", "--rivals", "scipy", "--quick", "--out", tmp_path)
+    result = invoke(
+        "bench", "--cases", CASE + "*k9", "--engines", "cython", "--rivals", "scipy", "--quick", "--out", tmp_path
+    )
     assert result.exit_code == 1
     assert f"WRONG {CASE}:k9: cython is wrong at" in result.stderr
     assert "cython is wrong at" in (tmp_path / "index.html").read_text()
@@ -229,7 +245,10 @@ def test_a_missing_rival_is_named(hasty: None, monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--cases", "nothing-like-this"], "--cases must match the name of a case (see --list); got 'nothing-like-this'"),
+        (
+            ["--cases", "nothing-like-this"],
+            "--cases must match the name of a case (see --list); got 'nothing-like-this'",
+        ),
         (["--engines", "fortran"], "--engines must be among cython, numba, cuda, reference; got fortran"),
         (["--engines", ""], "--engines must name an engine"),
         (["--rivals", "scipy,matlab"], "--rivals must be among scipy, opencv, torch; got matlab"),

@@ -44,7 +44,9 @@ def test_gradients_are_scipys(name: str, axis: int):
 
 
 def test_larger_sobel_is_the_smaller_one_smoothed():
-    smoothed = scipy.ndimage.convolve(np.pad(kernels.named("sobel-x"), 1), np.outer([1, 2, 1], [1, 2, 1]), mode="constant")
+    smoothed = scipy.ndimage.convolve(
+        np.pad(kernels.named("sobel-x"), 1), np.outer([1, 2, 1], [1, 2, 1]), mode="constant"
+    )
     np.testing.assert_array_equal(kernels.named("sobel-x", 5), smoothed)
     np.testing.assert_array_equal(kernels.named("sobel-y", 5), kernels.named("sobel-x", 5).T)
 

@@ -14,11 +14,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["commit_info", "copy_bandwidth", "fma_peak", "machine_info"]
+__all__ = ["ceilings", "commit_info", "copy_bandwidth", "fma_peak", "machine_info"]
 
 COPY_SIZES = tuple(1 << exponent for exponent in range(18, 28))  # bytes read and written, 256 KiB to 128 MiB
 SECONDS = 0.01  # of one measurement; much longer than threads take to start
 REPEATS = 6
+
+
+def ceilings(threads: int) -> dict[str, Any]:
+    """Peaks in operations a second, and copying in bytes a second by bytes moved."""
+    return {
+        "fma_float32": fma_peak(threads),
+        "fma_float64": fma_peak(threads, "float64"),
+        "copy": {str(size): rate for size, rate in copy_bandwidth(threads).items()},
+    }
 
 
 def fma_peak(threads: int, dtype: str = "float32") -> float:

@@ -15,6 +15,7 @@ from fastconv.bench.report import (
     family_title,
     loss_counts,
     provenance,
+    spread_text,
     summary,
     time_text,
     times_text,
@@ -30,6 +31,7 @@ CAPTIONS = {
     "gflops": "Arithmetic a second over kernel size. The black line is what this machine allows: its measured multiply-add "
     "peak, or the copy bandwidth for the bytes that must move.",
     "bandwidth": "Bytes moved a second in the cases that memory limits, below the measured speed of copying as many bytes.",
+    "before-after": "A photograph, its edges (both Sobel filters), and the time that one filter of this size takes.",
     "filters": "Filters on real pictures, computed by fastconv: above the pictures, below the results.",
 }
 
@@ -84,7 +86,7 @@ def _head(results: Results) -> str:
     return (
         f'<h1>fastconv benchmark</h1><p class="soft">{escape(provenance(results))} '
         "Engines and rivals run in turn, in blocks, each call returning a new result; times are medians, "
-        "± is half the interquartile range.</p>"
+        "± is half the interquartile range (“once”: a single, long call).</p>"
     )
 
 
@@ -160,7 +162,7 @@ def _cases(results: Results) -> str:
             row = of.get(name)
             rate = f"{row.gflops:.3g} GFLOP/s, {row.gbytes:.3g} GB/s" if row and row.gflops and row.gbytes else ""
             cells.append(
-                f'<span title="{rate}">{time_text(row.median)}</span> <small>±{row.spread:.0%}</small>' if row else "–"
+                f'<span title="{rate}">{time_text(row.median)}</span> <small>{spread_text(row)}</small>' if row else "–"
             )
         cells.append(_speed(best_speedup(results, case)))
         if compiles:

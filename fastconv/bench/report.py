@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ __all__ = [
     "MARK_BEGIN",
     "MARK_END",
     "markdown_table",
+    "prepare",
     "print_tables",
+    "spread_text",
     "time_text",
     "times_text",
     "update_readme",
@@ -24,6 +27,16 @@ __all__ = [
 
 MARK_BEGIN, MARK_END = "<!-- benchmark table -->", "<!-- /benchmark table -->"
 NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch"}
+
+
+def prepare(folder: Path, readme: Path | None = None) -> None:
+    """Find out before the run whether its reports can be written."""
+    for module, distribution in (("matplotlib", "matplotlib"), ("skimage", "scikit-image")):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"{distribution} is not installed: pip install 'fastconv[bench]'")
+    folder.mkdir(parents=True, exist_ok=True)
+    if readme is not None:
+        _split(readme)
 
 
 def write_all(results: Results, folder: Path) -> dict[str, Path]:
@@ -40,10 +53,16 @@ def write_all(results: Results, folder: Path) -> dict[str, Path]:
 
 def time_text(seconds: float) -> str:
     """Three digits and a unit."""
+    rounded = float(f"{seconds:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:.0f} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+        if rounded >= size:
+            return f"{rounded / size:.4g} {unit}"
+    return f"{rounded * 1e9:.4g} ns"
+
+
+def spread_text(row: Row) -> str:
+    """Half the interquartile range in percent; nothing is known of a single call's."""
+    return "once" if row.rounds == 1 else f"±{row.spread:.0%}"
 
 
 def times_text(speedup: float | None) -> str:
@@ -133,7 +152,9 @@ def _cases_table(results: Results) -> RenderableType:
             table.add_section()
             table.add_row(Text(family_title(last), style="bold"))
         cells: list[Any] = [Text("  " + case_sizes(first))]
-        cells += [f"{time_text(rows[name].median)} ±{rows[name].spread:.0%}" if name in rows else "–" for name in names]
+        cells += [
+            f"{time_text(rows[name].median)} {spread_text(rows[name])}" if name in rows else "–" for name in names
+        ]
         speed = best_speedup(results, case)
         cells.append(Text(times_text(speed), style="" if speed is None else "green" if speed >= 1 else "bold red"))
         if "numba" in results.engines:
@@ -195,7 +216,7 @@ Cell = tuple[float, float, float] | None  # geometric mean, least, most
 def summary(results: Results) -> tuple[list[str], list[list[Any]]]:
     """Header and body: each family's speed-ups of every engine over every rival."""
     pairs = [(engine, rival) for engine in results.engines if engine != "reference" for rival in results.rivals]
-    header = ["operation", "cases", *(f"{engine} / {NAMES.get(rival, rival)}" for engine, rival in pairs)]
+    header = ["operation", "cases", *(f"{engine} vs {NAMES.get(rival, rival)}" for engine, rival in pairs)]
     body = []
     for family in dict.fromkeys(row.family for row in results.rows):
         cells = [_mean(results.speedups(engine, rival, family=family)) for engine, rival in pairs]
@@ -255,9 +276,14 @@ LIBRARIES = ("fastconv", "numpy", "scipy", "numba", "opencv-python-headless", "o
 
 def update_readme(results: Results, readme: Path) -> None:
     """Put the table between the marks of a Markdown file."""
-    text = readme.read_text()
-    before, begin, rest = text.partition(MARK_BEGIN)
+    before, after = _split(readme)
+    readme.write_text(f"{before}{MARK_BEGIN}\n{markdown_table(results)}\n{MARK_END}{after}")
+
+
+def _split(readme: Path) -> tuple[str, str]:
+    """What stands before and after the marked table."""
+    before, begin, rest = readme.read_text().partition(MARK_BEGIN)
     _, end, after = rest.partition(MARK_END)
     if not begin or not end:
         raise ValueError(f"readme must have the lines {MARK_BEGIN} and {MARK_END}; {readme} has not")
-    readme.write_text(f"{before}{begin}\n{markdown_table(results)}\n{end}{after}")
+    return before, after

@@ -137,7 +137,7 @@ def choose(names: list[str] | None, known: dict[str, Any], what: str) -> tuple[l
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ValueError(f"{what} must be among {', '.join(known)}; got {', '.join(unknown)}")
-    chosen = [known[name] for name in dict.fromkeys(names or known)]
+    chosen = [known[name] for name in dict.fromkeys(known if names is None else names)]
     reasons = {contestant.name: contestant.missing() for contestant in chosen}
     present = [contestant for contestant in chosen if reasons[contestant.name] is None]
     return present, {name: why for name, why in reasons.items() if why is not None}

@@ -114,7 +114,7 @@ def run(
     outcome = Outcome()
     rates: dict[tuple[str, str], float] = {}
     with threadpoolctl.threadpool_limits(threads):
-        ceilings = _ceilings(threads)
+        ceilings = machine.ceilings(threads)
         if overheads is not None:
             progress("dispatch, wake-up, import and memory", 1, total)
             entries, memory = overheads()
@@ -145,15 +145,6 @@ def run(
         },
     }
     return Results(document)
-
-
-def _ceilings(threads: int) -> dict[str, Any]:
-    bandwidth = machine.copy_bandwidth(threads)
-    return {
-        "fma_float32": machine.fma_peak(threads),
-        "fma_float64": machine.fma_peak(threads, "float64"),
-        "copy": {str(size): rate for size, rate in bandwidth.items()},
-    }
 
 
 def run_case(
@@ -237,7 +228,7 @@ def _first_calls(
         error = check(contestant.name, output, contestant.slack)
         lane = _Lane(contestant, call, first, error, max(first, 1e-9), output=output)
         if first > effort.patience and not contestant.compiles:
-            lane.samples = [first]
+            lane.samples, lane.spent = [first], first
             return lane
         # torch, too, makes its kernels in the first call: 0.85 s, then 0.02, for 2048x2048 with 3x3
         start = time.perf_counter()
@@ -245,6 +236,7 @@ def _first_calls(
         lane.estimate = time.perf_counter() - start
         if lane.estimate > effort.seconds:
             lane.samples = [lane.estimate]
+            lane.spent = 0.0 if lane.estimate < 5 * effort.seconds else lane.estimate
     return lane
 
 
@@ -256,7 +248,7 @@ def _spoil(nbytes: int) -> None:
 
 def _interleave(lanes: list[_Lane], threads: int, effort: Effort) -> None:
     """Blocks of all lanes in turn until their time is spent."""
-    waiting = [lane for lane in lanes if not lane.samples]
+    waiting = [lane for lane in lanes if lane.spent < effort.seconds]
     gc_was_on = gc.isenabled()
     gc.disable()
     try:
