@@ -98,11 +98,12 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
     """
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    threads = threads if threads is None else _positive(threads)
     tokens = []
     if engine is not None:
         tokens.append((_engine, _engine.set(engine)))
     if threads is not None:
-        tokens.append((_threads_override, _threads_override.set(_positive(threads))))
+        tokens.append((_threads_override, _threads_override.set(threads)))
     try:
         yield
     finally:

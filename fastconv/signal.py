@@ -12,7 +12,7 @@ from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native, on_device
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
-from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
+from fastconv.validate import as_array, check_size, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
 
@@ -390,12 +390,13 @@ def _run(
     )
     target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
-    return native(result) if result.ndim or out is not None else result[()]  # a scalar, as SciPy's
+    return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's
 
 
 def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
     """Whether the transform is asked for, or worth it and safe."""
     dtype = result_type(DTYPES, in1=in1, in2=in2)
+    check_size("the result", _out_shape(mode, in1.shape, in2.shape), dtype)
     if method != "auto":
         return method == "fft"
     if dtype.kind not in "fc" or in1.ndim == 0 or on_device(in1, in2):

@@ -31,6 +31,8 @@ __all__ = [
 
 # The largest number of bytes that an array may have.
 MAX_BYTES = np.iinfo(np.intp).max
+# Sizes and steps above this are refused: products of two of them stay within 64 bits.
+MAX_STEP = 2**31 - 1
 
 
 class ArgumentError(ValueError, RuntimeError):
@@ -87,13 +89,19 @@ def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None)
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,) * length
     if len(values) == 1:
         values *= length
-    expected = f"an integer or {length} integers" + (f" of at least {minimum}" if minimum is not None else "")
+    expected = (
+        "an integer"
+        + f" or {length} integers" * (length > 1)
+        + (f" of at least {minimum}" if minimum is not None else "")
+    )
     try:
         values = tuple(map(operator.index, values))
     except TypeError:
         raise TypeError(f"{name} must be {expected}; got {value!r}") from None
     if len(values) != length or (minimum is not None and any(v < minimum for v in values)):
         raise ValueError(f"{name} must be {expected}; got {value!r}")
+    if any(abs(v) > MAX_STEP for v in values):
+        raise ValueError(f"{name} must be at most {MAX_STEP}; got {value!r}")
     return values
 
 
@@ -120,7 +128,9 @@ def fill_value(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     if dtype.kind in "iu":
         allowed = np.iinfo(dtype)
         if not (np.isfinite(number).all() and allowed.min <= int(number.item()) <= allowed.max):
-            raise ValueError(f"{name} must be in [{allowed.min}, {allowed.max}] for a result of dtype {dtype}; got {value!r}")
+            raise ValueError(
+                f"{name} must be in [{allowed.min}, {allowed.max}] for a result of dtype {dtype}; got {value!r}"
+            )
     with np.errstate(all="ignore"):
         return number.reshape(()).astype(dtype)
 

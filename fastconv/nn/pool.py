@@ -18,9 +18,6 @@ DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64"
 DATA_FORMATS = {"NCHW": False, "NHWC": True}
 Pair = tuple[int, ...]
 
-# Sizes above this are refused: products of two of them stay within 64 bits.
-MAX_SIZE = 2**31 - 1
-
 
 def max_pool2d(
     input: Any,
@@ -109,7 +106,9 @@ def max_pool2d(
     outs = tuple(out) if return_indices and isinstance(out, list | tuple) else (out, None)
     if len(outs) != 2:
         raise ValueError(f"out must be an array or a pair of arrays, for maxima and indices; got {len(outs)} of them")
-    results = _pool("max", input, f"bool {DTYPES}", sizes, ceil_mode, data_format, outs, threads, indices=return_indices)
+    results = _pool(
+        "max", input, f"bool {DTYPES}", sizes, ceil_mode, data_format, outs, threads, indices=return_indices
+    )
     return results if return_indices else results[0]
 
 
@@ -190,7 +189,7 @@ def avg_pool2d(
     """
     divisor = 0
     if divisor_override is not None:
-        (divisor,) = _sizes("divisor_override", divisor_override, 1, minimum=1)
+        (divisor,) = int_tuple("divisor_override", divisor_override, 1, minimum=1)
     options = {"count_include_pad": bool(count_include_pad), "divisor": divisor}
     sizes = (kernel_size, stride, padding, 1)
     return _pool("avg", input, DTYPES, sizes, ceil_mode, data_format, (out, None), threads, **options)[0]
@@ -248,20 +247,13 @@ def _canonical(array: Any, channels_last: bool) -> Any:
     return np.moveaxis(array, -1, 1) if channels_last else array
 
 
-def _sizes(name: str, value: Any, length: int, minimum: int) -> Pair:
-    values = int_tuple(name, value, length, minimum=minimum)
-    if max(values) > MAX_SIZE:
-        raise ValueError(f"{name} must be at most {MAX_SIZE}; got {value!r}")
-    return values
-
-
 def _window(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Pair, Pair, Pair, Pair]:
-    kernel = _sizes("kernel_size", kernel_size, 2, minimum=1)
-    steps = kernel if stride is None else _sizes("stride", stride, 2, minimum=1)
-    pads = _sizes("padding", padding, 2, minimum=0)
+    kernel = int_tuple("kernel_size", kernel_size, 2, minimum=1)
+    steps = kernel if stride is None else int_tuple("stride", stride, 2, minimum=1)
+    pads = int_tuple("padding", padding, 2, minimum=0)
     if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
         raise ValueError(f"padding must be at most half of kernel_size {kernel}; got {padding!r}")
-    return kernel, steps, pads, _sizes("dilation", dilation, 2, minimum=1)
+    return kernel, steps, pads, int_tuple("dilation", dilation, 2, minimum=1)
 
 
 def _out_size(size: int, kernel: int, stride: int, pad: int, dilation: int, *, ceil_mode: bool) -> int:
