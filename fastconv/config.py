@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 import threadpoolctl
 
@@ -99,7 +99,7 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
     threads = threads if threads is None else _positive(threads)
-    tokens = []
+    tokens: list[tuple[ContextVar, Token]] = []
     if engine is not None:
         tokens.append((_engine, _engine.set(engine)))
     if threads is not None:
