@@ -18,7 +18,7 @@ HEADERS = [
     f"{ENGINE}/{name}"
     for name in (
         *("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "convert.h"),
-        *("pool.pxi", "pooling.h", "pool_fold.h", "pool_max.h", "pool_average.h"),
+        *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
     )
 ]
 

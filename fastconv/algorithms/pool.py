@@ -8,6 +8,7 @@ to each other in memory, a pixel is all of them, else each channel has a plane o
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,13 @@ Steps = tuple[int, ...]
 UNITS_PER_THREAD = 8
 # A row is folded in blocks that stay in the innermost cache.
 BLOCK_BYTES = 8192
-# Pixels of at least as many bytes are read one by one where the stride skips some.
-PIXEL_BYTES = 64
-# Scratch rows are rounded up to the longest vector's elements, so that kernels may write whole vectors.
+# Windows of at most so many taps, of pixels of at least so many bytes, are folded where they lie.
+WINDOW_TAPS = 16
+WINDOW_BYTES = 64
+# Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
+# Elements that the scan for indices takes at once.
+SCANNED = 16
 
 
 def refuse(problem: Any) -> str | None:
@@ -57,10 +61,11 @@ class Pool:
     def __init__(self, problem: PoolProblem, engine: Any):
         self.problem = problem
         self.kernel = engine.kernel(_operation(problem), problem.dtype)
+        self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
     def __call__(self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
         scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
         launch(self.kernel, bound.slots, x, indices, out, None, None, scratch, bound.units, threads)
@@ -68,7 +73,7 @@ class Pool:
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
         p = self.problem
-        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
+        threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         steps = [
             _layout_steps(p, shape, dtype)
             for shape, dtype in ((p.in_shape, p.dtype), (p.out_shape, p.dtype), (p.out_shape, "int64"))
@@ -92,18 +97,21 @@ class Pool:
         taps = min(p.kernel_shape[1], (width + (block - 1) * stride) // dilation + 1)
         span = (taps - 1) * dilation + 1
         cols = (block - 1) * stride + span
-        phase = -(-(-(-cols // stride) * lanes) // VECTOR) * VECTOR
+        folds = staging != "windows"
+        phase, row = _rounded(-(-cols // stride) * lanes), _rounded(block * lanes)
         at = np.arange(taps, dtype=np.int64) * dilation
         col_of = at % stride * phase + at // stride * lanes
         row_of = np.arange(min(p.kernel_shape[0], (height - 1) // p.dilation[0] + 1), dtype=np.int64) * (p.dilation[0] * x[2])
+        taps_at = row_of[:, None] + np.arange(p.kernel_shape[1] if staging == "windows" else 1) * (dilation * x[3])
+        window_of = np.ascontiguousarray(taps_at, np.int64)
         parts, scratch_bytes = _places_of(
             {
-                "folded": (stride * phase if stride <= 2 else cols * lanes) * acc if stride == 1 or staging == "flat" else 0,
-                "phases": min(max(stride, 2), max(span, 2)) * phase * acc if stride > 1 else 0,
+                "folded": (max(cols * lanes, 2 * phase) + VECTOR) * acc if folds and (stride == 1 or staging == "flat") else 0,
+                "phases": (max(min(stride, span), 2) * phase + VECTOR) * acc if folds and stride > 1 else 0,
                 "gathered": phase * size if staging == "gather" else 0,
-                "result": block * lanes * acc if p.kind == "avg" or p.indices else 0,
-                "places": block * lanes * 8 if p.indices else 0,
-                "stored": 0 if store_direct else block * lanes * (8 if p.indices else size),
+                "result": row * acc if p.kind == "avg" or p.indices else 0,
+                "places": row * 8 if p.indices else 0,
+                "stored": 0 if store_direct else row * (8 if p.indices else size),
             }
         )
         rows = p.batch * channels * out_height
@@ -117,9 +125,9 @@ class Pool:
             "staging": POOL_STAGING[staging], "store_direct": store_direct,
             "include_pad": p.count_include_pad, "divisor": p.divisor,
             "block": block, "strip": strip, "phase": phase,
-            "row_of": row_of.ctypes.data, "col_of": col_of.ctypes.data,
+            "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data,
         }  # fmt: skip
-        return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), (row_of, col_of))
+        return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), (row_of, window_of, col_of))
 
 
 def _operation(p: PoolProblem) -> str:
@@ -145,13 +153,14 @@ def _packed(steps: Steps, lanes: int, size: int) -> bool:
 
 
 def _staging(p: PoolProblem, lanes: int, x: Steps, size: int) -> str:
-    """How rows of the input are read; see `POOL_STAGING`."""
+    """How the input is read; see `POOL_STAGING`."""
     stride, span = p.stride[1], (p.kernel_shape[1] - 1) * p.dilation[1] + 1
-    long_pixels = lanes * size >= PIXEL_BYTES and x[4] == size
-    if long_pixels and not (stride == 1 and _packed(x, lanes, size)):
-        return "lanes"
+    packed = _packed(x, lanes, size)
+    many_lanes = x[4] == size and lanes * size >= WINDOW_BYTES and (not p.indices or lanes % SCANNED == 0)
+    if many_lanes and prod(p.kernel_shape) <= WINDOW_TAPS and not (packed and stride == 1 and not p.indices):
+        return "windows"
     # A stride that skips most columns is better followed than read across.
-    return "flat" if _packed(x, lanes, size) and stride <= 4 * span else "gather"
+    return "flat" if packed and stride <= 4 * span else "gather"
 
 
 def _block(p: PoolProblem, pixel_bytes: int) -> int:
@@ -166,8 +175,12 @@ def _places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
     places, end = {}, 0
     for name, size in sizes.items():
         places[name] = end
-        end += -(-size // VECTOR) * VECTOR
+        end += _rounded(size)
     return places, end
+
+
+def _rounded(size: int) -> int:
+    return -(-size // VECTOR) * VECTOR
 
 
 def _axes(name: str, values: tuple[int, ...]) -> dict[str, int]:

@@ -104,11 +104,13 @@ POOL_FIELDS = HEADER + (
     "block",  # output pixels of a row made at once
     "strip",  # output rows in one unit, counted over all planes
     "row_of",  # pointer to int64: bytes from the window's first row inside the input to each further one
+    "window_of",  # pointer to int64[kernel_y][kernel_x]: bytes from a window's corner to its taps, if they are read in place
     "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
 )  # fmt: skip
 
-# flat: a row of pixels without gaps; lanes: the lanes of a pixel without gaps; gather: element by element.
-POOL_STAGING = {"flat": 0, "lanes": 1, "gather": 2}
+# flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
+# windows: nothing is staged, each window of pixels with many lanes is folded where it lies.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2}
 
 
 def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:

@@ -14,7 +14,8 @@ from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, t
 
 __all__ = ["avg_pool2d", "max_pool2d"]
 
-DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64"
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+DTYPES_OF_MAX = ("bool", *DTYPES)
 DATA_FORMATS = {"NCHW": False, "NHWC": True}
 Pair = tuple[int, ...]
 
@@ -107,7 +108,7 @@ def max_pool2d(
     if len(outs) != 2:
         raise ValueError(f"out must be an array or a pair of arrays, for maxima and indices; got {len(outs)} of them")
     results = _pool(
-        "max", input, f"bool {DTYPES}", sizes, ceil_mode, data_format, outs, threads, indices=return_indices
+        "max", input, DTYPES_OF_MAX, sizes, ceil_mode, data_format, outs, threads, indices=return_indices
     )
     return results if return_indices else results[0]
 
@@ -198,7 +199,7 @@ def avg_pool2d(
 def _pool(
     kind: str,
     input: Any,
-    dtypes: str,
+    dtypes: tuple[str, ...],
     sizes: tuple[Any, ...],
     ceil_mode: bool,
     data_format: str,
@@ -212,8 +213,8 @@ def _pool(
     channels_last = choice("data_format", data_format, DATA_FORMATS)
     images = as_array("input", input, ndim=(3, 4), empty=True)
     dtype = type_name(images.dtype)
-    if dtype not in dtypes.split():
-        raise TypeError(f"input must have one of the dtypes {dtypes}; got {dtype}")
+    if dtype not in dtypes:
+        raise TypeError(f"input must have one of the dtypes {', '.join(dtypes)}; got {dtype}")
     if 0 in images.shape[-3:]:
         raise ValueError(f"input must be a batch of images that are not empty; got shape {images.shape}")
     x = _canonical(images, channels_last)
@@ -244,14 +245,14 @@ def _pool(
 def _canonical(array: Any, channels_last: bool) -> Any:
     """The view (N, C, H, W) of an array in the caller's layout."""
     array = array if array.ndim == 4 else array[None]
-    return np.moveaxis(array, -1, 1) if channels_last else array
+    return array.transpose(0, 3, 1, 2) if channels_last else array
 
 
 def _window(kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Pair, Pair, Pair, Pair]:
     kernel = int_tuple("kernel_size", kernel_size, 2, minimum=1)
     steps = kernel if stride is None else int_tuple("stride", stride, 2, minimum=1)
     pads = int_tuple("padding", padding, 2, minimum=0)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+    if 2 * pads[0] > kernel[0] or 2 * pads[1] > kernel[1]:
         raise ValueError(f"padding must be at most half of kernel_size {kernel}; got {padding!r}")
     return kernel, steps, pads, int_tuple("dilation", dilation, 2, minimum=1)
 

@@ -10,17 +10,16 @@ cdef extern from "pooling.h" nogil:
     ctypedef void (*Fold)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n,
                           int resume) noexcept nogil
     ctypedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor) noexcept nogil
-    ctypedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t taps, int64_t offset,
-                          int64_t step, int64_t n) noexcept nogil
+    ctypedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
+                          int64_t offset, int64_t step, int64_t n) noexcept nogil
     ctypedef struct PoolOps:
         int64_t size, acc_size, place_size, identity
         Fold fold_rows, fold_taps
         Divide divide
         Scan scan
     const PoolOps *MAX_POOL[]
-    const PoolOps *AVG_POOL[]
-    const PoolOps *AVG_POOL_WIDE[]
-    enum: NARROW_TAPS
+    const PoolOps *AVG_POOL[3][11]
+    int SUM_LEVEL(int64_t taps)
     void pool_fill(char *dst, int64_t bits, int64_t size, int64_t n)
     void pool_move(char *dst, int64_t dst_col, int64_t dst_lane, const char *src, int64_t src_col, int64_t src_lane,
                    int64_t n, int64_t lanes, int64_t size)
@@ -29,7 +28,7 @@ cdef extern from "pooling.h" nogil:
                         int64_t lanes)
 
 cdef enum:
-    FLAT, LANES, GATHER
+    FLAT, GATHER, WINDOWS
 
 cdef struct PoolArgs:
     const char *x
@@ -52,6 +51,7 @@ cdef struct PoolArgs:
     int64_t block
     int64_t strip
     const int64_t *row_of
+    const int64_t *window_of
     const int64_t *col_of
     int64_t phase
 
@@ -62,12 +62,15 @@ cdef struct Block:
     int64_t tap, taps  # taps that some pixel of the block needs
     int64_t cols  # columns from the first tap of the first pixel to the last tap of the last
 
-# The rows of one window.
-cdef struct Rows:
-    int64_t plane, y
-    int64_t top
+# The row of output pixels being made, and the rows of its windows.
+cdef struct Row:
+    int64_t y
+    const char *plane
+    char *out
+    char *idx
+    int64_t top  # where the windows begin
     int64_t tap, taps  # taps inside the input
-    const char *x  # the row of the first
+    const char *x  # the input's row under the first of them
 
 
 cdef inline int64_t steps_to(int64_t position, int64_t limit, int64_t step) noexcept nogil:
@@ -90,21 +93,28 @@ cdef Block block_at(const PoolArgs *a, int64_t first) noexcept nogil:
     return b
 
 
-cdef Rows rows_at(const PoolArgs *a, int64_t row) noexcept nogil:
-    cdef Rows r
-    r.plane = row // a.out_height
-    r.y = row - r.plane * a.out_height
+cdef inline Row before_rows(const PoolArgs *a) noexcept nogil:
+    # At the end of a plane, so that the next row is looked up.
+    return Row(a.out_height - 1, a.x, a.out, a.idx, 0, 0, 0, a.x)
+
+
+cdef inline void go_to_row(const PoolArgs *a, Row *r, int64_t row) noexcept nogil:
+    # Rows are counted over all planes; `r` is at the row before.
+    cdef int64_t plane, n, c
+    r.y += 1
+    r.out += a.out_row
+    r.idx += a.idx_row
+    if r.y == a.out_height:
+        plane = row // a.out_height
+        n, c = plane // a.channels, plane % a.channels
+        r.y = row - plane * a.out_height
+        r.plane = a.x + n * a.x_n + c * a.x_c
+        r.out = a.out + n * a.out_n + c * a.out_c + r.y * a.out_row
+        r.idx = a.idx + n * a.idx_n + c * a.idx_c + r.y * a.idx_row
     r.top = r.y * a.stride_y - a.pad_y
     r.tap = steps_to(r.top, 0, a.dilation_y)
     r.taps = min(a.kernel_y, steps_to(r.top, a.height, a.dilation_y)) - r.tap
-    r.x = (a.x + r.plane // a.channels * a.x_n + r.plane % a.channels * a.x_c
-           + (r.top + r.tap * a.dilation_y) * a.x_row)
-    return r
-
-
-cdef inline char *at_row(char *base, const PoolArgs *a, const Rows *r, int64_t step_n, int64_t step_c,
-                         int64_t step_row) noexcept nogil:
-    return base + r.plane // a.channels * step_n + r.plane % a.channels * step_c + r.y * step_row
+    r.x = r.plane + (r.top + r.tap * a.dilation_y) * a.x_row
 
 
 cdef void fold_columns(const PoolArgs *a, const PoolOps *op, char *dst, char *gathered, const char *row, int64_t taps,
@@ -120,9 +130,6 @@ cdef void fold_columns(const PoolArgs *a, const PoolOps *op, char *dst, char *ga
     if a.staging == FLAT:
         if end > begin:
             op.fold_rows(inside, src, a.row_of, 1, taps, (end - begin) * a.lanes, 0)
-    elif a.staging == LANES:
-        for i in range(end - begin):
-            op.fold_rows(inside + i * pixel, src + i * step * a.x_col, a.row_of, 1, taps, a.lanes, 0)
     else:
         for i in range(taps if end > begin else 0):
             pool_move(gathered, op.size * a.lanes, op.size, src + a.row_of[i], step * a.x_col, a.x_lane,
@@ -162,47 +169,70 @@ cdef inline int64_t counted(int64_t start, int64_t taps, int64_t size, int64_t p
 
 cdef void divide_block(const PoolArgs *a, const PoolOps *op, char *dst, const char *src, int64_t top,
                        const Block *b) noexcept nogil:
-    # Windows that lie inside have one divisor; the others are divided one by one.
+    # Windows that lie inside have one divisor; those at the edges are divided one by one.
     if a.divisor > 0:
         op.divide(dst, src, b.n * a.lanes, a.divisor)
         return
     cdef int64_t pad_y = a.pad_y if a.include_pad else 0, pad_x = a.pad_x if a.include_pad else 0
-    cdef int64_t rows = counted(top, a.kernel_y, a.height, pad_y), i
-    cdef int64_t to = op.size * a.lanes, by = op.acc_size * a.lanes
+    cdef int64_t rows = counted(top, a.kernel_y, a.height, pad_y), i, n, cols
     cdef int64_t begin = min(b.n, steps_to(b.left, -pad_x, a.stride_x))
     cdef int64_t end = max(begin, min(b.n, steps_to(b.left + a.kernel_x, a.width + pad_x + 1, a.stride_x)))
-    op.divide(dst + begin * to, src + begin * by, (end - begin) * a.lanes, rows * a.kernel_x)
+    i = 0
+    while i < b.n:
+        n = end - begin if i == begin and end > begin else 1
+        cols = counted(b.left + i * a.stride_x, a.kernel_x, a.width, pad_x)
+        op.divide(dst + i * op.size * a.lanes, src + i * op.acc_size * a.lanes, n * a.lanes, rows * cols)
+        i += n
+
+
+cdef void fold_windows(const PoolArgs *a, const PoolOps *op, char *dst, const Block *b, const Row *r) noexcept nogil:
+    # Window by window, where they lie: those at the edges row by row.
+    cdef int64_t i, t, start, tap, taps
+    cdef const char *src
     for i in range(b.n):
-        if i < begin or i >= end:
-            op.divide(dst + i * to, src + i * by, a.lanes,
-                      rows * counted(b.left + i * a.stride_x, a.kernel_x, a.width, pad_x))
+        start = b.left + i * a.stride_x
+        tap = steps_to(start, 0, a.dilation_x)
+        taps = min(a.kernel_x, steps_to(start, a.width, a.dilation_x)) - tap
+        src = r.x + (start + tap * a.dilation_x) * a.x_col
+        if taps == a.kernel_x and r.taps == a.kernel_y:
+            op.fold_rows(dst, src, a.window_of, 1, a.kernel_y * a.kernel_x, a.lanes, 0)
+        elif taps <= 0 or r.taps <= 0:
+            pool_fill(dst, op.identity, op.acc_size, a.lanes)
+        else:
+            for t in range(r.taps):
+                op.fold_rows(dst, src + a.row_of[t], a.window_of, 1, taps, a.lanes, t > 0)
+        dst += op.acc_size * a.lanes
 
 
 cdef void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, char *scratch) noexcept nogil:
     cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row
     cdef int64_t size = op.size
-    cdef char *result = scratch + a.result
     cdef char *out
     cdef char *target = scratch + a.stored
-    cdef const char *phases
+    cdef char *result
     cdef Block b
-    cdef Rows r
+    cdef Row r
     for i in range((a.out_width + a.block - 1) // a.block):
         b = block_at(a, i * a.block)
+        r = before_rows(a)
         for row in range(begin, end):
-            r = rows_at(a, row)
-            out = at_row(a.out, a, &r, a.out_n, a.out_c, a.out_row) + b.first * a.out_col
+            go_to_row(a, &r, row)
+            out = r.out + b.first * a.out_col
             if a.store_direct:
                 target = out
-            phases = fold_window_rows(a, op, scratch, &b, r.x, r.taps)
-            op.fold_taps(target if op.divide == NULL else result, phases, a.col_of, op.acc_size, b.taps, b.n * a.lanes, 0)
+            result = target if op.divide == NULL else scratch + a.result
+            if a.staging == WINDOWS:
+                fold_windows(a, op, result, &b, &r)
+            else:
+                op.fold_taps(result, fold_window_rows(a, op, scratch, &b, r.x, r.taps), a.col_of, op.acc_size, b.taps,
+                             b.n * a.lanes, 0)
             if op.divide != NULL:
                 divide_block(a, op, target, result, r.top, &b)
             if not a.store_direct:
                 pool_move(out, a.out_col, a.out_lane, target, size * a.lanes, size, b.n, a.lanes, size)
 
 
-cdef void begin_places(const PoolArgs *a, const PoolOps *op, char *places, const Block *b, const Rows *r) noexcept nogil:
+cdef void begin_places(const PoolArgs *a, const PoolOps *op, char *places, const Block *b, const Row *r) noexcept nogil:
     # Before any comparison the maximum is at the first tap inside the input; -1 if there is none.
     cdef int64_t first = r.tap * a.dilation_y * a.width if r.taps > 0 else -1
     cdef int64_t i, tap, start, size = op.place_size, lanes = a.lanes
@@ -216,35 +246,51 @@ cdef void begin_places(const PoolArgs *a, const PoolOps *op, char *places, const
             pool_fill(places + i * lanes * size, -1, size, lanes)
 
 
+cdef void scan_windows(const PoolArgs *a, const PoolOps *op, char *best, char *places, const Block *b,
+                       const Row *r) noexcept nogil:
+    # Row by row of each window, where it lies.
+    cdef int64_t i, t, start, tap, taps, offset
+    cdef const char *src
+    for i in range(b.n):
+        start = b.left + i * a.stride_x
+        tap = steps_to(start, 0, a.dilation_x)
+        taps = min(a.kernel_x, steps_to(start, a.width, a.dilation_x)) - tap
+        src = r.x + (start + tap * a.dilation_x) * a.x_col
+        for t in range(r.taps):
+            offset = (r.tap + t) * a.dilation_y * a.width + tap * a.dilation_x
+            op.scan(best, places, src + a.row_of[t], a.window_of, 1, taps, offset, a.dilation_x, a.lanes)
+        best += op.size * a.lanes
+        places += op.place_size * a.lanes
+
+
 cdef void pool_unit_indices(const PoolArgs *a, const PoolOps *op, int64_t unit, char *scratch) noexcept nogil:
     cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row, t
     cdef int64_t size = op.size, offset
+    cdef char *best = scratch + a.result
     cdef char *places = scratch + a.places
     cdef char *positions = scratch + a.stored
-    cdef char *best = scratch + a.result
-    cdef char *out
-    cdef char *idx
-    cdef const char *phases
     cdef Block b
-    cdef Rows r
+    cdef Row r
     for i in range((a.out_width + a.block - 1) // a.block):
         b = block_at(a, i * a.block)
+        r = before_rows(a)
         for row in range(begin, end):
-            r = rows_at(a, row)
-            out = at_row(a.out, a, &r, a.out_n, a.out_c, a.out_row) + b.first * a.out_col
-            idx = at_row(a.idx, a, &r, a.idx_n, a.idx_c, a.idx_row) + b.first * a.idx_col
-            if a.store_direct:
-                best, positions = out, idx
+            go_to_row(a, &r, row)
             pool_fill(best, op.identity, size, b.n * a.lanes)
             begin_places(a, op, places, &b, &r)
-            for t in range(r.taps):
-                phases = fold_window_rows(a, op, scratch, &b, r.x + a.row_of[t], 1)
-                offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
-                op.scan(best, places, phases, a.col_of, b.taps, offset, a.dilation_x, b.n * a.lanes)
+            if a.staging == WINDOWS:
+                scan_windows(a, op, best, places, &b, &r)
+            else:
+                for t in range(r.taps):
+                    offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
+                    op.scan(best, places, fold_window_rows(a, op, scratch, &b, r.x + a.row_of[t], 1), a.col_of, size,
+                            b.taps, offset, a.dilation_x, b.n * a.lanes)
+            pool_move(r.out + b.first * a.out_col, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
+            if a.store_direct:
+                positions = r.idx + b.first * a.idx_col
             pool_positions(positions, places, op.place_size, r.top * a.width + b.left, a.stride_x, b.n, a.lanes)
             if not a.store_direct:
-                pool_move(out, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
-                pool_move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
+                pool_move(r.idx + b.first * a.idx_col, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
 
 
 cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
@@ -259,8 +305,7 @@ cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) no
 
 cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
-    cdef bint narrow = a.kernel_y * a.kernel_x <= NARROW_TAPS
-    pool_unit(a, AVG_POOL[a.dtype] if narrow else AVG_POOL_WIDE[a.dtype], unit, a.scratch + worker * a.scratch_bytes)
+    pool_unit(a, AVG_POOL[SUM_LEVEL(a.kernel_y * a.kernel_x)][a.dtype], unit, a.scratch + worker * a.scratch_bytes)
 
 
 POOL_TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()

@@ -1,14 +1,13 @@
-/* Averages of elements of type T, summed in ACC and divided by QUOTIENT(sum, divisor).
- * Included by pooling.h with these and NAME(x) defined, after the fold NAME_OF_SUM(ACC).
+/* Averages of elements of type T, summed in ACC (by way of MID) and divided by QUOTIENT(sum, divisor).
+ * Included by pooling.h with these and NAME(x) defined.
  */
 #define S T
+#define M MID
 #define D ACC
 #define OP ADD
 #define OP1 ADD
-#define FOLD NAME(sum_rows)
+#define FOLD NAME(sum)
 #include "pool_fold.h"
-#undef S
-#undef D
 
 typedef T NAME(average) LOOSE;
 typedef ACC NAME(total) LOOSE;
@@ -20,11 +19,11 @@ static void NAME(divide)(char *dst, const char *src, int64_t n, int64_t divisor)
 }
 
 static const PoolOps NAME(avg_pool) = {
-    .size = sizeof(T), .acc_size = sizeof(ACC), .fold_rows = NAME(sum_rows), .fold_taps = PASTE(sum_, ACC),
-    .divide = NAME(divide),
+    .size = sizeof(T), .acc_size = sizeof(ACC), .fold_rows = NAME(sum), .fold_taps = PASTE(add_, ACC), .divide = NAME(divide),
 };
 
 #undef T
+#undef MID
 #undef ACC
 #undef QUOTIENT
 #undef NAME

@@ -10,8 +10,8 @@
 
 typedef void (*Fold)(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume);
 typedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor);
-typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t taps, int64_t offset,
-                     int64_t step, int64_t n);
+typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
+                     int64_t offset, int64_t step, int64_t n);
 
 typedef struct {
     int64_t size, acc_size, place_size; /* bytes of an element, an accumulator, a place */
@@ -26,6 +26,7 @@ typedef uint8_t any8 LOOSE;
 typedef uint16_t any16 LOOSE;
 typedef uint32_t any32 LOOSE;
 typedef uint64_t any64 LOOSE;
+typedef int32_t place32 LOOSE;
 
 /* NaN is greater than all before it, as in PyTorch. */
 #define GREATER(value, best) (((value) > (best)) | ((value) != (value)))
@@ -56,10 +57,15 @@ static void pool_fill(char *dst, int64_t bits, int64_t size, int64_t n) {
 /* n pixels of `lanes` elements from one place to another; steps in bytes */
 static void pool_move(char *dst, int64_t dst_col, int64_t dst_lane, const char *src, int64_t src_col, int64_t src_lane,
                       int64_t n, int64_t lanes, int64_t size) {
-#define MOVE(E)                         \
-    for (int64_t i = 0; i < n; i++)     \
-        for (int64_t c = 0; c < lanes; c++) *(E *)(dst + i * dst_col + c * dst_lane) = *(const E *)(src + i * src_col + c * src_lane);
-    FOR_SIZE(size, MOVE)
+    if (lanes == 1) lanes = n, n = 1, dst_lane = dst_col, src_lane = src_col; /* one long run */
+    const int runs = dst_lane == size && src_lane == size && lanes * size >= 32;
+    if (runs && dst_col == lanes * size && src_col == dst_col) lanes *= n, n = 1;
+#define MOVE(E) \
+    for (int64_t c = 0; c < lanes; c++) *(E *)(dst + c * dst_lane) = *(const E *)(src + c * src_lane);
+    for (int64_t i = 0; i < n; i++, dst += dst_col, src += src_col) {
+        if (runs) memcpy(dst, src, lanes * size);
+        else FOR_SIZE(size, MOVE)
+    }
 #undef MOVE
 }
 
@@ -79,14 +85,17 @@ static void pool_split(char *even_bytes, char *odd_bytes, const char *src_bytes,
 /* Positions in the plane of n pixels' maxima: `place` counts from the corner of the pixel's window, -1 is none. */
 static void pool_positions(char *dst, const char *place, int64_t size, int64_t corner, int64_t step, int64_t n,
                            int64_t lanes) {
-#define POSITIONS(E)                                                                        \
-    for (int64_t i = 0; i < n; i++)                                                         \
-        for (int64_t c = 0; c < lanes; c++) {                                               \
-            const int64_t at = ((const E *)place)[i * lanes + c];                           \
-            ((int64_t *)dst)[i * lanes + c] = at < 0 ? -1 : at + corner + i * step;         \
+    typedef int64_t position LOOSE;
+    int64_t lane_step = 0;
+    if (lanes == 1) lanes = n, n = 1, lane_step = step;
+#define POSITIONS(E)                                                                      \
+    for (int64_t i = 0; i < n; i++)                                                       \
+        for (int64_t c = 0; c < lanes; c++) {                                             \
+            const int64_t at = ((const E *)place)[i * lanes + c];                         \
+            ((position *)dst)[i * lanes + c] = at < 0 ? -1 : at + corner + i * step + c * lane_step; \
         }
-    if (size == 4) { POSITIONS(int32_t) }
-    else { POSITIONS(int64_t) }
+    if (size == 4) { POSITIONS(place32) }
+    else { POSITIONS(position) }
 #undef POSITIONS
 }
 
@@ -146,124 +155,184 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define NAME(x) x##_f64
 #include "pool_max.h"
 
+/* Sums of accumulators. */
+#define S int16_t
+#define M int16_t
+#define D int16_t
+#define OP ADD
+#define OP1 ADD
+#define FOLD add_int16_t
+#include "pool_fold.h"
+#define S uint16_t
+#define M uint16_t
+#define D uint16_t
+#define OP ADD
+#define OP1 ADD
+#define FOLD add_uint16_t
+#include "pool_fold.h"
 #define S int32_t
+#define M int32_t
 #define D int32_t
 #define OP ADD
 #define OP1 ADD
-#define FOLD sum_int32_t
+#define FOLD add_int32_t
 #include "pool_fold.h"
-#undef S
-#undef D
 #define S uint64_t
+#define M uint64_t
 #define D uint64_t
 #define OP ADD
 #define OP1 ADD
-#define FOLD sum_uint64_t
+#define FOLD add_uint64_t
 #include "pool_fold.h"
-#undef S
-#undef D
 #define S float
+#define M float
 #define D float
 #define OP ADD
 #define OP1 ADD
-#define FOLD sum_float
+#define FOLD add_float
 #include "pool_fold.h"
-#undef S
-#undef D
 #define S double
+#define M double
 #define D double
 #define OP ADD
 #define OP1 ADD
-#define FOLD sum_double
+#define FOLD add_double
 #include "pool_fold.h"
-#undef S
-#undef D
 
-/* Quotients truncate toward zero.  In double they are exact for sums below 2^31. */
+/* Integer quotients truncate toward zero.  Sums below 2^24 divide exactly in float, those below 2^31 in double:
+ * a quotient that is not whole is further from the next whole number than rounding can move it. */
 #define FRACTION(sum, divisor) ((sum) / (__typeof__(sum))(divisor))
-#define NARROW(sum, divisor) ((int32_t)((double)(sum) / (double)(divisor)))
+#define IN_FLOAT(sum, divisor) ((int32_t)((float)(sum) / (float)(divisor)))
+#define IN_DOUBLE(sum, divisor) ((int32_t)((double)(sum) / (double)(divisor)))
 #define SIGNED(sum, divisor) ((int64_t)(sum) / (divisor))
 #define UNSIGNED(sum, divisor) ((sum) / (uint64_t)(divisor))
 
 #define T int8_t
-#define ACC int32_t
-#define QUOTIENT NARROW
-#define NAME(x) x##_i8
+#define MID int16_t
+#define ACC int16_t
+#define QUOTIENT IN_FLOAT
+#define NAME(x) x##_i8_16
+#include "pool_average.h"
+#define T uint8_t
+#define MID uint16_t
+#define ACC uint16_t
+#define QUOTIENT IN_FLOAT
+#define NAME(x) x##_u8_16
 #include "pool_average.h"
 #define T int8_t
-#define ACC uint64_t
-#define QUOTIENT SIGNED
-#define NAME(x) x##_i8_wide
+#define MID int16_t
+#define ACC int32_t
+#define QUOTIENT IN_DOUBLE
+#define NAME(x) x##_i8_32
 #include "pool_average.h"
 #define T uint8_t
+#define MID uint16_t
 #define ACC int32_t
-#define QUOTIENT NARROW
-#define NAME(x) x##_u8
-#include "pool_average.h"
-#define T uint8_t
-#define ACC uint64_t
-#define QUOTIENT UNSIGNED
-#define NAME(x) x##_u8_wide
+#define QUOTIENT IN_DOUBLE
+#define NAME(x) x##_u8_32
 #include "pool_average.h"
 #define T int16_t
+#define MID int32_t
 #define ACC int32_t
-#define QUOTIENT NARROW
-#define NAME(x) x##_i16
+#define QUOTIENT IN_DOUBLE
+#define NAME(x) x##_i16_32
 #include "pool_average.h"
-#define T int16_t
+#define T uint16_t
+#define MID int32_t
+#define ACC int32_t
+#define QUOTIENT IN_DOUBLE
+#define NAME(x) x##_u16_32
+#include "pool_average.h"
+#define T int8_t
+#define MID int32_t
 #define ACC uint64_t
 #define QUOTIENT SIGNED
-#define NAME(x) x##_i16_wide
+#define NAME(x) x##_i8_64
 #include "pool_average.h"
-#define T uint16_t
-#define ACC int32_t
-#define QUOTIENT NARROW
-#define NAME(x) x##_u16
-#include "pool_average.h"
-#define T uint16_t
+#define T uint8_t
+#define MID uint32_t
 #define ACC uint64_t
 #define QUOTIENT UNSIGNED
-#define NAME(x) x##_u16_wide
+#define NAME(x) x##_u8_64
+#include "pool_average.h"
+#define T int16_t
+#define MID int32_t
+#define ACC uint64_t
+#define QUOTIENT SIGNED
+#define NAME(x) x##_i16_64
+#include "pool_average.h"
+#define T uint16_t
+#define MID uint32_t
+#define ACC uint64_t
+#define QUOTIENT UNSIGNED
+#define NAME(x) x##_u16_64
 #include "pool_average.h"
 #define T int32_t
+#define MID int64_t
 #define ACC uint64_t
 #define QUOTIENT SIGNED
-#define NAME(x) x##_i32
+#define NAME(x) x##_i32_64
 #include "pool_average.h"
 #define T uint32_t
+#define MID uint64_t
 #define ACC uint64_t
 #define QUOTIENT UNSIGNED
-#define NAME(x) x##_u32
+#define NAME(x) x##_u32_64
 #include "pool_average.h"
 #define T int64_t
+#define MID uint64_t
 #define ACC uint64_t
 #define QUOTIENT SIGNED
-#define NAME(x) x##_i64
+#define NAME(x) x##_i64_64
 #include "pool_average.h"
 #define T uint64_t
+#define MID uint64_t
 #define ACC uint64_t
 #define QUOTIENT UNSIGNED
-#define NAME(x) x##_u64
+#define NAME(x) x##_u64_64
 #include "pool_average.h"
 #define T float
+#define MID float
 #define ACC float
 #define QUOTIENT FRACTION
 #define NAME(x) x##_f32
 #include "pool_average.h"
 #define T double
+#define MID double
 #define ACC double
 #define QUOTIENT FRACTION
 #define NAME(x) x##_f64
 #include "pool_average.h"
 
-/* By DTYPE_CODES.  Wide averages sum small integers in 64 bits, for windows of more than NARROW_TAPS. */
-enum { NARROW_TAPS = 32768 };
-
+/* By DTYPE_CODES. */
 static const PoolOps *const MAX_POOL[] = {
-    [BOOL] = &max_pool_u8, [INT8] = &max_pool_i8, [UINT8] = &max_pool_u8, [INT16] = &max_pool_i16, [UINT16] = &max_pool_u16, [INT32] = &max_pool_i32, [UINT32] = &max_pool_u32, [INT64] = &max_pool_i64, [UINT64] = &max_pool_u64, [FLOAT32] = &max_pool_f32, [FLOAT64] = &max_pool_f64};
-static const PoolOps *const AVG_POOL[] = {
-    [INT8] = &avg_pool_i8, [UINT8] = &avg_pool_u8, [INT16] = &avg_pool_i16, [UINT16] = &avg_pool_u16, [INT32] = &avg_pool_i32, [UINT32] = &avg_pool_u32, [INT64] = &avg_pool_i64, [UINT64] = &avg_pool_u64, [FLOAT32] = &avg_pool_f32, [FLOAT64] = &avg_pool_f64};
-static const PoolOps *const AVG_POOL_WIDE[] = {
-    [INT8] = &avg_pool_i8_wide, [UINT8] = &avg_pool_u8_wide, [INT16] = &avg_pool_i16_wide, [UINT16] = &avg_pool_u16_wide, [INT32] = &avg_pool_i32, [UINT32] = &avg_pool_u32, [INT64] = &avg_pool_i64, [UINT64] = &avg_pool_u64, [FLOAT32] = &avg_pool_f32, [FLOAT64] = &avg_pool_f64};
+    [BOOL] = &max_pool_u8, [INT8] = &max_pool_i8, [UINT8] = &max_pool_u8, [INT16] = &max_pool_i16,
+    [UINT16] = &max_pool_u16, [INT32] = &max_pool_i32, [UINT32] = &max_pool_u32, [INT64] = &max_pool_i64,
+    [UINT64] = &max_pool_u64, [FLOAT32] = &max_pool_f32, [FLOAT64] = &max_pool_f64,
+};
+
+/* Averages by the bytes that sums of the window's taps need: see SUM_LEVEL. */
+static const PoolOps *const AVG_POOL[3][FLOAT64 + 1] = {
+    {
+        [INT8] = &avg_pool_i8_16, [UINT8] = &avg_pool_u8_16, [INT16] = &avg_pool_i16_32,
+        [UINT16] = &avg_pool_u16_32, [INT32] = &avg_pool_i32_64, [UINT32] = &avg_pool_u32_64,
+        [INT64] = &avg_pool_i64_64, [UINT64] = &avg_pool_u64_64, [FLOAT32] = &avg_pool_f32,
+        [FLOAT64] = &avg_pool_f64,
+    },
+    {
+        [INT8] = &avg_pool_i8_32, [UINT8] = &avg_pool_u8_32, [INT16] = &avg_pool_i16_32,
+        [UINT16] = &avg_pool_u16_32, [INT32] = &avg_pool_i32_64, [UINT32] = &avg_pool_u32_64,
+        [INT64] = &avg_pool_i64_64, [UINT64] = &avg_pool_u64_64, [FLOAT32] = &avg_pool_f32,
+        [FLOAT64] = &avg_pool_f64,
+    },
+    {
+        [INT8] = &avg_pool_i8_64, [UINT8] = &avg_pool_u8_64, [INT16] = &avg_pool_i16_64,
+        [UINT16] = &avg_pool_u16_64, [INT32] = &avg_pool_i32_64, [UINT32] = &avg_pool_u32_64,
+        [INT64] = &avg_pool_i64_64, [UINT64] = &avg_pool_u64_64, [FLOAT32] = &avg_pool_f32,
+        [FLOAT64] = &avg_pool_f64,
+    },
+};
+/* 255 elements of 8 bits add up to 16, 32768 of up to 16 bits to 32. */
+#define SUM_LEVEL(taps) ((taps) <= 255 ? 0 : (taps) <= 32768 ? 1 : 2)
 
 #endif

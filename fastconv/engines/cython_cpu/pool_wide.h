@@ -1,0 +1,42 @@
+/* One vector width of a fold: included by pool_fold.h with WIDTH (bytes), THIS (the function's
+ * name) and NARROWER (the function for what is left) defined, besides its own parameters.
+ */
+#define OWN(x) PASTE(THIS, _##x)
+#define LANES ((int64_t)(WIDTH / sizeof(D)))
+
+typedef D OWN(accs) __attribute__((vector_size(WIDTH), aligned(1), may_alias));
+typedef S OWN(srcs) __attribute__((vector_size(WIDTH / sizeof(D) * sizeof(S)), aligned(1), may_alias));
+typedef M OWN(mids) __attribute__((vector_size(WIDTH / sizeof(D) * sizeof(M))));
+
+static inline __attribute__((always_inline)) void OWN(block)(
+    char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int resume, const int vectors) {
+    OWN(accs) acc[4];
+/* By way of M: GCC converts to elements of twice the size with one instruction, to others one by one. */
+#define READ(t) \
+    __builtin_convertvector(__builtin_convertvector(((const OWN(srcs) *)(src + at[t] * scale))[v], OWN(mids)), OWN(accs))
+    for (int v = 0; v < vectors; v++) acc[v] = resume ? ((const OWN(accs) *)dst)[v] : READ(0);
+    for (int64_t t = !resume; t < taps; t++)
+        for (int v = 0; v < vectors; v++) {
+            const OWN(accs) value = READ(t);
+            acc[v] = OP(acc[v], value);
+        }
+    for (int v = 0; v < vectors; v++) ((OWN(accs) *)dst)[v] = acc[v];
+#undef READ
+}
+
+static void THIS(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume) {
+    int64_t i = 0;
+#define BLOCK(i, vectors) OWN(block)(dst + (i) * sizeof(D), src + (i) * sizeof(S), at, scale, taps, resume, vectors)
+    for (; i + 4 * LANES <= n; i += 4 * LANES) BLOCK(i, 4);
+    for (; i + LANES <= n; i += LANES) BLOCK(i, 1);
+    /* A last vector may overlap its neighbour; wide ones would be read again as other vectors, before the stores are done. */
+    if (i < n && WIDTH == 16 && n >= LANES && !resume) BLOCK(n - LANES, 1);
+    else if (i < n) NARROWER(dst + i * sizeof(D), src + i * sizeof(S), at, scale, taps, n - i, resume);
+#undef BLOCK
+}
+
+#undef LANES
+#undef OWN
+#undef WIDTH
+#undef THIS
+#undef NARROWER
