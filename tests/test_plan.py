@@ -1,0 +1,214 @@
+"""Problems, plans and the table of implementations."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import LONG
+from hypothesis import given
+from strategies import conv_problems, pool_problems
+
+import fastconv
+from fastconv.plan import Plan, plan_for
+from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.table import TABLE
+
+IMAGE, KERNEL = np.ones((64, 80), "float32"), np.ones((3, 5), "float32")
+
+
+def conv_problem(dtype: str = "float32", **changes) -> ConvProblem:
+    problem = ConvProblem((64, 80), (3, 5), (62, 76), *[dtype] * 4, (0, 0), ("fill",) * 2, (1, 1), (1, 1))
+    return dataclasses.replace(problem, **changes)
+
+
+def pool_problem(**changes) -> PoolProblem:
+    problem = PoolProblem("max", (8, 8), (2, 2), (4, 4), "float32", (0, 0), (2, 2), (1, 1))
+    return dataclasses.replace(problem, **changes)
+
+
+# -- problems -----------------------------------------------------------------------------------
+
+
+def test_problems_are_values():
+    for make in (conv_problem, pool_problem):
+        assert make() == make() and hash(make()) == hash(make())
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            make().pad = (1, 1)
+
+
+@given(conv_problems())
+def test_conv_problems_print_as_one_line(problem_and_arrays):
+    problem, _ = problem_and_arrays
+    line = str(problem)
+    assert line.startswith("conv ") and "\n" not in line
+    for field, value in {"i": problem.in_shape, "k": problem.kernel_shape, "o": problem.out_shape}.items():
+        assert field + "x".join(map(str, value)) in line
+
+
+@given(pool_problems())
+def test_pool_problems_print_as_one_line(problem_and_arrays):
+    problem, _ = problem_and_arrays
+    assert str(problem).startswith(f"{problem.kind}pool ") and "\n" not in str(problem)
+
+
+def test_different_problems_print_differently():
+    changes = [
+        {},
+        {"pad": (1, 1)},
+        {"stride": (2, 1)},
+        {"dilation": (1, 2)},
+        {"batch": 2},
+        {"bias": True},
+        {"exact": "line"},
+    ]
+    changes += [{"channels_last": True}, {"boundary": ("wrap", "fill")}, {"acc": "float64"}, {"out_dtype": "int8"}]
+    changes += [{"channels": 4}, {"filters": 6}, {"channels": 4, "filters": 6, "groups": 2}]
+    assert len({str(conv_problem(**change)) for change in changes}) == len(changes)
+    changes = [{}, {"kind": "avg"}, {"indices": True}, {"count_include_pad": False}, {"divisor": 3}, {"dtype": "int8"}]
+    assert len({str(pool_problem(**change)) for change in changes}) == len(changes)
+
+
+def test_work_is_counted():
+    assert conv_problem().flops == 2 * 15 * 62 * 76
+    assert conv_problem("complex64").flops == 4 * conv_problem().flops
+    assert conv_problem().nbytes == 4 * (64 * 80 + 15 + 62 * 76)
+    grouped = conv_problem(channels=6, filters=4, groups=2, batch=3)
+    assert grouped.flops == 2 * 15 * 3 * 62 * 76 * 3 * 4
+    assert pool_problem(indices=True).nbytes == 4 * 64 + 12 * 16
+
+
+# -- the table ----------------------------------------------------------------------------------
+
+
+def test_the_reference_is_last_and_refuses_nothing():
+    assert TABLE[-1].engine == "reference"
+    assert [row.engine for row in TABLE].count("reference") == 1
+    for problem in (conv_problem(LONG[0]), conv_problem("bool"), pool_problem(kind="avg", dtype=LONG[0])):
+        assert TABLE[-1].refuse(problem) is None
+
+
+def test_every_declared_engine_has_rows():
+    from fastconv.config import ENGINES
+
+    assert {row.engine for row in TABLE} == set(ENGINES) - {"auto"}
+    assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
+def test_refusals_are_sentences(row):
+    """They continue the implementation's name: "cython:filter does not sum in longdouble"."""
+    problems = [conv_problem(d) for d in ("float32", "bool", "float16", "complex64", *LONG)]
+    problems += [conv_problem(exact="line", acc="float64", out_dtype="uint8"), conv_problem(filters=64, channels=64)]
+    problems += [
+        pool_problem(),
+        pool_problem(kind="avg", dtype="bool"),
+        pool_problem(dtype="float16"),
+        pool_problem(dtype="complex64"),
+    ]
+    problems += [
+        ConvProblem((4,) * 5, (2,) * 5, (3,) * 5, *["float32"] * 4, (0,) * 5, ("fill",) * 5, (1,) * 5, (1,) * 5)
+    ]
+    for problem in problems:
+        why = row.refuse(problem)
+        assert why is None or (why[0].islower() and why[-1] not in ".!" and "\n" not in why and len(why.split()) > 2), (
+            why
+        )
+
+
+@pytest.mark.parametrize("engine", ["numba", "cython", "cuda"])
+def test_a_named_engine_tells_why_it_cannot(engine):
+    with pytest.raises(NotImplementedError, match=f"engine '{engine}' .*{LONG[0]}") as error:
+        plan_for(conv_problem(LONG[0]), engine)
+    assert str(conv_problem(LONG[0])) in str(error.value)
+    with fastconv.use(engine=engine), pytest.raises(NotImplementedError, match=LONG[0]):
+        fastconv.correlate2d(IMAGE.astype(np.longdouble), KERNEL)
+
+
+# -- plans --------------------------------------------------------------------------------------
+
+
+def test_plans_are_cached_by_value():
+    assert plan_for(conv_problem(), "cython") is plan_for(conv_problem(), "cython")
+    assert plan_for(conv_problem(), "cython") is not plan_for(conv_problem(), "reference")
+    assert plan_for(conv_problem(), "cython") is not plan_for(conv_problem(pad=(1, 0)), "cython")
+
+
+@pytest.mark.parametrize("function", ["convolve2d", "correlate2d"])
+def test_plan_of_a_call_computes_nothing(engine, function):
+    out = np.full((62, 76), 7, "float32")
+    plan = fastconv.plan(getattr(fastconv, function), IMAGE, KERNEL, "valid", out=out)
+    assert isinstance(plan, Plan) and plan.implementation.startswith(engine + ":")
+    assert (out == 7).all()
+    assert plan.problem == conv_problem()
+    plan.execute(IMAGE[None, None], KERNEL[None, None], out[None, None])
+    assert (out == 15).all()
+
+
+def test_plans_of_all_functions():
+    x = np.ones((2, 3, 16, 16), "float32")
+    calls = [
+        (fastconv.convolve, IMAGE, KERNEL, "same", "direct"),
+        (fastconv.correlate, IMAGE, KERNEL, "same", "direct"),
+        (fastconv.ndimage.convolve, IMAGE, KERNEL),
+        (fastconv.ndimage.correlate1d, IMAGE, KERNEL[0]),
+        (fastconv.conv2d, x, np.ones((4, 3, 3, 3), "float32")),
+        (fastconv.max_pool2d, x, 2),
+        (fastconv.avg_pool2d, x, 2),
+    ]
+    for function, *args in calls:
+        assert ":" in fastconv.plan(function, *args).implementation
+
+
+def test_printing_a_plan():
+    with fastconv.use(engine="reference", threads=1):
+        text = str(fastconv.plan(fastconv.correlate2d, IMAGE, KERNEL, "valid"))
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines() if not line.startswith(("one thread", "passed")))
+    assert lines["problem"] == str(conv_problem())
+    assert lines["implementation"] == "reference:naive"
+    assert lines["work"].endswith("MB at least")
+    assert lines["workspace"].endswith("KiB")
+
+
+def test_a_plan_tells_what_was_passed_over():
+    plan = fastconv.plan(fastconv.correlate2d, IMAGE.astype(np.longdouble), KERNEL)
+    assert plan.implementation == "reference:naive"
+    assert {name.split(":")[0] for name, _ in plan.refusals} >= {"numba", "cython"}
+    for name, why in plan.refusals:
+        assert any(line.startswith("passed over") and name in line and why in line for line in str(plan).splitlines())
+
+
+def test_a_call_without_a_plan():
+    with pytest.raises(ValueError, match="convolve"):
+        fastconv.plan(fastconv.convolve, IMAGE, KERNEL, method="fft")
+    with pytest.raises(ValueError, match="mode"):
+        fastconv.plan(fastconv.convolve2d, IMAGE, KERNEL, "sideways")
+    fastconv.convolve2d(IMAGE, KERNEL)  # and nothing is left behind
+
+
+def test_workspace_grows_with_threads_only():
+    plan = plan_for(conv_problem("int16", acc="uint32", in_shape=(2048, 2048), out_shape=(2046, 2044)), "cython")
+    assert 0 < plan.workspace(1) <= plan.workspace(2) <= 2 * plan.workspace(1)
+
+
+def test_numba_serves_when_it_is_ready_and_not_before():
+    code = """
+import numpy as np, sys, fastconv
+image, kernel = np.ones((64, 80), "f4"), np.ones((3, 5), "f4")
+plan = fastconv.plan(fastconv.correlate2d, image, kernel, "valid")
+assert plan.implementation == "cython:filter", plan
+assert any(name == "numba:filter" and "not compiled" in why for name, why in plan.refusals), plan
+fastconv.correlate2d(image, kernel)
+assert "numba" not in sys.modules  # a first call waits for no compiler
+with fastconv.use(engine="numba"):
+    assert fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation == "numba:filter"
+fastconv.warmup(fastconv.correlate2d, image, kernel, "valid")
+assert fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation == "numba:filter"
+assert fastconv.plan(fastconv.correlate2d, image.astype("f8"), kernel).implementation == "cython:filter"
+fastconv.warmup()
+assert fastconv.plan(fastconv.correlate2d, image.astype("f8"), kernel).implementation == "numba:filter"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
