@@ -53,6 +53,11 @@ def set_num_threads(threads: int) -> None:
 def get_num_threads() -> int:
     """Return the number of threads that a call made here and now would use.
 
+    Returns
+    -------
+    int
+        The innermost `use`, else what `set_num_threads` set, else the environment's.
+
     Examples
     --------
     >>> import fastconv
@@ -82,6 +87,13 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
         compiled if need be, and refuses what it cannot do.
     threads : int, optional
         Threads for each call.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine, or `threads` is not a positive integer.
+    NotImplementedError
+        From a call inside the block that the named engine cannot do.
 
     Notes
     -----
