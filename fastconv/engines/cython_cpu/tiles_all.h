@@ -27,6 +27,17 @@ enum { SIMD_LEVEL = 2 };
 #define GEMM_COLS 2
 #endif
 
+/* HOLD(v): v is a value in a register here, neither fused into nor reloaded for what follows. */
+#if defined(__AVX512F__)
+#define HOLD(v) __asm__("" : "+v"(v))
+#elif defined(__x86_64__)
+#define HOLD(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define HOLD(v) __asm__("" : "+w"(v))
+#else
+#define HOLD(v) __asm__("" : "+m"(v))
+#endif
+
 #define BEYOND INT64_MIN /* of fastconv.engines.contract */
 #define TILE_COLS 2
 #define MAX_BLOCK 7
@@ -66,16 +77,6 @@ enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, 
 typedef double vec_exact __attribute__((vector_size(VECTOR_BYTES)));
 typedef double vecu_exact __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 
-#if defined(__AVX512F__)
-#define ROUND(v) __asm__("" : "+v"(v))
-#elif defined(__x86_64__)
-#define ROUND(v) __asm__("" : "+x"(v))
-#elif defined(__aarch64__)
-#define ROUND(v) __asm__("" : "+w"(v))
-#else
-#define ROUND(v) __asm__("" : "+m"(v))
-#endif
-
 enum { ORDER_C = 1, ORDER_LINE = 2, ORDER_SYMMETRIC = 3, ORDER_ANTISYMMETRIC = 4 };
 
 #define EACH_VECTOR \
@@ -84,7 +85,7 @@ enum { ORDER_C = 1, ORDER_LINE = 2, ORDER_SYMMETRIC = 3, ORDER_ANTISYMMETRIC = 4
 #define EXACT_ADD(value, tap)             \
     EACH_VECTOR {                         \
         vec_exact product = (value) * (tap); \
-        ROUND(product);                   \
+        HOLD(product);                   \
         acc[r][c] += product;             \
     }
 
