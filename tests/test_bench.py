@@ -359,7 +359,7 @@ def made_up(times: dict[str, dict[str, float]]) -> Results:
         case = next(case for case in CASES if case.name == name)
         for who, seconds in by_contestant.items():
             contestant = {**ENGINES, **RIVALS}[who]
-            info = case_info(case, contestant, 2, (1_000_000, 100_000)) | {"version": "1", "first_call": seconds + 1.0}
+            info = case_info(case, contestant, 2, (1_000_000, 400_000)) | {"version": "1", "first_call": seconds + 1.0}
             entries.append(entry(case.family, name, [seconds, seconds * 1.1, seconds * 0.9], info))
     overhead = {"case": "dispatch", "contestant": "cython", "kind": "engine", "version": "1", "family": OVERHEAD}
     entries.append(entry(OVERHEAD, "dispatch", [2e-6, 3e-6], overhead))

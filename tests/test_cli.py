@@ -181,7 +181,11 @@ def test_a_setting_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch):
 # -- bench ------------------------------------------------------------------------------------------
 
 
-def test_bench_writes_table_figures_page_and_json(tmp_path: Path):
+def test_bench_writes_table_figures_page_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from fastconv.bench import overheads
+
+    measure = overheads.measure
+    monkeypatch.setattr(overheads, "measure", lambda threads, engines, samples: measure(threads, engines, 1))
     out, results = tmp_path / "out", tmp_path / "more" / "results.json"
     readme = tmp_path / "README.md"
     readme.write_text("<!-- benchmark table -->\n<!-- /benchmark table -->\n")
