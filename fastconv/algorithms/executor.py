@@ -33,10 +33,10 @@ def refuse_types(problem: Any) -> str | None:
     return None
 
 
-def kernel_types(problem: ConvProblem) -> tuple[str, str, str, str]:
-    """What kernels may be specialised to: elements summed in, read and written, and an order of summation."""
-    acc, source, target = (PARTS.get(dtype, dtype) for dtype in (problem.acc, problem.in_dtype, problem.out_dtype))
-    return acc, source, target, "exact" if problem.exact and acc == "float64" else ""
+def kernel_types(problem: ConvProblem) -> tuple[str, str]:
+    """What a kernel is made for: the elements that it sums in, and whether it keeps SciPy's order of summation."""
+    acc = PARTS.get(problem.acc, problem.acc)
+    return acc, "exact" if problem.exact and acc == "float64" else ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Numba engine: kernels compiled at run time, specialised to what the problem needs.
+"""The Numba engine: kernels compiled at run time for the processor they run on.
 
 Importing this package imports no Numba; the first kernel asked for does.
 """
@@ -14,27 +14,30 @@ __all__ = ["LINE", "TILE", "is_ready", "kernel"]
 # Which module makes the kernels of an operation.
 _MODULES = {"filter": "filter"}
 
-_kernels: dict[tuple[str, ...], Any] = {}
+_kernels: dict[str, Any] = {}
 _lock = threading.Lock()
 
 
-def kernel(operation: str, *types: str) -> int:
-    """Address of the kernel of an operation for the given element types and variants; compiles it if need be."""
-    key = (operation, *types)
-    if key not in _kernels:
+def kernel(operation: str, dtype: str, variant: str = "") -> int:
+    """Address of the kernel of an operation that computes in `dtype`; compiled if need be."""
+    name = _name(operation, dtype, variant)
+    if name not in _kernels:
         from fastconv.engines.numba_cpu import jit
 
         with _lock:
-            if key not in _kernels:
+            if name not in _kernels:
                 module = import_module(f"{__name__}.{_MODULES[operation]}")
-                name = "-".join(part for part in key if part)
-                _kernels[key] = jit.compile_kernel(name, module.make(*types), module.FIELDS)
-    return _kernels[key].address
+                _kernels[name] = jit.compile_kernel(name, module.make(dtype, variant), module.FIELDS)
+    return _kernels[name].address
 
 
-def is_ready(operation: str, *types: str) -> bool:
+def is_ready(operation: str, dtype: str, variant: str = "") -> bool:
     """Whether the kernel is compiled in this process."""
-    return (operation, *types) in _kernels
+    return _name(operation, dtype, variant) in _kernels
+
+
+def _name(*parts: str) -> str:
+    return "-".join(part for part in parts if part)
 
 
 def __getattr__(name: str) -> tuple[int, int]:

@@ -1,8 +1,7 @@
 """The direct filter: staging, tiles and edges of one unit of work.
 
-The same kernel as the Cython engine's, specialised at run time to the dtypes of
-accumulator, input and output.  A unit is a strip of rows of one output plane.  It is
-computed patch by patch.  Where the source can be read as it lies, and the patch's window
+The same kernel as the Cython engine's.  A unit is a strip of rows of one output plane.  It
+is computed patch by patch.  Where the source can be read as it lies, and the patch's window
 is inside the image, tiles read the image itself; elsewhere (edges, other dtypes, strides)
 the window is first staged in scratch memory, where positions beyond the border come from
 the edge maps.
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from numba import int64, types
 
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS
+from fastconv.engines.numba_cpu.convert import store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import (
     BLOCK_HEIGHTS,
@@ -27,7 +27,7 @@ from fastconv.engines.numba_cpu.simd import (
     tile_load,
     tile_store,
 )  # fmt: skip
-from fastconv.engines.numba_cpu.stage import copy_run, memory_type, source_row, stage_row
+from fastconv.engines.numba_cpu.stage import source_row, stage_row
 
 __all__ = ["FIELDS", "LINE", "TILE", "make"]
 
@@ -49,7 +49,7 @@ IN_ORDER, LINE_ORDER, SYMMETRIC = (EXACT_CODES[name] for name in ("order", "line
 
 
 @inlined
-def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc, source):
+def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc):
     # The window of output rows y.. and columns x.. of one source plane (0: all fill).
     # Column j of the window lies at phase j % stride_x, place j // stride_x of its row.
     top, left = y * a.stride_y - a.pad_y, x * a.stride_x - a.pad_x
@@ -60,7 +60,7 @@ def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc, source):
         for phase in range(min(a.stride_x, window_cols)):
             to = patch + (j * a.pitch + phase * a.phase_cols) * itemsize(acc)
             n = (window_cols - phase + a.stride_x - 1) // a.stride_x
-            stage_row(a, to, row, fill, left + phase, n, acc, source)
+            stage_row(a, to, row, fill, left + phase, n, acc)
 
 
 # -- rows of tiles -------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc, source):
 
 @inlined
 def plane_of(planes, p):
-    return int64(0) if planes == 0 else peek(planes + 8 * p, int64, int64)
+    return int64(0) if planes == 0 else peek(planes + 8 * p, int64)
 
 
 @part
@@ -114,8 +114,8 @@ def lines(a, src, planes, n_planes, tap_step, w, dst, width, resume, init, acc):
 @inlined
 def add_tap(a, sums, src, row_step, tap_step, w, tap, acc):
     size = itemsize(acc)
-    at = src + tap // a.kernel_x * tap_step + peek(a.col_of + 8 * (tap % a.kernel_x), int64, int64) * size
-    return sums + tile_load(at, row_step, acc, ROWS, COLS) * peek(w + tap * size, acc, acc)
+    at = src + tap // a.kernel_x * tap_step + peek(a.col_of + 8 * (tap % a.kernel_x), int64) * size
+    return sums + tile_load(at, row_step, acc, ROWS, COLS) * peek(w + tap * size, acc)
 
 
 @inlined
@@ -125,10 +125,10 @@ def add_pair(a, sums, src, row_step, tap_step, w, tap, acc):
     if a.kernel_x == 1:
         at, to = tap * tap_step, mirrored * tap_step
     else:
-        at, to = peek(a.col_of + 8 * tap, int64, int64) * size, peek(a.col_of + 8 * mirrored, int64, int64) * size
+        at, to = peek(a.col_of + 8 * tap, int64) * size, peek(a.col_of + 8 * mirrored, int64) * size
     left, right = tile_load(src + at, row_step, acc, ROWS, COLS), tile_load(src + to, row_step, acc, ROWS, COLS)
     pair = left + right if a.exact == SYMMETRIC else left - right
-    return sums + pair * peek(w + tap * size, acc, acc)
+    return sums + pair * peek(w + tap * size, acc)
 
 
 @part
@@ -156,7 +156,7 @@ def exact_tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, 
 # -- patches -------------------------------------------------------------------------------
 
 
-@part
+@inlined
 def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, resume, init, acc, exact):
     # All tiles of a patch.  One-row patches take the line kernel.
     row_step, tap_step, width = pitch * a.stride_y, pitch * a.dilation_y, cols * itemsize(acc)
@@ -179,13 +179,13 @@ def readable_patches(a, planes, y, x):
     if a.in_place == 0 or top < 0 or left < 0 or bottom >= a.height:
         return int64(0)
     for p in range(a.n_planes):
-        if peek(planes + 8 * p, int64, int64) == BEYOND:
+        if peek(planes + 8 * p, int64) == BEYOND:
             return int64(0)
     return max(0, min(a.width - left - (a.kernel_x - 1) * a.dilation_x, a.out_width - x)) // a.patch_cols
 
 
-@part
-def filter_row(a, planes, patch, y, rows, w, out, init, acc, source, target, exact):
+@inlined
+def filter_row(a, planes, patch, y, rows, w, out, init, acc, exact):
     # One row of patches.  The last patch overlaps its neighbour rather than being ragged.
     size = itemsize(acc)
     weights = a.kernel_y * a.kernel_x * size
@@ -207,39 +207,36 @@ def filter_row(a, planes, patch, y, rows, w, out, init, acc, source, target, exa
             cols = readable * a.patch_cols if direct else cols
         for p in range(0, a.n_planes, together):
             if readable == 0:  # the windows are staged, one source plane after the other
-                plane = peek(planes + 8 * p, int64, int64)
-                fill = peek(a.fill + p % a.n_fills * size, acc, acc)
-                stage_patch(a, patch, int64(0) if plane == BEYOND else a.x + plane, fill, y, x, rows, cols, acc, source)
+                plane = peek(planes + 8 * p, int64)
+                fill = peek(a.fill + p % a.n_fills * size, acc)
+                stage_patch(a, patch, int64(0) if plane == BEYOND else a.x + plane, fill, y, x, rows, cols, acc)
             filter_patch(
                 a, src, offsets, together, pitch, w + p * weights, dst, dst_step, rows, cols, p > 0, init, acc, exact
             )
         if not direct:
             for r in range(rows):
-                copy_run(to + r * a.out_row, a.out_col, target, dst + r * dst_step, size, acc, cols, acc)
+                store_run(to + r * a.out_row, a.out_col, dst + r * dst_step, cols, a.out_code, acc)
         done = x + cols
 
 
-def make(acc: str, source: str, target: str, exact: str = "") -> Callable:
-    """The filter kernel that sums in `acc` what it reads as `source` and stores it as `target`.
-
-    `exact` is empty, or anything for a kernel that keeps SciPy's order of summation.
-    """
-    acc_type, source_type, target_type = getattr(types, acc), memory_type(source), memory_type(target)
-    in_order = True if exact else None
+def make(acc: str, variant: str = "") -> Callable:
+    """The filter kernel that sums in `acc`; the variant "exact" keeps SciPy's order of summation."""
+    acc_type = getattr(types, acc)
+    exact = True if variant == "exact" else None
 
     def kernel(a, unit, worker):
         size = itemsize(acc_type)
         patch = a.scratch + worker * a.scratch_bytes
         out_plane, first_row = unit // a.n_strips, unit % a.n_strips * a.strip
         end_row = min(a.out_height, first_row + a.strip)
-        filter_index = peek(a.filter_of + 8 * out_plane, int64, int64)
+        filter_index = peek(a.filter_of + 8 * out_plane, int64)
         planes = a.src_planes + 8 * out_plane * a.n_planes
-        out = a.out + peek(a.out_planes + 8 * out_plane, int64, int64)
+        out = a.out + peek(a.out_planes + 8 * out_plane, int64)
         w = a.w + filter_index * a.n_planes * a.kernel_y * a.kernel_x * size
-        init = acc_type(0) if a.bias == 0 else peek(a.bias + filter_index * size, acc_type, acc_type)
+        init = acc_type(0) if a.bias == 0 else peek(a.bias + filter_index * size, acc_type)
         for top in range(first_row, end_row, a.patch_rows):
             y = min(top, max(first_row, end_row - a.patch_rows))  # the last row of patches overlaps, too
             rows = min(a.patch_rows, end_row - y)
-            filter_row(a, planes, patch, y, rows, w, out, init, acc_type, source_type, target_type, in_order)
+            filter_row(a, planes, patch, y, rows, w, out, init, acc_type, exact)
 
     return kernel

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import operator
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -23,9 +24,24 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic, models, overload, register_model
 
 __all__ = [
-    "HAS_FMA", "VECTOR_BYTES", "Tile", "convert", "itemsize", "lanes", "peek", "poke", "run_convert",
-    "tile_correlate", "tile_fill", "tile_load", "tile_store",
-]  # fmt: skip
+    "BLOCK_HEIGHTS",
+    "HAS_FMA",
+    "REGISTERS",
+    "VECTOR_BYTES",
+    "Tile",
+    "element",
+    "itemsize",
+    "lanes",
+    "load",
+    "loop",
+    "peek",
+    "poke",
+    "store",
+    "tile_correlate",
+    "tile_fill",
+    "tile_load",
+    "tile_store",
+]
 
 _int64 = ir.IntType(64)
 
@@ -78,36 +94,61 @@ class Tile(types.Type):
 @register_model(Tile)
 class _TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, tile: Tile):
-        vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+        vector = ir.VectorType(element(tile.dtype), lanes(tile.dtype))
         super().__init__(manager, tile, ir.ArrayType(vector, tile.rows * tile.cols))
 
 
 # -- emitting ------------------------------------------------------------------------------
 
 
-def _element(dtype: types.Type) -> ir.Type:
-    """LLVM type of an element in memory."""
+def element(dtype: types.Number) -> ir.Type:
+    """LLVM type of an element."""
     if isinstance(dtype, types.Float):
         return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
-    return ir.IntType(8 if dtype == types.boolean else dtype.bitwidth)
+    return ir.IntType(dtype.bitwidth)
 
 
 def _pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
     return builder.inttoptr(address, to.as_pointer())
 
 
-def _load(builder: ir.IRBuilder, address: ir.Value, of: ir.Type) -> ir.Value:
+def load(builder: ir.IRBuilder, address: ir.Value, of: ir.Type) -> ir.Value:
     value = builder.load(_pointer(builder, address, of))
     value.align = 1
     return value
 
 
-def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
+def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value) -> None:
     builder.store(value, _pointer(builder, address, value.type)).align = 1
 
 
 def _offset(builder: ir.IRBuilder, address: ir.Value, nbytes: int) -> ir.Value:
     return builder.add(address, _int64(nbytes)) if nbytes else address
+
+
+@contextmanager
+def loop(builder: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
+    """Emit a loop over ``0 <= i < count`` that LLVM is told to leave as it is: unrolling is done here."""
+    before = builder.block
+    body, after = builder.append_basic_block(), builder.append_basic_block()
+    builder.cbranch(builder.icmp_signed(">", count, count.type(0)), body, after)
+    builder.position_at_end(body)
+    index = builder.phi(count.type)
+    index.add_incoming(count.type(0), before)
+    yield index
+    following = builder.add(index, count.type(1))
+    index.add_incoming(following, builder.block)
+    latch = builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+    module = builder.module
+    plain = module.add_metadata([ir.MetaDataString(module, "llvm.loop.disable_nonforced")])
+    latch.set_metadata("llvm.loop", _refer_to_itself(module.add_metadata([plain, index.type(len(module.metadata))])))
+    builder.position_at_end(after)
+
+
+def _refer_to_itself(node: ir.MDValue) -> ir.MDValue:
+    """What identifies a loop is metadata whose first operand is itself."""
+    node.operands = (node, node.operands[0])
+    return node
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
@@ -139,116 +180,38 @@ def _tile(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
     return value
 
 
-def _converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
-    """A scalar or vector of `source` as `target`, as C compilers for x86-64 convert it.
-
-    Integers wrap; floats go to integers by way of int32 or int64, so that values beyond
-    a narrow or unsigned type wrap too and SciPy's results are met.
-    """
-
-    def to(element: ir.Type) -> ir.Type:
-        return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
-
-    def constant(element: ir.Type, number: float) -> ir.Constant:
-        kind = to(element)
-        return ir.Constant(kind, [number] * kind.count if isinstance(kind, ir.VectorType) else number)
-
-    kind = to(_element(target))
-    if source == target:
-        return value
-    if isinstance(source, types.Float):
-        if isinstance(target, types.Float):
-            return builder.fpext(value, kind) if target.bitwidth > source.bitwidth else builder.fptrunc(value, kind)
-        if target == types.uint64:
-            return _to_uint64(builder, value, constant(_element(source), 2.0**63), constant(_int64, -(1 << 63)))
-        whole = types.int64 if target in (types.uint32, types.int64) else types.int32
-        integer = builder.fptosi(value, to(_element(whole)))
-        if target == types.boolean:
-            integer = builder.trunc(integer, kind)
-            return builder.zext(builder.icmp_unsigned("!=", integer, constant(_element(target), 0)), kind)
-        return _converted(builder, integer, whole, target)
-    signed = isinstance(source, types.Integer) and source.signed
-    if isinstance(target, types.Float):
-        return builder.sitofp(value, kind) if signed else builder.uitofp(value, kind)
-    if target == types.boolean:
-        return builder.zext(builder.icmp_unsigned("!=", value, constant(_element(source), 0)), kind)
-    width, wanted = _element(source).width, _element(target).width
-    if wanted < width:
-        return builder.trunc(value, kind)
-    return value if wanted == width else builder.sext(value, kind) if signed else builder.zext(value, kind)
-
-
-def _to_uint64(builder: ir.IRBuilder, value: ir.Value, half: ir.Value, top_bit: ir.Value) -> ir.Value:
-    """Modulo the range, negative numbers as SciPy's n-dimensional filters convert them: -uint64(-value)."""
-
-    def up(positive: ir.Value) -> ir.Value:
-        low = builder.fptosi(positive, top_bit.type)
-        high = builder.xor(builder.fptosi(builder.fsub(positive, half), top_bit.type), top_bit)
-        return builder.select(builder.fcmp_ordered(">=", positive, half), high, low)
-
-    minus = builder.fneg(value)
-    minus_one = builder.fcmp_ordered(">", value, builder.fdiv(half, builder.fneg(half)))
-    return builder.select(minus_one, up(value), builder.neg(up(minus)))
-
-
-# -- scalars and runs ----------------------------------------------------------------------
+# -- scalars -------------------------------------------------------------------------------
 
 
 @intrinsic
 def itemsize(typingctx, dtype):
-    """Bytes of an element in memory."""
+    """Bytes of an element."""
 
     def emit(context, builder, signature, args):
-        return _int64(_element(dtype.instance_type).get_abi_size(context.target_data))
+        return _int64(dtype.instance_type.bitwidth // 8)
 
     return types.int64(dtype), emit
 
 
 @intrinsic
-def convert(typingctx, value, source, target):
-    """A number of type `source` as `target`, converted as C does."""
-    target_type = target.instance_type
+def peek(typingctx, address, dtype):
+    """The element at an address."""
 
     def emit(context, builder, signature, args):
-        return _converted(builder, args[0], source.instance_type, target_type)
+        return load(builder, args[0], element(dtype.instance_type))
 
-    return target_type(source.instance_type, source, target), emit
+    return dtype.instance_type(types.int64, dtype), emit
 
 
 @intrinsic
-def peek(typingctx, address, source, target):
-    """The element of type `source` at an address, as `target`."""
-    source_type, target_type = source.instance_type, target.instance_type
+def poke(typingctx, address, value):
+    """Store an element at an address."""
 
     def emit(context, builder, signature, args):
-        value = _load(builder, args[0], _element(source_type))
-        return _converted(builder, value, source_type, target_type)
-
-    return target_type(types.int64, source, target), emit
-
-
-@intrinsic
-def poke(typingctx, value, address, target):
-    """Store a number at an address as an element of type `target`."""
-
-    def emit(context, builder, signature, args):
-        _store(builder, _converted(builder, args[0], value, target.instance_type), args[1])
+        store(builder, args[1], args[0])
         return context.get_dummy_value()
 
-    return types.void(value, types.int64, target), emit
-
-
-@intrinsic
-def run_convert(typingctx, to, target, at, source, wide):
-    """Move one vector's worth of elements of `wide` from `at`, of type `source`, to `to`, of type `target`."""
-    target_type, source_type, count = target.instance_type, source.instance_type, lanes(wide.instance_type)
-
-    def emit(context, builder, signature, args):
-        value = _load(builder, args[2], ir.VectorType(_element(source_type), count))
-        _store(builder, _converted(builder, value, source_type, target_type), args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, target, types.int64, source, wide), emit
+    return types.void(types.int64, value), emit
 
 
 # -- tiles ---------------------------------------------------------------------------------
@@ -272,10 +235,10 @@ def tile_load(typingctx, address, row_step, dtype, rows, cols):
     tile = Tile(dtype.instance_type, rows.literal_value, cols.literal_value)
 
     def emit(context, builder, signature, args):
-        vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+        vector = ir.VectorType(element(tile.dtype), lanes(tile.dtype))
         row, vectors = args[0], []
         for _ in range(tile.rows):
-            vectors += [_load(builder, _offset(builder, row, c * VECTOR_BYTES), vector) for c in range(tile.cols)]
+            vectors += [load(builder, _offset(builder, row, c * VECTOR_BYTES), vector) for c in range(tile.cols)]
             row = builder.add(row, args[1])
         return _tile(builder, vectors)
 
@@ -290,7 +253,7 @@ def tile_store(typingctx, tile, address, row_step):
         vectors, row = iter(_vectors(builder, tile, args[0])), args[1]
         for _ in range(tile.rows):
             for c in range(tile.cols):
-                _store(builder, next(vectors), _offset(builder, row, c * VECTOR_BYTES))
+                store(builder, next(vectors), _offset(builder, row, c * VECTOR_BYTES))
             row = builder.add(row, args[2])
         return context.get_dummy_value()
 
@@ -330,20 +293,20 @@ def _correlate_block(
 ) -> None:  # fmt: skip
     """Emit `tile_correlate` for one height, on accumulators in stack slots (LLVM makes registers of them)."""
     size = tile.dtype.bitwidth // 8
-    vector = ir.VectorType(_element(tile.dtype), lanes(tile.dtype))
+    vector = ir.VectorType(element(tile.dtype), lanes(tile.dtype))
     w_step = builder.mul(kernel_x, _int64(size))
-    with cgutils.for_range(builder, kernel_x) as loop:
+    with loop(builder, kernel_x) as kx:
         acc = [builder.load(slot) for slot in sums]
-        column = _load(builder, builder.add(col_of, builder.mul(loop.index, _int64(8))), _int64)
+        column = load(builder, builder.add(col_of, builder.mul(kx, _int64(8))), _int64)
         row = builder.add(src, builder.mul(column, _int64(size)))
-        tap = builder.add(w, builder.mul(loop.index, _int64(size)))
+        tap = builder.add(w, builder.mul(kx, _int64(size)))
         weights = []
         for _ in range(height):
-            weights.append(_splat(builder, _load(builder, tap, vector.element), vector.count))
+            weights.append(_splat(builder, load(builder, tap, vector.element), vector.count))
             tap = builder.add(tap, w_step)
         for j in range(tile.rows + height - 1):
             for c in range(tile.cols):
-                x = _load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
+                x = load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
                 for r in range(max(0, j - height + 1), min(tile.rows, j + 1)):
                     acc[r * tile.cols + c] = _multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
             row = builder.add(row, row_step)

@@ -1,0 +1,147 @@
+"""Moving runs of elements between memory of any type and accumulators.
+
+The type in memory is a code of the contract, looked up once for each run: kernels compiled
+for one type in memory were no faster, and 11 types read times 11 written are too many.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastconv.engines.contract import DTYPE_CODES
+from fastconv.engines.numba_cpu.simd import element, lanes, load, loop, store
+
+__all__ = ["load_run", "store_run"]
+
+_int64, _int32, _byte = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+
+
+@intrinsic
+def load_run(typingctx, dst, memory, step, n, code, acc):
+    """``dst[i]`` = the element at ``memory + i * step`` bytes of the type of `code`, converted to `acc`."""
+    to = acc.instance_type
+
+    def emit(context, builder, signature, args):
+        dst, memory, step, n, code, _ = args
+        for dtype in _cases(builder, code, to):
+            _convert_run(builder, dst, _size(to), memory, step, n, dtype, to, to)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5, acc), emit
+
+
+@intrinsic
+def store_run(typingctx, memory, step, src, n, code, acc):
+    """The element at ``memory + i * step`` bytes, of the type of `code`, = ``src[i]`` converted as C does."""
+    of = acc.instance_type
+
+    def emit(context, builder, signature, args):
+        memory, step, src, n, code, _ = args
+        for dtype in _cases(builder, code, of):
+            _convert_run(builder, memory, step, src, _size(of), n, of, dtype, of)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5, acc), emit
+
+
+def _cases(builder, code, acc):
+    """A switch over the codes of the types that go with accumulators of `acc`; yields in each case's block."""
+    done = builder.append_basic_block()
+    switch = builder.switch(builder.trunc(code, _int32), done)
+    for name, number in DTYPE_CODES.items():
+        dtype = types.boolean if name == "bool" else getattr(types, name)
+        if isinstance(dtype, types.Float) and not isinstance(acc, types.Float):
+            continue
+        block = builder.append_basic_block(name)
+        switch.add_case(_int32(number), block)
+        builder.position_at_end(block)
+        yield dtype
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc):
+    """Emit a loop over n elements: whole vectors, the last overlapping its neighbour, if both runs are dense."""
+
+    def move(i: ir.Value, kind: ir.Type) -> None:
+        value = load(builder, builder.add(at, builder.mul(i, at_step)), kind)
+        store(builder, _converted(builder, value, source, target), builder.add(to, builder.mul(i, to_step)))
+
+    kind, count = _in_memory(source), lanes(acc)
+    dense = builder.and_(
+        builder.icmp_signed("==", at_step, _size(source)), builder.icmp_signed("==", to_step, _size(target))
+    )
+    with builder.if_else(builder.and_(dense, builder.icmp_signed(">=", n, _int64(count)))) as (vectors, elements):
+        with vectors:
+            last = builder.sub(n, _int64(count))
+            with loop(builder, builder.sdiv(builder.add(n, _int64(count - 1)), _int64(count))) as i:
+                place = builder.mul(i, _int64(count))
+                place = builder.select(builder.icmp_signed("<", place, last), place, last)
+                move(place, ir.VectorType(kind, count))
+        with elements, loop(builder, n) as i:
+            move(i, kind)
+
+
+def _in_memory(dtype: types.Type) -> ir.Type:
+    return _byte if dtype == types.boolean else element(dtype)
+
+
+def _size(dtype: types.Type) -> ir.Constant:
+    return _int64(1 if dtype == types.boolean else dtype.bitwidth // 8)
+
+
+def _converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
+    """A scalar or vector of `source` as `target`, as C compilers for x86-64 convert it.
+
+    Integers wrap; floats go to integers by way of int32 or int64, so that values beyond
+    a narrow or unsigned type wrap too and SciPy's results are met.
+    """
+
+    def constant(dtype: types.Type, number: float) -> ir.Constant:
+        kind = _like(value, _in_memory(dtype))
+        return ir.Constant(kind, [number] * kind.count if isinstance(kind, ir.VectorType) else number)
+
+    kind = _like(value, _in_memory(target))
+    if source == target:
+        return value
+    if isinstance(source, types.Float):
+        if isinstance(target, types.Float):
+            return builder.fpext(value, kind) if target.bitwidth > source.bitwidth else builder.fptrunc(value, kind)
+        if target == types.uint64:
+            return _to_uint64(builder, value, constant(source, 2.0**63), constant(types.int64, -(1 << 63)))
+        whole = types.int64 if target in (types.uint32, types.int64) else types.int32
+        integer = builder.fptosi(value, _like(value, element(whole)))
+        if target == types.boolean:  # of the lowest byte
+            integer, whole = builder.trunc(integer, kind), types.uint8
+        return _converted(builder, integer, whole, target)
+    if isinstance(target, types.Float):
+        return builder.sitofp(value, kind) if _signed(source) else builder.uitofp(value, kind)
+    if target == types.boolean:
+        return builder.zext(builder.icmp_unsigned("!=", value, constant(source, 0)), kind)
+    if _size(target).constant < _size(source).constant:
+        return builder.trunc(value, kind)
+    return builder.sext(value, kind) if _signed(source) else builder.zext(value, kind)
+
+
+def _to_uint64(builder: ir.IRBuilder, value: ir.Value, half: ir.Constant, top_bit: ir.Constant) -> ir.Value:
+    """Modulo the range, negative numbers as SciPy's n-dimensional filters convert them: -uint64(-value)."""
+
+    def up(positive: ir.Value) -> ir.Value:
+        low = builder.fptosi(positive, top_bit.type)
+        high = builder.xor(builder.fptosi(builder.fsub(positive, half), top_bit.type), top_bit)
+        return builder.select(builder.fcmp_ordered(">=", positive, half), high, low)
+
+    down = builder.neg(up(builder.fneg(value)))
+    above = builder.fcmp_ordered(">", value, builder.fdiv(half, builder.fneg(half)))
+    return builder.select(above, up(value), down)
+
+
+def _like(value: ir.Value, kind: ir.Type) -> ir.Type:
+    """`kind`, or a vector of as many as `value` has."""
+    return ir.VectorType(kind, value.type.count) if isinstance(value.type, ir.VectorType) else kind
+
+
+def _signed(dtype: types.Type) -> bool:
+    return isinstance(dtype, types.Integer) and dtype.signed
