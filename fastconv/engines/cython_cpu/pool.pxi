@@ -30,6 +30,10 @@ cdef extern from "pooling.h" nogil:
 cdef enum:
     FLAT, GATHER, WINDOWS
 
+# Tall windows are folded a few rows at a time: the processor prefetches only so many streams.
+cdef enum:
+    ROWS_AT_ONCE = 8
+
 cdef struct PoolArgs:
     const char *x
     char *idx
@@ -128,8 +132,9 @@ cdef void fold_columns(const PoolArgs *a, const PoolOps *op, char *dst, char *ga
     cdef char *inside = dst + begin * pixel
     pool_fill(dst, op.identity, op.acc_size, begin * a.lanes)
     if a.staging == FLAT:
-        if end > begin:
-            op.fold_rows(inside, src, a.row_of, 1, taps, (end - begin) * a.lanes, 0)
+        for i in range((taps + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE if end > begin else 0):
+            op.fold_rows(inside, src, a.row_of + i * ROWS_AT_ONCE, 1, min(taps - i * ROWS_AT_ONCE, ROWS_AT_ONCE),
+                         (end - begin) * a.lanes, i > 0)
     else:
         for i in range(taps if end > begin else 0):
             pool_move(gathered, op.size * a.lanes, op.size, src + a.row_of[i], step * a.x_col, a.x_lane,

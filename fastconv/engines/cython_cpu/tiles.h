@@ -9,11 +9,12 @@
  * loaded vector feeds up to min(block, ROWS) multiplications.
  *
  * The limit is the FMA rate; what stands in the way is that all loads but every 16th cross a
- * cache line (two cycles each where measured).  So tiles are tall and blocks high: 8x2 vectors
- * with blocks of up to 7 rows, of equal height (11 = 6 + 5, not 5 + 5 + 1), reach 0.8-0.93 of
- * the peak on kernels 7x7 to 31x31; 4x4 vectors with blocks of 5, 3 and 1 reach 0.4-0.6.
- * Wider tiles (8x3, 6x4) spill; shuffles of aligned loads instead of split ones gain only at
- * 3x3, where memory is the limit anyway.
+ * cache line (two cycles each where measured).  So tiles are tall and blocks high, and of equal
+ * height (11 = 6 + 5, not 5 + 5 + 1).  Measured on one thread, 512x512, against the FMA peak:
+ * 8x2 vectors with blocks of up to 7 rows reach 0.8 at 5x5, 0.9 at 7x7, 0.95 from 11x11 on
+ * (AVX2: 5x2 with blocks of 4, 0.95).  4x4 vectors with blocks of 5, 3 and 1 reach 0.4-0.6, wider
+ * tiles (8x3, 6x4) spill, and shuffles of aligned loads instead of split ones gain only at 3x3,
+ * where memory is the limit anyway.
  *
  * This file is included once per element type by tiles_all.h with T (element) and
  * NAME(x) (suffixed name) defined.
@@ -71,9 +72,11 @@ static inline __attribute__((always_inline)) void NAME(tile)(const T *src, int64
             BLOCK(2);
             BLOCK(3);
             BLOCK(4);
+#if MAX_BLOCK > 4
             BLOCK(5);
             BLOCK(6);
             BLOCK(7);
+#endif
         }
 #undef BLOCK
         src += height * tap_step;
