@@ -44,6 +44,8 @@ def refuse(problem: Any) -> str | None:
         return f"pools images of two axes, not {len(problem.in_shape)}"
     if problem.dtype not in DTYPE_CODES or (problem.kind == "avg" and problem.dtype == "bool"):
         return f"does not {problem.kind} pool {problem.dtype}"
+    if problem.kind == "avg" and max(problem.dilation) > 1:
+        return "does not average windows with gaps (dilation)"
     rows = min(problem.in_shape[0], (problem.kernel_shape[0] - 1) * problem.dilation[0] + 1)
     if problem.indices and rows * problem.in_shape[1] > np.iinfo(np.int32).max:
         return "counts the positions in a window's rows in 32 bits"
