@@ -99,9 +99,9 @@ def test_cpu_engines_have_the_same_face(engine):
     rows, row_bytes = engine.TILE
     assert rows >= 1 and row_bytes % 16 == 0
     assert engine.LINE[0] == 1
-    address = engine.kernel("filter", "float32", "float32", "float32", "")
+    address = engine.kernel("filter", "float32")
     assert isinstance(address, int) and address != 0
-    assert engine.is_ready("filter", "float32", "float32", "float32", "")
+    assert engine.is_ready("filter", "float32")
     with pytest.raises(KeyError):
         engine.kernel("no such operation", "float32")
 
