@@ -57,6 +57,7 @@ _ENGINE_MODULES = {
 }
 
 TABLE = (
+    Implementation("conv", "Conv", "numba"),
     Implementation("conv", "Conv", "cython"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),

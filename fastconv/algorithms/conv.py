@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.algorithms.executor import Bound, ConvExecutor, refuse_types
+from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, geometry, part_size, spatial_axes
 from fastconv.engines.contract import CONV_FIELDS, record
 from fastconv.problem import ConvProblem
 
-__all__ = ["Conv", "refuse"]
+__all__ = ["Conv", "is_ready", "refuse"]
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
@@ -42,6 +42,11 @@ def refuse(problem: ConvProblem) -> str | None:
     if problem.filters // problem.groups < MIN_FILTERS:
         return f"is for at least {MIN_FILTERS} filters a group"
     return None
+
+
+def is_ready(problem: ConvProblem, engine: Any) -> bool:
+    """Whether the engine's kernel is compiled."""
+    return engine.is_ready("conv", *kernel_types(problem))
 
 
 class Conv(ConvExecutor):

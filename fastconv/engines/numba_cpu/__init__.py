@@ -9,10 +9,13 @@ import threading
 from importlib import import_module
 from typing import Any
 
-__all__ = ["LINE", "TILE", "is_ready", "kernel"]
+__all__ = ["GEMM", "LINE", "TILE", "is_ready", "kernel"]
 
 # Which module makes the kernels of an operation.
-_MODULES = {"filter": "filter"}
+_MODULES = {"filter": "filter", "conv": "conv"}
+
+# Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.
+_SHAPES = {"TILE": "filter", "LINE": "filter", "GEMM": "conv"}
 
 _kernels: dict[str, Any] = {}
 _lock = threading.Lock()
@@ -41,6 +44,6 @@ def _name(*parts: str) -> str:
 
 
 def __getattr__(name: str) -> tuple[int, int]:
-    if name in ("LINE", "TILE"):  # rows and bytes per row of the filter's tiles
-        return getattr(import_module(f"{__name__}.filter"), name)
+    if name in _SHAPES:
+        return getattr(import_module(f"{__name__}.{_SHAPES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
