@@ -41,7 +41,7 @@ def measure(threads: int, engines: list[str], samples: int = 10) -> tuple[list[d
         entries += _idle(threads, engine, 2 * samples)
     if threads > 1:  # caches and clocks cool down, too: what one thread loses is not the pool's
         entries += _idle(1, engines[-1], 2 * samples)
-    entries += _processes(threads, engines, max(3, samples // 3))
+    entries += _processes(threads, engines, max(1, samples // 2))
     return entries, [_memory(engine) for engine in engines]
 
 

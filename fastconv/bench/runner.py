@@ -157,8 +157,8 @@ def run_case(
 ) -> Outcome:
     """Time and check the contestants of one case.
 
-    `rates` remembers the seconds each contestant takes for an operation of a family's
-    problems, from one case to the next.
+    `rates` remembers the least seconds that each contestant took for one operation of a
+    family's problems, from one case to the next.
     """
     rates = {} if rates is None else rates
     outcome = Outcome()
@@ -189,7 +189,7 @@ def run_case(
         else:
             lanes.append(lane)
             if work:
-                rates[key] = lane.estimate / work[0]
+                rates[key] = min(rates.get(key, lane.estimate), lane.estimate / work[0])
 
     _interleave(lanes, threads, effort)
 
