@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def run_case(
         else:
             lanes.append(lane)
             if work:
-                rates[key] = min(rates.get(key, lane.estimate), lane.estimate / work[0])
+                rates[key] = min(rates.get(key, inf), lane.estimate / work[0])
 
     _interleave(lanes, threads, effort)
 
