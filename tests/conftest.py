@@ -23,6 +23,11 @@ settings.register_profile(
 settings.load_profile("fastconv")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", r"error:::fastconv(\..*)?")  # fastconv warns of nothing unasked
+    config.addinivalue_line("filterwarnings", "ignore:the matrix subclass:PendingDeprecationWarning")
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Runs the test once with each engine in force."""

@@ -106,6 +106,14 @@ def test_cpu_engines_have_the_same_face(engine):
         engine.kernel("no such operation", "float32")
 
 
+def test_cpu_engines_have_the_same_kernels():
+    operations = {name.split(":")[0] for name in cython_cpu._build.KERNELS}
+    assert set(numba_cpu._MODULES) == operations
+    for operation, module in numba_cpu._MODULES.items():
+        record = "POOL_FIELDS" if "pool" in operation else f"{operation.upper()}_FIELDS"
+        assert import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS == fields_of(record)
+
+
 def test_engine_modules_exist():
     from fastconv.table import _ENGINE_MODULES
 

@@ -260,6 +260,7 @@ if HAS_TORCH:
 
     TORCH_CONVS = [c for c in CONVS if c.name != "uneven padding" and (c.padding != "same" or c.stride == 1)]
 
+    @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
     @pytest.mark.parametrize("dtype", [*FLOATS, *COMPLEX])
     @pytest.mark.parametrize("case", TORCH_CONVS, ids=names(TORCH_CONVS))
     def test_conv_against_torch(engine, case: Conv, dtype):

@@ -85,6 +85,9 @@ def test_2d_mixed_dtypes(engine, name, dtypes):
     check(name, values((3, 4), dtypes[0]), values((9, 20), dtypes[1], 1), "valid")
 
 
+@pytest.mark.filterwarnings(
+    "ignore::numpy.exceptions.ComplexWarning", "ignore:invalid value:RuntimeWarning:scipy"
+)  # SciPy's
 @pytest.mark.parametrize("fillvalue", [2, 1.5, -1.5, np.float32(3), [4], np.nan, -np.inf, 2**31], ids=str)
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32", "complex64"])
 @pytest.mark.parametrize("name", TWO_D)
