@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from cases import values
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import conv_problems, pool_problems
 
+import fastconv
 from fastconv import reference
 from fastconv.problem import ConvProblem
 from fastconv.table import TABLE
@@ -74,3 +78,20 @@ def test_workspace_is_what_a_call_takes(implementation):
         return implementation.build(problem).workspace(2)
 
     assert 0 < workspace(4096) <= 2 * workspace(512) <= 4 * 2**20
+
+
+@pytest.mark.parametrize("boundary", ["fill", "wrap", "symm"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "complex64"])
+@pytest.mark.parametrize("engine", ["numba", "cython"])
+def test_no_padded_copy(engine, dtype, boundary):
+    """Besides the output a filter takes less than 5% of the input's memory."""
+    image, kernel = values((2048, 2048), dtype), values((9, 9), dtype, 1)
+    out = np.empty_like(image)
+    with fastconv.use(engine=engine, threads=2):
+        fastconv.correlate2d(image[:64], kernel, "same", boundary)  # compiled
+        tracemalloc.start()
+        fastconv.correlate2d(image, kernel, "same", boundary, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    limit = max(0.05 * image.nbytes, 2**20)
+    assert peak < limit, f"{peak / 2**20:.2f} MiB"

@@ -255,6 +255,16 @@ def test_threads_do_not_change_the_result(engine, name, dtype):
         assert_identical(function(image, kernel, "same", threads=threads), desired)
 
 
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64"])
+def test_many_patches_and_strips(engine, dtype, boundary):
+    """An image of many tiles, patches and units, neither of whose sizes is a multiple of anything."""
+    image, kernel = integers((263, 517), dtype), integers((12, 15), dtype, 1)
+    desired = scipy.signal.correlate2d(image, kernel, "same", boundary)
+    for threads in (1, 2):
+        assert_identical(fastconv.signal.correlate2d(image, kernel, "same", boundary, threads=threads), desired)
+
+
 @given(arrays_HW_and_kernel(), st.sampled_from(TWO_D), st.sampled_from(MODES), st.sampled_from(BOUNDARIES))
 def test_any_2d(engine, arrays, name, mode, boundary):
     image, kernel = arrays
