@@ -19,7 +19,17 @@ from numba import int64, types
 from fastconv.engines.contract import CONV_FIELDS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
-from fastconv.engines.numba_cpu.simd import REGISTERS, VECTOR_BYTES, itemsize, peek, poke, product_tile
+from fastconv.engines.numba_cpu.simd import (
+    REGISTERS,
+    VECTOR_BYTES,
+    itemsize,
+    peek,
+    poke,
+    product_tile,
+    tile_fill,
+    tile_load,
+    tile_store,
+)
 from fastconv.engines.numba_cpu.stage import mapped, source_row, stage_row
 
 __all__ = ["FIELDS", "GEMM", "make"]
@@ -40,9 +50,11 @@ def product(a, a_step, b, depth, c, c_step, rows, acc):
     while rows >= 4:
         product_tile(a, a_step, b, depth, c, c_step, acc, 4, COLS)
         rows, a, c = rows - 4, a + 4 * a_step, c + 4 * c_step
-    while rows > 0:
+    while rows >= 2:
+        product_tile(a, a_step, b, depth, c, c_step, acc, 2, COLS)
+        rows, a, c = rows - 2, a + 2 * a_step, c + 2 * c_step
+    if rows > 0:
         product_tile(a, a_step, b, depth, c, c_step, acc, 1, COLS)
-        rows, a, c = rows - 1, a + a_step, c + c_step
 
 
 @inlined
@@ -105,8 +117,8 @@ def conv_first(a, group, image, out, pixel, n, first, filters, sums, acc):
     w = a.w + (group * a.filters + first) * depth * size
     for f in range(filters):
         start = acc(0) if a.bias == 0 else peek(a.bias + (group * a.filters + first + f) * size, acc)
-        for i in range(pitch):
-            poke(sums + (f * pitch + i) * size, start)
+        for p in range(panels):
+            tile_store(tile_fill(start, 1, COLS), sums + f * pitch * size + p * row_bytes, int64(0))
     for c in range(0, a.channels, a.block_channels):
         channels = min(a.block_channels, a.channels - c)
         panel_bytes = channels * taps * row_bytes
@@ -137,35 +149,36 @@ def stage_window(a, window, image, channel_of, first, channels, pixel, acc):
     joined = even and a.dilation_x == 1 and a.x_col == step * channels and x >= 0 and x + a.kernel_x <= a.width
     for ky in range(a.kernel_y):
         row = source_row(a, image + offset, y + ky * a.dilation_y)
-        together = joined and row != 0
-        for kx in range(1 if together else a.kernel_x):
+        taps = a.kernel_x if joined and row != 0 else 1
+        for kx in range(a.kernel_x // taps):
             column = int64(-1) if row == 0 else mapped(a.map_x, x + kx * a.dilation_x, a.width, a.pad_x)
-            count = a.kernel_x * channels if together else channels
-            run = count if even or column < 0 else 1
-            for i in range(0, count, run):
+            i, run = int64(0), taps * channels if even else 1
+            while i < taps * channels:
                 if column < 0:
-                    for j in range(count):
-                        poke(window + j * size, peek(a.fill + (first + j) % a.n_fills * size, acc))
-                else:
-                    at = int64(0) if run > 1 else peek(channel_of + 8 * i, int64) - offset
-                    load_run(window + i * size, row + column * a.x_col + at, step, run, a.src_code, acc)
-            window += count * size
+                    poke(window, peek(a.fill + (first + i) % a.n_fills * size, acc))
+                    i, window = i + 1, window + size
+                    continue
+                at = row + column * a.x_col + (0 if even else peek(channel_of + 8 * i, int64) - offset)
+                load_run(window, at, step, run, a.src_code, acc)
+                i, window = i + run, window + run * size
 
 
 @inlined
 def conv_last(a, group, image, out, pixel, n, first, filters, sums, acc):
     # `first` is a multiple of the lanes.
-    size = itemsize(acc)
-    lanes, taps = int64(COLS * VECTOR_BYTES) // size, a.kernel_y * a.kernel_x
+    size, row_bytes = itemsize(acc), int64(COLS * VECTOR_BYTES)
+    lanes, taps = row_bytes // size, a.kernel_y * a.kernel_x
     blocks, blocks_of_group = (filters + lanes - 1) // lanes, (a.filters + lanes - 1) // lanes
     pitch, depth = blocks * lanes, a.channels * taps
     staged = sums + n * pitch * size
-    w = a.w + (group * blocks_of_group + first // lanes) * depth * lanes * size
+    w = a.w + (group * blocks_of_group + first // lanes) * depth * row_bytes
     for f in range(pitch):
         known = a.bias != 0 and f < filters
-        start = peek(a.bias + (group * a.filters + first + f) * size, acc) if known else acc(0)
-        for p in range(n):
-            poke(sums + (p * pitch + f) * size, start)
+        poke(sums + f * size, peek(a.bias + (group * a.filters + first + f) * size, acc) if known else acc(0))
+    for i in range(blocks):
+        start = tile_load(sums + i * row_bytes, int64(0), acc, 1, COLS)
+        for p in range(1, n):
+            tile_store(start, sums + p * pitch * size + i * row_bytes, int64(0))
     for c in range(0, a.channels, a.block_channels):
         channels = min(a.block_channels, a.channels - c)
         length = channels * taps
@@ -173,8 +186,8 @@ def conv_last(a, group, image, out, pixel, n, first, filters, sums, acc):
         for p in range(n):
             stage_window(a, staged + p * length * size, image, channel_of, c, channels, pixel + p, acc)
         for i in range(blocks):
-            weights = w + (i * depth + c * taps) * lanes * size
-            product(staged, length * size, weights, length, sums + i * lanes * size, pitch * size, n, acc)
+            weights = w + (i * depth + c * taps) * row_bytes
+            product(staged, length * size, weights, length, sums + i * row_bytes, pitch * size, n, acc)
     store_block(a, sums, pitch, out, a.out_filter_of + 8 * (group * a.filters + first), filters, pixel, n, acc)
 
 

@@ -75,11 +75,10 @@ def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc):
     )
     with builder.if_else(builder.and_(dense, builder.icmp_signed(">=", n, _int64(count)))) as (vectors, elements):
         with vectors:
-            last = builder.sub(n, _int64(count))
-            with loop(builder, builder.sdiv(builder.add(n, _int64(count - 1)), _int64(count))) as i:
-                place = builder.mul(i, _int64(count))
-                place = builder.select(builder.icmp_signed("<", place, last), place, last)
-                move(place, ir.VectorType(kind, count))
+            vector, last = ir.VectorType(kind, count), builder.sub(n, _int64(count))
+            with loop(builder, builder.udiv(builder.sub(n, _int64(1)), _int64(count))) as i:
+                move(builder.mul(i, _int64(count)), vector)
+            move(last, vector)
         with elements, loop(builder, n) as i:
             move(i, kind)
 
