@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Seconds for each contestant of a case, blocks, and the longest call worth waiting for.
-QUICK, FULL = (0.1, 5, 3.0), (0.5, 8, 30.0)
+# Seconds for each contestant of a case, blocks, the longest call worth waiting for, and seconds in all.
+QUICK, FULL = (0.1, 5, 3.0, 75.0), (0.5, 8, 30.0, float("inf"))
 
 
 @contextmanager

@@ -279,6 +279,13 @@ def test_who_would_take_too_long_is_not_called():
     assert 0 < rates["cython", case.family] < 1e-3
 
 
+def test_who_is_late_hurries():
+    effort = runner.Effort(seconds=1.0, blocks=6, patience=3.0, total=60.0)
+    assert effort.after(29.0, 0.5) == effort
+    assert effort.after(31.0, 0.5) == runner.Effort(seconds=0.2, blocks=1, patience=3.0, total=60.0)
+    assert EFFORT.after(1e9, 0.01) == EFFORT, "without a limit nobody is late"
+
+
 def test_work_counts_multiplications_and_bytes():
     case = Case("signal.correlate2d", "valid", "camera", (20, 30), (3, 5), options=(("mode", "valid"),))
     flops, nbytes = runner.work_of(case, *case.arguments()) or (0, 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from math import inf
 from typing import Any
@@ -45,11 +45,19 @@ class Effort:
         At most so many blocks.
     patience : float
         A contestant that would need longer than this for one call is not called.
+    total : float
+        Seconds for all cases.  Cases that begin late, on a busy machine, get one block.
     """
 
     seconds: float
     blocks: int
     patience: float
+    total: float = inf
+
+    def after(self, seconds: float, share: float) -> Effort:
+        """The effort for the next case, when a `share` of the cases is done after so many seconds."""
+        late = seconds > self.total * share
+        return replace(self, seconds=self.seconds / 5, blocks=1) if late else self
 
 
 @dataclass
@@ -119,9 +127,11 @@ def run(
         if overheads is not None:
             progress("dispatch, wake-up, import and memory", 1, total)
             entries, memory = overheads()
+        start = time.perf_counter()
         for i, case in enumerate(cases):
             progress(case.name, i + 1, total)
-            one = run_case(case, contestants, threads=threads, effort=effort, rates=rates)
+            pace = effort.after(time.perf_counter() - start, (i + 1) / len(cases))
+            one = run_case(case, contestants, threads=threads, effort=pace, rates=rates)
             outcome.entries += one.entries
             outcome.not_run += one.not_run
             outcome.wrong += one.wrong
