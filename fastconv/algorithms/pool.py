@@ -66,7 +66,9 @@ class Pool:
         self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
-    def __call__(self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
+    def __call__(
+        self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int
+    ) -> None:
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
         scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
@@ -83,46 +85,28 @@ class Pool:
         return self._bind(steps[0], steps[1], steps[2] if p.indices else (), threads).scratch_bytes * threads
 
     def _new_bound(self, x: Steps, out: Steps, idx: Steps, threads: int) -> Bound:
+        """The record for arrays of these strides."""
         p = self.problem
         size = np.dtype(p.dtype).itemsize
-        (height, width), (out_height, out_width) = p.in_shape, p.out_shape
         lanes = p.channels if x[1] == size else 1
-        x, out, idx = (_pixels(steps, lanes) for steps in (x, out, idx or (0, 0, 0, 0)))
         channels = p.channels // lanes
+        x, out, idx = (_pixels(steps, lanes) for steps in (x, out, idx or (0, 0, 0, 0)))
         staging = _staging(p, lanes, x, size)
         store_direct = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
 
-        acc = 8 if p.kind == "avg" and np.dtype(p.dtype).kind in "iu" else size
-        block = _block(p, lanes * acc)
-        dilation, stride = p.dilation[1], p.stride[1]
-        # No more taps than meet the input for some pixel of a block.
-        taps = min(p.kernel_shape[1], (width + (block - 1) * stride) // dilation + 1)
-        span = (taps - 1) * dilation + 1
-        cols = (block - 1) * stride + span
-        folds = staging != "windows"
-        phase, row = _rounded(-(-cols // stride) * lanes), _rounded(block * lanes)
-        at = np.arange(taps, dtype=np.int64) * dilation
-        col_of = at % stride * phase + at // stride * lanes
-        row_of = np.arange(min(p.kernel_shape[0], (height - 1) // p.dilation[0] + 1), dtype=np.int64) * (p.dilation[0] * x[2])
-        taps_at = row_of[:, None] + np.arange(p.kernel_shape[1] if staging == "windows" else 1) * (dilation * x[3])
-        window_of = np.ascontiguousarray(taps_at, np.int64)
-        parts, scratch_bytes = _places_of(
-            {
-                "folded": (max(cols * lanes, 2 * phase) + VECTOR) * acc if folds and (stride == 1 or staging == "flat") else 0,
-                "phases": (max(min(stride, span), 2) * phase + VECTOR) * acc if folds and stride > 1 else 0,
-                "gathered": phase * size if staging == "gather" else 0,
-                "result": row * acc if p.kind == "avg" or p.indices else 0,
-                "places": row * 8 if p.indices else 0,
-                "stored": 0 if store_direct else row * (8 if p.indices else size),
-            }
-        )
-        rows = p.batch * channels * out_height
+        acc_size = 8 if p.kind == "avg" and np.dtype(p.dtype).kind in "iu" else size
+        block = _block(p, lanes * acc_size)
+        cols, phase, col_of = _columns(p, lanes, block)
+        row_of, window_of = _taps_in_place(p, x, staging)
+        parts, scratch_bytes = _scratch(p, staging, store_direct, block * lanes, cols * lanes, phase, acc_size)
+        rows = p.batch * channels * p.out_shape[0]
         strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
         values = {
             "scratch_bytes": scratch_bytes, **parts,
             "dtype": DTYPE_CODES[p.dtype], "batch": p.batch, "channels": channels, "lanes": lanes,
-            "height": height, "width": width, "out_height": out_height, "out_width": out_width,
-            **_axes("kernel", p.kernel_shape), **_axes("stride", p.stride), **_axes("dilation", p.dilation), **_axes("pad", p.pad),
+            "height": p.in_shape[0], "width": p.in_shape[1], "out_height": p.out_shape[0], "out_width": p.out_shape[1],
+            **_axes("kernel", p.kernel_shape), **_axes("stride", p.stride),
+            **_axes("dilation", p.dilation), **_axes("pad", p.pad),
             **_steps("x", x), **_steps("out", out), **_steps("idx", idx),
             "staging": POOL_STAGING[staging], "store_direct": store_direct,
             "include_pad": p.count_include_pad, "divisor": p.divisor,
@@ -172,13 +156,42 @@ def _block(p: PoolProblem, pixel_bytes: int) -> int:
     return min(p.out_shape[1], max(fitting, span // stride, 8))
 
 
-def _places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
-    """Where parts of the given sizes begin, and the size of all."""
-    places, end = {}, 0
-    for name, size in sizes.items():
-        places[name] = end
-        end += _rounded(size)
-    return places, end
+def _columns(p: PoolProblem, lanes: int, block: int) -> tuple[int, int, np.ndarray]:
+    """Columns that a block needs, elements of each stride phase of them, and where the taps of a row begin."""
+    stride, dilation = p.stride[1], p.dilation[1]
+    # No more taps than meet the input for some pixel of the block.
+    taps = min(p.kernel_shape[1], (p.in_shape[1] + (block - 1) * stride) // dilation + 1)
+    cols = (block - 1) * stride + (taps - 1) * dilation + 1
+    phase = _rounded(-(-cols // stride) * lanes)
+    at = np.arange(taps, dtype=np.int64) * dilation
+    return cols, phase, at % stride * phase + at // stride * lanes
+
+
+def _taps_in_place(p: PoolProblem, x: Steps, staging: str) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes from the first row of a window to its others inside the input, and from its corner to all taps."""
+    rows = min(p.kernel_shape[0], (p.in_shape[0] - 1) // p.dilation[0] + 1)
+    cols = p.kernel_shape[1] if staging == "windows" else 1
+    row_of = np.arange(rows, dtype=np.int64) * (p.dilation[0] * x[2])
+    return row_of, row_of[:, None] + np.arange(cols, dtype=np.int64) * (p.dilation[1] * x[3])
+
+
+def _scratch(
+    p: PoolProblem, staging: str, store_direct: bool, block: int, cols: int, phase: int, acc_size: int
+) -> tuple[dict[str, int], int]:
+    """Where the parts of the scratch memory begin, and the size of all; `block`, `cols` and `phase` count elements."""
+    size, stride = np.dtype(p.dtype).itemsize, p.stride[1]
+    phases = max(2, min(stride, (p.kernel_shape[1] - 1) * p.dilation[1] + 1))
+    folds, row = staging != "windows", _rounded(block)
+    sizes = {
+        "folded": (max(cols, 2 * phase) + VECTOR) * acc_size * (folds and (stride == 1 or staging == "flat")),
+        "phases": (phases * phase + VECTOR) * acc_size * (folds and stride > 1),
+        "gathered": phase * size * (staging == "gather"),
+        "result": row * acc_size * (p.kind == "avg" or p.indices),
+        "places": row * 8 * p.indices,
+        "stored": row * (8 if p.indices else size) * (not store_direct),
+    }
+    ends = np.cumsum([_rounded(size) for size in sizes.values()]).tolist()
+    return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
 
 
 def _rounded(size: int) -> int:

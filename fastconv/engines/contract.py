@@ -22,7 +22,10 @@ like but only inside their unit.
 
 from __future__ import annotations
 
-__all__ = ["BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS", "POOL_FIELDS", "POOL_STAGING", "record"]
+__all__ = [
+    "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
+    "POOL_FIELDS", "POOL_STAGING", "record",
+]  # fmt: skip
 
 import numpy as np
 

@@ -107,9 +107,7 @@ def max_pool2d(
     outs = tuple(out) if return_indices and isinstance(out, list | tuple) else (out, None)
     if len(outs) != 2:
         raise ValueError(f"out must be an array or a pair of arrays, for maxima and indices; got {len(outs)} of them")
-    results = _pool(
-        "max", input, DTYPES_OF_MAX, sizes, ceil_mode, data_format, outs, threads, indices=return_indices
-    )
+    results = _pool("max", input, DTYPES_OF_MAX, sizes, ceil_mode, data_format, outs, threads, indices=return_indices)
     return results if return_indices else results[0]
 
 
@@ -191,7 +189,7 @@ def avg_pool2d(
     divisor = 0
     if divisor_override is not None:
         (divisor,) = int_tuple("divisor_override", divisor_override, 1, minimum=1)
-    options = {"count_include_pad": bool(count_include_pad), "divisor": divisor}
+    options: dict[str, Any] = {"count_include_pad": bool(count_include_pad), "divisor": divisor}
     sizes = (kernel_size, stride, padding, 1)
     return _pool("avg", input, DTYPES, sizes, ceil_mode, data_format, (out, None), threads, **options)[0]
 

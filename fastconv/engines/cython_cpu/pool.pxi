@@ -274,6 +274,8 @@ cdef void pool_unit_indices(const PoolArgs *a, const PoolOps *op, int64_t unit, 
     cdef char *best = scratch + a.result
     cdef char *places = scratch + a.places
     cdef char *positions = scratch + a.stored
+    cdef char *out
+    cdef char *idx
     cdef Block b
     cdef Row r
     for i in range((a.out_width + a.block - 1) // a.block):
@@ -290,12 +292,13 @@ cdef void pool_unit_indices(const PoolArgs *a, const PoolOps *op, int64_t unit, 
                     offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
                     op.scan(best, places, fold_window_rows(a, op, scratch, &b, r.x + a.row_of[t], 1), a.col_of, size,
                             b.taps, offset, a.dilation_x, b.n * a.lanes)
-            pool_move(r.out + b.first * a.out_col, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
+            out, idx = r.out + b.first * a.out_col, r.idx + b.first * a.idx_col
+            pool_move(out, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
             if a.store_direct:
-                positions = r.idx + b.first * a.idx_col
+                positions = idx
             pool_positions(positions, places, op.place_size, r.top * a.width + b.left, a.stride_x, b.n, a.lanes)
             if not a.store_direct:
-                pool_move(r.idx + b.first * a.idx_col, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
+                pool_move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
 
 
 cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

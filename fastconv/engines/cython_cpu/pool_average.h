@@ -19,7 +19,8 @@ static void NAME(divide)(char *dst, const char *src, int64_t n, int64_t divisor)
 }
 
 static const PoolOps NAME(avg_pool) = {
-    .size = sizeof(T), .acc_size = sizeof(ACC), .fold_rows = NAME(sum), .fold_taps = PASTE(add_, ACC), .divide = NAME(divide),
+    .size = sizeof(T), .acc_size = sizeof(ACC), .fold_rows = NAME(sum), .fold_taps = PASTE(add_, ACC),
+    .divide = NAME(divide),
 };
 
 #undef T

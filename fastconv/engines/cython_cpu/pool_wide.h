@@ -12,8 +12,8 @@ static inline __attribute__((always_inline)) void OWN(block)(
     char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int resume, const int vectors) {
     OWN(accs) acc[4];
 /* By way of M: GCC converts to elements of twice the size with one instruction, to others one by one. */
-#define READ(t) \
-    __builtin_convertvector(__builtin_convertvector(((const OWN(srcs) *)(src + at[t] * scale))[v], OWN(mids)), OWN(accs))
+#define LOAD_S(t) (((const OWN(srcs) *)(src + at[t] * scale))[v])
+#define READ(t) __builtin_convertvector(__builtin_convertvector(LOAD_S(t), OWN(mids)), OWN(accs))
     for (int v = 0; v < vectors; v++) acc[v] = resume ? ((const OWN(accs) *)dst)[v] : READ(0);
     for (int64_t t = !resume; t < taps; t++)
         for (int v = 0; v < vectors; v++) {
@@ -22,6 +22,7 @@ static inline __attribute__((always_inline)) void OWN(block)(
         }
     for (int v = 0; v < vectors; v++) ((OWN(accs) *)dst)[v] = acc[v];
 #undef READ
+#undef LOAD_S
 }
 
 static void THIS(char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int64_t n, int resume) {
@@ -29,7 +30,8 @@ static void THIS(char *dst, const char *src, const int64_t *at, int64_t scale, i
 #define BLOCK(i, vectors) OWN(block)(dst + (i) * sizeof(D), src + (i) * sizeof(S), at, scale, taps, resume, vectors)
     for (; i + 4 * LANES <= n; i += 4 * LANES) BLOCK(i, 4);
     for (; i + LANES <= n; i += LANES) BLOCK(i, 1);
-    /* A last vector may overlap its neighbour; wide ones would be read again as other vectors, before the stores are done. */
+    /* A last short vector overlaps its neighbour.  A wide one would be slow: in the next pass, loads would
+     * wait for two stores. */
     if (i < n && WIDTH == 16 && n >= LANES && !resume) BLOCK(n - LANES, 1);
     else if (i < n) NARROWER(dst + i * sizeof(D), src + i * sizeof(S), at, scale, taps, n - i, resume);
 #undef BLOCK
