@@ -68,6 +68,7 @@ MIXED_DTYPES = [
     ("complex64", "float64"),
     ("bool", "float64"),
     ("uint16", "bool"),
+    ("float16", "float32"),
 ]
 
 

@@ -111,7 +111,7 @@ def test_cpu_engines_have_the_same_kernels():
     assert set(numba_cpu._MODULES) == operations
     for operation, module in numba_cpu._MODULES.items():
         record = "POOL_FIELDS" if "pool" in operation else f"{operation.upper()}_FIELDS"
-        assert import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS == fields_of(record)
+        assert fields_of(record) == import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS
 
 
 def test_engine_modules_exist():
