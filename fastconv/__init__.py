@@ -6,7 +6,7 @@ array([[5., 2.],
        [3., 5.]])
 """
 
-from fastconv import ndimage, nn, signal
+from fastconv import kernels, ndimage, nn, signal
 from fastconv.config import get_num_threads, set_num_threads, use
 from fastconv.nn import avg_pool2d, conv2d, max_pool2d
 from fastconv.plan import plan, warmup
@@ -22,6 +22,7 @@ __all__ = [
     "correlate",
     "correlate2d",
     "get_num_threads",
+    "kernels",
     "max_pool2d",
     "ndimage",
     "nn",
