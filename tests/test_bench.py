@@ -6,11 +6,13 @@ Nothing here asserts a speed.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -365,8 +367,8 @@ def made_up(times: dict[str, dict[str, float]]) -> Results:
     for name, by_contestant in times.items():
         case = next(case for case in CASES if case.name == name)
         for who, seconds in by_contestant.items():
-            contestant = {**ENGINES, **RIVALS}[who]
-            info = case_info(case, contestant, 2, (1_000_000, 400_000)) | {"version": "1", "first_call": seconds + 1.0}
+            known = SimpleNamespace(name=who, kind="rival" if who in RIVALS else "engine", version=lambda: "1")
+            info = case_info(case, known, 2, (1_000_000, 400_000)) | {"first_call": seconds + 1.0}
             entries.append(entry(case.family, name, [seconds, seconds * 1.1, seconds * 0.9], info))
     overhead = {"case": "dispatch", "contestant": "cython", "kind": "engine", "version": "1", "family": OVERHEAD}
     entries.append(entry(OVERHEAD, "dispatch", [2e-6, 3e-6], overhead))
@@ -529,7 +531,7 @@ def test_overheads_are_measured():
 # -- pytest-benchmark ----------------------------------------------------------------------------------------
 
 
-def pytest_benchmarks(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
+def pytest_benchmarks(*arguments: str) -> subprocess.CompletedProcess:
     command = [
         sys.executable,
         "-m",
@@ -541,12 +543,13 @@ def pytest_benchmarks(*arguments: str, folder: Path) -> subprocess.CompletedProc
         "-o",
         "addopts=",
     ]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # not xdist's
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT, env=own, timeout=300)
 
 
-def test_the_benchmarks_run_once_as_tests(tmp_path: Path):
+def test_the_benchmarks_run_once_as_tests():
     run = pytest_benchmarks(
-        "--benchmark-disable", "--cases", "512x512*k3*", "--engines", "cython", "--rivals", "scipy", folder=tmp_path
+        "--benchmark-disable", "--cases", "512x512*k3*", "--engines", "cython", "--rivals", "scipy"
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     count = len(select("512x512*k3*", quick=True))
@@ -557,7 +560,7 @@ def test_reports_read_what_pytest_benchmark_writes(tmp_path: Path):
     path = tmp_path / "results.json"
     run = pytest_benchmarks(
         "--benchmark-only", "--benchmark-json", str(path), "--benchmark-max-time", "0.01", "--benchmark-min-rounds", "2",
-        "--cases", "1-D*65536*", "--every-case", "--engines", "cython", "--rivals", "scipy", folder=tmp_path,
+        "--cases", "1-D*65536*", "--every-case", "--engines", "cython", "--rivals", "scipy",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     again = Results.load(path)
