@@ -99,7 +99,10 @@ class DeviceArray:
         return self._base + low - _ORIGIN.ctypes.data, self._base + high - _ORIGIN.ctypes.data
 
     def __getitem__(self, key: Any) -> DeviceArray:
-        return self._view(self._shadow[(key if isinstance(key, tuple) else (key,)) + (...,)])
+        key = key if isinstance(key, tuple) else (key,)
+        if not any(part is Ellipsis for part in key):
+            key += (...,)  # an array even if all its axes are gone
+        return self._view(self._shadow[key])
 
     def transpose(self, *axes: Any) -> DeviceArray:
         return self._view(self._shadow.transpose(*axes))

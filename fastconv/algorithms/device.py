@@ -33,7 +33,7 @@ def refuse(problem: Problem) -> str | None:
         return None if problem.dtype in ELEMENTS and problem.dtype[0] != "c" else f"does not pool {problem.dtype}"
     if problem.acc not in ACCUMULATORS:
         return f"does not sum in {problem.acc}"
-    for dtype in (problem.in_dtype, problem.kernel_dtype, problem.out_dtype):
+    for dtype in (problem.in_dtype, problem.out_dtype):
         if dtype not in ELEMENTS:
             return f"does not read or write {dtype}"
     if problem.exact and problem.acc != "float64":
@@ -52,23 +52,25 @@ class DeviceFilter:
     def __init__(self, problem: ConvProblem, engine: Any):
         self.problem = problem
         self.engine = engine
-        self.kernel(problem.acc)
+        self.kernel(None, None)
         self.geometry = lru_cache(maxsize=8)(self._geometry)
 
-    def kernel(self, bias_dtype: str) -> Any:
-        """The kernel for biases of a type; unless they are a device array, they come as the accumulator's."""
+    def kernel(self, w: Any, bias: Any) -> Any:
+        """The kernel for weights and biases as they lie on the device."""
         p = self.problem
-        return self.engine.kernel("filter", p.in_dtype, p.kernel_dtype, bias_dtype, p.acc, p.out_dtype, p.exact)
+        types = [p.acc if array is None else array.dtype.name for array in (w, bias)]
+        if not set(types) <= set(ELEMENTS):
+            raise TypeError(f"kernels on a GPU must have one of the dtypes {', '.join(ELEMENTS)}; got {types[0]}")
+        return self.engine.kernel("filter", p.in_dtype, *types, p.acc, p.out_dtype, p.exact)
 
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
         p = self.problem
         if out.size == 0:
             return
-        if bias is not None and not isinstance(bias, DeviceArray):
-            bias = np.asarray(bias).astype(p.acc)
+        w, bias = (a if a is None or isinstance(a, DeviceArray) else np.asarray(a).astype(p.acc) for a in (w, bias))
         with self.engine.Call(out, x, w, bias) as call:
             source, weights, offsets, target = call.put(x), call.put(w), call.put(bias), call.put(out, contents=False)
-            kernel = self.kernel(p.acc if bias is None else bias.dtype.name)
+            kernel = self.kernel(weights, offsets)
             geometry = self.geometry(kernel.geometry, _steps(source), _steps(weights), _steps(target), _steps(offsets))
             call.launch(kernel, geometry[:3], (source, weights, target, offsets), (fill,), geometry)
             call.get(target, out)

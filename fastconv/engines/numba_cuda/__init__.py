@@ -35,17 +35,28 @@ import numpy as np
 
 from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
 
-__all__ = ["RULES", "Call", "is_ready", "kernel"]
+__all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
+
+
+def kernel(operation: str, *types: str) -> Kernel:
+    """The kernel of an operation for the given element types; see `define`.
+
+    Raises
+    ------
+    RuntimeError
+        If there is nothing to run it on; it says what to do.
+    """
+    require()
+    return define(operation, *types)
 
 
 @cache
-def kernel(operation: str, *types: str) -> Kernel:
-    """The kernel of an operation for the given element types.
+def define(operation: str, *types: str) -> Kernel:
+    """The Python function of a kernel and its types, which need no GPU.
 
     ``filter``: input, kernel, bias, accumulator and output types, and the problem's `exact`.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
-    require()
     from fastconv.engines.numba_cuda import filter, pool
 
     if operation == "filter":
@@ -63,5 +74,5 @@ def kernel(operation: str, *types: str) -> Kernel:
 
 
 def is_ready(operation: str, *types: str) -> bool:
-    """Whether the kernel runs without waiting: device arrays have no other engine to wait on."""
+    """Always: arrays on a GPU have no other engine that could serve them while this one compiles."""
     return True

@@ -20,8 +20,8 @@ from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import INSTALL, Kernel
 
 __all__ = [
-    "allocate", "check", "compile_ptx", "current", "current_device", "device_of", "download", "numba_array", "run",
-    "upload", "wait",
+    "allocate", "check", "compile_ptx", "current", "current_device", "device_of", "download", "link", "numba_array",
+    "run", "slots_of", "upload", "wait",
 ]  # fmt: skip
 
 # Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
@@ -159,14 +159,19 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
     return ptx, entry[1]
 
 
+def link(ptx: str, capability: tuple[int, int]) -> Any:
+    """PTX as machine code; needs nvJitLink, or the driver."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    options = LinkerOptions(arch="sm_{}{}".format(*capability))
+    return Linker(ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin")
+
+
 @cache
 def _load(kernel: Kernel, capability: tuple[int, int]) -> tuple[Any, Any]:
     """The loaded kernel's handle, and the object that keeps it."""
-    from cuda.core import Linker, LinkerOptions, ObjectCode
-
     ptx, entry = compile_ptx(kernel, capability)
-    options = LinkerOptions(arch="sm_{}{}".format(*capability))
-    loaded = Linker(ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin").get_kernel(entry)
+    loaded = link(ptx, capability).get_kernel(entry)
     return driver.CUfunction(int(loaded.handle)), loaded
 
 

@@ -107,7 +107,11 @@ def run(
     geometry: tuple,
     stream: int,
 ) -> None:
-    """Run a kernel, thread by thread."""
+    """Run a kernel, thread by thread, on at most two blocks and threads along y and z, which kernels loop over.
+
+    A simulated thread takes 130 us to start, a tap 2 us.
+    """
+    block, grid = (block[0], min(block[1], 2), 1), (grid[0], min(grid[1], 2), min(grid[2], 2))
     typed = zip(arrays, kernel.pointers, strict=True)
     pointers = [None if array is None else Pointer(array, in_memory(dtype)) for array, dtype in typed]
     numbers = [np.asarray(value).astype(dtype)[()] for value, dtype in zip(scalars, kernel.scalars, strict=True)]

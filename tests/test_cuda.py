@@ -1,0 +1,200 @@
+"""The CUDA engine on a machine without a GPU: its kernels run on Numba's simulator and compile to PTX.
+
+On a machine with a GPU, see `on_cuda.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastconv.device import DeviceArray, as_device, native
+from fastconv.engines.numba_cuda import define
+
+TESTS = Path(__file__).parent
+
+# The shared tests whose arrays are small enough for the simulator, which takes 1 us a tap.
+SHARED = (
+    "test_2d_mixed_dtypes or test_fillvalue or test_complex or test_boundary_aliases or test_any_2d "
+    "or test_dtypes_1d or test_what_no_integer_holds or test_cval or test_origin or test_axes or test_mode_aliases "
+    "or test_nan_stays or test_conv_mixed_dtypes or test_conv_dtypes or test_any_conv or test_avg_pool or test_max_pool "
+    "or test_pool_nan or test_pool_out or test_any_max_pool or test_any_avg_pool"
+)
+
+
+def pytest_on_the_simulator(*arguments: str) -> None:
+    """Run tests in a process of their own: Numba decides at its import whether it simulates."""
+    environment = {"NUMBA_ENABLE_CUDASIM": "1", "FASTCONV_TEST_ENGINES": "cuda", "FASTCONV_TEST_EXAMPLES": "10"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=TESTS.parent, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
+
+
+def test_arrays_on_a_device():
+    pytest_on_the_simulator("tests/on_cuda.py")
+
+
+@pytest.mark.parametrize("name", ["signal", "ndimage", "nn"])
+def test_what_all_engines_share(name):
+    pytest_on_the_simulator(f"tests/test_{name}.py", "-k", SHARED)
+
+
+# -- what is missing is said ----------------------------------------------------------------------
+
+ASK = """
+import numpy as np, fastconv
+image, kernel = np.ones((5, 4)), np.ones((2, 3))
+with fastconv.use(engine="cuda"):
+    try:
+        fastconv.convolve2d(image, kernel)
+    except RuntimeError as error:
+        print(error)
+assert fastconv.convolve2d(image, kernel, "valid").sum() == 48
+"""
+
+
+def output_of(program: str, **environment: str) -> str:
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=TESTS.parent, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_without_a_gpu():
+    message = output_of(ASK, CUDA_VISIBLE_DEVICES="-1")
+    assert "needs an NVIDIA GPU and its driver" in message and "other engines" in message
+
+
+def test_without_numba_cuda():
+    message = output_of("import sys; sys.modules['numba_cuda'] = None\n" + ASK)
+    assert "needs the package numba-cuda: pip install 'fastconv[cuda]'" in message
+
+
+# -- compiled code --------------------------------------------------------------------------------
+
+KERNELS = [
+    ("filter", "float32", "float32", "float32", "float32", "float32", ""),
+    ("filter", "float64", "float32", "float64", "float64", "float64", ""),
+    ("filter", "int8", "uint8", "uint32", "uint32", "int8", ""),
+    ("filter", "bool", "bool", "uint32", "uint32", "bool", ""),
+    ("filter", "int64", "uint64", "uint64", "uint64", "int64", ""),
+    ("filter", "complex64", "float32", "complex64", "complex64", "complex64", ""),
+    ("filter", "float32", "complex128", "complex128", "complex128", "complex64", ""),
+    ("filter", "uint8", "float64", "float64", "float64", "uint8", "order"),
+    ("filter", "uint16", "float64", "float64", "float64", "uint64", "line"),
+    ("filter", "int64", "float64", "float64", "float64", "bool", "antisymmetric"),
+    ("max", "float32", ""),
+    ("max", "bool", "indices"),
+    ("max_2x2", "float32"),
+    ("avg", "float64"),
+    ("avg", "int16"),
+]
+HAS_COMPILER = all(find_spec("nvidia") and list(Path(find_spec("nvidia").submodule_search_locations[0]).rglob(library))
+                   for library in ("libnvvm.so*", "libnvrtc.so*"))  # fmt: skip
+needs_compiler = pytest.mark.skipif(
+    not HAS_COMPILER, reason="NVIDIA's compiler libraries are not installed (nvidia-nvvm, nvidia-cuda-nvrtc)"
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("types", KERNELS, ids=":".join)
+def test_kernels_compile_to_lean_code(types):
+    """Parameters are 64-bit slots; everything is inlined and stays in registers; exact sums are not fused."""
+    from fastconv.engines.numba_cuda.driver import compile_ptx
+
+    kernel = define(*types)
+    ptx, entry = compile_ptx(kernel, (9, 0))
+    signature = ptx[ptx.index(f".entry {entry}") : ptx.index(")")]
+    parameters = re.findall(r"\.param \.(\w+)", signature)
+    scalars = sum(2 if name == "complex128" else 1 for name in kernel.scalars)
+    assert len(parameters) == len(kernel.pointers) + scalars + len(kernel.geometry._fields)
+    assert set(parameters) <= {"u64", "f64"}
+    assert ".local" not in ptx and "call" not in ptx
+    assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[-1])
+
+
+@needs_compiler
+def test_kernels_compile_with_a_numpy_that_lost_names():
+    """numba-cuda 0.30 looks up numpy.row_stack, which NumPy 2.5 no longer has."""
+    program = """
+import numpy as np
+vars(np).pop("row_stack", None)
+removed = np.__getattr__
+np.__getattr__ = lambda name: removed("no_such_name" if name == "row_stack" else name)
+from fastconv.engines.numba_cuda import define
+from fastconv.engines.numba_cuda.driver import compile_ptx
+print(".entry" in compile_ptx(define("max_2x2", "float32"), (8, 0))[0], hasattr(np, "row_stack"))
+"""
+    assert output_of(program).split() == ["True", "False"]
+
+
+def test_slots_of_a_launch():
+    from fastconv.engines.numba_cuda.driver import slots_of
+
+    x = DeviceArray.at(object(), 1 << 40, (4, 5), np.dtype("complex64"))
+    kernel = define("filter", "complex64", "complex64", "complex64", "complex64", "complex64", "")
+    geometry = kernel.geometry(*range(len(kernel.geometry._fields)))
+    slots = slots_of(kernel, (x[::-1], x, x, None), (1.5 - 2j,), geometry)
+    assert slots[:4].tolist() == [(1 << 40) + 3 * 40, 1 << 40, 1 << 40, 0]
+    assert slots[4:6].view("float64").tolist() == [1.5, -2.0]
+    assert tuple(slots[6:]) == geometry
+
+
+# -- views without memory -------------------------------------------------------------------------
+
+
+class Interface:
+    """Any array of any library, by its interface; here of host memory, which nobody may read."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.__cuda_array_interface__ = array.__array_interface__
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[::-1, 1:],
+        lambda a: a[None, None],
+        lambda a: a[2],
+        lambda a: a[..., ::-2],
+        lambda a: np.flip(a),
+        lambda a: np.moveaxis(a, -1, 0)[1:],
+        lambda a: np.expand_dims(a.transpose(1, 0), (0, 2)),
+        lambda a: a.conj(),
+    ],
+)
+def test_views_lie_where_numpy_puts_them(view):
+    host = np.zeros((7, 10), "float32")[1:, ::2]
+    device = as_device("array", Interface(host))
+    expected, actual = view(host), view(device)
+    assert actual.address == expected.__array_interface__["data"][0]
+    assert (actual.shape, actual.strides, actual.dtype) == (expected.shape, expected.strides, expected.dtype)
+    assert actual.flags.c_contiguous == expected.flags.c_contiguous
+    assert np.may_share_memory(device, actual) and native(actual).array is host
+
+
+def test_elements_are_out_of_reach():
+    device = as_device("array", Interface(np.zeros(4)))
+    for function in (np.asarray, np.sum, np.isfinite, lambda a: a + 1, lambda a: a.astype("float32")):
+        with pytest.raises(TypeError):
+            function(device)
+    assert device.astype("float64") is device
+
+
+def test_bad_interfaces_are_refused():
+    masked = Interface(np.zeros(4))
+    masked.__cuda_array_interface__ = {**masked.__cuda_array_interface__, "mask": masked}
+    with pytest.raises(TypeError, match="in1 must not be masked"):
+        as_device("in1", masked)
+    with pytest.raises(TypeError, match="in1 must be an array of numbers in native byte order; got dtype >f8"):
+        as_device("in1", Interface(np.zeros(4, ">f8")))
+    assert as_device("in1", [1, 2]) is None and as_device("in1", np.zeros(2)) is None
