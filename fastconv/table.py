@@ -61,6 +61,7 @@ TABLE = (
     Implementation("conv", "Conv", "cython"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
+    Implementation("pool", "Pool", "numba"),
     Implementation("pool", "Pool", "cython"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),

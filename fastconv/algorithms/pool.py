@@ -32,6 +32,8 @@ WINDOW_TAPS = 16
 WINDOW_BYTES = 64
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
+# Sums of no more 16-bit integers than this fit in 32 bits.
+NARROW_TAPS = 2**15
 # Elements that the scan for indices takes at once.
 SCANNED = 16
 
@@ -54,7 +56,7 @@ def refuse(problem: Any) -> str | None:
 
 def is_ready(problem: PoolProblem, engine: Any) -> bool:
     """Whether the engine's kernel is compiled."""
-    return engine.is_ready(_operation(problem), problem.dtype)
+    return engine.is_ready(*_kernel_of(problem))
 
 
 class Pool:
@@ -62,7 +64,7 @@ class Pool:
 
     def __init__(self, problem: PoolProblem, engine: Any):
         self.problem = problem
-        self.kernel = engine.kernel(_operation(problem), problem.dtype)
+        self.kernel = engine.kernel(*_kernel_of(problem))
         self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
@@ -116,8 +118,11 @@ class Pool:
         return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), (row_of, window_of, col_of))
 
 
-def _operation(p: PoolProblem) -> str:
-    return "avg_pool" if p.kind == "avg" else "max_pool_indices" if p.indices else "max_pool"
+def _kernel_of(p: PoolProblem) -> tuple[str, str, str]:
+    """Operation, dtype and variant: "wide" sums of so many short integers do not fit in 32 bits."""
+    operation = "avg_pool" if p.kind == "avg" else "max_pool_indices" if p.indices else "max_pool"
+    wide = p.kind == "avg" and prod(p.kernel_shape) > NARROW_TAPS and np.dtype(p.dtype).itemsize <= 2
+    return operation, p.dtype, "wide" if wide else ""
 
 
 def _layout_steps(p: PoolProblem, shape: tuple[int, ...], dtype: str) -> Steps:

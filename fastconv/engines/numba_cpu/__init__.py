@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["GEMM", "LINE", "TILE", "is_ready", "kernel"]
 
 # Which module makes the kernels of an operation.
-_MODULES = {"filter": "filter", "conv": "conv"}
+_MODULES = {"filter": "filter", "conv": "conv", "max_pool": "pool", "max_pool_indices": "pool", "avg_pool": "pool"}
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.
 _SHAPES = {"TILE": "filter", "LINE": "filter", "GEMM": "conv"}
@@ -30,7 +30,7 @@ def kernel(operation: str, dtype: str, variant: str = "") -> int:
         with _lock:
             if name not in _kernels:
                 module = import_module(f"{__name__}.{_MODULES[operation]}")
-                _kernels[name] = jit.compile_kernel(name, module.make(dtype, variant), module.FIELDS)
+                _kernels[name] = jit.compile_kernel(name, module.MAKERS[operation](dtype, variant), module.FIELDS)
     return _kernels[name].address
 
 

@@ -32,7 +32,7 @@ from fastconv.engines.numba_cpu.simd import (
 )
 from fastconv.engines.numba_cpu.stage import mapped, source_row, stage_row
 
-__all__ = ["FIELDS", "GEMM", "make"]
+__all__ = ["FIELDS", "GEMM", "MAKERS"]
 
 FIELDS = CONV_FIELDS
 
@@ -212,3 +212,6 @@ def make(acc: str, variant: str = "") -> Callable:
             conv_first(a, group, image, out, pixel, pixels, first, filters, sums, acc_type)
 
     return kernel
+
+
+MAKERS = {"conv": make}

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.numba_cpu.simd import element, lanes, load, loop, store
 
-__all__ = ["load_run", "store_run"]
+__all__ = ["converted", "load_run", "store_run"]
 
 _int64, _int32, _byte = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
@@ -67,7 +67,7 @@ def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc):
 
     def move(i: ir.Value, kind: ir.Type) -> None:
         value = load(builder, builder.add(at, builder.mul(i, at_step)), kind)
-        store(builder, _converted(builder, value, source, target), builder.add(to, builder.mul(i, to_step)))
+        store(builder, converted(builder, value, source, target), builder.add(to, builder.mul(i, to_step)))
 
     kind, count = _in_memory(source), lanes(acc)
     dense = builder.and_(
@@ -91,7 +91,7 @@ def _size(dtype: types.Type) -> ir.Constant:
     return _int64(1 if dtype == types.boolean else dtype.bitwidth // 8)
 
 
-def _converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
+def converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
     """A scalar or vector of `source` as `target`, as C compilers for x86-64 convert it.
 
     Integers wrap; floats go to integers by way of int32 or int64, so that values beyond
@@ -114,7 +114,7 @@ def _converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, targe
         integer = builder.fptosi(value, _like(value, element(whole)))
         if target == types.boolean:  # of the lowest byte
             integer, whole = builder.trunc(integer, kind), types.uint8
-        return _converted(builder, integer, whole, target)
+        return converted(builder, integer, whole, target)
     if isinstance(target, types.Float):
         return builder.sitofp(value, kind) if _signed(source) else builder.uitofp(value, kind)
     if target == types.boolean:

@@ -29,7 +29,7 @@ from fastconv.engines.numba_cpu.simd import (
 )  # fmt: skip
 from fastconv.engines.numba_cpu.stage import source_row, stage_row
 
-__all__ = ["FIELDS", "LINE", "TILE", "make"]
+__all__ = ["FIELDS", "LINE", "TILE", "MAKERS"]
 
 FIELDS = FILTER_FIELDS
 
@@ -240,3 +240,6 @@ def make(acc: str, variant: str = "") -> Callable:
             filter_row(a, planes, patch, y, rows, w, out, init, acc_type, exact)
 
     return kernel
+
+
+MAKERS = {"filter": make}

@@ -37,6 +37,7 @@ __all__ = [
     "peek",
     "poke",
     "product_tile",
+    "splat",
     "store",
     "tile_correlate",
     "tile_fill",
@@ -152,7 +153,7 @@ def _refer_to_itself(node: ir.MDValue) -> ir.MDValue:
     return node
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
+def splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     vector = ir.VectorType(value.type, count)
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, value, ir.IntType(32)(0))
@@ -225,7 +226,7 @@ def tile_fill(typingctx, value, rows, cols):
     tile = Tile(dtype, rows.literal_value, cols.literal_value)
 
     def emit(context, builder, signature, args):
-        return _tile(builder, [_splat(builder, args[0], lanes(dtype))] * (tile.rows * tile.cols))
+        return _tile(builder, [splat(builder, args[0], lanes(dtype))] * (tile.rows * tile.cols))
 
     return tile(dtype, rows, cols), emit
 
@@ -303,7 +304,7 @@ def _correlate_block(
         tap = builder.add(w, builder.mul(kx, _int64(size)))
         weights = []
         for _ in range(height):
-            weights.append(_splat(builder, load(builder, tap, vector.element), vector.count))
+            weights.append(splat(builder, load(builder, tap, vector.element), vector.count))
             tap = builder.add(tap, w_step)
         for j in range(tile.rows + height - 1):
             for c in range(tile.cols):
@@ -334,7 +335,7 @@ def product_tile(typingctx, a, a_step, b, depth, c, c_step, dtype, rows, cols):
             columns = [load(builder, _offset(builder, line, j * VECTOR_BYTES), vector) for j in range(width)]
             at = builder.add(a, builder.mul(k, size))
             for r in range(height):
-                scalar = _splat(builder, load(builder, at, vector.element), vector.count)
+                scalar = splat(builder, load(builder, at, vector.element), vector.count)
                 for j in range(width):
                     slot = sums[r * width + j]
                     builder.store(_multiply_add(builder, columns[j], scalar, builder.load(slot)), slot)
@@ -355,7 +356,7 @@ def _tile_arithmetic(typingctx, a, b, code):
         instruction: Callable = getattr(builder, f"f{name}" if isinstance(a.dtype, types.Float) else name)
         left = _vectors(builder, a, args[0])
         same = isinstance(b, Tile)
-        right = _vectors(builder, b, args[1]) if same else [_splat(builder, args[1], lanes(a.dtype))] * len(left)
+        right = _vectors(builder, b, args[1]) if same else [splat(builder, args[1], lanes(a.dtype))] * len(left)
         return _tile(builder, [instruction(x, y) for x, y in zip(left, right, strict=True)])
 
     return a(a, b, code), emit
