@@ -341,8 +341,8 @@ def _run(
     # As in SciPy, the kernel's axes belong to the filtered ones in ascending order, the origins
     # to them as they are named (if some axes are left out).
     kernel = np.expand_dims(kernel, tuple(a for a in range(image.ndim) if a not in axes))
-    shifts = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
-    shifts = [shifts.get(a, 0) for a in range(image.ndim)]
+    shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
+    shifts = [shift_of.get(a, 0) for a in range(image.ndim)]
     for size, shift in zip(kernel.shape, shifts, strict=True):
         if not -(size // 2) <= shift <= (size - 1) // 2:
             raise ArgumentError(

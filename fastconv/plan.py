@@ -75,7 +75,7 @@ def plan_for(problem: Problem, engine: str = "auto") -> Plan:
     NotImplementedError
         If the named engine cannot do the problem; the message tells why.
     """
-    refusals = []
+    refusals: list[tuple[str, str]] = []
     for implementation in TABLE:
         if engine != implementation.engine and (engine != "auto" or implementation.engine == "cuda"):
             continue  # "auto" is for host arrays: sending them to a GPU takes asking

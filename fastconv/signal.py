@@ -371,7 +371,7 @@ def _run(
     dtype = result_type(DTYPES, in1=image, in2=kernel)
     fill = fill_value("fillvalue", fillvalue, dtype)
     shape = _out_shape(mode, image.shape, kernel.shape)
-    result = new_or_checked_out(out, shape, dtype, in1=image, in2=kernel)
+    result = new_or_checked_out(out, shape, dtype, {"in1": image, "in2": kernel})
     if type_name(image.dtype) == "float16" or (fill.imag and image.dtype.kind != "c"):
         image = image.astype(dtype)
     axes = image.ndim
@@ -410,6 +410,6 @@ def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
 def _copy_to(out: np.ndarray | None, result: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
     if out is None:
         return result
-    checked = new_or_checked_out(out, result.shape, result.dtype, **inputs)
+    checked = new_or_checked_out(out, result.shape, result.dtype, inputs)
     checked[...] = result
     return checked

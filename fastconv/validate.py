@@ -144,7 +144,7 @@ def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def new_or_checked_out(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", **inputs: np.ndarray
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: Mapping[str, Any], name: str = "out"
 ) -> Any:
     """A new array (on the inputs' device), or the caller's `out` if it can take the result."""
     check_size("the result", shape, dtype)

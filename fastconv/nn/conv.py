@@ -122,7 +122,7 @@ def conv2d(
 
     shape = (*sizes, filters) if channels_last else (filters, *sizes)
     shape = (x.shape[0], *shape) if batched else shape
-    result = new_or_checked_out(out, shape, dtype, **arrays)
+    result = new_or_checked_out(out, shape, dtype, arrays)
     target = result if batched else result[None]
     problem = ConvProblem(
         in_shape=x.shape[2:],

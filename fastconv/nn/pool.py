@@ -224,10 +224,10 @@ def _pool(
     shape = (*out_shape, x.shape[1]) if channels_last else (x.shape[1], *out_shape)
     shape = (*images.shape[:-3], *shape)
     name = "out[0]" if outs[1] is not None else "out"
-    result = new_or_checked_out(outs[0], shape, images.dtype, name, input=images)
+    result = new_or_checked_out(outs[0], shape, images.dtype, {"input": images}, name)
     results: tuple[Any, ...] = (result,)
     if indices:
-        places = new_or_checked_out(outs[1], shape, np.dtype(np.int64), "out[1]", input=images, **{"out[0]": result})
+        places = new_or_checked_out(outs[1], shape, np.dtype(np.int64), {"input": images, "out[0]": result}, "out[1]")
         results = (result, places)
     if x.shape[0]:
         problem = PoolProblem(
