@@ -209,32 +209,19 @@ cdef void fold_windows(const PoolArgs *a, const PoolOps *op, char *dst, const Bl
         dst += op.acc_size * a.lanes
 
 
-cdef void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, char *scratch) noexcept nogil:
-    cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row
-    cdef int64_t size = op.size
-    cdef char *out
-    cdef char *target = scratch + a.stored
-    cdef char *result
-    cdef Block b
-    cdef Row r
-    for i in range((a.out_width + a.block - 1) // a.block):
-        b = block_at(a, i * a.block)
-        r = before_rows(a)
-        for row in range(begin, end):
-            go_to_row(a, &r, row)
-            out = r.out + b.first * a.out_col
-            if a.store_direct:
-                target = out
-            result = target if op.divide == NULL else scratch + a.result
-            if a.staging == WINDOWS:
-                fold_windows(a, op, result, &b, &r)
-            else:
-                op.fold_taps(result, fold_window_rows(a, op, scratch, &b, r.x, r.taps), a.col_of, op.acc_size, b.taps,
-                             b.n * a.lanes, 0)
-            if op.divide != NULL:
-                divide_block(a, op, target, result, r.top, &b)
-            if not a.store_direct:
-                pool_move(out, a.out_col, a.out_lane, target, size * a.lanes, size, b.n, a.lanes, size)
+cdef void pool_block(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b, const Row *r) noexcept nogil:
+    cdef char *out = r.out + b.first * a.out_col
+    cdef char *target = out if a.store_direct else scratch + a.stored
+    cdef char *result = target if op.divide == NULL else scratch + a.result
+    if a.staging == WINDOWS:
+        fold_windows(a, op, result, b, r)
+    else:
+        op.fold_taps(result, fold_window_rows(a, op, scratch, b, r.x, r.taps), a.col_of, op.acc_size, b.taps,
+                     b.n * a.lanes, 0)
+    if op.divide != NULL:
+        divide_block(a, op, target, result, r.top, b)
+    if not a.store_direct:
+        pool_move(out, a.out_col, a.out_lane, target, op.size * a.lanes, op.size, b.n, a.lanes, op.size)
 
 
 cdef void begin_places(const PoolArgs *a, const PoolOps *op, char *places, const Block *b, const Row *r) noexcept nogil:
@@ -268,52 +255,60 @@ cdef void scan_windows(const PoolArgs *a, const PoolOps *op, char *best, char *p
         places += op.place_size * a.lanes
 
 
-cdef void pool_unit_indices(const PoolArgs *a, const PoolOps *op, int64_t unit, char *scratch) noexcept nogil:
-    cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row, t
-    cdef int64_t size = op.size, offset
+cdef void pool_block_indices(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b,
+                             const Row *r) noexcept nogil:
+    cdef int64_t size = op.size, n = b.n * a.lanes, offset, t
     cdef char *best = scratch + a.result
     cdef char *places = scratch + a.places
-    cdef char *positions = scratch + a.stored
-    cdef char *out
-    cdef char *idx
-    cdef Block b
-    cdef Row r
-    for i in range((a.out_width + a.block - 1) // a.block):
-        b = block_at(a, i * a.block)
-        r = before_rows(a)
-        for row in range(begin, end):
-            go_to_row(a, &r, row)
-            pool_fill(best, op.identity, size, b.n * a.lanes)
-            begin_places(a, op, places, &b, &r)
-            if a.staging == WINDOWS:
-                scan_windows(a, op, best, places, &b, &r)
+    cdef char *out = r.out + b.first * a.out_col
+    cdef char *idx = r.idx + b.first * a.idx_col
+    cdef char *positions = idx if a.store_direct else scratch + a.stored
+    pool_fill(best, op.identity, size, n)
+    begin_places(a, op, places, b, r)
+    if a.staging == WINDOWS:
+        scan_windows(a, op, best, places, b, r)
+    else:
+        for t in range(r.taps):
+            offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
+            op.scan(best, places, fold_window_rows(a, op, scratch, b, r.x + a.row_of[t], 1), a.col_of, size, b.taps,
+                    offset, a.dilation_x, n)
+    pool_move(out, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
+    pool_positions(positions, places, op.place_size, r.top * a.width + b.left, a.stride_x, b.n, a.lanes)
+    if not a.store_direct:
+        pool_move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
+
+
+cdef inline void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, int64_t worker,
+                           bint indices) noexcept nogil:
+    cdef char *scratch = a.scratch + worker * a.scratch_bytes
+    cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row
+    cdef int64_t blocks = (a.out_width + a.block - 1) // a.block
+    cdef Block b = block_at(a, 0)
+    cdef Row r = before_rows(a)
+    for row in range(begin, end):
+        go_to_row(a, &r, row)
+        for i in range(blocks):
+            if blocks > 1:
+                b = block_at(a, i * a.block)
+            if indices:
+                pool_block_indices(a, op, scratch, &b, &r)
             else:
-                for t in range(r.taps):
-                    offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
-                    op.scan(best, places, fold_window_rows(a, op, scratch, &b, r.x + a.row_of[t], 1), a.col_of, size,
-                            b.taps, offset, a.dilation_x, b.n * a.lanes)
-            out, idx = r.out + b.first * a.out_col, r.idx + b.first * a.idx_col
-            pool_move(out, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
-            if a.store_direct:
-                positions = idx
-            pool_positions(positions, places, op.place_size, r.top * a.width + b.left, a.stride_x, b.n, a.lanes)
-            if not a.store_direct:
-                pool_move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
+                pool_block(a, op, scratch, &b, &r)
 
 
 cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
-    pool_unit(a, MAX_POOL[a.dtype], unit, a.scratch + worker * a.scratch_bytes)
+    pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
 
 cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
-    pool_unit_indices(a, MAX_POOL[a.dtype], unit, a.scratch + worker * a.scratch_bytes)
+    pool_unit(a, MAX_POOL[a.dtype], unit, worker, True)
 
 
 cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
-    pool_unit(a, AVG_POOL[SUM_LEVEL(a.kernel_y * a.kernel_x)][a.dtype], unit, a.scratch + worker * a.scratch_bytes)
+    pool_unit(a, AVG_POOL[SUM_LEVEL(a.kernel_y * a.kernel_x)][a.dtype], unit, worker, False)
 
 
 POOL_TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
