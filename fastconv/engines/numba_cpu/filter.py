@@ -29,7 +29,7 @@ from fastconv.engines.numba_cpu.simd import (
 )  # fmt: skip
 from fastconv.engines.numba_cpu.stage import source_row, stage_row
 
-__all__ = ["FIELDS", "LINE", "TILE", "MAKERS"]
+__all__ = ["FIELDS", "LINE", "MAKERS", "TILE"]
 
 FIELDS = FILTER_FIELDS
 
