@@ -32,8 +32,6 @@ WINDOW_TAPS = 16
 WINDOW_BYTES = 64
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
-# Sums of no more 16-bit integers than this fit in 32 bits.
-NARROW_TAPS = 2**15
 # Elements that the scan for indices takes at once.
 SCANNED = 16
 
@@ -119,10 +117,14 @@ class Pool:
 
 
 def _kernel_of(p: PoolProblem) -> tuple[str, str, str]:
-    """Operation, dtype and variant: "wide" sums of so many short integers do not fit in 32 bits."""
-    operation = "avg_pool" if p.kind == "avg" else "max_pool_indices" if p.indices else "max_pool"
-    wide = p.kind == "avg" and prod(p.kernel_shape) > NARROW_TAPS and np.dtype(p.dtype).itemsize <= 2
-    return operation, p.dtype, "wide" if wide else ""
+    """Operation, dtype and variant: the bits that sums of a window's integers need."""
+    if p.kind != "avg":
+        return "max_pool_indices" if p.indices else "max_pool", p.dtype, ""
+    dtype = np.dtype(p.dtype)
+    if dtype.kind == "f":
+        return "avg_pool", p.dtype, ""
+    bits = 8 * dtype.itemsize + prod(p.kernel_shape).bit_length()  # and a sign
+    return "avg_pool", p.dtype, "16" if bits < 16 else "32" if bits < 32 else "64"
 
 
 def _layout_steps(p: PoolProblem, shape: tuple[int, ...], dtype: str) -> Steps:

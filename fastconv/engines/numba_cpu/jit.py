@@ -88,6 +88,8 @@ def compile_kernel(name: str, function: Callable, fields: tuple[str, ...]) -> CF
 
     `name` must tell the function apart from every other kernel of the engine.
     """
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError("the Numba engine cannot compile: NUMBA_DISABLE_JIT is set")
     signature = (Record(fields), types.int64, types.int64), types.void
     kernel = CFunc(function, signature, locals={}, options=OPTIONS)
     kernel._cache = _KernelCache(name)  # type: ignore[attr-defined]

@@ -338,11 +338,10 @@ def max_pool_indices(dtype: str, variant: str = "") -> Callable:
 
 
 def avg_pool(dtype: str, variant: str = "") -> Callable:
-    """The kernel of averages; sums of 8- and 16-bit integers take 32 bits, others and those of the variant "wide" 64."""
+    """The kernel of averages; the variant tells the bits in which integers are summed."""
     kind = _element(dtype)
-    acc = kind if isinstance(kind, types.Float) else types.int64 if kind.signed else types.uint64
-    if kind.bitwidth <= 16 and variant != "wide":
-        acc = types.int32
+    sign = "int" if kind in types.signed_domain or variant != "64" else "uint"
+    acc = getattr(types, sign + variant) if variant else kind
 
     def kernel(a, unit, worker):
         pool_unit(a, unit, a.scratch + worker * a.scratch_bytes, kind, acc, True)

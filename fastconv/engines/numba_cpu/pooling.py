@@ -204,10 +204,10 @@ def scan_run(typingctx, best, place, src, at, scale, taps, offset, step, n, dtyp
 def divide_run(typingctx, dst, src, n, divisor, dtype, acc):
     """``dst[i] = src[i] / divisor``; integers truncate toward zero.
 
-    Sums of 32 bits are divided in double, which is exact there.
+    Sums of 16 bits are divided in float32 and sums of 32 bits in float64, which is exact there.
     """
     to, of = dtype.instance_type, acc.instance_type
-    number = types.float64 if of == types.int32 else of
+    number = {types.int16: types.float32, types.int32: types.float64}.get(of, of)
 
     def emit(context, builder, signature, args):
         dst, src, n, divisor = args[:4]
