@@ -198,7 +198,8 @@ class Clock:
         from cuda.bindings import driver
 
         self.driver = driver
-        require().current(0).__enter__()  # for the rest of the program
+        self.context = require().current(0)  # kept: for the rest of the program
+        self.context.__enter__()
         self.events = [self.do("cuEventCreate", 0) for _ in range(2)]
 
     def do(self, name: str, *arguments: Any) -> Any:
