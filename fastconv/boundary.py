@@ -29,7 +29,14 @@ NDIMAGE_MODES = {
     "grid-constant": "fill",
     "grid-wrap": "wrap",
 }
-SIGNAL_BOUNDARIES = {"fill": "fill", "pad": "fill", "wrap": "wrap", "circular": "wrap", "symm": "reflect", "symmetric": "reflect"}
+SIGNAL_BOUNDARIES = {
+    "fill": "fill",
+    "pad": "fill",
+    "wrap": "wrap",
+    "circular": "wrap",
+    "symm": "reflect",
+    "symmetric": "reflect",
+}
 
 
 def index_map(positions: np.ndarray, size: int, rule: str) -> np.ndarray:

@@ -66,7 +66,7 @@ class Plan:
         return "\n".join(lines + [f"passed over     {name}: {why}" for name, why in self.refusals])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def plan_for(problem: Problem, engine: str = "auto") -> Plan:
     """The plan for a problem, on one engine or (``"auto"``) on the best that is ready.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log2, prod
+from math import log2, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ DTYPES = (
     "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128 "
     + " ".join({np.dtype(np.longdouble).name, np.dtype(np.clongdouble).name} - {"float64", "complex128"})
 )  # fmt: skip
+
+# Types whose sums double precision holds; longdouble is summed directly.
+FFT_DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
 
 
 def convolve2d(
@@ -201,8 +204,8 @@ def convolve(
         comes first.  ``"same"``: the ``N`` elements of the full result from ``(K-1)//2``.
     method : {"auto", "direct", "fft"}, optional
         ``"direct"`` sums products.  ``"fft"`` calls `scipy.signal.fftconvolve`.  ``"auto"``
-        takes the Fourier transform for finite floating-point data where it is estimated to be
-        faster; integers are always summed directly, and so exact.
+        takes the Fourier transform where it is estimated to be faster and the data are finite
+        numbers, or integers so small that the rounded result is exact.
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
     threads : int, optional
@@ -223,8 +226,9 @@ def convolve(
 
     Notes
     -----
-    Differs from `scipy.signal.convolve`: empty input raises `ValueError`, and bool and
-    float16 raise `TypeError` in one dimension too.
+    Differs from `scipy.signal.convolve`: empty input raises `ValueError`, bool and float16
+    raise `TypeError` in one dimension too, and the zeros beyond the edges are multiplied like
+    other numbers, so NaN or infinity in `in2` reaches every output in one dimension too.
 
     References
     ----------
@@ -240,9 +244,7 @@ def convolve(
     if _must_swap(mode, in1, in2):
         in1, in2 = in2, in1
     if _use_fft(in1, in2, mode, method):
-        from scipy.signal import fftconvolve
-
-        return _copy_to(out, fftconvolve(in1, in2, mode), in1=in1, in2=in2)
+        return _by_fft(in1, in2, mode, out)
     return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads)
 
 
@@ -292,7 +294,9 @@ def correlate(
 
     Notes
     -----
-    Differs from `scipy.signal.correlate`: empty input raises `ValueError`.
+    Differs from `scipy.signal.correlate`: empty input raises `ValueError`, and the zeros beyond
+    the edges are multiplied like other numbers, so NaN or infinity in `in2` reaches every output
+    in one dimension too.
 
     References
     ----------
@@ -307,9 +311,7 @@ def correlate(
     in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
     swapped = _must_swap(mode, in1, in2)
     if _use_fft(in1, in2, mode, method):
-        from scipy.signal import fftconvolve
-
-        return _copy_to(out, fftconvolve(in1, np.flip(in2).conj(), mode), in1=in1, in2=in2)
+        return _by_fft(in1, np.flip(in2).conj(), mode, out)
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (in2.conj(), in1) if swapped else (in1, in2.conj())
     return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, reverse=swapped)
@@ -399,17 +401,32 @@ def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
     check_size("the result", _out_shape(mode, in1.shape, in2.shape), dtype)
     if method != "auto":
         return method == "fft"
-    if dtype.kind not in "fc" or in1.ndim == 0 or on_device(in1, in2):
+    if in1.ndim == 0 or dtype.name not in FFT_DTYPES or on_device(in1, in2):
         return False
     direct = prod(_out_shape(mode, in1.shape, in2.shape)) * in2.size
     points = prod(_out_shape("full", in1.shape, in2.shape))
-    worth_it = direct > costs.FFT_GAIN * points * max(log2(points), 1.0)
-    return worth_it and bool(np.isfinite(in1).all() and np.isfinite(in2).all())
+    if direct <= costs.FFT_GAIN * points * max(log2(points), 1.0):
+        return False
+    if dtype.kind in "fc":
+        return bool(np.isfinite(in1).all() and np.isfinite(in2).all())
+    # Integers: where rounding the transform's result is certain to be exact.  Its error is about
+    # eps * log2(points) times the norms of the inputs.
+    largest = [max(abs(int(a.min())), abs(int(a.max()))) for a in (in1, in2)]
+    norms = largest[0] * largest[1] * sqrt(in1.size * in2.size)
+    return bool(8 * np.finfo(float).eps * log2(points) * norms < 0.5)
 
 
-def _copy_to(out: np.ndarray | None, result: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+def _by_fft(in1: np.ndarray, in2: np.ndarray, mode: str, out: np.ndarray | None) -> np.ndarray:
+    from scipy.signal import fftconvolve
+
+    dtype = result_type(DTYPES, in1=in1, in2=in2)
+    result = fftconvolve(in1, in2, mode)
+    if dtype.kind in "iu":
+        result = np.around(result)
+        result = result if dtype.itemsize == 8 else result.astype(np.int64)  # then it wraps
+    result = result.astype(dtype, copy=False)
     if out is None:
         return result
-    checked = new_or_checked_out(out, result.shape, result.dtype, inputs)
+    checked = new_or_checked_out(out, result.shape, dtype, {"in1": in1, "in2": in2})
     checked[...] = result
     return checked

@@ -293,3 +293,13 @@ if HAS_TORCH:
                 options = (*case[2:5], case.ceil_mode, include, divisor)
                 desired = F.avg_pool2d(torch.from_numpy(x), *options).numpy()
                 assert_matches(nn.avg_pool2d(x, *options), desired, 99, 40)
+
+
+def test_conv_does_not_stage_what_no_tap_reads(engine):
+    image, weight = integers((1, 2, 5, 6), "float32"), integers((3, 2, 3, 3), "float32", 1)
+    step = 10**5  # windows of 10**10 positions
+    strided = nn.conv2d(image, weight, stride=step, padding=step)
+    assert strided.shape == (1, 3, 3, 3)
+    assert_identical(strided[0, :, 1, 1], np.einsum("chw,ochw->o", image[0, :, :3, :3], weight))
+    dilated = nn.conv2d(image, weight, dilation=step, padding=step)
+    assert_identical(dilated, np.einsum("nchw,oc->nohw", image, weight[:, :, 1, 1]))

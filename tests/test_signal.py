@@ -149,6 +149,20 @@ def test_longdouble(engine, name, dtype):
             check(name, image, kernel, mode, *(["direct"] if name in N_D else ["symm"]))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+@pytest.mark.parametrize("name", N_D)
+def test_fft_of_integers_is_exact(name, dtype):
+    function, original = both(name)
+    image, kernel = integers((3000,), dtype), integers((2000,), dtype, 1)
+    assert_identical(function(image[:50], kernel[:30], "full", "fft"), original(image[:50], kernel[:30], "full", "fft"))
+    assert_identical(function(image, kernel, "same", "auto"), function(image, kernel, "same", "direct"))
+
+
+def test_integers_too_large_for_the_fft_are_summed_directly():
+    image = np.full(3000, 2**40, np.int64)  # the sums wrap
+    assert_identical(fastconv.convolve(image, image), fastconv.convolve(image, image, method="direct"))
+
+
 @pytest.mark.parametrize("dtype", FLOATS + COMPLEX)
 @pytest.mark.parametrize("name", N_D)
 def test_fft_method(name, dtype):

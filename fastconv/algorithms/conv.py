@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
-from fastconv.algorithms.geometry import NO_AXIS, PARTS, geometry, part_size, spatial_axes
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, geometry, mostly_unread, part_size, spatial_axes
 from fastconv.engines.contract import CONV_FIELDS, record
 from fastconv.problem import ConvProblem
 
@@ -23,6 +23,8 @@ __all__ = ["Conv", "is_ready", "refuse"]
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
+# ... but for planes smaller than its tiles.
+SMALL_PLANE = 256
 # Depth (channels times taps) staged at once: a tile's weights then stay in the nearest cache.
 BLOCK_DEPTH = 512
 # Bytes of scratch memory that the sums, and the staged windows, may take.
@@ -39,7 +41,8 @@ def refuse(problem: ConvProblem) -> str | None:
         return "is for one or two spatial axes"
     if problem.exact:
         return "adds in its own order"
-    if problem.filters // problem.groups < MIN_FILTERS:
+    small_planes = prod(problem.out_shape) < SMALL_PLANE and problem.channels >= MIN_FILTERS * problem.groups
+    if problem.filters // problem.groups < MIN_FILTERS and not small_planes and not mostly_unread(problem):
         return f"is for at least {MIN_FILTERS} filters a group"
     return None
 
@@ -86,6 +89,8 @@ class Conv(ConvExecutor):
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
         y, x = ([NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)])[-2:]
+        if x.out_size == 1 and x.taps == 1:  # a column: rows are read along
+            y, x = x, y
         map_y, map_x = y.edges(), x.edges()
         channel_of = _offsets(p.groups, self.channels, p.channels, x_strides[1], part_size(p.in_dtype))
         filter_of = _offsets(p.groups, self.filters, p.filters, out_strides[1], part_size(p.out_dtype))

@@ -11,7 +11,7 @@ from fastconv.boundary import edge_map
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.problem import ConvProblem
 
-__all__ = ["NO_AXIS", "PARTS", "Axis", "contiguous_strides", "geometry", "part_size", "spatial_axes"]
+__all__ = ["NO_AXIS", "PARTS", "Axis", "contiguous_strides", "geometry", "mostly_unread", "part_size", "spatial_axes"]
 
 # Complex arrays are interleaved planes of real and imaginary parts.
 PARTS = {"complex64": "float32", "complex128": "float64"}
@@ -78,6 +78,15 @@ def geometry(p: ConvProblem, y: Axis, x: Axis, map_y: np.ndarray, map_x: np.ndar
         "src_code": DTYPE_CODES[PARTS.get(p.in_dtype, p.in_dtype)],
         "out_code": DTYPE_CODES[PARTS.get(p.out_dtype, p.out_dtype)],
     }  # fmt: skip
+
+
+def mostly_unread(p: ConvProblem) -> bool:
+    """Whether large strides or dilations leave most of a tile's window unread: what staging it would cost."""
+    waste = 1.0
+    for tile, taps, stride, dilation in zip((8, 32), p.kernel_shape[-2:], p.stride[-2:], p.dilation[-2:], strict=False):
+        window = (tile - 1) * stride + (taps - 1) * dilation + 1
+        waste *= window / min(window, tile * taps)
+    return waste > 16
 
 
 def part_size(dtype: str) -> int:
