@@ -121,44 +121,51 @@ def lines(a, src, planes, n_planes, tap_step, w, dst, width, resume, init, acc):
 
 
 @inlined
-def add_tap(a, sums, src, row_step, tap_step, w, tap, acc):
-    size = itemsize(acc)
-    at = src + tap // a.kernel_x * tap_step + peek(a.col_of + 8 * (tap % a.kernel_x), int64) * size
-    return sums + tile_load(at, row_step, acc, ROWS, COLS) * peek(w + tap * size, acc)
+def add_tap(sums, at, row_step, weight, acc):
+    return sums + tile_load(at, row_step, acc, ROWS, COLS) * peek(weight, acc)
 
 
 @inlined
-def add_pair(a, sums, src, row_step, tap_step, w, tap, acc):
-    # A tap of a one-dimensional kernel and its mirror image.
-    size, mirrored = itemsize(acc), a.kernel_y * a.kernel_x - 1 - tap
-    if a.kernel_x == 1:
-        at, to = tap * tap_step, mirrored * tap_step
-    else:
-        at, to = peek(a.col_of + 8 * tap, int64) * size, peek(a.col_of + 8 * mirrored, int64) * size
-    left, right = tile_load(src + at, row_step, acc, ROWS, COLS), tile_load(src + to, row_step, acc, ROWS, COLS)
-    pair = left + right if a.exact == SYMMETRIC else left - right
-    return sums + pair * peek(w + tap * size, acc)
+def tap_at(a, tap, tap_step, acc):
+    # Where a tap of a one-dimensional kernel begins.
+    return tap * tap_step if a.kernel_x == 1 else peek(a.col_of + 8 * tap, int64) * itemsize(acc)
+
+
+@inlined
+def exact_sum(a, sums, src, row_step, tap_step, w, acc):
+    size, taps = itemsize(acc), a.kernel_y * a.kernel_x
+    if a.exact == IN_ORDER:
+        for ky in range(a.kernel_y):
+            for kx in range(a.kernel_x):
+                at = src + ky * tap_step + peek(a.col_of + 8 * kx, int64) * size
+                sums = add_tap(sums, at, row_step, w + (ky * a.kernel_x + kx) * size, acc)
+        return sums
+    first = taps - 1 if a.exact == LINE_ORDER else taps // 2
+    sums = add_tap(sums, src + tap_at(a, first, tap_step, acc), row_step, w + first * size, acc)
+    for tap in range(first):
+        at, weight = src + tap_at(a, tap, tap_step, acc), w + tap * size
+        if a.exact == LINE_ORDER:
+            sums = add_tap(sums, at, row_step, weight, acc)
+            continue
+        mirrored = src + tap_at(a, taps - 1 - tap, tap_step, acc)
+        if a.exact == SYMMETRIC:
+            pair = tile_load(at, row_step, acc, ROWS, COLS) + tile_load(mirrored, row_step, acc, ROWS, COLS)
+            sums = sums + pair * peek(weight, acc)
+        else:
+            pair = tile_load(at, row_step, acc, ROWS, COLS) - tile_load(mirrored, row_step, acc, ROWS, COLS)
+            sums = sums + pair * peek(weight, acc)
+    return sums
 
 
 @part
 def exact_tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, width, resume, init, acc):
     """SciPy's own order of summation, each product and each sum rounded (see `ConvProblem.exact`)."""
-    taps = a.kernel_y * a.kernel_x
+    weights = a.kernel_y * a.kernel_x * itemsize(acc)
     for x in range(0, width, COLS * VECTOR_BYTES):
         sums = tile_load(dst + x, dst_step, acc, ROWS, COLS) if resume else tile_fill(init, ROWS, COLS)
         for p in range(n_planes):
-            at, weights = src + x + plane_of(planes, p), w + p * taps * itemsize(acc)
-            if a.exact == IN_ORDER:
-                for tap in range(taps):
-                    sums = add_tap(a, sums, at, row_step, tap_step, weights, tap, acc)
-            elif a.exact == LINE_ORDER:
-                sums = add_tap(a, sums, at, row_step, tap_step, weights, taps - 1, acc)
-                for tap in range(taps - 1):
-                    sums = add_tap(a, sums, at, row_step, tap_step, weights, tap, acc)
-            else:
-                sums = add_tap(a, sums, at, row_step, tap_step, weights, taps // 2, acc)
-                for tap in range(taps // 2):
-                    sums = add_pair(a, sums, at, row_step, tap_step, weights, tap, acc)
+            at = src + x + plane_of(planes, p)
+            sums = exact_sum(a, sums, at, row_step, tap_step, w + p * weights, acc)
         tile_store(sums, dst + x, dst_step)
 
 

@@ -58,7 +58,8 @@ class Record(types.Type):
 
     def __init__(self, fields: tuple[str, ...]):
         self.fields = fields
-        super().__init__(name=f"Record{fields}")
+        # The name stands in every symbol: a digest of the fields keeps object code small.
+        super().__init__(name=f"Record{hashlib.sha256(repr(fields).encode()).hexdigest()[:8]}")
 
 
 @register_model(Record)
