@@ -124,6 +124,8 @@ def filter_picture(
         from fastconv import picture_filter
 
         picture_filter.filter_file(source, target, kernel, size=size, mode=mode, figure=show)
+    for path in (target, *([show] if show else [])):
+        typer.echo(f"wrote {path}")
 
 
 def _names(text: str) -> list[str]:

@@ -130,7 +130,7 @@ def current_engine() -> str:
 
 def _positive(threads: int) -> int:
     if isinstance(threads, bool) or not hasattr(threads, "__index__") or not 1 <= threads.__index__() < 2**31:
-        raise ValueError(f"threads must be a positive integer below 2**31; got {threads!r}")
+        raise ValueError(f"threads must be a positive integer; got {threads!r}")
     return threads.__index__()
 
 

@@ -301,7 +301,7 @@ def results() -> Results:
     cases = [small(case) for case in select(quick=True) if "correlate2d" in case.name or case.is_pooling]
     unique = list({case.name: case for case in cases}.values())
     contestants = [ENGINES["cython"], SCIPY, *(rival for rival in (OPENCV, RIVALS["torch"]) if not rival.missing())]
-    return runner.run(unique, contestants, threads=2, effort=EFFORT, missing={"ghost": "is not installed"})
+    return runner.run(unique, contestants, threads=2, effort=EFFORT, missing={"ghost": "it is not installed"})
 
 
 def test_a_run_is_complete_and_right(results: Results):
@@ -376,7 +376,7 @@ def made_up(times: dict[str, dict[str, float]]) -> Results:
         "threads": 2,
         "ceilings": {"fma_float32": 4e11, "fma_float64": 2e11, "copy": {"1000000": 2e11, "100000000": 3e10}},
         "versions": {"fastconv": "0.1.0", "numpy": "2.0"},
-        "missing": {"torch": "is not installed (No module named 'torch')"},
+        "missing": {"torch": "it is not installed (No module named 'torch')"},
         "not_run": [{"case": SMALL, "contestant": "opencv", "reason": "cv2.filter2D has <no> such border"}],
         "wrong": [],
         "memory": [{"engine": "cython", "what": "convolve2d", "input": 1 << 24, "extra": 8192}],
@@ -449,7 +449,7 @@ def test_the_page_holds_every_figure_and_row(synthetic: Results, tmp_path: Path)
     assert 'src="http' not in text and "<link" not in text and "<script" not in text, "nothing is loaded from elsewhere"
     assert f"<td>{SMALL}</td><td>cython</td><td>OpenCV</td>" in text, "losses are listed"
     assert '<span class="loss">0.80×</span>' in text
-    assert "torch is missing: is not installed" in text
+    assert "torch takes no part: it is not installed" in text
     assert "numba is wrong at (1, 2)" in text
     assert "&lt;no&gt; such border" in text
     assert "slower in 1 of 2" in text
@@ -473,7 +473,7 @@ def test_tables_show_all_and_name_the_missing(synthetic: Results):
     shown = text.getvalue()
     for row in synthetic.rows + synthetic.overheads:
         assert report.time_text(row.median) in shown
-    assert "MISSING torch: is not installed" in shown
+    assert "MISSING torch: it is not installed" in shown
     assert f"WRONG {POOL}: numba is wrong" in shown
     assert "cython is slower than OpenCV in 1 of 2 cases" in shown
     assert "400 GFLOP/s" in shown

@@ -191,7 +191,7 @@ def _overheads(results: Results) -> str:
 
 
 def _not_run(results: Results) -> str:
-    items = [f"<li>{escape(name)} is missing: {escape(why)}</li>" for name, why in results.missing.items()]
+    items = [f"<li>{escape(name)} takes no part: {escape(why)}</li>" for name, why in results.missing.items()]
     rows = [_row([escape(i["case"]), escape(i["contestant"]), escape(i["reason"])]) for i in results.not_run]
     if not items and not rows:
         return ""

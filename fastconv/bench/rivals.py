@@ -106,7 +106,7 @@ class Rival:
         try:
             import_module(self.package)
         except ImportError as error:
-            return f"is not installed ({error})"
+            return f"it is not installed ({error})"
         return None
 
     def version(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic, models, overload, register_model
 
 __all__ = [
@@ -53,11 +53,11 @@ def _host_simd() -> tuple[int, bool]:
     """Bytes of the widest vector register, and whether it multiplies and adds in one step.
 
     LLVM is asked, by looking at what it makes of a 64-byte sum, so that
-    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` count.
+    ``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` count.
     """
     features = config.CPU_FEATURES
     if features is None:
-        features = "" if config.CPU_NAME else llvm.get_host_cpu_features().flatten()
+        features = "" if config.CPU_NAME else codegen.get_host_cpu_features()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(
