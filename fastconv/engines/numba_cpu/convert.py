@@ -1,7 +1,7 @@
 """Moving runs of elements between memory of any type and accumulators.
 
 The type in memory is a code of the contract, looked up once for each run: kernels compiled
-for one type in memory were no faster, and 11 types read times 11 written are too many.
+for every pair of types read and written, 11 times 11, would be too many.
 """
 
 from __future__ import annotations

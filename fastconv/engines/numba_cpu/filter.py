@@ -35,7 +35,7 @@ __all__ = ["FIELDS", "LINE", "MAKERS", "TILE"]
 FIELDS = FILTER_FIELDS
 
 # A tile's rows, and vectors per row.  Measured on Zen 5 with kernels of 3x3 to 15x15, in parts of the FMA peak:
-# AVX-512 8x2 0.6 to 0.97 and at 2048^2 up to 1.5 times as fast as 4x4 (each row is read from L2 less often);
+# AVX-512 8x2 0.6 to 0.97 and at 2048^2 up to 1.25 times as fast as 4x4 (each row is read from L2 less often);
 # AVX2 6x2 in blocks of 3 rows 0.8 to 1.0, 4x3 in blocks of 5 0.4 to 0.8 (accumulators spill).
 ROWS, COLS = (8, 2) if REGISTERS == 32 else (6, 2)
 USUAL, HIGHEST = min(5, BLOCK_HEIGHTS[-1]), BLOCK_HEIGHTS[-1]
