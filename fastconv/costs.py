@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ["FFT_GAIN", "seconds_one_thread", "threads_worth_using"]
 
 # One thread's rate: multiplications and additions, and bytes from memory, per second.
-FLOPS = 60e9
-BANDWIDTH = 8e9
+FLOPS = 120e9
+BANDWIDTH = 25e9
 
 # Below this much work for one thread a second thread costs more than it brings:
 # a hot dispatch takes 1-3 us, and waking a sleeping worker about 50 us.
