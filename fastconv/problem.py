@@ -20,11 +20,12 @@ convolution is the same with the kernel flipped beforehand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
 
-__all__ = ["ConvProblem", "PoolProblem"]
+__all__ = ["ConvProblem", "PoolProblem", "accumulator"]
 
 Shape = tuple[int, ...]
 
@@ -144,6 +145,17 @@ class PoolProblem:
         tags += [self.dtype] + ["nhwc"] * self.channels_last + ["indices"] * self.indices
         tags += ["inside"] * (not self.count_include_pad) + [f"div{self.divisor}"] * bool(self.divisor)
         return f"{self.kind}pool " + " ".join(tags)
+
+
+@cache
+def accumulator(dtype: np.dtype) -> str:
+    """The dtype to sum a result of `dtype` in.
+
+    Integers are summed modulo 2**32 or 2**64, which their own range divides.
+    """
+    if dtype.kind in "iu":
+        return "uint32" if dtype.itemsize <= 4 else "uint64"
+    return dtype.name
 
 
 def _axes(letter: str, values: Shape) -> str:

@@ -11,7 +11,7 @@ from fastconv import costs
 from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native, on_device
 from fastconv.plan import execute
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, accumulator
 from fastconv.validate import as_array, check_size, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
@@ -351,13 +351,6 @@ def _out_shape(mode: str, shape: tuple[int, ...], kernel_shape: tuple[int, ...])
     return tuple(n + extra * (k - 1) for n, k in zip(shape, kernel_shape, strict=True))
 
 
-def _accumulator(dtype: np.dtype) -> str:
-    """Integers are summed modulo 2**32 or 2**64, which their own arithmetic divides."""
-    if dtype.kind in "iu":
-        return "uint32" if dtype.itemsize <= 4 else "uint64"
-    return type_name(dtype)
-
-
 def _run(
     image: np.ndarray,
     kernel: np.ndarray,
@@ -383,7 +376,7 @@ def _run(
         out_shape=shape,
         in_dtype=type_name(image.dtype),
         kernel_dtype=type_name(kernel.dtype),
-        acc=_accumulator(dtype),
+        acc=accumulator(dtype),
         out_dtype=type_name(dtype),
         pad=pad,
         boundary=(rule,) * axes,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.device import native
 from fastconv.plan import execute
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, accumulator
 from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, result_type, type_name
 
 __all__ = ["conv2d"]
@@ -130,7 +130,7 @@ def conv2d(
         out_shape=sizes,
         in_dtype=type_name(images.dtype),
         kernel_dtype=type_name(weights.dtype),
-        acc=type_name(dtype) if dtype.kind in "fc" else "uint32" if dtype.itemsize <= 4 else "uint64",
+        acc=accumulator(dtype),
         out_dtype=type_name(dtype),
         pad=tuple(before for before, _ in pads),
         boundary=("fill", "fill"),

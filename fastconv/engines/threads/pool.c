@@ -58,7 +58,7 @@ static void word_reset(void) {}
  * affinity is never touched. */
 #include <sched.h>
 
-static int worker_ids[256];          /* kernel thread numbers, 0: not started yet */
+static int worker_ids[MAX_WORKERS];          /* kernel thread numbers, 0: not started yet */
 static cpu_set_t worker_processors;  /* the affinity given last; guarded by entry */
 
 static void worker_started(int worker) { __atomic_store_n(&worker_ids[worker], (int)syscall(SYS_gettid), __ATOMIC_RELEASE); }
@@ -77,7 +77,7 @@ static void keep_workers_apart(int workers) {
     worker_processors = allowed;
 }
 static void forget_workers(void) {
-    for (int worker = 0; worker < 256; worker++) worker_ids[worker] = 0;
+    for (int worker = 0; worker < MAX_WORKERS; worker++) worker_ids[worker] = 0;
     CPU_ZERO(&worker_processors);
 }
 #else
