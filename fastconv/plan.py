@@ -10,12 +10,12 @@ import numpy as np
 
 from fastconv import config, costs
 from fastconv.device import on_device
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 from fastconv.table import TABLE, Implementation
 
 __all__ = ["Plan", "execute", "plan", "plan_for", "warmup"]
 
-Problem = ConvProblem | PoolProblem
+Problem = ConvProblem | PoolProblem | WindowProblem
 
 
 class Plan:
@@ -23,7 +23,7 @@ class Plan:
 
     Attributes
     ----------
-    problem : ConvProblem or PoolProblem
+    problem : ConvProblem, PoolProblem or WindowProblem
         What is computed.
     implementation : str
         ``engine:algorithm``.

@@ -25,7 +25,7 @@ from math import prod
 
 import numpy as np
 
-__all__ = ["ConvProblem", "PoolProblem", "accumulator"]
+__all__ = ["ConvProblem", "PoolProblem", "WindowProblem", "accumulator"]
 
 Shape = tuple[int, ...]
 
@@ -145,6 +145,54 @@ class PoolProblem:
         tags += [self.dtype] + ["nhwc"] * self.channels_last + ["indices"] * self.indices
         tags += ["inside"] * (not self.count_include_pad) + [f"div{self.divisor}"] * bool(self.divisor)
         return f"{self.kind}pool " + " ".join(tags)
+
+
+@dataclass(frozen=True)
+class WindowProblem:
+    """One maximum, minimum, mean or rank over a moving window; input and output have `shape`.
+
+        out[y] = kind over k in the footprint of ext(x)[y + k - pad] + structure[k]
+
+    ``kind`` is "max", "min", "mean" or "rank" (the value that stands at place ``rank``, from 0, of
+    the window's sorted values).  ``window`` is the shape of the footprint; along an axis that is
+    not filtered it is 1.  ``footprint`` has a byte, 0 or 1, for each tap in C order; empty, it is
+    all of them.  Values are compared or summed in ``acc``.  With ``structure`` (the argument `w` of
+    `fastconv.plan.execute`, of shape ``window``) numbers are added to the taps before (for "max"
+    and "min").
+    """
+
+    kind: str
+    shape: Shape
+    window: Shape
+    dtype: str
+    acc: str
+    out_dtype: str
+    pad: Shape
+    boundary: tuple[str, ...]
+    footprint: bytes = b""
+    rank: int = 0
+    structure: bool = False
+
+    @property
+    def taps(self) -> int:
+        """Number of elements in the footprint."""
+        return sum(self.footprint) if self.footprint else prod(self.window)
+
+    @property
+    def flops(self) -> int:
+        """Comparisons or additions of the direct evaluation."""
+        return prod(self.shape) * self.taps
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return prod(self.shape) * (np.dtype(self.dtype).itemsize + np.dtype(self.out_dtype).itemsize)
+
+    def __str__(self) -> str:
+        tags = [_axes("i", self.shape), _axes("w", self.window), _axes("p", self.pad)]
+        tags += ["/".join(dict.fromkeys(self.boundary)), f"{self.dtype}->{self.acc}->{self.out_dtype}"]
+        tags += [f"taps{self.taps}"] * bool(self.footprint) + [f"rank{self.rank}"] * (self.kind == "rank")
+        return f"{self.kind}filter " + " ".join(tags + ["structure"] * self.structure)
 
 
 @cache

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 
-__all__ = ["c_cast", "conv", "pool"]
+__all__ = ["c_cast", "conv", "pool", "window"]
 
 Tap = tuple[int, ...]  # channel of the group, then one kernel index for each axis
 
@@ -74,6 +74,35 @@ def pool(problem: PoolProblem, x: np.ndarray, indices: np.ndarray | None, out: n
             indices[...] = where
     else:
         out[...] = _average(problem, x)
+
+
+def window(problem: WindowProblem, x: np.ndarray, structure: np.ndarray | None, out: np.ndarray, fill: Any = 0) -> None:
+    """Compute a `WindowProblem` into `out`.
+
+    NaN is the extreme of every window that it is in; for ranks it is larger than all numbers.
+    """
+    p = problem
+    inside = np.frombuffer(p.footprint or bytes([1]) * p.taps, bool).reshape(p.window)
+    beyond = np.asarray(fill).astype(p.acc)
+
+    def value(tap: Tap) -> np.ndarray:
+        axes = zip(tap, p.pad, p.shape, p.boundary, strict=True)
+        places = _grid([index_map(np.arange(n) + k - before, n, rule) for k, before, n, rule in axes])
+        values = np.where(_outside(places), beyond, x[tuple(places)].astype(p.acc))
+        return values if structure is None else values + structure[tap].astype(p.acc)
+
+    taps = [tap for tap in np.ndindex(p.window) if inside[tap]]
+    with np.errstate(all="ignore"):
+        if p.kind == "rank":
+            result = np.sort([value(tap) for tap in taps], axis=0)[p.rank]
+        else:
+            step = {"max": np.maximum, "min": np.minimum, "mean": np.add}[p.kind]
+            result = value(taps[0])
+            for tap in taps[1:]:
+                result = step(result, value(tap))
+            if p.kind == "mean":
+                result = result / np.asarray(len(taps), p.acc)
+        out[...] = c_cast(result, out.dtype)
 
 
 def _max(p: PoolProblem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 
 __all__ = ["TABLE", "Implementation"]
 
-Problem = ConvProblem | PoolProblem
+Problem = ConvProblem | PoolProblem | WindowProblem
 
 
 @dataclass(frozen=True)

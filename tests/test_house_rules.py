@@ -114,7 +114,10 @@ def test_all_is_sorted_and_true(name):
         assert all(hasattr(module, n) for n in names)
 
 
-@pytest.mark.parametrize("name", [*PUBLIC_MODULES, "fastconv.nn.conv", "fastconv.nn.pool", "fastconv.testing"])
+IN_PUBLIC_PACKAGES = [name for name in SOURCES if name.startswith(tuple(f"{m}." for m in PUBLIC_MODULES[1:]))]
+
+
+@pytest.mark.parametrize("name", [*PUBLIC_MODULES, *IN_PUBLIC_PACKAGES, "fastconv.testing"])
 def test_all_is_complete(name):
     module = importlib.import_module(name)
     defined = {key for key, value in vars(module).items() if getattr(value, "__module__", "") == name and key[0] != "_"}
@@ -168,7 +171,7 @@ OPTIONAL = {
     "numba": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "llvmlite": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "platformdirs": ["engines.numba_cpu", "about"],
-    "scipy": ["signal", "bench"],
+    "scipy": ["signal", "ndimage", "bench"],
     "matplotlib": ["bench", "picture_filter"],
     "rich": ["bench", "__main__"],
     "typer": ["bench", "__main__"],

@@ -15,7 +15,7 @@ from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
 
-__all__ = ["Bound", "ConvExecutor", "kernel_types", "refuse_types"]
+__all__ = ["Bound", "ConvExecutor", "kernel_types", "refuse_types", "run"]
 
 # Argument records remembered for each plan, one for each set of strides it has met.
 REMEMBERED = 8
@@ -50,6 +50,14 @@ class Bound:
     tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
 
 
+def run(
+    kernel: int, bound: Bound, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int
+) -> None:
+    """Launch a kernel on arrays: `w`, `bias` and `fill` as the kernel reads them."""
+    scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
+    launch(kernel, bound.slots, x, w, out, bias, fill, scratch, bound.units, threads)
+
+
 class ConvExecutor(ABC):
     """Executes a `ConvProblem` with one kernel of an engine."""
 
@@ -69,8 +77,7 @@ class ConvExecutor(ABC):
         threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
         bound = self._bind(x.strides, out.strides, threads)
         weights, biases, fills = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
-        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
-        launch(self.kernel, bound.slots, x, weights, out, biases, fills, scratch, bound.units, threads)
+        run(self.kernel, bound, x, weights, out, biases, fills, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 
 __all__ = ["Naive", "refuse"]
 
 
-def refuse(problem: ConvProblem | PoolProblem) -> str | None:
+def refuse(problem: ConvProblem | PoolProblem | WindowProblem) -> str | None:
     """The reference does every problem."""
     return None
 
@@ -19,7 +19,7 @@ def refuse(problem: ConvProblem | PoolProblem) -> str | None:
 class Naive:
     """Executes any problem with `fastconv.reference`."""
 
-    def __init__(self, problem: ConvProblem | PoolProblem, reference: Any):
+    def __init__(self, problem: ConvProblem | PoolProblem | WindowProblem, reference: Any):
         self.problem = problem
         self.reference = reference
 
@@ -28,8 +28,10 @@ class Naive:
     ) -> None:
         if isinstance(self.problem, ConvProblem):
             self.reference.conv(self.problem, x, w, out, bias, fill)
-        else:
+        elif isinstance(self.problem, PoolProblem):
             self.reference.pool(self.problem, x, w, out)
+        else:
+            self.reference.window(self.problem, x, w, out, fill)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory, about: the reference copies what it needs."""

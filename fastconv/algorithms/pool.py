@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms.executor import REMEMBERED, Bound
+from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.engines.contract import DTYPE_CODES, POOL_FIELDS, POOL_STAGING, record
-from fastconv.engines.threads._threads import launch
 from fastconv.problem import PoolProblem
 
 __all__ = ["Pool", "is_ready", "refuse"]
@@ -71,8 +70,7 @@ class Pool:
     ) -> None:
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
-        scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
-        launch(self.kernel, bound.slots, x, indices, out, None, None, scratch, bound.units, threads)
+        run(self.kernel, bound, x, indices, out, None, None, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""

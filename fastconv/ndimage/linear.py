@@ -1,21 +1,18 @@
-"""`scipy.ndimage`'s linear filters, with the same signatures, defaults and results."""
+"""Convolution and correlation with weights that the caller gives."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastconv.boundary import NDIMAGE_MODES
+from fastconv.ndimage.arguments import DTYPES, boundary_rule, checked_cval, filtered_axes, output_array, writable
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
-from fastconv.validate import ArgumentError, as_array, axis_index, check_size, choice, int_tuple, type_name
+from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
 __all__ = ["convolve", "convolve1d", "correlate", "correlate1d"]
-
-DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
 
 
 def correlate(
@@ -305,7 +302,7 @@ def _filter(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None, flip: bool
 ) -> np.ndarray:
     image, kernel = as_array("input", input, empty=True), as_array("weights", weights)
-    axes = _axes(axes, image.ndim)
+    axes = filtered_axes(axes, image.ndim)
     if kernel.ndim != len(axes):
         raise ArgumentError(f"weights must have {len(axes)} dimensions, one for each axis; got shape {kernel.shape}")
     origins = int_tuple("origin", origin, len(axes)) if axes else ()
@@ -348,14 +345,9 @@ def _run(
             raise ArgumentError(
                 f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for weights of size {size}; got {shift}"
             )
-    if not isinstance(mode, str) and isinstance(mode, Iterable):
-        raise ArgumentError(f"mode must be a single name; got {mode!r}")
-    try:
-        rule = choice("mode", mode, NDIMAGE_MODES)
-    except ValueError as error:
-        raise ArgumentError(str(error)) from None
-    cval = _cval(cval, image, kernel)
-    result, target = _output(output, image, kernel)
+    rule = boundary_rule(mode)
+    cval = checked_cval(cval, image, kernel)
+    result, target = output_array(output, image, kernel)
     if image.size == 0:
         return result
 
@@ -365,24 +357,20 @@ def _run(
     else:
         pad = tuple(k // 2 + o for k, o in zip(kernel.shape, shifts, strict=True))
 
-    native = target if target.dtype.isnative else np.empty(target.shape, target.dtype.newbyteorder("="))
-    if np.may_share_memory(native, image) or np.may_share_memory(native, kernel):
-        native = np.empty(target.shape, native.dtype)
-    parts = [(image, native, cval)]
-    if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
-        parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
-    for source, destination, fill in parts:
-        problem = _problem(source, kernel, destination, pad, rule, order)
-        execute(
-            problem,
-            source[None, None],
-            kernel[None, None],
-            destination[None, None],
-            fill=np.asarray(fill),
-            threads=threads,
-        )
-    if native is not target:
-        target[...] = native
+    with writable(target, image, kernel) as native:
+        parts = [(image, native, cval)]
+        if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
+            parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
+        for source, destination, fill in parts:
+            problem = _problem(source, kernel, destination, pad, rule, order)
+            execute(
+                problem,
+                source[None, None],
+                kernel[None, None],
+                destination[None, None],
+                fill=np.asarray(fill),
+                threads=threads,
+            )
     return result
 
 
@@ -419,57 +407,3 @@ def _line_order(kernel: np.ndarray) -> str:
         if (abs(right + left) <= eps).all():
             return "antisymmetric"
     return "line"
-
-
-def _axes(axes: Any, ndim: int) -> tuple[int, ...]:
-    if axes is None:
-        return tuple(range(ndim))
-    values = tuple(axes) if isinstance(axes, Iterable) else (axes,)
-    indices = tuple(axis_index("axes", a, ndim) for a in values)
-    if len(set(indices)) != len(indices):
-        raise ValueError(f"axes must be unique; got {axes!r}")
-    return indices
-
-
-def _cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
-    number = np.asarray(cval)
-    if number.size != 1 or number.dtype.kind not in "biufc":
-        raise TypeError(f"cval must be a number; got {cval!r}")
-    number = number.reshape(())
-    if number.dtype.kind == "c" and image.dtype.kind != "c":
-        raise TypeError(f"cval must be real for a real input; got {cval!r}")
-    return number
-
-
-def _output(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The array to return, and the same as a base-class array to write to."""
-    complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
-    if isinstance(output, np.ndarray) or (output is not None and not isinstance(output, (str, type, np.dtype))):
-        if not isinstance(output, np.ndarray):
-            raise TypeError(f"output must be an array or a dtype; got {type(output).__name__}")
-        if output.shape != image.shape:
-            raise ArgumentError(f"output must have shape {image.shape}; got {output.shape}")
-        dtype = output.dtype
-        if not output.flags.writeable:
-            raise ValueError("output must be writable; got a read-only array")
-    elif output is None:
-        dtype = np.promote_types(image.dtype, np.complex64) if complex_result else image.dtype
-    else:
-        try:
-            dtype = np.dtype(output)
-        except TypeError:
-            raise TypeError(f"output must be an array or a dtype; got {output!r}") from None
-        if complex_result and dtype.kind != "c" and not isinstance(output, str):
-            warnings.warn(f"output: {dtype} is promoted to a complex dtype", stacklevel=4)
-            dtype = np.promote_types(dtype, np.complex64)
-    if type_name(dtype) not in DTYPES:
-        raise TypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
-    if complex_result and dtype.kind != "c":
-        raise ArgumentError(f"output must have a complex dtype for complex input or weights; got {dtype}")
-    if dtype.kind == "c" and not complex_result:
-        raise ArgumentError(f"output must have a real dtype for real input and weights; got {dtype}")
-    check_size("output", image.shape, dtype)
-    if isinstance(output, np.ndarray):
-        return output, np.asarray(output)
-    result = np.empty(image.shape, dtype)
-    return result, result

@@ -1,4 +1,4 @@
-"""`scipy.signal`'s convolution and correlation, with the same signatures, defaults and results."""
+"""Convolution and correlation of arrays: `convolve`, `correlate` and their two-dimensional forms."""
 
 from __future__ import annotations
 

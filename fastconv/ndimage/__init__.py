@@ -1,0 +1,20 @@
+"""`scipy.ndimage`: its filters with the same signatures and results, and all its other names as they are."""
+
+from typing import Any
+
+from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
+
+__all__ = ["convolve", "convolve1d", "correlate", "correlate1d"]
+
+
+def __getattr__(name: str) -> Any:
+    """A name that fastconv does not implement is SciPy's."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import scipy.ndimage
+
+    return getattr(scipy.ndimage, name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

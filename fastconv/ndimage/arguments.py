@@ -1,0 +1,105 @@
+"""What the filters' arguments mean: axes, boundary rules, origins, the output array."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastconv.boundary import NDIMAGE_MODES
+from fastconv.validate import ArgumentError, axis_index, check_size, choice, type_name
+
+__all__ = ["DTYPES", "boundary_rule", "checked_cval", "filtered_axes", "output_array", "per_axis", "writable"]
+
+DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
+
+
+def filtered_axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    if axes is None:
+        return tuple(range(ndim))
+    values = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    indices = tuple(axis_index("axes", a, ndim) for a in values)
+    if len(set(indices)) != len(indices):
+        raise ValueError(f"axes must be unique; got {axes!r}")
+    return indices
+
+
+def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
+    number = np.asarray(cval)
+    if number.size != 1 or number.dtype.kind not in "biufc":
+        raise TypeError(f"cval must be a number; got {cval!r}")
+    number = number.reshape(())
+    if number.dtype.kind == "c" and image.dtype.kind != "c":
+        raise TypeError(f"cval must be real for a real input; got {cval!r}")
+    return number
+
+
+def output_array(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The array to return, and the same as a base-class array to write to."""
+    complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
+    if isinstance(output, np.ndarray) or (output is not None and not isinstance(output, (str, type, np.dtype))):
+        if not isinstance(output, np.ndarray):
+            raise TypeError(f"output must be an array or a dtype; got {type(output).__name__}")
+        if output.shape != image.shape:
+            raise ArgumentError(f"output must have shape {image.shape}; got {output.shape}")
+        dtype = output.dtype
+        if not output.flags.writeable:
+            raise ValueError("output must be writable; got a read-only array")
+    elif output is None:
+        dtype = np.promote_types(image.dtype, np.complex64) if complex_result else image.dtype
+    else:
+        try:
+            dtype = np.dtype(output)
+        except TypeError:
+            raise TypeError(f"output must be an array or a dtype; got {output!r}") from None
+        if complex_result and dtype.kind != "c" and not isinstance(output, str):
+            warnings.warn(f"output: {dtype} is promoted to a complex dtype", stacklevel=4)
+            dtype = np.promote_types(dtype, np.complex64)
+    if type_name(dtype) not in DTYPES:
+        raise TypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
+    if complex_result and dtype.kind != "c":
+        raise ArgumentError(f"output must have a complex dtype for complex input or weights; got {dtype}")
+    if dtype.kind == "c" and not complex_result:
+        raise ArgumentError(f"output must have a real dtype for real input and weights; got {dtype}")
+    check_size("output", image.shape, dtype)
+    if isinstance(output, np.ndarray):
+        return output, np.asarray(output)
+    result = np.empty(image.shape, dtype)
+    return result, result
+
+
+def boundary_rule(mode: Any) -> str:
+    """The rule of `fastconv.boundary` that a single mode names."""
+    if not isinstance(mode, str) and isinstance(mode, Iterable):
+        raise ArgumentError(f"mode must be a single name; got {mode!r}")
+    try:
+        return choice("mode", mode, NDIMAGE_MODES)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
+
+
+def per_axis(name: str, value: Any, n: int) -> list[Any]:
+    """The argument for each of `n` axes: a sequence of as many, or one value for all."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value] * n
+    values = list(value)
+    if len(values) != n:
+        raise ArgumentError(f"{name} must be one value or a sequence of {n}, one for each axis; got {value!r}")
+    return values
+
+
+@contextmanager
+def writable(target: np.ndarray, *inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """`target`, or a new array that is copied to it in the end if kernels cannot write to it itself.
+
+    They cannot where it overlaps an input or has another byte order.
+    """
+    native = target if target.dtype.isnative else np.empty(target.shape, target.dtype.newbyteorder("="))
+    if any(np.may_share_memory(native, array) for array in inputs):
+        native = np.empty(target.shape, native.dtype)
+    yield native
+    if native is not target:
+        target[...] = native
