@@ -1,4 +1,4 @@
-"""Settings: which engine runs, on how many threads.
+"""Settings: which engine runs, on how many threads, how precisely.
 
 Precedence for threads: the call's ``threads=``, then `use`, then
 `set_num_threads` (or `threadpoolctl.threadpool_limits`), then the environment
@@ -17,11 +17,22 @@ import threadpoolctl
 
 from fastconv.engines.threads import _threads
 
-__all__ = ["ENGINES", "current_engine", "get_num_threads", "resolve_threads", "set_num_threads", "use"]
+__all__ = [
+    "ENGINES",
+    "PRECISIONS",
+    "current_engine",
+    "current_precision",
+    "get_num_threads",
+    "resolve_threads",
+    "set_num_threads",
+    "use",
+]
 
 ENGINES = ("auto", "numba", "cython", "cuda", "reference")
+PRECISIONS = ("strict", "default", "fast")
 
 _engine: ContextVar[str] = ContextVar("fastconv_engine", default="auto")
+_precision: ContextVar[str] = ContextVar("fastconv_precision", default="default")
 _threads_override: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
 
 
@@ -77,8 +88,8 @@ def resolve_threads(threads: int | None) -> int:
 
 
 @contextmanager
-def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[None]:
-    """Choose engine and threads for the calls made inside a ``with`` block.
+def use(*, engine: str | None = None, threads: int | None = None, precision: str | None = None) -> Iterator[None]:
+    """Choose engine, threads and precision for the calls made inside a ``with`` block.
 
     Parameters
     ----------
@@ -87,11 +98,16 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
         compiled if need be, and refuses what it cannot do.
     threads : int, optional
         Threads for each call.
+    precision : {"strict", "default", "fast"}, optional
+        ``"strict"``: `fastconv.ndimage` sums in double whatever the input, as SciPy does, and no
+        shortcut that rounds differently (transforms, sums of separable kernels) is taken.
+        ``"default"``: float32 results of float32 input are summed in float32.  ``"fast"``:
+        float32 results are, whatever the input.  An argument ``dtype=`` of a call comes first.
 
     Raises
     ------
     ValueError
-        If there is no such engine, or `threads` is not a positive integer.
+        If there is no such engine or precision, or `threads` is not a positive integer.
     NotImplementedError
         From a call inside the block that the named engine cannot do.
 
@@ -110,12 +126,16 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
     """
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     threads = threads if threads is None else _positive(threads)
     tokens: list[tuple[ContextVar, Token]] = []
     if engine is not None:
         tokens.append((_engine, _engine.set(engine)))
     if threads is not None:
         tokens.append((_threads_override, _threads_override.set(threads)))
+    if precision is not None:
+        tokens.append((_precision, _precision.set(precision)))
     try:
         yield
     finally:
@@ -126,6 +146,11 @@ def use(*, engine: str | None = None, threads: int | None = None) -> Iterator[No
 def current_engine() -> str:
     """Return the engine in force: that of the innermost `use`, else ``"auto"``."""
     return _engine.get()
+
+
+def current_precision() -> str:
+    """Return the precision in force: that of the innermost `use`, else ``"default"``."""
+    return _precision.get()
 
 
 def _positive(threads: int) -> int:
