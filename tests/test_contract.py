@@ -69,12 +69,13 @@ def test_launch_knows_the_sizes():
 
 
 def test_codes_in_the_c_headers():
-    """The enums of the C header name dtypes and orders of summation by the same numbers."""
+    """The enums of the C headers name dtypes and orders of summation by the same numbers."""
     header = (CYTHON_SOURCES[0].parent / "tiles_all.h").read_text()
     names = re.search(r"enum \{ (BOOL,[^}]*) \}", header).group(1).split(", ")
     assert {name.strip().lower(): code for code, name in enumerate(names)} == contract.DTYPE_CODES
     orders = re.search(
-        r"enum \{ ORDER_C = (\d), ORDER_LINE = (\d), ORDER_SYMMETRIC = (\d), ORDER_ANTISYMMETRIC = (\d) \}", header
+        r"enum \{ ORDER_C = (\d), ORDER_LINE = (\d), ORDER_SYMMETRIC = (\d), ORDER_ANTISYMMETRIC = (\d) \}",
+        (CYTHON_SOURCES[0].parent / "exact.h").read_text(),
     )
     wanted = [contract.EXACT_CODES[order] for order in ("order", "line", "symmetric", "antisymmetric")]
     assert list(map(int, orders.groups())) == wanted

@@ -69,6 +69,7 @@ class Filter(ConvExecutor):
         in_place = p.in_dtype == self.part and x.stride == 1 and x.x_step == self.itemsize
         in_place = in_place and y.x_step % self.itemsize == 0
         store_direct = p.out_dtype == self.part and x.out_step == self.itemsize and y.out_step % self.itemsize == 0
+        store_direct = store_direct and not p.saturate
         rows, cols = self._patch(y, x, in_place and store_direct)
         phase_cols = -(-((cols - 1) * x.stride + (x.taps - 1) * x.dilation + 1) // x.stride)
         pitch = x.stride * phase_cols
@@ -79,7 +80,10 @@ class Filter(ConvExecutor):
         wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
         strip = -(-y.out_size // min(wanted_strips, -(-y.out_size // rows)) // rows) * rows
         n_strips = -(-y.out_size // strip)
-        scratch_bytes = -(-(window_rows * pitch + rows * cols) * self.itemsize // 64) * 64
+        scratch_bytes = (window_rows * pitch + rows * cols) * self.itemsize
+        if p.exact:  # sources of 8 bits are summed in float: patch, sums, weights; and where that is too coarse in double
+            scratch_bytes += (window_rows * pitch + y.taps * x.taps) * 4 + 64
+        scratch_bytes = -(-scratch_bytes // 64) * 64
         values = {
             **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
@@ -95,7 +99,7 @@ class Filter(ConvExecutor):
     def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
         """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""
         rows, row_bytes = self.engine.LINE if y.out_size == 1 and not self.problem.exact else self.engine.TILE
-        cols = row_bytes // self.itemsize
+        cols = row_bytes // (4 if self.problem.exact else self.itemsize)  # exact sums are made in float first
         if tile_by_tile:
             return rows, cols
         down, across = (1 if rows == 1 else STAGED_TILES[0]), STAGED_TILES[1]

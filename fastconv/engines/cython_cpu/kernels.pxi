@@ -12,6 +12,11 @@ cdef extern from "tiles_all.h" nogil:
     void tiles(...)
     void line(...)
     void tile_exact(...)
+    float rounding_guard(const double *w, int64_t n, double largest)
+    void store_guarded(...)
+    enum: BOOL
+    enum: INT8
+    enum: UINT8
     void stage_run(...)
     void store_run(...)
     void gemm(...)

@@ -3,6 +3,9 @@
 #define FASTCONV_TILES_ALL_H
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 enum { SIMD_LEVEL = 4 };
@@ -46,6 +49,7 @@ enum { SIMD_LEVEL = 2 };
 
 /* DTYPE_CODES of fastconv.engines.contract */
 enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 };
+enum { SATURATE = 16 };
 
 /* double -> unsigned as C compilers for plain x86-64 convert it, so that SciPy's results are met
  * for negative values too: modulo the range, by way of the signed type. */
@@ -70,57 +74,7 @@ enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, 
 #define NAME(x) x##_u64
 #include "tiles.h"
 
-/* ---- SciPy's own order of summation ------------------------------------------------
- * ndimage adds w * x tap by tap, each product and each sum rounded to double, in C order;
- * correlate1d adds the last tap first, or for mirrored kernels the centre first and then
- * pairs of taps.  Integer outputs truncate that sum, so the last bit can decide: this tile
- * keeps SciPy's order, and a barrier keeps products from being fused into sums.
- */
-typedef double vec_exact __attribute__((vector_size(VECTOR_BYTES)));
-typedef double vecu_exact __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
-
-enum { ORDER_C = 1, ORDER_LINE = 2, ORDER_SYMMETRIC = 3, ORDER_ANTISYMMETRIC = 4 };
-
-#define EACH_VECTOR \
-    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++) _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++)
-#define EXACT_LOAD(at) (*(const vecu_exact *)((at) + r * row_step + c * VECTOR_BYTES / 8))
-#define EXACT_ADD(value, tap)             \
-    EACH_VECTOR {                         \
-        vec_exact product = (value) * (tap); \
-        HOLD(product);                   \
-        acc[r][c] += product;             \
-    }
-
-static void tile_exact(const double *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const double *w,
-                       int64_t kernel_y, int64_t kernel_x, double *dst, int64_t dst_step, int resume, double init,
-                       int64_t order) {
-    vec_exact acc[TILE_ROWS][TILE_COLS];
-    EACH_VECTOR {
-        if (resume) acc[r][c] = *(vecu_exact *)(dst + r * dst_step + c * VECTOR_BYTES / 8);
-        else acc[r][c] = (vec_exact){0} + init;
-    }
-    const int64_t taps = kernel_y * kernel_x, centre = taps / 2;
-#define AT(t) (src + (kernel_x == 1 ? (t) * tap_step : col_of[t])) /* one-dimensional kernels */
-    if (order == ORDER_C) {
-        for (int64_t ky = 0; ky < kernel_y; ky++)
-            for (int64_t kx = 0; kx < kernel_x; kx++) {
-                const double *p = src + ky * tap_step + col_of[kx];
-                EXACT_ADD(EXACT_LOAD(p), w[ky * kernel_x + kx])
-            }
-    } else if (order == ORDER_LINE) {
-        EXACT_ADD(EXACT_LOAD(AT(taps - 1)), w[taps - 1])
-        for (int64_t t = 0; t < taps - 1; t++) EXACT_ADD(EXACT_LOAD(AT(t)), w[t])
-    } else {
-        EXACT_ADD(EXACT_LOAD(AT(centre)), w[centre])
-        for (int64_t t = 0; t < centre; t++) {
-            const double *p = AT(t), *q = AT(taps - 1 - t);
-            if (order == ORDER_SYMMETRIC) EXACT_ADD(EXACT_LOAD(p) + EXACT_LOAD(q), w[t])
-            else EXACT_ADD(EXACT_LOAD(p) - EXACT_LOAD(q), w[t])
-        }
-    }
-#undef AT
-    EACH_VECTOR *(vecu_exact *)(dst + r * dst_step + c * VECTOR_BYTES / 8) = acc[r][c];
-}
+#include "exact.h"
 
 /* The tiles, line, stage_run and store_run of an accumulator type, chosen by a pointer's type. */
 #define PICK(name, p)                                                                                \
