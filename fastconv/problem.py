@@ -40,6 +40,9 @@ class ConvProblem:
     by one in C order; for one-dimensional kernels, as `scipy.ndimage.correlate1d` does,
     ``"line"`` adds the last tap first and then the others in order, ``"symmetric"`` and
     ``"antisymmetric"`` the centre first and then mirrored pairs.  ``""`` leaves the order free.
+    With ``saturate`` (for bool and integer ``out_dtype``) sums are rounded to the nearest integer,
+    halves to even, and clamped to the dtype's range; NaN becomes 0; an unsigned ``acc`` then holds
+    signed sums.
     """
 
     in_shape: Shape
@@ -60,6 +63,7 @@ class ConvProblem:
     bias: bool = False
     channels_last: bool = False
     exact: str = ""
+    saturate: bool = False
 
     @property
     def ndim(self) -> int:
@@ -96,6 +100,7 @@ class ConvProblem:
             f"{self.in_dtype}*{self.kernel_dtype}->{self.acc}->{self.out_dtype}",
         ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
+        tags += ["saturate"] * self.saturate
         return "conv " + " ".join(tags)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 
-__all__ = ["c_cast", "conv", "pool", "window"]
+__all__ = ["c_cast", "conv", "pool", "saturated", "window"]
 
 Tap = tuple[int, ...]  # channel of the group, then one kernel index for each axis
 
@@ -46,7 +46,7 @@ def conv(
             total += np.asarray(bias).astype(p.acc).reshape(per_filter)
         for values, weights in _terms(p.exact, taps, value, weight):
             total = total + values * weights  # for bool: or, and
-        out[...] = c_cast(total, out.dtype)
+        out[...] = saturated(total, out.dtype) if p.saturate else c_cast(total, out.dtype)
 
 
 def _terms(
@@ -207,6 +207,23 @@ def c_cast(values: np.ndarray, dtype: Any) -> np.ndarray:
     through = "int64" if dtype in (np.uint32, np.int64) else "int32"
     integers = _truncated(values, through)
     return integers.astype(np.uint8) != 0 if dtype == np.bool_ else integers.astype(dtype)
+
+
+def saturated(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """Convert to the nearest number of a bool or integer dtype: halves to even, NaN to 0.
+
+    Unsigned integers hold sums that are signed, modulo their range.
+    """
+    dtype = np.dtype(dtype)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if values.dtype.kind == "u":
+        sums = values.view(values.dtype.name[1:])
+        limits = np.iinfo(sums.dtype)
+        return np.clip(sums, max(low, limits.min), min(high, limits.max)).astype(dtype)
+    whole = np.rint(values)
+    inside = (whole >= low) & (whole < high + 1)  # high itself may lie between two floating-point numbers
+    result = np.where(inside, whole, 0).astype(dtype)
+    return np.where(inside | np.isnan(whole), result, np.where(whole < 0, low, high).astype(dtype))
 
 
 def _truncated(values: np.ndarray, dtype: str) -> np.ndarray:

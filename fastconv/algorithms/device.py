@@ -36,6 +36,8 @@ def refuse(problem: Problem) -> str | None:
     for dtype in (problem.in_dtype, problem.out_dtype):
         if dtype not in ELEMENTS:
             return f"does not read or write {dtype}"
+    if problem.saturate:
+        return "does not clamp results"
     if problem.exact and problem.acc != "float64":
         return f"does not add in the order {problem.exact!r} in {problem.acc}"
     return None

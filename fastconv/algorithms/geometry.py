@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from fastconv.boundary import edge_map
-from fastconv.engines.contract import DTYPE_CODES
+from fastconv.engines.contract import DTYPE_CODES, SATURATE
 from fastconv.problem import ConvProblem
 
 __all__ = ["NO_AXIS", "PARTS", "Axis", "contiguous_strides", "geometry", "mostly_unread", "part_size", "spatial_axes"]
@@ -76,7 +76,7 @@ def geometry(p: ConvProblem, y: Axis, x: Axis, map_y: np.ndarray, map_x: np.ndar
         "dilation_y": y.dilation, "dilation_x": x.dilation, "pad_y": y.pad, "pad_x": x.pad,
         "map_y": map_y.ctypes.data, "map_x": map_x.ctypes.data,
         "src_code": DTYPE_CODES[PARTS.get(p.in_dtype, p.in_dtype)],
-        "out_code": DTYPE_CODES[PARTS.get(p.out_dtype, p.out_dtype)],
+        "out_code": DTYPE_CODES[PARTS.get(p.out_dtype, p.out_dtype)] + SATURATE * p.saturate,
     }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
-    "POOL_FIELDS", "POOL_STAGING", "record",
+    "POOL_FIELDS", "POOL_STAGING", "SATURATE", "record",
 ]  # fmt: skip
 
 import numpy as np
@@ -42,6 +42,10 @@ DTYPE_CODES = {
     )
 }
 
+# Added to the code of an output that sums are rounded and clamped to rather than truncated and wrapped:
+# to the nearest integer, halves to even, NaN to 0.  Unsigned accumulators then hold signed sums.
+SATURATE = 16
+
 # The offset of a source plane that lies beyond the border: all of it is the fill value.
 # (Not -1: arrays with negative strides have negative offsets.)
 BEYOND = -(2**63)
@@ -57,7 +61,7 @@ GEOMETRY = HEADER + (
     "kernel_y", "kernel_x",
     "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
     "map_y", "map_x",  # pointers to int64 edge maps: `pad` positions before, then those after
-    "src_code", "out_code",  # DTYPE_CODES of the elements in memory
+    "src_code", "out_code",  # DTYPE_CODES of the elements in memory; out_code may have SATURATE added
 )  # fmt: skip
 
 # The direct filter: each output plane is a sum over source planes of a 2-D

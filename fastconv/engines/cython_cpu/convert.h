@@ -30,9 +30,30 @@ static void NAME(stage_run)(T *dst, const char *memory, int64_t step, int64_t n,
     }
 }
 
-/* the element at memory + i * step bytes = src[i], converted as C does */
+/* v as the nearest number from lo to hi: of floats the integer, halves to even, and 0 for NaN. */
+#if IS_FLOAT
+static inline T NAME(rounded)(T v) { return sizeof(T) == 4 ? (T)__builtin_rintf((float)v) : (T)__builtin_rint((double)v); }
+static inline int32_t NAME(clamped)(T v, T lo, T hi) {
+    const T r = NAME(rounded)(v == v ? v : 0), above = r > lo ? r : lo;
+    return (int32_t)(above < hi ? above : hi);
+}
+/* For a type S that T may not hold the largest of: `beyond` is one more. */
+#define WIDE(S, r, lo, hi, beyond) ((r) >= (T)(beyond) ? (S)(hi) : (r) >= (T)(lo) ? (S)(r) : (r) < 0 ? (S)(lo) : (S)0)
+#else
+static inline int64_t NAME(clamped)(T v, int64_t lo, int64_t hi) {
+    const int64_t sum = sizeof(T) == 4 ? (int32_t)v : (int64_t)v;
+    return sum < lo ? lo : sum > hi ? hi : sum;
+}
+#endif
+
+/* the element at memory + i * step bytes = src[i], converted as C does or (code + SATURATE) clamped */
 static void NAME(store_run)(const T *src, char *memory, int64_t step, int64_t n, int64_t code) {
     switch (code) {
+        case SATURATE + BOOL: RUN(uint8_t, *at = (uint8_t)NAME(clamped)(src[i], 0, 1));
+        case SATURATE + UINT8: RUN(uint8_t, *at = (uint8_t)NAME(clamped)(src[i], 0, UINT8_MAX));
+        case SATURATE + INT8: RUN(int8_t, *at = (int8_t)NAME(clamped)(src[i], INT8_MIN, INT8_MAX));
+        case SATURATE + INT16: RUN(int16_t, *at = (int16_t)NAME(clamped)(src[i], INT16_MIN, INT16_MAX));
+        case SATURATE + UINT16: RUN(uint16_t, *at = (uint16_t)NAME(clamped)(src[i], 0, UINT16_MAX));
 #if IS_FLOAT
         case BOOL: RUN(uint8_t, *at = (uint8_t)(int32_t)src[i] != 0);
         case UINT8: RUN(uint8_t, *at = (uint8_t)(int32_t)src[i]);
@@ -45,6 +66,10 @@ static void NAME(store_run)(const T *src, char *memory, int64_t step, int64_t n,
         case UINT64: RUN(uint64_t, *at = TO_U64(src[i]));
         case FLOAT32: RUN(float, *at = (float)src[i]);
         case FLOAT64: RUN(double, *at = (double)src[i]);
+        case SATURATE + INT32: RUN(int32_t, *at = WIDE(int32_t, NAME(rounded)(src[i]), INT32_MIN, INT32_MAX, 0x1p31));
+        case SATURATE + UINT32: RUN(uint32_t, *at = WIDE(uint32_t, NAME(rounded)(src[i]), 0, UINT32_MAX, 0x1p32));
+        case SATURATE + INT64: RUN(int64_t, *at = WIDE(int64_t, NAME(rounded)(src[i]), INT64_MIN, INT64_MAX, 0x1p63));
+        case SATURATE + UINT64: RUN(uint64_t, *at = WIDE(uint64_t, NAME(rounded)(src[i]), 0, UINT64_MAX, 0x1p64));
 #else
         case BOOL: RUN(uint8_t, *at = src[i] != 0);
         case UINT8:
@@ -55,8 +80,13 @@ static void NAME(store_run)(const T *src, char *memory, int64_t step, int64_t n,
         case UINT32: RUN(uint32_t, *at = (uint32_t)src[i]);
         case INT64:
         case UINT64: RUN(uint64_t, *at = (uint64_t)src[i]);
+        case SATURATE + INT32: RUN(int32_t, *at = (int32_t)NAME(clamped)(src[i], INT32_MIN, INT32_MAX));
+        case SATURATE + UINT32: RUN(uint32_t, *at = (uint32_t)NAME(clamped)(src[i], 0, UINT32_MAX));
+        case SATURATE + INT64: RUN(int64_t, *at = NAME(clamped)(src[i], INT64_MIN, INT64_MAX));
+        case SATURATE + UINT64: RUN(uint64_t, *at = (uint64_t)NAME(clamped)(src[i], 0, INT64_MAX));
 #endif
     }
 }
 #undef RUN
+#undef WIDE
 #undef IS_FLOAT

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.engines.contract import DTYPE_CODES
+from fastconv.engines.contract import DTYPE_CODES, SATURATE
 from fastconv.engines.numba_cpu.simd import element, lanes, load, loop, store
 
-__all__ = ["converted", "load_run", "store_run"]
+__all__ = ["clamped", "converted", "load_run", "store_run"]
 
 _int64, _int32, _byte = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
@@ -25,8 +26,8 @@ def load_run(typingctx, dst, memory, step, n, code, acc):
 
     def emit(context, builder, signature, args):
         dst, memory, step, n, code, _ = args
-        for dtype in _cases(builder, code, to):
-            _convert_run(builder, dst, _size(to), memory, step, n, dtype, to, to)
+        for dtype, _ in _cases(builder, code, to):
+            _convert_run(builder, dst, _size(to), memory, step, n, dtype, to, to, converted)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5, acc), emit
@@ -34,40 +35,45 @@ def load_run(typingctx, dst, memory, step, n, code, acc):
 
 @intrinsic
 def store_run(typingctx, memory, step, src, n, code, acc):
-    """The element at ``memory + i * step`` bytes, of the type of `code`, = ``src[i]`` converted as C does."""
+    """The element at ``memory + i * step`` bytes, of the type of `code`, = ``src[i]`` converted as C does, or clamped."""
     of = acc.instance_type
 
     def emit(context, builder, signature, args):
         memory, step, src, n, code, _ = args
-        for dtype in _cases(builder, code, of):
-            _convert_run(builder, memory, step, src, _size(of), n, of, dtype, of)
+        for dtype, clamp in _cases(builder, code, of, saturating=True):
+            _convert_run(builder, memory, step, src, _size(of), n, of, dtype, of, clamped if clamp else converted)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5, acc), emit
 
 
-def _cases(builder, code, acc):
-    """A switch over the codes of the types that go with accumulators of `acc`; yields in each case's block."""
+def _cases(builder, code, acc, saturating=False):
+    """A switch over the codes of the types that go with accumulators of `acc`; yields in each case's block.
+
+    With each type comes whether its code asks for clamped values.
+    """
     done = builder.append_basic_block()
     switch = builder.switch(builder.trunc(code, _int32), done)
     for name, number in DTYPE_CODES.items():
         dtype = types.boolean if name == "bool" else getattr(types, name)
-        if isinstance(dtype, types.Float) and not isinstance(acc, types.Float):
+        floating = isinstance(dtype, types.Float)
+        if floating and not isinstance(acc, types.Float):
             continue
-        block = builder.append_basic_block(name)
-        switch.add_case(_int32(number), block)
-        builder.position_at_end(block)
-        yield dtype
-        builder.branch(done)
+        for clamp in (False, True) if saturating and not floating else (False,):
+            block = builder.append_basic_block(name)
+            switch.add_case(_int32(number + SATURATE * clamp), block)
+            builder.position_at_end(block)
+            yield dtype, clamp
+            builder.branch(done)
     builder.position_at_end(done)
 
 
-def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc):
+def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc, convert):
     """Emit a loop over n elements: whole vectors, the last overlapping its neighbour, if both runs are dense."""
 
     def move(i: ir.Value, kind: ir.Type) -> None:
         value = load(builder, builder.add(at, builder.mul(i, at_step)), kind)
-        store(builder, converted(builder, value, source, target), builder.add(to, builder.mul(i, to_step)))
+        store(builder, convert(builder, value, source, target), builder.add(to, builder.mul(i, to_step)))
 
     kind, count = _in_memory(source), lanes(acc)
     dense = builder.and_(
@@ -135,6 +141,44 @@ def _to_uint64(builder: ir.IRBuilder, value: ir.Value, half: ir.Constant, top_bi
     down = builder.neg(up(builder.fneg(value)))
     above = builder.fcmp_ordered(">", value, builder.fdiv(half, builder.fneg(half)))
     return builder.select(above, up(value), down)
+
+
+def clamped(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target: types.Type) -> ir.Value:
+    """A scalar or vector of `source` as the nearest number of the integer type `target`.
+
+    Floats are rounded, halves to even; NaN becomes 0.  Unsigned integers hold signed sums.
+    """
+    whole = types.int8 if target == types.boolean else target
+    if isinstance(source, types.Float):
+        rounded = _call(builder, "llvm.rint", value.type, value)
+        integer = _call(builder, f"llvm.fpto{'s' if whole.signed else 'u'}i.sat", _like(value, element(whole)), rounded)
+        return integer if target == whole else _bounded(builder, integer, 0, 1)
+    low, high = (0, 1) if target == types.boolean else (whole.minval, whole.maxval)
+    half = 1 << (source.bitwidth - 1)
+    bounded = _bounded(builder, value, max(low, -half), min(high, half - 1))
+    return converted(builder, bounded, types.Integer.from_bitwidth(source.bitwidth, True), whole)
+
+
+def _bounded(builder: ir.IRBuilder, value: ir.Value, low: int, high: int) -> ir.Value:
+    """A signed scalar or vector between two numbers."""
+    for sign, bound in ((">", low), ("<", high)):
+        kind = value.type
+        constant = ir.Constant(kind, [bound] * kind.count if isinstance(kind, ir.VectorType) else bound)
+        value = builder.select(builder.icmp_signed(sign, value, constant), value, constant)
+    return value
+
+
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, value: ir.Value) -> ir.Value:
+    """Call an intrinsic that LLVM overloads on its result and its argument."""
+    kinds = [result] if name == "llvm.rint" else [result, value.type]
+    full = ".".join([name, *map(_overloaded, kinds)])
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [value.type]), full), [value]
+    )
+
+
+def _overloaded(kind: ir.Type) -> str:
+    return f"v{kind.count}{kind.element.intrinsic_name}" if isinstance(kind, ir.VectorType) else kind.intrinsic_name
 
 
 def _like(value: ir.Value, kind: ir.Type) -> ir.Type:
