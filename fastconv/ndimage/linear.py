@@ -12,7 +12,7 @@ from fastconv.plan import execute
 from fastconv.problem import ConvProblem
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
-__all__ = ["convolve", "convolve1d", "correlate", "correlate1d"]
+__all__ = ["convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
 
 
 def correlate(
@@ -317,7 +317,7 @@ def _filter1d(
         raise ArgumentError(f"weights must have 1 dimension; got shape {kernel.shape}")
     axis = axis_index("axis", axis, image.ndim)
     origins = int_tuple("origin", origin, 1)
-    return _run(image, kernel, output, mode, cval, origins, (axis,), threads, flip, order=_line_order(kernel))
+    return _run(image, kernel, output, mode, cval, origins, (axis,), threads, flip, order=line_order(kernel))
 
 
 def _run(
@@ -356,13 +356,32 @@ def _run(
         pad = tuple((k - 1) // 2 - o for k, o in zip(kernel.shape, shifts, strict=True))
     else:
         pad = tuple(k // 2 + o for k, o in zip(kernel.shape, shifts, strict=True))
+    correlate_into(target, image, kernel, pad, (rule,) * image.ndim, cval, threads, order)
+    return result
 
+
+def correlate_into(
+    target: np.ndarray,
+    image: np.ndarray,
+    kernel: np.ndarray,
+    pad: tuple[int, ...],
+    rules: tuple[str, ...],
+    cval: Any,
+    threads: int | None,
+    order: str = "order",
+    acc: str | None = None,
+) -> None:
+    """Sum ``image[i + k - pad] * kernel[k]`` into `target`; arguments are valid, and `target` may overlap the image.
+
+    `order` is the order of summation for integer results (`ConvProblem.exact`), unless they are
+    summed in an integer `acc`, in which any order is exact.
+    """
     with writable(target, image, kernel) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
             parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
         for source, destination, fill in parts:
-            problem = _problem(source, kernel, destination, pad, rule, order)
+            problem = _problem(source, kernel, destination, pad, rules, order, acc)
             execute(
                 problem,
                 source[None, None],
@@ -371,15 +390,23 @@ def _run(
                 fill=np.asarray(fill),
                 threads=threads,
             )
-    return result
 
 
 def _problem(
-    image: np.ndarray, kernel: np.ndarray, out: np.ndarray, pad: tuple[int, ...], rule: str, order: str
+    image: np.ndarray,
+    kernel: np.ndarray,
+    out: np.ndarray,
+    pad: tuple[int, ...],
+    rules: tuple[str, ...],
+    order: str,
+    acc: str | None,
 ) -> ConvProblem:
     names = type_name(image.dtype), type_name(out.dtype)
-    single = all(name in ("float32", "complex64") for name in names)
-    acc = ("complex64" if single else "complex128") if out.dtype.kind == "c" else ("float32" if single else "float64")
+    if acc is None:
+        single = all(name in ("float32", "complex64") for name in names)
+        acc = (
+            ("complex64" if single else "complex128") if out.dtype.kind == "c" else ("float32" if single else "float64")
+        )
     n = image.ndim
     return ConvProblem(
         in_shape=image.shape,
@@ -390,14 +417,14 @@ def _problem(
         acc=acc,
         out_dtype=names[1],
         pad=pad,
-        boundary=(rule,) * n,
+        boundary=rules,
         stride=(1,) * n,
         dilation=(1,) * n,
-        exact=order if out.dtype.kind in "biu" else "",
+        exact=order if out.dtype.kind in "biu" and acc[0] == "f" else "",
     )
 
 
-def _line_order(kernel: np.ndarray) -> str:
+def line_order(kernel: np.ndarray) -> str:
     """How `scipy.ndimage.correlate1d` orders the sum: mirrored kernels of odd size by pairs."""
     size, eps = kernel.size, np.finfo(float).eps
     if kernel.dtype.kind != "c" and size % 2 == 1:
