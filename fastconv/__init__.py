@@ -26,21 +26,38 @@ __all__ = [
     "max_pool2d",
     "ndimage",
     "nn",
+    "patch_map",
+    "patch_report",
+    "patch_scipy",
+    "patched_scipy",
     "plan",
     "set_num_threads",
     "show_config",
     "show_versions",
     "signal",
+    "unpatch_scipy",
     "use",
     "warmup",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in ("show_config", "show_versions"):
-        from fastconv import about
+_LATER = {
+    "show_config": "fastconv.about",
+    "show_versions": "fastconv.about",
+    "patch_map": "fastconv.interop.scipy_patch",
+    "patch_report": "fastconv.interop.scipy_patch",
+    "patch_scipy": "fastconv.interop.scipy_patch",
+    "patched_scipy": "fastconv.interop.scipy_patch",
+    "unpatch_scipy": "fastconv.interop.scipy_patch",
+}
 
-        return getattr(about, name)
+
+def __getattr__(name: str) -> object:
+    """What few programs need is imported when it is asked for."""
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``fastconv info``, ``fastconv filter`` (or ``python -m fastconv``)."""
+"""The command line: ``fastconv bench``, ``info``, ``filter``, ``run`` (or ``python -m fastconv``)."""
 
 from __future__ import annotations
 
@@ -126,6 +126,22 @@ def filter_picture(
         picture_filter.filter_file(source, target, kernel, size=size, mode=mode, figure=show)
     for path in (target, *([show] if show else [])):
         typer.echo(f"wrote {path}")
+
+
+@app.command(context_settings={"allow_interspersed_args": False})  # what follows the program is the program's
+def run(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Script, or with -m a module.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="...", help="The program's own.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="PROGRAM is a module.")] = False,
+    numpy: Annotated[bool, typer.Option("--numpy", help="Patch numpy.convolve and numpy.correlate too.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Tell in the end what was served.")] = False,
+) -> None:
+    """Run a Python program with SciPy's filters and convolutions on fastconv."""
+    from fastconv.interop.program import Program
+
+    with _told_plainly():
+        found = Program(program, arguments or [], module=module)
+    found.run(numpy=numpy, report=report)
 
 
 def _names(text: str) -> list[str]:

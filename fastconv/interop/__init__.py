@@ -1,0 +1,1 @@
+"""fastconv in other libraries' places: opt-in, imported on request."""

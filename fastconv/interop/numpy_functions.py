@@ -1,0 +1,101 @@
+"""`numpy.convolve` and `numpy.correlate` with their signatures and results, for patching."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import signal
+
+__all__ = ["convolve", "correlate"]
+
+
+def convolve(a: Any, v: Any, mode: str = "full") -> np.ndarray:
+    """Convolve two one-dimensional sequences.
+
+    With the longer of length ``N`` and the shorter of length ``K``,
+
+        z[i] = sum over k of a[i - k] * v[k],   0 <= i < N+K-1
+
+    Parameters
+    ----------
+    a, v : array_like
+        One-dimensional and not empty; the longer one is taken as the signal.
+    mode : {"full", "same", "valid"}, optional
+        Length ``N+K-1``; its ``N`` middle elements from ``(K-1)//2``; the ``N-K+1`` complete sums.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(a, v)``.
+
+    Raises
+    ------
+    ValueError
+        Sequences that are empty or not one-dimensional, an unknown mode.
+    TypeError
+        Dtypes that fastconv does not convolve (bool, float16, object).
+    NotImplementedError
+        A shorter sequence with NaN or infinity: NumPy adds no products with the zeros beyond the edges.
+
+    Examples
+    --------
+    >>> from fastconv.interop.numpy_functions import convolve
+    >>> convolve([1, 2, 3], [0, 1, 0.5])
+    array([0. , 1. , 2.5, 4. , 1.5])
+    """
+    a, v = _sequence("a", a), _sequence("v", v)
+    long, short = (a, v) if a.size >= v.size else (v, a)
+    _check_finite(short)
+    return signal.convolve(long, short, mode, "direct")
+
+
+def correlate(a: Any, v: Any, mode: str = "valid") -> np.ndarray:
+    """Cross-correlate two one-dimensional sequences.
+
+    With ``a`` of length ``N`` and ``v`` of length ``K``,
+
+        z[i] = sum over k of a[i - (K-1) + k] * conj(v[k]),   0 <= i < N+K-1
+
+    Parameters
+    ----------
+    a, v : array_like
+        One-dimensional and not empty.
+    mode : {"valid", "same", "full"}, optional
+        As in `convolve`.  With a longer `v`, ``"same"`` has `v`'s length and starts at ``N//2``.
+
+    Returns
+    -------
+    ndarray
+        Dtype ``numpy.result_type(a, v)``.
+
+    Raises
+    ------
+    ValueError, TypeError, NotImplementedError
+        As `convolve`.
+
+    Examples
+    --------
+    >>> from fastconv.interop.numpy_functions import correlate
+    >>> correlate([1, 2, 3], [0, 1, 0.5])
+    array([3.5])
+    """
+    a, v = _sequence("a", a), _sequence("v", v)
+    if a.size >= v.size:
+        _check_finite(v)
+        return signal.correlate(a, v, mode, "direct")
+    _check_finite(a)  # NumPy correlates conj(v) with conj(a) and reverses the result
+    return signal.correlate(v.conj(), a.conj(), mode, "direct")[::-1].copy()
+
+
+def _sequence(name: str, value: Any) -> np.ndarray:
+    array = np.array(value, copy=None, ndmin=1)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be one-dimensional and not empty; got shape {array.shape}")
+    return array
+
+
+def _check_finite(kernel: np.ndarray) -> None:
+    if kernel.dtype.kind in "fc" and not np.isfinite(kernel).all():
+        raise NotImplementedError("the shorter sequence has NaN or infinity, which meets no zeros beyond the edges")
