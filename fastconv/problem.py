@@ -42,7 +42,8 @@ class ConvProblem:
     ``"antisymmetric"`` the centre first and then mirrored pairs.  ``""`` leaves the order free.
     With ``saturate`` (for bool and integer ``out_dtype``) sums are rounded to the nearest integer,
     halves to even, and clamped to the dtype's range; NaN becomes 0; an unsigned ``acc`` then holds
-    signed sums.
+    signed sums.  ``rank``: the kernel is a sum of so many outer products, to the accuracy in force, and
+    separable passes are estimated to be faster (`fastconv.separability`); 0: nothing is known.
     """
 
     in_shape: Shape
@@ -64,6 +65,7 @@ class ConvProblem:
     channels_last: bool = False
     exact: str = ""
     saturate: bool = False
+    rank: int = 0
 
     @property
     def ndim(self) -> int:
@@ -100,7 +102,7 @@ class ConvProblem:
             f"{self.in_dtype}*{self.kernel_dtype}->{self.acc}->{self.out_dtype}",
         ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
-        tags += ["saturate"] * self.saturate
+        tags += ["saturate"] * self.saturate + [f"rank{self.rank}"] * (self.rank > 0)
         return "conv " + " ".join(tags)
 
 

@@ -59,6 +59,8 @@ _ENGINE_MODULES = {
 TABLE = (
     Implementation("conv", "Conv", "numba"),
     Implementation("conv", "Conv", "cython"),
+    Implementation("lowrank", "LowRank", "numba"),
+    Implementation("lowrank", "LowRank", "cython"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
     Implementation("pool", "Pool", "numba"),

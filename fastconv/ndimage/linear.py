@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.ndimage.arguments import DTYPES, boundary_rule, checked_cval, filtered_axes, output_array, writable
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
+from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
 __all__ = ["convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
@@ -383,7 +384,7 @@ def correlate_into(
         for source, destination, fill in parts:
             problem = _problem(source, kernel, destination, pad, rules, order, acc)
             execute(
-                problem,
+                with_rank(problem, kernel, fill),
                 source[None, None],
                 kernel[None, None],
                 destination[None, None],

@@ -12,6 +12,7 @@ from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native, on_device
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
+from fastconv.separability import with_rank
 from fastconv.validate import as_array, check_size, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
@@ -383,6 +384,7 @@ def _run(
         stride=(1,) * axes,
         dilation=(1,) * axes,
     )
+    problem = with_rank(problem, kernel, fill)
     target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
     return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's
