@@ -2,9 +2,30 @@
 
 from typing import Any
 
+from fastconv.ndimage.derivatives import generic_gradient_magnitude, generic_laplace, laplace, prewitt, sobel
+from fastconv.ndimage.gaussian import (
+    gaussian_filter,
+    gaussian_filter1d,
+    gaussian_gradient_magnitude,
+    gaussian_laplace,
+)
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
 
-__all__ = ["convolve", "convolve1d", "correlate", "correlate1d"]
+__all__ = [
+    "convolve",
+    "convolve1d",
+    "correlate",
+    "correlate1d",
+    "gaussian_filter",
+    "gaussian_filter1d",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "generic_gradient_magnitude",
+    "generic_laplace",
+    "laplace",
+    "prewitt",
+    "sobel",
+]
 
 
 def __getattr__(name: str) -> Any:

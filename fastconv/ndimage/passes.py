@@ -1,0 +1,130 @@
+"""Filters made of one-dimensional passes, one axis after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.ndimage.arguments import DTYPES, output_array
+from fastconv.ndimage.linear import correlate_into, line_order
+from fastconv.problem import accumulator
+from fastconv.validate import as_array, type_name
+
+__all__ = ["Line", "Pass", "checked_image", "correlate_passes", "result_array", "wraps_alike"]
+
+# Passes are joined to one kernel of so many taps at most: up to there memory is what they cost.
+MOST_TAPS = 27
+# The smallest product of weights that is still exact in float32.
+LEAST_PRODUCT = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The weights of a pass, and what must be known of them."""
+
+    weights: np.ndarray
+    order: str = field(init=False)  # in which SciPy sums them
+    whole: bool = field(init=False)  # small integers
+    least: float = field(init=False)  # smallest magnitude but 0
+
+    def __post_init__(self) -> None:
+        size = np.abs(self.weights)
+        object.__setattr__(self, "order", line_order(self.weights))
+        object.__setattr__(self, "whole", bool((np.trunc(size) == size).all() and size.sum() <= 4))
+        object.__setattr__(self, "least", float(size[size > 0].min(initial=1.0)))
+        self.weights.flags.writeable = False
+
+
+class Pass(NamedTuple):
+    """A correlation along one axis."""
+
+    axis: int
+    line: Line
+    rule: str
+
+
+def checked_image(input: Any) -> np.ndarray:
+    """The argument as an array that filters take."""
+    image = as_array("input", input, empty=True)
+    if type_name(image.dtype) not in DTYPES:
+        raise TypeError(f"input must have one of the dtypes {', '.join(DTYPES)}; got {image.dtype}")
+    return image
+
+
+def result_array(output: Any, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The array to return and the same to write to; unlike `correlate`, no dtype is promoted."""
+    if image.dtype.kind == "c" and isinstance(output, type | np.dtype):
+        output = np.dtype(output).name  # names are taken at their word
+    return output_array(output, image, image)
+
+
+def wraps_alike(image: np.ndarray, target: np.ndarray) -> bool:
+    """Whether sums with small whole weights, stored pass by pass, are sums modulo the range of `target`.
+
+    Sums of 16-bit integers fit in 32 bits, so that their conversion from double wraps.  (What does not
+    fit in int32 becomes its smallest value; what is stored in uint64 may be rounded when it is read.)
+    """
+    small = image.dtype.kind in "biu" and image.dtype.itemsize <= 2
+    return small and target.dtype.kind in "iu" and target.dtype != np.uint64
+
+
+def correlate_passes(
+    image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray, threads: int | None
+) -> None:
+    """Correlate along one axis after another into `target`, which may overlap the image.
+
+    As in SciPy, what a pass leaves is stored in the dtype of `target`.
+    """
+    if not passes or image.size == 0:
+        target[...] = image
+    elif _may_be_joined(image, target, passes, cval):
+        _correlate_joined(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
+    elif len(passes) > 1 and not target.dtype.isnative:  # passes could not read it
+        native = np.empty(target.shape, target.dtype.newbyteorder("="))
+        correlate_passes(image, native, passes, cval, threads)
+        target[...] = native
+    else:
+        spare = np.empty(target.shape, target.dtype) if len(passes) > 1 else target
+        for i, (axis, line, rule) in enumerate(passes, 1):
+            destination = spare if (len(passes) - i) % 2 else target
+            around = [1] * image.ndim
+            around[axis] = line.weights.size
+            pad = tuple(size // 2 for size in around)
+            weights = line.weights.reshape(around)
+            correlate_into(destination, image, weights, pad, (rule,) * image.ndim, cval, threads, line.order)
+            image = destination
+
+
+def _may_be_joined(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray) -> bool:
+    """Whether one correlation, with the products of the weights, has the same result sooner."""
+    lines = [step.line for step in passes]
+    if len(lines) == 1 or prod(line.weights.size for line in lines) > MOST_TAPS:
+        return False
+    if cval != 0 and any(step.rule == "fill" for step in passes):
+        return False  # each pass continues with cval what the one before has left
+    if target.dtype.kind in "biu":
+        return wraps_alike(image, target) and all(line.whole for line in lines)
+    return prod(line.least for line in lines) > LEAST_PRODUCT
+
+
+def _correlate_joined(
+    image: np.ndarray, target: np.ndarray, passes: tuple[Pass, ...], cval: np.ndarray, threads: int | None
+) -> None:
+    shape, rules = [1] * image.ndim, ["fill"] * image.ndim
+    for axis, line, rule in passes:
+        shape[axis], rules[axis] = line.weights.size, rule
+    kernel, acc = _outer(*(step.line for step in passes)), None
+    if target.dtype.kind in "iu":
+        kernel, acc = kernel.astype(np.int64), accumulator(target.dtype)
+    pad = tuple(size // 2 for size in shape)
+    correlate_into(target, image, kernel.reshape(shape), pad, tuple(rules), cval, threads, acc=acc)
+
+
+@lru_cache(maxsize=64)
+def _outer(*lines: Line) -> np.ndarray:
+    return reduce(np.multiply.outer, (line.weights for line in lines))
