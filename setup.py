@@ -17,7 +17,8 @@ ENGINE = "fastconv/engines/cython_cpu"
 HEADERS = [
     f"{ENGINE}/{name}"
     for name in (
-        *("kernels.pxi", "stage.pxi", "filter.pxi", "conv.pxi", "tiles_all.h", "tiles.h", "exact.h", "convert.h"),
+        *("kernels.pxi", "stage.pxi", "filter.pxi", "normalized.pxi", "conv.pxi"),
+        *("tiles_all.h", "tiles.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
     )
 ]

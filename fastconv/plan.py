@@ -10,12 +10,12 @@ import numpy as np
 
 from fastconv import config, costs
 from fastconv.device import on_device
-from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 from fastconv.table import TABLE, Implementation
 
 __all__ = ["Plan", "execute", "plan", "plan_for", "warmup"]
 
-Problem = ConvProblem | PoolProblem | WindowProblem
+Problem = ConvProblem | NormalizedProblem | PoolProblem | WindowProblem
 
 
 class Plan:

@@ -25,7 +25,7 @@ from math import prod
 
 import numpy as np
 
-__all__ = ["ConvProblem", "PoolProblem", "WindowProblem", "accumulator"]
+__all__ = ["ConvProblem", "NormalizedProblem", "PoolProblem", "WindowProblem", "accumulator"]
 
 Shape = tuple[int, ...]
 
@@ -104,6 +104,36 @@ class ConvProblem:
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
         tags += ["saturate"] * self.saturate + [f"rank{self.rank}"] * (self.rank > 0)
         return "conv " + " ".join(tags)
+
+
+@dataclass(frozen=True)
+class NormalizedProblem:
+    """The correlation `conv` over the samples of ``x`` that are numbers.
+
+    With ``v`` 0 where ``ext(x)`` is NaN and 1 elsewhere, and indices as in `ConvProblem`,
+
+        num[y] = sum over k of w[k] * v * ext(x)      (a product with v = 0 is 0)
+        den[y] = sum over k of w[k] * v
+
+    the result is ``num``, or with ``renormalize`` ``num * (W / den)``, where ``W`` is the sum of all
+    ``w[k]``, and NaN where ``den`` is 0.
+    """
+
+    conv: ConvProblem
+    renormalize: bool
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the direct sums."""
+        return self.conv.flops * (1 + self.renormalize)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return self.conv.nbytes
+
+    def __str__(self) -> str:
+        return f"normalized {self.conv}" if self.renormalize else f"omitting {self.conv}"
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ else is checked against it.  Nothing here is fast.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 
-__all__ = ["c_cast", "conv", "pool", "saturated", "window"]
+__all__ = ["c_cast", "conv", "normalized", "pool", "saturated", "window"]
 
 Tap = tuple[int, ...]  # channel of the group, then one kernel index for each axis
 
@@ -47,6 +48,20 @@ def conv(
         for values, weights in _terms(p.exact, taps, value, weight):
             total = total + values * weights  # for bool: or, and
         out[...] = saturated(total, out.dtype) if p.saturate else c_cast(total, out.dtype)
+
+
+def normalized(problem: NormalizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any = 0) -> None:
+    """Compute a `NormalizedProblem` into `out`."""
+    p = replace(problem.conv, out_dtype=problem.conv.acc, saturate=False)
+    beyond = np.asarray(fill).astype(p.acc)
+    total, valid, complete = (np.empty(out.shape, p.acc) for _ in range(3))
+    conv(p, np.where(np.isnan(x), 0, x), w, total, fill=np.nan_to_num(beyond, posinf=np.inf, neginf=-np.inf))
+    if problem.renormalize:
+        conv(p, np.where(np.isnan(x), 0, 1).astype(p.acc), w, valid, fill=0 if np.isnan(beyond) else 1)
+        conv(p, np.ones(x.shape, p.acc), w, complete, fill=1)
+        with np.errstate(all="ignore"):
+            total = np.where(valid == 0, np.nan, total * (complete / valid)).astype(p.acc)
+    out[...] = saturated(total, out.dtype) if problem.conv.saturate else c_cast(total, out.dtype)
 
 
 def _terms(

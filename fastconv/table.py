@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 
 __all__ = ["TABLE", "Implementation"]
 
-Problem = ConvProblem | PoolProblem | WindowProblem
+Problem = ConvProblem | NormalizedProblem | PoolProblem | WindowProblem
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ TABLE = (
     Implementation("lowrank", "LowRank", "cython"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
+    Implementation("normalized", "Normalized", "numba"),
+    Implementation("normalized", "Normalized", "cython"),
     Implementation("pool", "Pool", "numba"),
     Implementation("pool", "Pool", "cython"),
     Implementation("device", "executor", "cuda"),

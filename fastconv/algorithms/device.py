@@ -27,6 +27,8 @@ ELEMENTS = (*ACCUMULATORS, "bool", "int8", "uint8", "int16", "uint16", "int32", 
 
 def refuse(problem: Problem) -> str | None:
     """Why the plain kernels cannot do a problem, or None."""
+    if not isinstance(problem, Problem):
+        return "has no kernels for this on a GPU"
     if len(problem.in_shape) > len(AXES):
         return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):

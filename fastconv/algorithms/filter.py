@@ -49,6 +49,8 @@ class Filter(ConvExecutor):
     """Executes a `ConvProblem` with an engine's filter kernel."""
 
     operation = "filter"
+    fields = FILTER_FIELDS
+    staged = False  # whether the kernel stages all that it reads
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
         """Weights as [filter, output part][channel and tap, input part][ky, kx]."""
@@ -66,10 +68,10 @@ class Filter(ConvExecutor):
         map_y, map_x = y.edges(), x.edges()
         row_taps = np.arange(x.taps, dtype=np.int64) * x.dilation
 
-        in_place = p.in_dtype == self.part and x.stride == 1 and x.x_step == self.itemsize
+        in_place = not self.staged and p.in_dtype == self.part and x.stride == 1 and x.x_step == self.itemsize
         in_place = in_place and y.x_step % self.itemsize == 0
         store_direct = p.out_dtype == self.part and x.out_step == self.itemsize and y.out_step % self.itemsize == 0
-        store_direct = store_direct and not p.saturate
+        store_direct = store_direct and not (self.staged or p.saturate)
         rows, cols = self._patch(y, x, in_place and store_direct)
         phase_cols = -(-((cols - 1) * x.stride + (x.taps - 1) * x.dilation + 1) // x.stride)
         pitch = x.stride * phase_cols
@@ -80,10 +82,7 @@ class Filter(ConvExecutor):
         wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
         strip = -(-y.out_size // min(wanted_strips, -(-y.out_size // rows)) // rows) * rows
         n_strips = -(-y.out_size // strip)
-        scratch_bytes = (window_rows * pitch + rows * cols) * self.itemsize
-        if p.exact:  # sources of 8 bits are summed in float: patch, sums, weights; and where that is too coarse in double
-            scratch_bytes += (window_rows * pitch + y.taps * x.taps) * 4 + 64
-        scratch_bytes = -(-scratch_bytes // 64) * 64
+        scratch_bytes = -(-self._scratch_bytes(window_rows * pitch, rows * cols, y.taps * x.taps) // 64) * 64
         values = {
             **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
@@ -94,7 +93,19 @@ class Filter(ConvExecutor):
             "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
         }  # fmt: skip
         tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
-        return Bound(record(FILTER_FIELDS, values), n_planes_out * n_strips, scratch_bytes, order, tables)
+        values |= self._further_values()
+        return Bound(record(self.fields, values), n_planes_out * n_strips, scratch_bytes, order, tables)
+
+    def _scratch_bytes(self, window: int, patch: int, taps: int) -> int:
+        """Scratch memory of a thread for a staged window, the sums of a patch, and the weights."""
+        size = (window + patch) * self.itemsize
+        if self.problem.exact:  # sources of 8 bits are summed in float, where that is too coarse again in double
+            size += (window + taps) * 4 + 64
+        return size
+
+    def _further_values(self) -> dict[str, int]:
+        """Slots of the record that the filter's does not have."""
+        return {}
 
     def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
         """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 
 __all__ = ["Naive", "refuse"]
 
 
-def refuse(problem: ConvProblem | PoolProblem | WindowProblem) -> str | None:
+def refuse(problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem) -> str | None:
     """The reference does every problem."""
     return None
 
@@ -19,7 +19,7 @@ def refuse(problem: ConvProblem | PoolProblem | WindowProblem) -> str | None:
 class Naive:
     """Executes any problem with `fastconv.reference`."""
 
-    def __init__(self, problem: ConvProblem | PoolProblem | WindowProblem, reference: Any):
+    def __init__(self, problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem, reference: Any):
         self.problem = problem
         self.reference = reference
 
@@ -28,6 +28,8 @@ class Naive:
     ) -> None:
         if isinstance(self.problem, ConvProblem):
             self.reference.conv(self.problem, x, w, out, bias, fill)
+        elif isinstance(self.problem, NormalizedProblem):
+            self.reference.normalized(self.problem, x, w, out, fill)
         elif isinstance(self.problem, PoolProblem):
             self.reference.pool(self.problem, x, w, out)
         else:

@@ -81,6 +81,12 @@ FILTER_FIELDS = GEOMETRY + (
 )  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are
+# The filter over the samples that are not NaN.  Scratch holds a patch and its validity, both sums, and
+# is never bypassed (`in_place` and `store_direct` are 0).
+NORMALIZED_FIELDS = FILTER_FIELDS + (
+    "renormalize",  # whether sums are scaled by the weight of all samples over that of the valid ones
+)  # fmt: skip
+
 # staged a block of channels and pixels at a time (implicit GEMM).
 CONV_FIELDS = GEOMETRY + (
     "groups", "channels", "filters",  # channels and filters of one group, complex parts counted

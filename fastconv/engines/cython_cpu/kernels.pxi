@@ -33,6 +33,7 @@ ctypedef fused acc_t:
 
 include "stage.pxi"
 include "filter.pxi"
+include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
 
@@ -45,6 +46,8 @@ KERNELS = {
     "conv:float32": <int64_t><uintptr_t>&conv_f32,
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
+    "normalized:float32": <int64_t><uintptr_t>&normalized_f32,
+    "normalized:float64": <int64_t><uintptr_t>&normalized_f64,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
 }
 for _type in POOL_TYPES:  # the record names the element type

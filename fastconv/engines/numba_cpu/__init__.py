@@ -12,7 +12,14 @@ from typing import Any
 __all__ = ["GEMM", "LINE", "TILE", "is_ready", "kernel"]
 
 # Which module makes the kernels of an operation.
-_MODULES = {"filter": "filter", "conv": "conv", "max_pool": "pool", "max_pool_indices": "pool", "avg_pool": "pool"}
+_MODULES = {
+    "filter": "filter",
+    "normalized": "normalized",
+    "conv": "conv",
+    "max_pool": "pool",
+    "max_pool_indices": "pool",
+    "avg_pool": "pool",
+}
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.
 _SHAPES = {"TILE": "filter", "LINE": "filter", "GEMM": "conv"}
