@@ -56,7 +56,7 @@ def output_array(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np
         except TypeError:
             raise TypeError(f"output must be an array or a dtype; got {output!r}") from None
         if complex_result and dtype.kind != "c" and not isinstance(output, str):
-            warnings.warn(f"output: {dtype} is promoted to a complex dtype", stacklevel=4)
+            warnings.warn(f"promoting specified output dtype to complex; output was {dtype}", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
     if type_name(dtype) not in DTYPES:
         raise TypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
