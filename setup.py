@@ -20,6 +20,8 @@ HEADERS = [
         *("kernels.pxi", "stage.pxi", "filter.pxi", "normalized.pxi", "conv.pxi"),
         *("tiles_all.h", "tiles.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
+        *("rank.pxi", "rank.h", "rank_keys.h"),
+        *("sliding.pxi", "sliding.h", "taps.pxi"),
     )
 ]
 
@@ -32,7 +34,15 @@ extensions = [
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", "-pthread"],
         extra_link_args=["-pthread"],
-    )
+    ),
+    Extension(
+        "fastconv.engines.threads._tape",
+        ["fastconv/engines/threads/_tape.pyx"],
+        include_dirs=["fastconv/engines/threads", ENGINE, numpy.get_include()],
+        depends=["fastconv/engines/threads/pool.h", *HEADERS],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=["-O2", "-Wno-unused-function"],
+    ),
 ] + [
     Extension(
         f"fastconv.engines.cython_cpu.{level}",

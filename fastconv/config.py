@@ -20,6 +20,7 @@ from fastconv.engines.threads import _threads
 __all__ = [
     "ENGINES",
     "PRECISIONS",
+    "SETTINGS",
     "current_engine",
     "current_precision",
     "get_num_threads",
@@ -34,6 +35,8 @@ PRECISIONS = ("strict", "default", "fast")
 _engine: ContextVar[str] = ContextVar("fastconv_engine", default="auto")
 _precision: ContextVar[str] = ContextVar("fastconv_precision", default="default")
 _threads_override: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
+# All that a call's course may depend on besides its arguments and the default number of threads.
+SETTINGS: tuple[ContextVar, ...] = (_engine, _precision, _threads_override)
 
 
 def set_num_threads(threads: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fastconv import config, costs
+from fastconv import config, costs, replay
 from fastconv.device import on_device
 from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 from fastconv.table import TABLE, Implementation
@@ -89,9 +88,6 @@ def plan_for(problem: Problem, engine: str = "auto") -> Plan:
     raise NotImplementedError(f"engine {engine!r} cannot do this problem: {reasons}. Problem: {problem}")
 
 
-_capture: ContextVar[list[Plan] | None] = ContextVar("fastconv_capture", default=None)
-
-
 def execute(
     problem: Problem,
     x: np.ndarray,
@@ -104,7 +100,7 @@ def execute(
 ) -> np.ndarray:
     """Plan and compute, with the engine in force; inside `plan`, only plan."""
     chosen = plan_for(problem, _engine_for(x, w, out, bias))
-    captured = _capture.get()
+    captured = replay.planning.get()
     if captured is not None:
         captured.append(chosen)
         return out
@@ -148,12 +144,12 @@ def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
     >>> p.problem.out_shape
     (62, 62)
     """
-    token = _capture.set([])
+    token = replay.planning.set([])
     try:
         function(*args, **kwargs)
-        captured = _capture.get()
+        captured = replay.planning.get()
     finally:
-        _capture.reset(token)
+        replay.planning.reset(token)
     if not captured:
         raise ValueError(f"function {getattr(function, '__name__', function)!r} computed nothing that is planned")
     return captured[-1]
@@ -198,4 +194,5 @@ def warmup(function: Any = None, /, *args: Any, **kwargs: Any) -> None:
 
             for dtype in ("float32", "float64"):
                 plan(correlate2d, np.ones((64, 64), dtype), np.ones((3, 3), dtype), "valid")
-    plan_for.cache_clear()  # plans made before passed the Numba engine over
+    plan_for.cache_clear()  # plans and tapes made before passed the Numba engine over
+    replay.forget()

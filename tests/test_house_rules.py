@@ -156,6 +156,7 @@ def test_an_operation_has_one_file_name_in_every_layer():
 LAYERS = [
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
     ["engines", "reference", "config"],
+    ["replay"],
     ["separability"],
     ["algorithms"],
     ["table", "plan", "validate", "testing"],

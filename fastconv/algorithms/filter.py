@@ -52,13 +52,13 @@ class Filter(ConvExecutor):
     fields = FILTER_FIELDS
     staged = False  # whether the kernel stages all that it reads
 
-    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
         """Weights as [filter, output part][channel and tap, input part][ky, kx]."""
         w = w.transpose(0, 1, *(axis + 2 for axis in order))
-        if self.problem.acc in PARTS:
-            plane_taps = prod(w.shape[-2:]) if len(order) > 1 else prod(w.shape[2:])
-            w = self._real_matrix(w.reshape(self.problem.filters, -1, plane_taps))
-        return np.ascontiguousarray(w, self.part)
+        if self.problem.acc not in PARTS:
+            return np.ascontiguousarray(w, self.part), w
+        plane_taps = prod(w.shape[-2:]) if len(order) > 1 else prod(w.shape[2:])
+        return np.ascontiguousarray(self._real_matrix(w.reshape(self.problem.filters, -1, plane_taps)), self.part), None
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem

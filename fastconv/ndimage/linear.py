@@ -10,12 +10,14 @@ import numpy as np
 from fastconv.ndimage.arguments import DTYPES, boundary_rule, checked_cval, filtered_axes, output_array, writable
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
+from fastconv.replay import remembered
 from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
 __all__ = ["convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
 
 
+@remembered(arrays=2)
 def correlate(
     input: Any,
     weights: Any,
@@ -91,6 +93,7 @@ def correlate(
     return _filter(input, weights, output, mode, cval, origin, axes, threads, flip=False)
 
 
+@remembered(arrays=2)
 def convolve(
     input: Any,
     weights: Any,
@@ -162,6 +165,7 @@ def convolve(
     return _filter(input, weights, output, mode, cval, origin, axes, threads, flip=True)
 
 
+@remembered(arrays=2)
 def correlate1d(
     input: Any,
     weights: Any,
@@ -229,6 +233,7 @@ def correlate1d(
     return _filter1d(input, weights, axis, output, mode, cval, origin, threads, flip=False)
 
 
+@remembered(arrays=2)
 def convolve1d(
     input: Any,
     weights: Any,

@@ -12,6 +12,7 @@ from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native, on_device
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
+from fastconv.replay import by_value, remembered
 from fastconv.separability import with_rank
 from fastconv.validate import as_array, check_size, choice, fill_value, new_or_checked_out, result_type, type_name
 
@@ -28,6 +29,7 @@ DTYPES = (
 FFT_DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
 
 
+@remembered(arrays=2)
 def convolve2d(
     in1: Any,
     in2: Any,
@@ -102,6 +104,7 @@ def convolve2d(
     return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads)
 
 
+@remembered(arrays=2)
 def correlate2d(
     in1: Any,
     in2: Any,
@@ -179,6 +182,7 @@ def correlate2d(
     return _run(in1, in2.conj(), mode, pad, rule, fillvalue, out, threads, reverse=swapped)
 
 
+@remembered(arrays=2)
 def convolve(
     in1: Any,
     in2: Any,
@@ -249,6 +253,7 @@ def convolve(
     return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads)
 
 
+@remembered(arrays=2)
 def correlate(
     in1: Any,
     in2: Any,
@@ -402,6 +407,7 @@ def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
     points = prod(_out_shape("full", in1.shape, in2.shape))
     if direct <= costs.FFT_GAIN * points * max(log2(points), 1.0):
         return False
+    by_value()
     if dtype.kind in "fc":
         return bool(np.isfinite(in1).all() and np.isfinite(in2).all())
     # Integers: where rounding the transform's result is certain to be exact.  Its error is about

@@ -9,12 +9,19 @@ cimport numpy as cnp
 cnp.import_array()
 
 cdef extern from "pool.h" nogil:
-    ctypedef void (*fastconv_kernel)(const int64_t *args, int64_t unit, int64_t worker)
     void fastconv_pool_run(fastconv_kernel kernel, const int64_t *args, int64_t units, int64_t threads)
     int fastconv_cpu_level()
     int fastconv_get_num_threads()
     void fastconv_set_num_threads(int threads)
     int fastconv_pool_size()
+
+cdef void pool_run(fastconv_kernel kernel, const int64_t *args, int64_t units, int64_t threads) noexcept nogil:
+    fastconv_pool_run(kernel, args, units, threads)
+
+
+cdef int default_threads() noexcept nogil:
+    return fastconv_get_num_threads()
+
 
 cdef enum:
     MAX_SLOTS = 64

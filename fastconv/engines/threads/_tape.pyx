@@ -1,0 +1,311 @@
+# cython: language_level=3
+"""Tapes: the launches of one call, to be repeated on other arrays of the same shapes, strides and dtypes."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.contextvars cimport get_value
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.math cimport copysign, fabs
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
+
+import numpy
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+from fastconv.engines.threads._threads cimport default_threads, fastconv_kernel, pool_run
+
+cdef extern from "tiles_all.h" nogil:
+    enum: ORDER_LINE
+    enum: ORDER_SYMMETRIC
+    enum: ORDER_ANTISYMMETRIC
+    void stage_run(...)
+
+cdef enum:
+    MAX_SLOTS = 64
+    MAX_AXES = 8
+    MAX_ARRAYS = 6
+    MAX_STEPS = 16
+    MAX_TEMPORARIES = 4
+
+# Arguments besides arrays and tuples that calls are remembered by.
+HASHABLE = frozenset((str, int, bool, complex, type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG"))))
+
+# The accumulators that weights are packed for, in the order of `PARTS` here.
+PARTS = ("float32", "float64", "uint32", "uint64")
+
+cdef struct Place:
+    int buffer  # an array of the call, the result, a temporary; -1: none, or a constant at `offset`
+    int64_t offset
+
+# Weights that lie in an array of the call: packed at each replay as C order of `part`.
+cdef struct Packing:
+    int axes, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
+    int64_t code, size
+    int64_t shape[MAX_AXES]
+    int64_t steps[MAX_AXES]
+
+cdef struct Step:
+    int64_t kernel, units, threads, scratch, n_slots
+    int64_t slots[MAX_SLOTS]
+    Place x, w, out, bias, fill
+    Packing packing
+
+
+cdef int64_t line_order(const double *w, int64_t size) noexcept nogil:
+    # How scipy.ndimage.correlate1d orders its sum: mirrored kernels of odd size by pairs.
+    cdef bint symmetric = size % 2, antisymmetric = size % 2
+    cdef int64_t i
+    for i in range(size // 2):
+        symmetric = symmetric and fabs(w[size - 1 - i] - w[i]) <= 2.220446049250313e-16
+        antisymmetric = antisymmetric and fabs(w[size - 1 - i] + w[i]) <= 2.220446049250313e-16
+    return ORDER_SYMMETRIC if symmetric else ORDER_ANTISYMMETRIC if antisymmetric else ORDER_LINE
+
+
+cdef void pack(const Packing *p, int axis, const char *at, char *to, int64_t stride) noexcept nogil:
+    # Copy and convert axes `axis`.. to `to`, whose elements along `axis` are `stride` elements apart.
+    cdef int64_t i, inner = 1
+    if axis == p.axes - 1:
+        if p.part == 0:
+            stage_run(<float *>to, at, p.steps[axis], p.shape[axis], p.code)
+        elif p.part == 1:
+            stage_run(<double *>to, at, p.steps[axis], p.shape[axis], p.code)
+        elif p.part == 2:
+            stage_run(<uint32_t *>to, at, p.steps[axis], p.shape[axis], p.code)
+        else:
+            stage_run(<uint64_t *>to, at, p.steps[axis], p.shape[axis], p.code)
+        return
+    inner = stride // p.shape[axis]
+    for i in range(p.shape[axis]):
+        pack(p, axis + 1, at + i * p.steps[axis], to + i * inner * (4 if p.part % 2 == 0 else 8), inner)
+
+
+cdef int extent(cnp.ndarray array, const char **low, const char **high) except -1:
+    cdef const char *start = <const char *>cnp.PyArray_DATA(array)
+    cdef int i
+    low[0] = start
+    high[0] = start + cnp.PyArray_ITEMSIZE(array)
+    for i in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, i) == 0:
+            high[0] = low[0]
+            return 0
+        if cnp.PyArray_STRIDE(array, i) < 0:
+            low[0] += (cnp.PyArray_DIM(array, i) - 1) * cnp.PyArray_STRIDE(array, i)
+        else:
+            high[0] += (cnp.PyArray_DIM(array, i) - 1) * cnp.PyArray_STRIDE(array, i)
+    return 0
+
+
+cdef class Tape:
+    """The launches of one call; see `fastconv.replay`, which records and plays it."""
+
+    cdef Step steps[MAX_STEPS]
+    cdef int n_steps, n_arrays, n_temporaries, written, axes
+    cdef int64_t temporaries[MAX_TEMPORARIES]
+    cdef int64_t scratch, weights
+    cdef cnp.npy_intp shape[32]
+    cdef object dtype, kept
+
+    def __init__(self, int n_arrays, int written, object result, object temporaries, object kept):
+        """`written`: which array of the call the result is, or -1 for a new one like `result`."""
+        cdef int i
+        if n_arrays > MAX_ARRAYS or len(temporaries) > MAX_TEMPORARIES:
+            raise OverflowError("too many arrays for a tape")
+        self.n_arrays, self.written, self.kept, self.dtype = n_arrays, written, kept, result.dtype
+        self.axes, self.n_temporaries, self.n_steps, self.scratch, self.weights = result.ndim, len(temporaries), 0, 0, 0
+        for i in range(self.axes):
+            self.shape[i] = result.shape[i]
+        for i in range(self.n_temporaries):
+            self.temporaries[i] = -(-temporaries[i] // 64) * 64
+
+    def add(self, kernel, record, units, threads, scratch, places, packing):
+        """Append a launch.  `places`: (buffer, offset) of x, w, out, bias, fill; `packing`: of weights in an array, or None."""
+        if self.n_steps == MAX_STEPS:
+            raise OverflowError("too many launches for a tape")
+        cdef Step *step = &self.steps[self.n_steps]
+        cdef const int64_t[::1] slots = record
+        cdef int i
+        step.kernel, step.units, step.threads, step.scratch, step.n_slots = kernel, units, threads, scratch, slots.shape[0]
+        for i in range(slots.shape[0]):
+            step.slots[i] = slots[i]
+        (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset), (step.out.buffer, step.out.offset) = places[:3]
+        (step.bias.buffer, step.bias.offset), (step.fill.buffer, step.fill.offset) = places[3:]
+        step.packing.axes = 0
+        if packing is not None:
+            shape, steps, code, part, order_slot = packing
+            if len(shape) > MAX_AXES:
+                raise OverflowError("too many axes for a tape")
+            step.packing.axes, step.packing.code, step.packing.part = len(shape), code, PARTS.index(part)
+            step.packing.order_slot, step.packing.size = order_slot, 1
+            for i in range(step.packing.axes):
+                step.packing.shape[i], step.packing.steps[i] = shape[i], steps[i]
+                step.packing.size *= shape[i]
+            self.weights = max(self.weights, 8 * step.packing.size)
+        self.scratch = max(self.scratch, scratch * threads)
+        self.n_steps += 1
+
+    cdef object play(self, list arrays):
+        """The call's result on these arrays; None if the call must go the long way."""
+        cdef const char *base[MAX_ARRAYS + 1 + MAX_TEMPORARIES]
+        cdef int64_t slots[MAX_SLOTS]
+        cdef int64_t size = 64 + self.scratch + self.weights + 64
+        cdef Step *step
+        cdef int i
+        cdef char *memory
+        cdef char *weights
+        cdef char *scratch
+        if self.written < 0:
+            result = cnp.PyArray_EMPTY(self.axes, self.shape, (<cnp.dtype>self.dtype).num, 0)
+        elif self.may_write(arrays):
+            result = arrays[self.written]
+        else:
+            return None
+        for i in range(self.n_arrays):
+            base[i] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+        base[self.n_arrays] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>result)
+        for i in range(self.n_temporaries):
+            size += self.temporaries[i]
+        memory = <char *>PyMem_RawMalloc(size)
+        if memory == NULL:
+            raise MemoryError(f"cannot allocate {size} bytes of workspace")
+        weights = memory + (64 - <uintptr_t>memory % 64)
+        scratch = weights + -(-self.weights // 64) * 64
+        base[self.n_arrays + 1] = scratch + -(-self.scratch // 64) * 64
+        for i in range(1, self.n_temporaries):
+            base[self.n_arrays + 1 + i] = base[self.n_arrays + i] + self.temporaries[i - 1]
+        with nogil:
+            for i in range(self.n_steps):
+                step = &self.steps[i]
+                memcpy(slots, step.slots, step.n_slots * sizeof(int64_t))
+                slots[0] = address(step.x, base)
+                slots[1] = address(step.w, base)
+                slots[2] = address(step.out, base)
+                slots[3] = address(step.bias, base)
+                slots[4] = address(step.fill, base)
+                slots[5] = <int64_t><uintptr_t>scratch
+                if step.packing.axes:
+                    pack(&step.packing, 0, <const char *><uintptr_t>slots[1], weights, step.packing.size)
+                    slots[1] = <int64_t><uintptr_t>weights
+                    if step.packing.order_slot:
+                        slots[step.packing.order_slot] = line_order(<const double *>weights, step.packing.size)
+                pool_run(<fastconv_kernel><uintptr_t>step.kernel, slots, step.units, step.threads)
+        PyMem_RawFree(memory)
+        return result
+
+    cdef bint may_write(self, list arrays) except -1:
+        # Whether the caller's array for the result is writable and apart from the others in memory.
+        cdef const char *low
+        cdef const char *high
+        cdef const char *other_low
+        cdef const char *other_high
+        cdef int i
+        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>arrays[self.written]):
+            return False
+        extent(<cnp.ndarray>arrays[self.written], &low, &high)
+        for i in range(self.n_arrays):
+            if i != self.written:
+                extent(<cnp.ndarray>arrays[i], &other_low, &other_high)
+                if other_low < high and low < other_high:
+                    return False
+        return True
+
+
+cdef inline int64_t address(Place place, const char **base) noexcept nogil:
+    if place.buffer < 0:
+        return place.offset
+    return <int64_t><uintptr_t>(base[place.buffer] + place.offset)
+
+
+cdef class Memory:
+    """Tapes of one function by what its calls depend on: metadata of arrays, other arguments, settings."""
+
+    cdef dict tapes
+    cdef tuple settings
+    cdef object unless
+    cdef int n_arrays, limit
+    cdef readonly int plays
+
+    def __init__(self, int n_arrays, tuple settings, object unless, int limit):
+        """The first `n_arrays` arguments must be arrays; `settings` are the context variables that matter.
+
+        Nothing is remembered while the context variable `unless` has a value.
+        """
+        self.tapes, self.n_arrays, self.settings, self.unless = {}, n_arrays, settings, unless
+        self.limit, self.plays = limit, 0
+
+    def key(self, tuple args, dict kwargs):
+        """(key, arrays) of a call, None if it cannot be remembered."""
+        cdef list arrays = [], parts = []
+        cdef Py_ssize_t i
+        if get_value(self.unless) is not None:
+            return None
+        for i in range(len(args)):
+            if not self.describe(args[i], parts, arrays) or (i < self.n_arrays and len(arrays) <= i):
+                return None
+        if len(arrays) < self.n_arrays:
+            return None
+        for name, value in kwargs.items():
+            parts.append(name)
+            if not self.describe(value, parts, arrays):
+                return None
+        for var in self.settings:
+            parts.append(get_value(var))
+        parts.append(default_threads())
+        return tuple(parts), arrays
+
+    cdef bint describe(self, object value, list parts, list arrays) except -1:
+        cdef object kind = type(value)
+        cdef int n
+        if cnp.PyArray_CheckExact(value):
+            n = cnp.PyArray_NDIM(<cnp.ndarray>value)
+            if len(arrays) == MAX_ARRAYS or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
+                return False
+            arrays.append(value)
+            parts.append(PyBytes_FromStringAndSize(<const char *>cnp.PyArray_DIMS(<cnp.ndarray>value), n * sizeof(cnp.npy_intp)))
+            parts.append(PyBytes_FromStringAndSize(<const char *>cnp.PyArray_STRIDES(<cnp.ndarray>value), n * sizeof(cnp.npy_intp)))
+            parts.append((<cnp.ndarray>value).dtype)
+            return True
+        if kind is float:
+            if value != value:
+                return False
+            parts.append(value)
+            parts.append(copysign(1, value))
+        elif kind is tuple:
+            for item in value:
+                if not self.describe(item, parts, arrays):
+                    return False
+            parts.append(len(value))
+        elif value is None or kind in HASHABLE:
+            parts.append(value)
+        else:
+            return False
+        parts.append(kind)
+        return True
+
+    def recall(self, tuple args, dict kwargs):
+        """The result of a call that has a tape; None if it is new, False if it cannot be remembered."""
+        found = self.key(args, kwargs)
+        if found is None:
+            return False
+        tape = self.tapes.get(found[0])
+        if tape is None or tape is False:
+            return tape
+        self.plays += 1
+        result = (<Tape>tape).play(found[1])
+        return False if result is None else result
+
+    def store(self, key, tape):
+        """Remember the tape of a call, or False: that it has none."""
+        if len(self.tapes) >= self.limit:
+            self.tapes.clear()
+        self.tapes[key] = tape
+
+    def forget(self):
+        """Drop all tapes."""
+        self.tapes.clear()
+
+
+def play(Tape tape, list arrays):
+    """Play a tape on arrays like those it was recorded with."""
+    return tape.play(arrays)

@@ -1,0 +1,220 @@
+"""Calls seen before are replayed: what a small call costs is two microseconds, not twenty.
+
+Once the shapes, strides and dtypes of the arrays, the other arguments and the settings are known,
+a call of most functions is a fixed sequence of kernel launches.  The first such call is
+recorded: each launch's argument record, and in which array, at which offset, its pointers lie.
+Later ones play the tape (`fastconv.engines.threads._tape`) with the addresses of their own arrays:
+nothing is validated, planned or converted again.
+
+A call is recorded only if its tape, played at once, gives the same bytes.  What a tape cannot
+hold is left out: results above `LARGEST` bytes, whose time hides the overhead; arrays whose values, and not only
+their memory, decide something (`by_value`); work done by NumPy besides the launches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from fastconv import config
+from fastconv.engines.contract import DTYPE_CODES, EXACT_CODES, FILTER_FIELDS
+from fastconv.engines.threads._tape import PARTS, Memory, Tape, play
+
+__all__ = ["LARGEST", "by_value", "forget", "launched", "planning", "remembered"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Results of more bytes are not remembered.  (256 KiB take a 3x3 filter about 20 us.)
+LARGEST = 256 * 1024
+# Tapes of a function, of up to 16 KiB each.
+REMEMBERED = 64
+EXACT_SLOT = FILTER_FIELDS.index("exact")
+# Exact sums whose order follows from the weights.
+LINES = [EXACT_CODES[order] for order in ("line", "symmetric", "antisymmetric")]
+
+# Set by `fastconv.plan.plan`: calls plan and compute nothing.
+planning: ContextVar[list | None] = ContextVar("fastconv_planning", default=None)
+_recorder: ContextVar[_Recorder | None] = ContextVar("fastconv_recorder", default=None)
+_memories: list[Memory] = []
+
+
+def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function whose first `arrays` arguments are arrays, and which computes by `fastconv.plan.execute` alone."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        memory = Memory(arrays, config.SETTINGS, planning, REMEMBERED)
+        _memories.append(memory)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            result = memory.recall(args, kwargs)
+            if result is None:
+                return _record(memory, function, args, kwargs)
+            return function(*args, **kwargs) if result is False else result
+
+        return call
+
+    return decorate
+
+
+def forget() -> None:
+    """Drop every tape: kernels that were not ready when they were recorded are now."""
+    for memory in _memories:
+        memory.forget()
+
+
+def by_value() -> None:
+    """Tell that the course of the call that is running depends on the values in its arrays."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.valid = False
+
+
+def launched(
+    kernel: int, bound: Any, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
+    source: np.ndarray | None,
+) -> None:  # fmt: skip
+    """Tell of a launch; `source` is the view of which `w` is the C-ordered copy in another dtype."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.launches.append((kernel, bound, threads, x, w, out, bias, fill, source))
+
+
+class _Recorder:
+    """Collects the launches of one call."""
+
+    def __init__(self) -> None:
+        self.launches: list[tuple] = []
+        self.valid = True
+
+
+def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> R:
+    """Call the function, and remember its launches if that gives the same result."""
+    if _recorder.get() is not None:  # part of a call that is being recorded
+        return function(*args, **kwargs)
+    recorder = _Recorder()
+    token = _recorder.set(recorder)
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        _recorder.reset(token)
+    key, given = memory.key(args, kwargs)
+    tape = _tape(recorder, given, result) if recorder.valid else None
+    if tape is not None:
+        expected = result.tobytes()  # type: ignore[attr-defined]
+        again = play(tape, given)
+        if again is None or again.tobytes() != expected:
+            tape = None
+    memory.store(key, tape if tape is not None else False)
+    return result
+
+
+class _Unknown(Exception):
+    """Something lies where no tape finds it again."""
+
+
+def _tape(recorder: _Recorder, given: list[np.ndarray], result: Any) -> Tape | None:
+    """The tape of a call, or None if it has none."""
+    if type(result) is not np.ndarray or not recorder.launches or result.nbytes > LARGEST or result.size == 0:
+        return None
+    written = next((i for i, array in enumerate(given) if array is result), -1)
+    if written < 0 and not (result.base is None and result.flags.c_contiguous and result.dtype.isnative):
+        return None
+    places = _Places([*given, *([result] if written < 0 else [])], len(given), written)
+    try:
+        launches = [places.launch(*launch) for launch in recorder.launches]
+        if not places.all_used():
+            return None
+        tape = Tape(len(given), written, result, [owner.nbytes for owner in places.temporaries], places.kept)
+        for launch in launches:
+            tape.add(*launch)
+    except (_Unknown, OverflowError):
+        return None
+    return tape
+
+
+class _Places:
+    """Finds out in which array of a call, and where in it, memory lies."""
+
+    def __init__(self, arrays: list[np.ndarray], n_given: int, written: int):
+        self.arrays = [(*np.lib.array_utils.byte_bounds(array), array) for array in arrays]
+        self.n_given, self.written = n_given, written
+        self.temporaries: list[np.ndarray] = []
+        self.used: set[int] = set()
+        self.kept: list[Any] = []
+
+    def launch(
+        self, kernel: int, bound: Any, threads: int, x: np.ndarray, w: np.ndarray | None, out: np.ndarray,
+        bias: Any, fill: Any, source: np.ndarray | None,
+    ) -> tuple:  # fmt: skip
+        """The arguments of `Tape.add`."""
+        if bias is not None:
+            raise _Unknown  # converted from an array of the call
+        target = self.find(out)
+        if target is None:
+            target = self.temporary(out)
+        elif target[0] < self.n_given and target[0] != self.written:
+            raise _Unknown
+        weights, packing = self.weights(bound, w, source)
+        places = [self.known(x), weights, target, (-1, 0), self.constant(fill)]
+        self.kept.append(bound)
+        return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing
+
+    def weights(self, bound: Any, w: np.ndarray | None, source: np.ndarray | None) -> tuple[tuple, tuple | None]:
+        """Where they lie, and how they are packed from there."""
+        place = None if source is None else self.find(source)
+        if place is None:
+            if self.n_given - (self.written >= 0) > 1:  # made from an array in a way that is not known here
+                raise _Unknown
+            return self.constant(w), None
+        if source is None or w is None or source.dtype.name not in DTYPE_CODES or source.ndim == 0:
+            raise _Unknown
+        exact = len(bound.slots) == len(FILTER_FIELDS) and bound.slots[EXACT_SLOT] in LINES
+        packing = source.shape, source.strides, DTYPE_CODES[source.dtype.name], PARTS[PARTS.index(w.dtype.name)]
+        return place, (*packing, EXACT_SLOT if exact else 0)
+
+    def find(self, array: np.ndarray) -> tuple[int, int] | None:
+        """(array of the call, offset of the first element in it), or None."""
+        low, high = np.lib.array_utils.byte_bounds(array)
+        at = array.__array_interface__["data"][0]
+        for i, (first, last, owner) in enumerate(self.arrays):
+            if first <= low and high <= last:
+                self.used.add(i)
+                return i, at - owner.__array_interface__["data"][0]
+        for i, owner in enumerate(self.temporaries):
+            first, last = np.lib.array_utils.byte_bounds(owner)
+            if first <= low and high <= last:
+                return self.n_given + 1 + i, at - first
+        return None
+
+    def known(self, array: np.ndarray) -> tuple[int, int]:
+        place = self.find(array)
+        if place is None:
+            raise _Unknown
+        return place
+
+    def temporary(self, array: np.ndarray) -> tuple[int, int]:
+        """Memory that one launch writes and a later one reads."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if not owner.flags.owndata or not owner.flags.c_contiguous:
+            raise _Unknown
+        self.temporaries.append(owner)
+        return self.known(array)
+
+    def constant(self, array: np.ndarray | None) -> tuple[int, int]:
+        """Numbers that follow from what is not an array in the call."""
+        if array is None:
+            return -1, 0
+        self.kept.append(array)
+        return -1, array.__array_interface__["data"][0]
+
+    def all_used(self) -> bool:
+        """Whether every array of the call is read or written as memory."""
+        return self.used == set(range(len(self.arrays)))

@@ -1,0 +1,185 @@
+"""Calls that are replayed give what a fresh call gives."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from fastconv.engines.threads._tape import Memory
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv import replay
+from fastconv.testing import assert_identical
+
+
+def fresh(function, *args, **kwargs):
+    """The result of the function without any tape."""
+    return function.__wrapped__(*args, **kwargs)
+
+
+def plays() -> int:
+    return sum(memory.plays for memory in replay._memories)
+
+
+def assert_replayed(function, calls, **kwargs) -> None:
+    """Every call after the first is played, and gives the same bytes as a fresh one."""
+    function(*calls[0], **kwargs)
+    for args in calls:
+        before = plays()
+        result = function(*args, **kwargs)
+        assert plays() == before + 1, "was not replayed"
+        assert_identical(result, fresh(function, *args, **kwargs))
+
+
+def images(shape, dtype, n=4):
+    rng = np.random.default_rng(sum(shape))
+    return [(rng.random(shape) * 200).astype(dtype) for _ in range(n)]
+
+
+DTYPES = ["bool", "uint8", "int16", "int64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+@pytest.mark.parametrize("name", ["convolve2d", "correlate2d", "convolve", "correlate"])
+def test_signal(engine, name, dtype):
+    if engine == "reference":
+        return assert_not_replayed(getattr(fastconv, name), *images((9, 8), dtype, 2))
+    pairs = list(zip(images((9, 11), dtype), images((3, 4), dtype), strict=True))
+    function = getattr(fastconv, name)
+    for mode in ("full", "same", "valid"):
+        assert_replayed(function, [(*pair, mode) for pair in pairs])
+        if name.endswith("2d"):
+            assert_replayed(function, [(*pair[::-1], mode) for pair in pairs])
+    return None
+
+
+def assert_not_replayed(function, *args) -> None:
+    before = plays()
+    first, second = function(*args), function(*args)
+    assert plays() == before
+    assert_identical(first, second)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+def test_ndimage(dtype, mode):
+    pairs = list(zip(images((9, 11), dtype), images((3, 4), "float64"), strict=True))
+    for name in ("convolve", "correlate"):
+        assert_replayed(getattr(fastconv.ndimage, name), pairs, mode=mode, cval=2.5)
+    for name in ("convolve1d", "correlate1d"):
+        lines = [(x, w[0]) for x, w in pairs] + [(x, w[1, :3] + w[1, 2::-1]) for x, w in pairs]
+        assert_replayed(getattr(fastconv.ndimage, name), lines[:4], mode=mode, axis=0)
+        assert_replayed(getattr(fastconv.ndimage, name), lines[4:], mode=mode, axis=0)
+
+
+def test_the_order_of_an_exact_sum_follows_the_weights():
+    """Mirrored and other weights of one size share a tape."""
+    x = images((40,), "uint8")[0]
+    lines = [np.array(w) / 7 for w in ([1.0, 2, 1], [1.0, 2, 3], [-1.0, 0, 1], [1.0, 2, 1.5])]
+    assert_replayed(fastconv.ndimage.correlate1d, [(x, w) for w in lines])
+    for w in lines:
+        assert_identical(fastconv.ndimage.correlate1d(x, w), scipy.ndimage.correlate1d(x, w))
+
+
+def test_strided_and_reversed_arrays():
+    x = images((20, 30, 2), "float32", 1)[0]
+    w = images((6, 8), "float32", 1)[0]
+    views = [x[::2, ::-1, 0], x[:, :, 1].T, x[3:9, 4:20, 1]]
+    for view in views:
+        assert_replayed(fastconv.convolve2d, [(view, w[::2, ::-2])] * 2)
+
+
+def test_out_is_written_and_checked_every_time():
+    x, w = images((9, 8), "float64", 1)[0], np.eye(3)
+    out = np.zeros((11, 10))
+    for _ in range(3):
+        out[:] = 0
+        assert fastconv.convolve2d(x, w, out=out) is out
+        assert_identical(out, fresh(fastconv.convolve2d, x, w))
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be writable"):
+        fastconv.convolve2d(x, w, out=out)
+    big = np.zeros((12, 10))
+    x_inside = big[1:10, 1:9]
+    assert fastconv.convolve2d(x_inside.copy(), w, out=np.zeros((11, 10))).shape == (11, 10)
+    fastconv.convolve2d(np.zeros((12, 10))[1:10, 1:9], w, out=np.zeros((12, 10))[:11])  # the same strides, apart
+    with pytest.raises(ValueError, match="out must not overlap in1"):
+        fastconv.convolve2d(x_inside, w, out=big[:11])
+
+
+def test_settings_are_part_of_the_call():
+    x, w = images((9, 8), "float32", 1)[0], images((3, 3), "float32", 1)[0]
+    calls = fastconv.convolve2d, x, w
+    assert_replayed(calls[0], [(x, w)])
+    with fastconv.use(engine="reference"):
+        assert_not_replayed(*calls)
+    with fastconv.use(threads=1):
+        assert_replayed(calls[0], [(x, w)])
+    fastconv.plan(*calls)
+    with fastconv.use(engine="reference"):
+        assert fastconv.plan(*calls).implementation == "reference:naive"
+
+
+def test_equal_arguments_of_other_types_are_not_confused():
+    x, w = images((9, 8), "float64", 1)[0], np.eye(3)
+    fastconv.convolve2d(x, w, "full", "fill", 1)
+    fastconv.convolve2d(x, w, "full", "fill", 0.0)
+    assert (
+        np.signbit(fresh(fastconv.convolve2d, -x * 0, w, "full", "fill", 0.0)).any()
+        == np.signbit(fastconv.convolve2d(-x * 0, w, "full", "fill", 0.0)).any()
+    )
+    for bad in (1.0, True):
+        fastconv.ndimage.convolve1d(x, w[0], 1)
+        if bad is not True:
+            with pytest.raises(TypeError, match="axis"):
+                fastconv.ndimage.convolve1d(x, w[0], bad)
+
+
+def test_values_that_decide_are_read_every_time():
+    """method="auto" takes the transform only of finite data."""
+    x, w = np.ones(3000), np.ones(2900)
+    for value in (1.0, np.inf, np.nan, 1.0):
+        x[7] = value
+        assert_identical(fastconv.convolve(x, w), fresh(fastconv.convolve, x, w))
+
+
+def test_what_is_not_remembered():
+    x = images((300, 300), "float64", 1)[0]
+    assert_not_replayed(fastconv.convolve2d, x, np.eye(3))  # large
+    assert_not_replayed(fastconv.convolve2d, [[1.0, 2.0]], np.eye(3))  # a list
+    assert_not_replayed(fastconv.convolve2d, x[:9, :9].astype("complex64"), np.eye(3) * 1j)  # parts are taken apart
+    assert_not_replayed(fastconv.convolve2d, x[:9, :9].astype(">f8"), np.eye(3))  # byte-swapped
+
+
+def test_results_do_not_share_memory():
+    x, w = images((9, 8), "float64", 1)[0], np.eye(3)
+    results = [fastconv.convolve2d(x, w) for _ in range(4)]
+    assert not any(np.may_share_memory(a, b) for a in results for b in results if a is not b)
+
+
+def test_memory_is_bounded():
+    memory = Memory(1, (), ContextVar("never", default=None), 5)
+    for i in range(50):
+        key, _ = memory.key((np.zeros(3), i), {})
+        memory.store(key, False)
+        assert memory.recall((np.zeros(3), i), {}) is False
+    assert memory.recall((np.zeros(3), 1), {}) is None
+
+
+@given(st.data())
+def test_random_calls(data):
+    """Shapes, dtypes, modes and threads drawn at random; each call three times with other values."""
+    shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 40)))
+    kernel = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 6)))
+    dtypes = data.draw(st.tuples(st.sampled_from(DTYPES), st.sampled_from(["float32", "float64"])))
+    name = data.draw(st.sampled_from(["convolve", "correlate"]))
+    mode = data.draw(st.sampled_from(["reflect", "nearest", "mirror", "wrap", "constant"]))
+    threads = data.draw(st.sampled_from([None, 1, 3]))
+    function = getattr(fastconv.ndimage, name)
+    for x, w in zip(images(shape, dtypes[0]), images(kernel, dtypes[1]), strict=True):
+        kwargs = {"mode": mode, "cval": 1.5, "threads": threads}
+        assert_identical(function(x, w - 90, **kwargs), fresh(function, x, w - 90, **kwargs))
