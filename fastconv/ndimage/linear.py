@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.ndimage.arguments import DTYPES, boundary_rule, checked_cval, filtered_axes, output_array, writable
+from fastconv.ndimage.arguments import (
+    DTYPES,
+    boundary_rule,
+    checked_cval,
+    filtered_axes,
+    output_array,
+    per_axis,
+    writable,
+)
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem
 from fastconv.replay import remembered
@@ -311,6 +319,8 @@ def _filter(
     axes = filtered_axes(axes, image.ndim)
     if kernel.ndim != len(axes):
         raise ArgumentError(f"weights must have {len(axes)} dimensions, one for each axis; got shape {kernel.shape}")
+    if type(origin) is not int:
+        origin = per_axis("origin", origin, len(axes))  # as in SciPy, a sequence of one does not stand for all
     origins = int_tuple("origin", origin, len(axes)) if axes else ()
     return _run(image, kernel, output, mode, cval, origins, axes, threads, flip, order="order")
 
