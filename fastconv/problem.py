@@ -195,7 +195,8 @@ class WindowProblem:
     not filtered it is 1.  ``footprint`` has a byte, 0 or 1, for each tap in C order; empty, it is
     all of them.  Values are compared or summed in ``acc``.  With ``structure`` (the argument `w` of
     `fastconv.plan.execute`, of shape ``window``) numbers are added to the taps before (for "max"
-    and "min").
+    and "min").  With ``passes``, axes, a full window is taken along these one after the other, and what
+    each leaves is stored as ``out_dtype`` (of means this tells; sums in acc "int64" are exact).
     """
 
     kind: str
@@ -209,6 +210,7 @@ class WindowProblem:
     footprint: bytes = b""
     rank: int = 0
     structure: bool = False
+    passes: Shape = ()
 
     @property
     def taps(self) -> int:

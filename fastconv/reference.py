@@ -97,6 +97,15 @@ def window(problem: WindowProblem, x: np.ndarray, structure: np.ndarray | None, 
     NaN is the extreme of every window that it is in; for ranks it is larger than all numbers.
     """
     p = problem
+    if len(p.passes) > 1:
+        for passed in ((axis,) for axis in p.passes):
+            lines = tuple(n if axis in passed else 1 for axis, n in enumerate(p.window))
+            pad = tuple(n if axis in passed else 0 for axis, n in enumerate(p.pad))
+            line = replace(p, window=lines, pad=pad, passes=passed)
+            window(line, x, structure, stored := np.empty(p.shape, p.out_dtype), fill)
+            x = stored
+        out[...] = x
+        return
     inside = np.frombuffer(p.footprint or bytes([1]) * p.taps, bool).reshape(p.window)
     beyond = np.asarray(fill).astype(p.acc)
 
@@ -116,7 +125,7 @@ def window(problem: WindowProblem, x: np.ndarray, structure: np.ndarray | None, 
             for tap in taps[1:]:
                 result = step(result, value(tap))
             if p.kind == "mean":
-                result = result / np.asarray(len(taps), p.acc)
+                result = result / (len(taps) if p.acc == "int64" else np.asarray(len(taps), p.acc))
         out[...] = c_cast(result, out.dtype)
 
 

@@ -67,6 +67,9 @@ TABLE = (
     Implementation("normalized", "Normalized", "cython"),
     Implementation("pool", "Pool", "numba"),
     Implementation("pool", "Pool", "cython"),
+    Implementation("rank", "Rank", "numba"),
+    Implementation("rank", "Rank", "cython"),
+    Implementation("sliding", "Sliding", "cython"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

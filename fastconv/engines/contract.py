@@ -24,7 +24,8 @@ from __future__ import annotations
 
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
-    "POOL_FIELDS", "POOL_STAGING", "SATURATE", "record",
+    "NORMALIZED_FIELDS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS",
+    "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
 import numpy as np
@@ -80,13 +81,13 @@ FILTER_FIELDS = GEOMETRY + (
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
 )  # fmt: skip
 
-# Convolution with many filters, as a matrix product of weights and windows that are
 # The filter over the samples that are not NaN.  Scratch holds a patch and its validity, both sums, and
 # is never bypassed (`in_place` and `store_direct` are 0).
 NORMALIZED_FIELDS = FILTER_FIELDS + (
     "renormalize",  # whether sums are scaled by the weight of all samples over that of the valid ones
 )  # fmt: skip
 
+# Convolution with many filters, as a matrix product of weights and windows that are
 # staged a block of channels and pixels at a time (implicit GEMM).
 CONV_FIELDS = GEOMETRY + (
     "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
@@ -120,6 +121,78 @@ POOL_FIELDS = HEADER + (
     "window_of",  # pointer to int64[kernel_y][kernel_x]: bytes from a window's corner to its taps, if they are read in place
     "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
 )  # fmt: skip
+
+# Rank filters.  A tile of the output is made from the planes, rows and columns that its windows read, which are
+# staged as keys: signed integers that stand in the order of the elements.  Then either programs of minima and
+# maxima select from all windows of a row at once (`fastconv.algorithms.network`), or a set of the staged keys'
+# places in sorted order follows the window along a row.
+RANK_FIELDS = GEOMETRY + (
+    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, or BEYOND
+    "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
+    "n_planes",  # source planes that a window reads
+    "acc_code",  # DTYPE_CODES of the elements compared: those in memory, or float64
+    "tile_rows", "tile_cols", "n_down", "n_across",  # outputs of a unit, units of a plane
+    "staged", "converted", "result",  # where parts of the scratch memory begin: keys, elements on their way, a row of keys
+    "pitch",  # elements from one staged row to the next
+    "slots", "block",  # where values between instructions are kept, and elements of each that are made at once
+    "sorted", "columns", "n_columns",  # sorted columns; pointer to int64[n_columns][5], the program that sorts them
+    "window", "n_window",  # pointer to int64[n_window][5]: the program that selects; n_window is 0 if a set follows the window
+    "rank",  # the place looked for in the set
+    "pairs", "counts", "places", "members",  # keys to sort, uint32[4][256], places of staged keys, bits
+    "taps", "n_taps",  # pointer to int64: staged elements of the first window
+    "leaving", "entering", "n_moving",  # pointers to int64: those left, and those entered, by a step along a row
+)  # fmt: skip
+
+# Operands of programs are ``offset * 4 + base``: elements from the staged row, the slots, the sorted columns or the result.
+RANK_BASES = {"staged": 0, "slots": 1, "sorted": 2, "result": 3}
+
+# Moving windows of which every tile of the output is made in scratch memory.  The tile and the
+# halo that its windows reach are staged there without gaps, converted to accumulators.  Then passes
+# over the whole tile fold it.  A pass is PASS_SLOTS numbers:
+#
+#     taps, own   sources (1 to 4); the first `own` are in the second buffer, the others in the first
+#     reach       elements at the end of the tile that the pass does not make
+#     at[4]       where the sources begin (bytes)
+#
+# It writes the second buffer, which may be the first.
+TILING = HEADER + (
+    "scratch_bytes",  # per worker
+    "kind", "acc_code",  # WINDOW_KINDS; DTYPE_CODES of the accumulators
+    "height", "width", "x_row", "x_col", "out_row", "out_col",  # planes of input and output: size, byte strides
+    "pad_y", "pad_x", "halo_y", "halo_x",  # positions that windows reach before the tile, and in all
+    "map_y", "map_x",  # pointers to int64 edge maps: `pad` positions before, then those after
+    "src_code", "out_code",  # DTYPE_CODES of the elements in memory
+    "src_planes",  # pointer to int64[out planes][planes]: byte offset of each source plane, or BEYOND
+    "out_planes",  # pointer to int64[out planes]: byte offset of each output plane
+    "tile_rows", "tile_cols", "row_tiles", "col_tiles",  # outputs of a unit, units of a plane
+    "pitch",  # elements from one staged row to the next: tile_cols + halo_x
+    "second",  # bytes from the first buffer to the second
+    "passes",  # pointer to int64[][PASS_SLOTS]
+)  # fmt: skip
+PASS_SLOTS = 7
+
+# Full windows, folded along one axis, or two, one after the other.  A phase is PHASE_SLOTS numbers:
+#
+#     along       the axis: 0 down the columns, 1 along the rows
+#     end         of its passes, which begin where those of the phase before end
+#     refill      whether positions beyond the border are given the fill value again
+#     divisor     of a mean; sums in 16 bits are multiplied by `factor`
+#     factor, shift    and divided by 2**(16 + shift)
+SLIDING_FIELDS = TILING + (
+    "phases", "n_phases",  # pointer to int64[n_phases][PHASE_SLOTS]
+    "stored",  # where elements of the output lie between phases, -1 if accumulators hold what those hold
+    "out_size",  # bytes of an element of the output
+)  # fmt: skip
+PHASE_SLOTS = 6
+
+# Windows of any taps, over any number of source planes.
+TAPS_FIELDS = TILING + (
+    "n_planes",  # source planes that a window reads
+    "pass_ends",  # pointer to int64[n_planes]: end of the passes that read each of them
+    "raised",  # pointer to double[passes]: added to the only tap of each pass; 0 if there is no structure
+)  # fmt: skip
+
+WINDOW_KINDS = {"max": 0, "min": 1, "mean": 2}
 
 # flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies.

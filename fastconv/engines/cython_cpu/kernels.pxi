@@ -36,6 +36,9 @@ include "filter.pxi"
 include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
+include "rank.pxi"
+include "sliding.pxi"
+include "taps.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
 KERNELS = {
@@ -43,18 +46,25 @@ KERNELS = {
     "filter:float64": <int64_t><uintptr_t>&filter_f64,
     "filter:uint32": <int64_t><uintptr_t>&filter_u32,
     "filter:uint64": <int64_t><uintptr_t>&filter_u64,
+    "normalized:float32": <int64_t><uintptr_t>&normalized_f32,
+    "normalized:float64": <int64_t><uintptr_t>&normalized_f64,
     "conv:float32": <int64_t><uintptr_t>&conv_f32,
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
-    "normalized:float32": <int64_t><uintptr_t>&normalized_f32,
-    "normalized:float64": <int64_t><uintptr_t>&normalized_f64,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
+    "rank:int8": <int64_t><uintptr_t>&rank_k8,
+    "rank:int16": <int64_t><uintptr_t>&rank_k16,
+    "rank:int32": <int64_t><uintptr_t>&rank_k32,
+    "rank:int64": <int64_t><uintptr_t>&rank_k64,
 }
 for _type in POOL_TYPES:  # the record names the element type
     KERNELS[f"max_pool:{_type}"] = <int64_t><uintptr_t>&max_pool
     KERNELS[f"max_pool_indices:{_type}"] = <int64_t><uintptr_t>&max_pool_indices
     if _type != "bool":
         KERNELS[f"avg_pool:{_type}"] = <int64_t><uintptr_t>&avg_pool
+for _type in WINDOW_TYPES:  # the record names the kind
+    KERNELS[f"sliding:{_type}"] = <int64_t><uintptr_t>&sliding_window
+    KERNELS[f"taps:{_type}"] = <int64_t><uintptr_t>&taps_window
 TILE = (TILE_ROWS, TILE_COLS * VECTOR_BYTES)
 LINE = (1, LINE_COLS * VECTOR_BYTES)
 GEMM = (GEMM_ROWS, GEMM_COLS * VECTOR_BYTES)

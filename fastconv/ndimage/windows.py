@@ -1,0 +1,199 @@
+"""What moving maxima, minima and means have in common: arguments to problems."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.ndimage.arguments import (
+    DTYPES,
+    boundary_rule,
+    checked_cval,
+    filtered_axes,
+    output_array,
+    per_axis,
+    writable,
+)
+from fastconv.plan import execute
+from fastconv.problem import WindowProblem
+from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
+
+__all__ = ["Line", "extreme", "filter_lines", "line_window", "lines_of", "window_image"]
+
+
+class Line(NamedTuple):
+    """A window along one axis: it begins `pad` positions before the output's."""
+
+    axis: int
+    size: int
+    pad: int
+    rule: str
+
+
+def window_image(input: Any, complex_too: bool = False) -> np.ndarray:
+    """The argument as an array that windows are moved over."""
+    image = as_array("input", input, empty=True)
+    if type_name(image.dtype) not in DTYPES or (image.dtype.kind == "c" and not complex_too):
+        allowed = ", ".join(name for name in DTYPES if complex_too or name[0] != "c")
+        raise TypeError(f"input must have one of the dtypes {allowed}; got {image.dtype}")
+    return image
+
+
+def line_window(image: np.ndarray, size: Any, axis: Any, origin: Any, mode: Any) -> Line:
+    """The window of a function for one axis."""
+    axis = axis_index("axis", axis, image.ndim)
+    (size,), (origin,) = int_tuple("size", size, 1), int_tuple("origin", origin, 1)
+    if size < 1:
+        raise ArgumentError(f"size must be at least 1; got {size}")
+    return Line(axis, size, _pad(size, origin), boundary_rule(mode))
+
+
+def lines_of(size: Any, origin: Any, mode: Any, axes: tuple[int, ...]) -> list[Line]:
+    """The windows of a function for many axes; as in SciPy, along axes of size 1 or less there is none."""
+    sizes = [_integer("size", n) for n in per_axis("size", size, len(axes))]
+    origins, modes = per_axis("origin", origin, len(axes)), per_axis("mode", mode, len(axes))
+    return [
+        Line(axis, n, _pad(n, _integer("origin", shift)), boundary_rule(rule))
+        for axis, n, shift, rule in zip(axes, sizes, origins, modes, strict=True)
+        if n > 1
+    ]
+
+
+def filter_lines(
+    kind: str, image: np.ndarray, output: Any, lines: Sequence[Line], cval: Any, threads: int | None
+) -> np.ndarray:
+    """Take windows along one line after another; what each leaves is stored as the output's dtype."""
+    cval = checked_cval(cval, image, image)
+    result, target = output_array(output, image, image)
+    if image.size == 0:
+        return result
+    lines = [line for line in lines if line.size > 1]
+    if not lines:
+        target[...] = image
+        return result
+    with writable(target, image) as native:
+        parts = [(image, native, cval)]
+        if image.dtype.kind == "c":  # NaN stays in its part
+            parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
+        for source, destination, fill in parts:
+            problem = _problem(kind, source, destination, lines, fill)
+            execute(problem, source, None, destination, fill=np.asarray(fill), threads=threads)
+    return result
+
+
+def extreme(
+    kind: str,
+    image: np.ndarray,
+    size: Any,
+    footprint: Any,
+    structure: Any,
+    output: Any,
+    mode: Any,
+    cval: Any,
+    origin: Any,
+    axes: Any,
+    threads: int | None,
+) -> np.ndarray:
+    """The maximum or minimum over a size, a footprint or a structure, whose numbers are added (subtracted)."""
+    if size is not None and footprint is not None:
+        warnings.warn("size is ignored: footprint tells it", UserWarning, stacklevel=3)
+    axes = filtered_axes(axes, image.ndim)
+    if footprint is not None:
+        footprint = np.asarray(footprint).astype(bool)
+        if not footprint.any():
+            raise ValueError("footprint must have an element that is not zero; got none")
+    if structure is not None:
+        structure = as_array("structure", structure).astype(np.float64)
+        footprint = np.ones(structure.shape, bool) if footprint is None else footprint
+        if footprint.shape != structure.shape:
+            raise ArgumentError(f"structure must have the footprint's shape {footprint.shape}; got {structure.shape}")
+    elif footprint is None and size is None:
+        raise ArgumentError("size or footprint must be given; got None")
+    elif footprint is None or footprint.all():
+        lines = lines_of(size if footprint is None else footprint.shape, origin, mode, axes)
+        return filter_lines(kind, image, output, lines, cval, threads)
+    if footprint.ndim != len(axes):
+        raise ArgumentError(f"footprint must have {len(axes)} dimensions, one for each axis; got {footprint.shape}")
+
+    # As in SciPy, a footprint's axes belong to the filtered ones in ascending order, the origins to
+    # them as they are named (if some axes are left out).
+    origins = [_integer("origin", shift) for shift in per_axis("origin", origin, len(axes))]
+    shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
+    others = tuple(a for a in range(image.ndim) if a not in axes)
+    footprint = np.expand_dims(footprint, others)
+    pad = tuple(_pad(n, shift_of.get(a, 0)) for a, n in enumerate(footprint.shape))
+    rule = boundary_rule(mode)
+    cval = checked_cval(cval, image, image)
+    result, target = output_array(output, image, image)
+    if image.size == 0:
+        return result
+    if structure is not None:
+        structure = np.expand_dims(-structure if kind == "min" else structure, others)
+    with writable(target, image) as native:
+        acc = "float64" if structure is not None else _compared(image, native, rule == "fill", cval)
+        problem = WindowProblem(
+            kind, image.shape, footprint.shape, type_name(image.dtype), acc, type_name(native.dtype), pad,
+            (rule,) * image.ndim, footprint.tobytes(), structure=structure is not None,
+        )  # fmt: skip
+        execute(problem, image, structure, native, fill=np.asarray(cval), threads=threads)
+    return result
+
+
+def _problem(kind: str, image: np.ndarray, out: np.ndarray, lines: Sequence[Line], fill: Any) -> WindowProblem:
+    window, pad, rules = [1] * image.ndim, [0] * image.ndim, ["reflect"] * image.ndim
+    for line in lines:
+        window[line.axis], pad[line.axis], rules[line.axis] = line.size, line.pad, line.rule
+    accumulator = _summed if kind == "mean" else _compared
+    acc = accumulator(image, out, "fill" in rules, fill)
+    return WindowProblem(
+        kind, image.shape, tuple(window), type_name(image.dtype), acc, type_name(out.dtype), tuple(pad), tuple(rules),
+        passes=tuple(line.axis for line in lines),
+    )  # fmt: skip
+
+
+def _compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
+    """The dtype in which values are compared: the array's own, unless that cannot hold `cval` or the result."""
+    if image.dtype != out.dtype or (filled and image.dtype.kind in "biu" and not _within(cval, image.dtype)):
+        return "float64"
+    return type_name(image.dtype)
+
+
+def _summed(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
+    """The dtype in which values are summed; "int64" tells that all of them are small integers."""
+    if image.dtype == out.dtype == np.float32:
+        return "float32"
+    integers = image.dtype.kind in "biu" and image.dtype.itemsize <= 4
+    if integers and out.dtype.kind in "biu" and np.can_cast(image.dtype, out.dtype):
+        if not filled or (_within(cval, image.dtype) and float(cval).is_integer()):
+            return "int64"
+    return "float64"
+
+
+def _within(number: Any, dtype: np.dtype) -> bool:
+    """Whether an integer dtype holds a number, cut to an integer."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return bool(np.isfinite(number)) and low <= int(number) <= high
+
+
+def _pad(size: int, origin: int) -> int:
+    if not -(size // 2) <= origin <= (size - 1) // 2:
+        raise ArgumentError(
+            f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for a window of size {size}; got {origin}"
+        )
+    return size // 2 + origin
+
+
+def _integer(name: str, value: Any) -> int:
+    """As SciPy takes sizes: numbers are cut to integers."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be an integer or a sequence of integers; got {value!r}") from None
