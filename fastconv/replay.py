@@ -97,13 +97,17 @@ def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) ->
     """Call the function, and remember its launches if that gives the same result."""
     if _recorder.get() is not None:  # part of a call that is being recorded
         return function(*args, **kwargs)
+    key, given = memory.key(args, kwargs)
+    args = (
+        *given[: memory.n_arrays],
+        *args[memory.n_arrays :],
+    )  # lists as the arrays that the launches are to be found in
     recorder = _Recorder()
     token = _recorder.set(recorder)
     try:
         result = function(*args, **kwargs)
     finally:
         _recorder.reset(token)
-    key, given = memory.key(args, kwargs)
     tape = _tape(recorder, given, result) if recorder.valid else None
     if tape is not None:
         expected = result.tobytes()  # type: ignore[attr-defined]

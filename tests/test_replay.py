@@ -85,6 +85,13 @@ def test_the_order_of_an_exact_sum_follows_the_weights():
         assert_identical(fastconv.ndimage.correlate1d(x, w), scipy.ndimage.correlate1d(x, w))
 
 
+def test_lists():
+    assert_replayed(fastconv.convolve2d, [([[1.0, 2.0], [3, 4]], np.eye(3)), ([[1.0, 2.0], [7, 9]], np.eye(3))])
+    x = images((9, 8), "float32", 1)[0]
+    assert_replayed(fastconv.ndimage.correlate1d, [(x, [1, 2, 1]), (x, (1, 0, -1))], axis=0)
+    assert_replayed(fastconv.ndimage.convolve, [(x, [[1.0, 2, 1]]), (x, ((1.0, 0, -1),))])
+
+
 def test_strided_and_reversed_arrays():
     x = images((20, 30, 2), "float32", 1)[0]
     w = images((6, 8), "float32", 1)[0]
@@ -150,7 +157,7 @@ def test_values_that_decide_are_read_every_time():
 def test_what_is_not_remembered():
     x = images((300, 300), "float64", 1)[0]
     assert_not_replayed(fastconv.convolve2d, x, np.eye(3))  # large
-    assert_not_replayed(fastconv.convolve2d, [[1.0, 2.0]], np.eye(3))  # a list
+    assert_not_replayed(fastconv.convolve2d, np.matrix(np.eye(4)), np.eye(3))
     assert_not_replayed(fastconv.convolve2d, x[:9, :9].astype("complex64"), np.eye(3) * 1j)  # parts are taken apart
     assert_not_replayed(fastconv.convolve2d, x[:9, :9].astype(">f8"), np.eye(3))  # byte-swapped
 

@@ -223,11 +223,11 @@ cdef class Memory:
     cdef dict tapes
     cdef tuple settings
     cdef object unless
-    cdef int n_arrays, limit
-    cdef readonly int plays
+    cdef int limit
+    cdef readonly int n_arrays, plays
 
     def __init__(self, int n_arrays, tuple settings, object unless, int limit):
-        """The first `n_arrays` arguments must be arrays; `settings` are the context variables that matter.
+        """The first `n_arrays` arguments must be arrays, lists or tuples; `settings` are the context variables that matter.
 
         Nothing is remembered while the context variable `unless` has a value.
         """
@@ -240,11 +240,14 @@ cdef class Memory:
         cdef Py_ssize_t i
         if get_value(self.unless) is not None:
             return None
-        for i in range(len(args)):
-            if not self.describe(args[i], parts, arrays) or (i < self.n_arrays and len(arrays) <= i):
-                return None
-        if len(arrays) < self.n_arrays:
+        if len(args) < self.n_arrays:
             return None
+        for i in range(len(args)):
+            value = args[i]
+            if i < self.n_arrays and (type(value) is list or type(value) is tuple):
+                value = numpy.asarray(value)
+            if not self.describe(value, parts, arrays) or (i < self.n_arrays and len(arrays) <= i):
+                return None
         for name, value in kwargs.items():
             parts.append(name)
             if not self.describe(value, parts, arrays):
