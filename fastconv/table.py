@@ -19,12 +19,14 @@ class Implementation:
 
     `algorithm` is a module of `fastconv.algorithms` with ``refuse(problem)``, a sentence
     why it cannot do the problem or None, and the executor class `executor`, called with
-    the problem and the engine's module.
+    the problem and the engine's module.  `leaves`, another function like ``refuse``, tells what
+    this row leaves to others, besides.
     """
 
     algorithm: str
     executor: str
     engine: str
+    leaves: str = ""
 
     @property
     def name(self) -> str:
@@ -32,7 +34,8 @@ class Implementation:
 
     def refuse(self, problem: Problem) -> str | None:
         """Why this implementation cannot do the problem, or None."""
-        return self._module().refuse(problem)
+        module = self._module()
+        return module.refuse(problem) or (getattr(module, self.leaves)(problem) if self.leaves else None)
 
     def build(self, problem: Problem) -> Any:
         """The executor of the problem; compiles what is not compiled yet."""
@@ -61,6 +64,7 @@ TABLE = (
     Implementation("conv", "Conv", "cython"),
     Implementation("lowrank", "LowRank", "numba"),
     Implementation("lowrank", "LowRank", "cython"),
+    Implementation("filter", "Filter", "cython", leaves="not_exact_bytes"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
     Implementation("normalized", "Normalized", "numba"),
