@@ -95,7 +95,7 @@ def test_every_declared_engine_has_rows():
     from fastconv.config import ENGINES
 
     assert {row.engine for row in TABLE} == set(ENGINES) - {"auto"}
-    assert len({row.name for row in TABLE}) == len(TABLE)
+    assert len({(row.name, row.leaves) for row in TABLE}) == len(TABLE)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
