@@ -37,7 +37,7 @@ def refuse(problem: Any) -> str | None:
     why = refuse_types(problem)
     if why is not None:
         return why
-    if problem.rank == 0:
+    if problem.rank == 0 or sum(taps > 1 for taps in problem.kernel_shape) < 2:
         return "is for large kernels that are sums of a few outer products"
     for size, out, taps, pad in zip(
         problem.in_shape, problem.out_shape, problem.kernel_shape, problem.pad, strict=True
