@@ -162,7 +162,7 @@ class LowRank:
 
     def _block(self, place: tuple[slice, ...]) -> Block:
         p, first = self.problem, self.axes[0]
-        size, taps, pad, rule = (v[first] for v in (p.in_shape, p.kernel_shape, p.pad, p.boundary))
+        size, taps, pad, rule = p.in_shape[first], p.kernel_shape[first], p.pad[first], p.boundary[first]
         begin, end = place[-1].start - pad, place[-1].stop - pad + taps - 1
         inside = slice(max(begin, 0), min(end, size))
         wanted = index_map(np.arange(begin, end), size, rule)
