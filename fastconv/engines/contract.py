@@ -24,7 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
-    "NORMALIZED_FIELDS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS",
+    "NORMALIZED_FIELDS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS",
     "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
@@ -145,6 +145,9 @@ RANK_FIELDS = GEOMETRY + (
 
 # Operands of programs are ``offset * 4 + base``: elements from the staged row, the slots, the sorted columns or the result.
 RANK_BASES = {"staged": 0, "slots": 1, "sorted": 2, "result": 3}
+
+# Instructions: the smaller of two values, the larger, both, or the first alone.
+RANK_OPERATIONS = {"minimum": 0, "maximum": 1, "exchange": 2, "copy": 3}
 
 # Moving windows of which every tile of the output is made in scratch memory.  The tile and the
 # halo that its windows reach are staged there without gaps, converted to accumulators.  Then passes

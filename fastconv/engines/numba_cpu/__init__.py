@@ -19,6 +19,7 @@ _MODULES = {
     "max_pool": "pool",
     "max_pool_indices": "pool",
     "avg_pool": "pool",
+    "rank": "rank",
 }
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.
