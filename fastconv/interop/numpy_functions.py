@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import signal
+from fastconv.validate import result_type
 
 __all__ = ["convolve", "correlate"]
+
+DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128"
 
 
 def convolve(a: Any, v: Any, mode: str = "full") -> np.ndarray:
@@ -35,7 +38,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> np.ndarray:
     ValueError
         Sequences that are empty or not one-dimensional, an unknown mode.
     TypeError
-        Dtypes that fastconv does not convolve (bool, float16, object).
+        Dtypes that fastconv does not convolve (bool, float16, longdouble, object).
     NotImplementedError
         A shorter sequence with NaN or infinity: NumPy adds no products with the zeros beyond the edges.
 
@@ -45,7 +48,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> np.ndarray:
     >>> convolve([1, 2, 3], [0, 1, 0.5])
     array([0. , 1. , 2.5, 4. , 1.5])
     """
-    a, v = _sequence("a", a), _sequence("v", v)
+    a, v = _sequences(a, v)
     long, short = (a, v) if a.size >= v.size else (v, a)
     _check_finite(short)
     return signal.convolve(long, short, mode, "direct")
@@ -81,7 +84,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> np.ndarray:
     >>> correlate([1, 2, 3], [0, 1, 0.5])
     array([3.5])
     """
-    a, v = _sequence("a", a), _sequence("v", v)
+    a, v = _sequences(a, v)
     if a.size >= v.size:
         _check_finite(v)
         return signal.correlate(a, v, mode, "direct")
@@ -89,11 +92,13 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> np.ndarray:
     return signal.correlate(v.conj(), a.conj(), mode, "direct")[::-1].copy()
 
 
-def _sequence(name: str, value: Any) -> np.ndarray:
-    array = np.array(value, copy=None, ndmin=1)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name} must be one-dimensional and not empty; got shape {array.shape}")
-    return array
+def _sequences(a: Any, v: Any) -> tuple[np.ndarray, np.ndarray]:
+    a, v = np.array(a, copy=None, ndmin=1), np.array(v, copy=None, ndmin=1)
+    for name, array in (("a", a), ("v", v)):
+        if array.ndim != 1 or array.size == 0:
+            raise ValueError(f"{name} must be one-dimensional and not empty; got shape {array.shape}")
+    result_type(DTYPES, a=a, v=v)
+    return a, v
 
 
 def _check_finite(kernel: np.ndarray) -> None:

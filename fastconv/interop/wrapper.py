@@ -24,12 +24,14 @@ PROTOCOLS = ("__array__", "__array_interface__", "__array_namespace__", "__cuda_
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        self.inside: set[str] = set()
+        self.inside: dict[str, bool] = {}
 
 
 # The patched functions whose fastconv function is running in this thread.  If that calls the
 # original's name, it means the original: this is what keeps a fall-back from recursing for ever.
+# The value tells whether it did.
 _thread = _Thread()
+LEFT = "left to the original by fastconv's function"
 
 
 class Patch:
@@ -66,23 +68,26 @@ class Patch:
         @functools.wraps(original)
         def replacement(*args: Any, **kwargs: Any) -> Any:
             inside = _thread.inside
-            if not self.active or name in inside:
+            if not self.active:
+                return original(*args, **kwargs)
+            if name in inside:
+                inside[name] = True
                 return original(*args, **kwargs)
             values = (*args, *kwargs.values()) if kwargs else args
             reason = None if PLAIN.issuperset(map(type, values)) else stranger(values)
             if reason is None and not allowed.issuperset(kwargs):
                 reason = "unknown arguments"  # maybe fastconv's own; for the original to reject
             if reason is None:
-                inside.add(name)
+                inside[name] = False
                 try:
                     result = fast(*args, **kwargs)
                 except Exception as error:
                     reason = reason_of(error)
-                else:
-                    tally.serve()
-                    return result
                 finally:
-                    inside.discard(name)
+                    left = inside.pop(name)
+                if reason is None:
+                    tally.fall_back(LEFT) if left else tally.serve()
+                    return result
             try:  # outside of the handler: the original's exceptions come without a context
                 result = original(*args, **kwargs)
             except BaseException:
