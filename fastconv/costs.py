@@ -6,11 +6,15 @@ ARCHITECTURE.md); they only have to be right within a factor of two.
 
 from __future__ import annotations
 
-from math import prod
+from math import log2, prod
+
+import numpy as np
 
 __all__ = [
-    "FFT_GAIN",
     "MIN_SEPARABLE_TAPS",
+    "PYTHON_THREADS_SECONDS",
+    "direct_seconds",
+    "fourier_seconds",
     "outer_products_worth_using",
     "seconds_one_thread",
     "threads_worth_using",
@@ -23,9 +27,6 @@ BANDWIDTH = 25e9
 # Below this much work for one thread a second thread costs more than it brings:
 # a hot dispatch takes 1-3 us, and waking a sleeping worker about 50 us.
 MIN_SECONDS = 10e-6
-
-# A transform of n points costs about FFT_GAIN * n * log2(n) operations of the direct sum.
-FFT_GAIN = 12.0
 
 # Of the direct filter's taps: what a tap of a one-dimensional pass costs, what each pass costs besides
 # its taps, and the direct filter besides its own.  256x256 to 2048x2048, 3 to 63 taps, within 15%.
@@ -52,3 +53,52 @@ def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int
     passes = sum(LINE_TAP * taps + LINE_PASS for taps in kernel_shape if taps > 1)
     gain = (prod(kernel_shape) + FILTER_PASS) / passes / MIN_GAIN if passes else 0.0
     return min(int(gain), int(flops / FLOPS / SECONDS_A_TERM))
+
+
+# Direct sums in float32 on one thread: operations per second where the image has one axis, and more.
+# Sums in other types take longer by the factor.
+LINE_FLOPS = 100e9
+PLANE_FLOPS = 190e9
+SLOWER_SUMS = {"float32": 1.0, "uint32": 1.2, "float64": 2.0, "uint64": 2.2}
+
+# Fourier transforms by scipy.fft, forth and back, with the product between: seconds for each point,
+# and for each point and halving of the transform.  Measured from 2**6 to 2**20 points.
+POINT_SECONDS = {"float32": 1.0e-9, "float64": 1.5e-9}
+POINT_HALVING_SECONDS = {"float32": 0.19e-9, "float64": 0.31e-9}
+LONGDOUBLE_SECONDS = 4e-9
+COMPLEX_FACTOR = 1.8
+# A call's and a task's time in Python.
+FOURIER_CALL_SECONDS = 80e-6
+# A lone one-dimensional transform is not vectorised; one larger than the cache waits for memory.
+LONE_FACTOR = {"float32": 2.3, "float64": 1.6}
+CACHE_FACTORS = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]
+
+# A Python thread takes 35-70 us to start, and a sleeping processor up to 1 ms to wake.
+PYTHON_THREADS_SECONDS = 500e-6
+
+
+def direct_seconds(flops: int, ndim: int, acc: str, threads: int) -> float:
+    """Estimated time of a direct sum that is large enough for the choice of a method to matter."""
+    rate = LINE_FLOPS if ndim == 1 else PLANE_FLOPS
+    part = {"complex64": "float32", "complex128": "float64"}.get(acc, acc)
+    return flops * SLOWER_SUMS.get(part, 20.0) / (rate * threads)
+
+
+def fourier_seconds(length: tuple[int, ...], blocks: int, kernels: int, dtype: np.dtype, threads: int) -> float:
+    """Estimated time of a convolution by transforms of that many blocks of a shape, forth and back.
+
+    Each of `kernels` different kernels is transformed once.
+    """
+    points = prod(length)
+    part = "float32" if dtype.name in ("float32", "complex64") else "float64"
+    each = POINT_SECONDS[part] + POINT_HALVING_SECONDS[part] * log2(points)
+    if dtype.name not in ("float32", "float64", "complex64", "complex128"):
+        each = LONGDOUBLE_SECONDS * log2(points)
+    elif len(length) == 1 and blocks < 4:
+        each *= LONE_FACTOR[part]
+    if dtype.kind == "c":
+        each *= COMPLEX_FACTOR
+    each *= next((factor for size, factor in CACHE_FACTORS if points * dtype.itemsize > size), 1.0)
+    seconds = each * points * (blocks + 0.5 * kernels)
+    at_once = min(threads, blocks if len(length) == 1 else 2 * blocks)
+    return FOURIER_CALL_SECONDS + (seconds if seconds < PYTHON_THREADS_SECONDS else seconds / at_once)

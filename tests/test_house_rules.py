@@ -176,7 +176,7 @@ OPTIONAL = {
     "numba": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "llvmlite": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "platformdirs": ["engines.numba_cpu", "about"],
-    "scipy": ["signal", "ndimage", "bench"],
+    "scipy": ["signal", "ndimage", "algorithms.fourier", "bench"],
     "matplotlib": ["bench", "picture_filter"],
     "rich": ["bench", "__main__"],
     "typer": ["bench", "__main__"],

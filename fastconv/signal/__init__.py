@@ -3,8 +3,19 @@
 from typing import Any
 
 from fastconv.signal.direct import convolve, convolve2d, correlate, correlate2d
+from fastconv.signal.fourier import choose_conv_method, fftconvolve, oaconvolve
+from fastconv.signal.lags import correlation_lags
 
-__all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
+__all__ = [
+    "choose_conv_method",
+    "convolve",
+    "convolve2d",
+    "correlate",
+    "correlate2d",
+    "correlation_lags",
+    "fftconvolve",
+    "oaconvolve",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from math import log2, prod, sqrt
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastconv import costs
 from fastconv.boundary import SIGNAL_BOUNDARIES
-from fastconv.device import native, on_device
+from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
-from fastconv.replay import by_value, remembered
+from fastconv.replay import remembered
 from fastconv.separability import with_rank
-from fastconv.validate import as_array, check_size, choice, fill_value, new_or_checked_out, result_type, type_name
+from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, fourier_blocks, must_swap, operand
+from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
 
-MODES = {"full": "full", "same": "same", "valid": "valid"}
-METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 DTYPES = (
     "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128 "
     + " ".join({np.dtype(np.longdouble).name, np.dtype(np.clongdouble).name} - {"float64", "complex128"})
 )  # fmt: skip
 
-# Types whose sums double precision holds; longdouble is summed directly.
-FFT_DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
+# What `convolve` and `correlate` compute; SciPy does the rest, longdouble among it.
+SERVED = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
+# Types that no kernel sums, but a wider one does: a boolean sum is whether any product is true.
+WIDER = {"bool": np.dtype(np.uint32), "float16": np.dtype(np.float32)}
 
 
 @remembered(arrays=2)
@@ -99,7 +99,7 @@ def convolve2d(
     """
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
-    if _must_swap(mode, in1, in2):
+    if must_swap(mode, in1, in2):
         in1, in2 = in2, in1
     return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads)
 
@@ -175,7 +175,7 @@ def correlate2d(
     """
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
-    swapped = _must_swap(mode, in1, in2)
+    swapped = must_swap(mode, in1, in2)
     if swapped:
         in1, in2 = in2, in1
     pad = tuple((k - 1) // 2 for k in in2.shape) if mode == "same" else _pads(mode, in2.shape)
@@ -208,9 +208,10 @@ def convolve(
         ``"full"``: size ``N+K-1``.  ``"valid"``: ``N-K+1``, without the zeros; the larger array
         comes first.  ``"same"``: the ``N`` elements of the full result from ``(K-1)//2``.
     method : {"auto", "direct", "fft"}, optional
-        ``"direct"`` sums products.  ``"fft"`` calls `scipy.signal.fftconvolve`.  ``"auto"``
-        takes the Fourier transform where it is estimated to be faster and the data are finite
-        numbers, or integers so small that the rounded result is exact.
+        ``"direct"`` sums products.  ``"fft"`` multiplies Fourier transforms, of the whole arrays or
+        of overlapping blocks, and rounds integer results.  ``"auto"`` takes transforms where they
+        are estimated to be faster and the data are finite numbers, or integers so small that the
+        rounded result is certain to be exact (`choose_conv_method`).
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
     threads : int, optional
@@ -225,15 +226,19 @@ def convolve(
     ------
     ValueError
         Different numbers of dimensions, empty input, unknown mode or method, in ``"valid"``
-        mode two arrays neither of which fits into the other, an unfit `out`.
+        mode two arrays neither of which fits into the other, an unfit `out`, dtypes that SciPy
+        convolves in one dimension only (bool, float16, object).
     TypeError
-        Dtypes that are not numbers, or that SciPy does not convolve (bool, float16).
+        Dtypes that are not numbers.
 
     Notes
     -----
-    Differs from `scipy.signal.convolve`: empty input raises `ValueError`, bool and float16
-    raise `TypeError` in one dimension too, and the zeros beyond the edges are multiplied like
-    other numbers, so NaN or infinity in `in2` reaches every output in one dimension too.
+    longdouble and objects are left to SciPy; float16 is summed in float32.
+
+    Differs from `scipy.signal.convolve`: with ``method="auto"``, NaN and infinity stay in the outputs
+    that the formula has them in.  The zeros beyond the edges are multiplied like other numbers, so
+    NaN or infinity in `in2` reaches every output in one dimension too.  Transforms of booleans are
+    rounded.
 
     References
     ----------
@@ -246,10 +251,13 @@ def convolve(
     array([ 1,  2,  2, -2, -3])
     """
     in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
-    if _must_swap(mode, in1, in2):
+    if not _is_served(in1, in2):
+        return _elsewhere(convolve, in1, in2, mode, method, out, threads)
+    if must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
-    if _use_fft(in1, in2, mode, method):
-        return _by_fft(in1, in2, mode, out)
+    blocks = fourier_blocks(in1, in2, mode, method, threads)
+    if blocks is not None:
+        return by_fft(in1, in2, mode, blocks, out, threads, warn=method == "fft")
     return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads)
 
 
@@ -294,15 +302,19 @@ def correlate(
     ------
     ValueError
         Different numbers of dimensions, empty input, unknown mode or method, in ``"valid"``
-        mode two arrays neither of which fits into the other, an unfit `out`.
+        mode two arrays neither of which fits into the other, an unfit `out`, dtypes that SciPy
+        correlates in one dimension only (bool, float16, object).
     TypeError
-        Dtypes that are not numbers, or that SciPy does not correlate (bool, float16).
+        Dtypes that are not numbers.
 
     Notes
     -----
-    Differs from `scipy.signal.correlate`: empty input raises `ValueError`, and the zeros beyond
-    the edges are multiplied like other numbers, so NaN or infinity in `in2` reaches every output
-    in one dimension too.
+    longdouble and objects are left to SciPy; float16 is summed in float32.
+
+    Differs from `scipy.signal.correlate`: with ``method="auto"``, NaN and infinity stay in the outputs
+    that the formula has them in.  The zeros beyond the edges are multiplied like other numbers, so
+    NaN or infinity in `in2` reaches every output in one dimension too.  Transforms of booleans are
+    rounded.
 
     References
     ----------
@@ -315,9 +327,14 @@ def correlate(
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
     in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
-    swapped = _must_swap(mode, in1, in2)
-    if _use_fft(in1, in2, mode, method):
-        return _by_fft(in1, np.flip(in2).conj(), mode, out)
+    if not _is_served(in1, in2):
+        return _elsewhere(correlate, in1, in2, mode, method, out, threads)
+    swapped = must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size)
+    larger, smaller = (in2, in1) if swapped else (in1, in2)
+    blocks = fourier_blocks(larger, smaller, mode, method, threads)
+    if blocks is not None:
+        larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
+        return by_fft(larger, smaller, mode, blocks, out, threads, warn=method == "fft")
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (in2.conj(), in1) if swapped else (in1, in2.conj())
     return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, reverse=swapped)
@@ -327,24 +344,48 @@ def correlate(
 
 
 def _nd_arguments(in1: Any, in2: Any, mode: str, method: str) -> tuple[np.ndarray, np.ndarray, str, str]:
-    in1, in2 = as_array("in1", in1), as_array("in2", in2)
-    if in1.ndim != in2.ndim:
-        raise ValueError(f"in1 and in2 must have the same number of dimensions; got shapes {in1.shape} and {in2.shape}")
+    in1, in2 = operand("in1", in1), operand("in2", in2)
+    check_dimensions(in1, in2)
     return in1, in2, choice("mode", mode, MODES), choice("method", method, METHODS)
 
 
-def _must_swap(mode: str, in1: np.ndarray, in2: np.ndarray) -> bool:
-    """Whether "valid" mode takes in2 as the image."""
-    if mode != "valid":
-        return False
-    first = all(n >= k for n, k in zip(in1.shape, in2.shape, strict=True))
-    second = all(k >= n for n, k in zip(in1.shape, in2.shape, strict=True))
-    if not (first or second):
-        raise ValueError(
-            "in1 or in2 must be at least as large as the other in every dimension for mode='valid'; "
-            f"got shapes {in1.shape} and {in2.shape}"
-        )
-    return not first
+def _is_served(in1: np.ndarray, in2: np.ndarray) -> bool:
+    """Whether the arrays combine to a type that can be summed here."""
+    return type_name(np.result_type(in1.dtype, in2.dtype)) in SERVED
+
+
+def _elsewhere(
+    function: Callable[..., np.ndarray],
+    in1: np.ndarray,
+    in2: np.ndarray,
+    mode: str,
+    method: str,
+    out: np.ndarray | None,
+    threads: int | None,
+) -> np.ndarray:
+    """Boolean and half-precision signals are summed in a wider type; the rest is left to SciPy."""
+    dtype = np.result_type(in1.dtype, in2.dtype)
+    wider = WIDER.get(type_name(dtype))
+    if wider is not None and in1.ndim == 1 and (mode != "same" or in1.size >= in2.size or method == "fft"):
+        result = function(in1.astype(wider), in2.astype(wider), mode, method, threads=threads)
+        result = result.astype(dtype)
+    else:
+        import scipy.signal
+
+        try:
+            result = getattr(scipy.signal, function.__name__)(in1, in2, mode, method)
+        except ValueError as error:
+            if "Unsupported type" not in str(error):
+                raise
+            raise ValueError(
+                f"in1 and in2 must combine to a type that is convolved in {in1.ndim} dimensions, as {', '.join(SERVED)}; "
+                f"got {in1.dtype} and {in2.dtype}"
+            ) from None
+    if out is None:
+        return result
+    checked = new_or_checked_out(out, result.shape, result.dtype, {"in1": in1, "in2": in2})
+    checked[...] = result
+    return checked
 
 
 def _pads(mode: str, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -375,6 +416,8 @@ def _run(
     result = new_or_checked_out(out, shape, dtype, {"in1": image, "in2": kernel})
     if type_name(image.dtype) == "float16" or (fill.imag and image.dtype.kind != "c"):
         image = image.astype(dtype)
+    if kernel.dtype.kind == "b" and dtype.kind == "c":
+        kernel = kernel.view(np.uint8)  # to be negated
     axes = image.ndim
     problem = ConvProblem(
         in_shape=image.shape,
@@ -393,41 +436,3 @@ def _run(
     target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
     return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's
-
-
-def _use_fft(in1: np.ndarray, in2: np.ndarray, mode: str, method: str) -> bool:
-    """Whether the transform is asked for, or worth it and safe."""
-    dtype = result_type(DTYPES, in1=in1, in2=in2)
-    check_size("the result", _out_shape(mode, in1.shape, in2.shape), dtype)
-    if method != "auto":
-        return method == "fft"
-    if in1.ndim == 0 or dtype.name not in FFT_DTYPES or on_device(in1, in2):
-        return False
-    direct = prod(_out_shape(mode, in1.shape, in2.shape)) * in2.size
-    points = prod(_out_shape("full", in1.shape, in2.shape))
-    if direct <= costs.FFT_GAIN * points * max(log2(points), 1.0):
-        return False
-    by_value()
-    if dtype.kind in "fc":
-        return bool(np.isfinite(in1).all() and np.isfinite(in2).all())
-    # Integers: where rounding the transform's result is certain to be exact.  Its error is about
-    # eps * log2(points) times the norms of the inputs.
-    largest = [max(abs(int(a.min())), abs(int(a.max()))) for a in (in1, in2)]
-    norms = largest[0] * largest[1] * sqrt(in1.size * in2.size)
-    return bool(8 * np.finfo(float).eps * log2(points) * norms < 0.5)
-
-
-def _by_fft(in1: np.ndarray, in2: np.ndarray, mode: str, out: np.ndarray | None) -> np.ndarray:
-    from scipy.signal import fftconvolve
-
-    dtype = result_type(DTYPES, in1=in1, in2=in2)
-    result = fftconvolve(in1, in2, mode)
-    if dtype.kind in "iu":
-        result = np.around(result)
-        result = result if dtype.itemsize == 8 else result.astype(np.int64)  # then it wraps
-    result = result.astype(dtype, copy=False)
-    if out is None:
-        return result
-    checked = new_or_checked_out(out, result.shape, dtype, {"in1": in1, "in2": in2})
-    checked[...] = result
-    return checked

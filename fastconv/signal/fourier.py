@@ -1,0 +1,287 @@
+"""Convolution by Fourier transforms: `fftconvolve`, `oaconvolve`, and when it is worth it: `choose_conv_method`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import prod
+from timeit import Timer
+from typing import Any
+
+import numpy as np
+
+from fastconv import config, costs
+from fastconv.device import on_device
+from fastconv.signal import direct
+from fastconv.signal.method import MODES, check_dimensions, fourier_blocks, must_swap, operand, outputs
+from fastconv.validate import check_size, choice, type_name
+
+__all__ = ["choose_conv_method", "fftconvolve", "oaconvolve"]
+
+# What the direct kernels sum as well as transforms do, and faster if it is little.
+DIRECT_DTYPES = ("float32", "float64", "complex64", "complex128")
+
+
+def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None, *, threads: int | None = None) -> np.ndarray:
+    """Convolve two N-dimensional arrays by Fourier transforms.
+
+    With sizes ``N`` and ``K`` along each of `axes`, the full result is
+
+        z[i] = sum over k of in1[i - k] * in2[k],   0 <= i < N+K-1
+
+    with zeros beyond the edges.  Along other axes the arrays are broadcast and multiplied.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        Arrays of the same number of dimensions.
+    mode : {"full", "valid", "same"}, optional
+        ``"full"``: size ``N+K-1``.  ``"valid"``: ``N-K+1``, without the zeros; the larger array
+        comes first.  ``"same"``: the ``N`` elements of the full result from ``(K-1)//2``.
+    axes : int or sequence of int or None, optional
+        Along which to convolve; default: all.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        Floating point, of at least single precision; float64 or complex128 if an array has integers
+        or booleans.  If all `axes` have size 1 in one of the arrays, their product in its own dtype.
+        If one of the arrays is empty, an empty array of one dimension.
+
+    Raises
+    ------
+    ValueError
+        Different numbers of dimensions, axes that do not exist or repeat, shapes that do not
+        broadcast along the other axes, unknown mode, in ``"valid"`` mode two arrays neither of
+        which fits into the other.
+    TypeError
+        Arrays on a GPU.
+
+    Notes
+    -----
+    Transforms are those of `scipy.fft`.  The error of each output is about the machine epsilon times the
+    2-norms of both arrays, so outputs that are much smaller than others lose digits.  float32 is transformed
+    in float32.
+
+    Differs from `scipy.signal.fftconvolve`: no more points are transformed than the outputs asked
+    for need, and arrays of many signals go part by part, on all threads.  Small problems, where it is
+    faster, are summed directly: then errors are smaller, and NaN and infinity reach only the outputs
+    that they are part of.  Arrays of different precision are both transformed in the higher one.
+
+    References
+    ----------
+    T. G. Stockham, "High-speed convolution and correlation", AFIPS Spring Joint Computer Conference
+    (1966) 229, doi:10.1145/1464182.1464209.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.signal import fftconvolve
+    >>> fftconvolve([1.0, 2.0, 3.0], [1.0, 0.0, -1.0]).round(12)
+    array([ 1.,  2.,  2., -2., -3.])
+    >>> fftconvolve(np.eye(3), [[1.0, 2.0]], axes=1).shape
+    (3, 4)
+    """
+    return _convolve("fftconvolve", in1, in2, mode, axes, threads)
+
+
+def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None, *, threads: int | None = None) -> np.ndarray:
+    """Convolve two N-dimensional arrays of different sizes by Fourier transforms of overlapping blocks.
+
+    With sizes ``N`` and ``K`` along each of `axes`, the full result is
+
+        z[i] = sum over k of in1[i - k] * in2[k],   0 <= i < N+K-1
+
+    with zeros beyond the edges.  Along other axes the arrays are broadcast and multiplied.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        Arrays of the same number of dimensions.
+    mode : {"full", "valid", "same"}, optional
+        As in `fftconvolve`.
+    axes : int or sequence of int or None, optional
+        Along which to convolve; default: all.
+    threads : int, optional
+        Threads for this call; default `fastconv.get_num_threads`.
+
+    Returns
+    -------
+    ndarray
+        As of `fftconvolve`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `fftconvolve`.
+
+    Notes
+    -----
+    Blocks overlap in the input, not in the output (overlap-save).  Their size is the one of the least
+    estimated time along all axes together, one block included.  Besides the result, memory is taken
+    by the kernel's transform and a few blocks for each thread.
+
+    Differs from `scipy.signal.oaconvolve`: the larger array is cut along all axes, where SciPy may cut
+    one array along one axis and the other along another; small problems are summed directly, as in
+    `fftconvolve`; arrays of different precision are both transformed in the higher one.
+
+    References
+    ----------
+    T. G. Stockham, "High-speed convolution and correlation", AFIPS Spring Joint Computer Conference
+    (1966) 229, doi:10.1145/1464182.1464209.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.signal import oaconvolve
+    >>> signal = np.arange(100_000.0)
+    >>> np.allclose(oaconvolve(signal, np.ones(300) / 300, "valid")[:2], [149.5, 150.5])
+    True
+    """
+    return _convolve("oaconvolve", in1, in2, mode, axes, threads)
+
+
+def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = False) -> Any:
+    """Tell which method `convolve` and `correlate` take when left to choose.
+
+    Parameters
+    ----------
+    in1, in2 : array_like
+        The arrays to convolve.
+    mode : {"full", "valid", "same"}, optional
+        As in `convolve`.
+    measure : bool, optional
+        Time both methods rather than estimate their times.
+
+    Returns
+    -------
+    method : {"direct", "fft"}
+        ``"fft"`` stands for transforms of whole arrays and of blocks.
+    times : dict of str to float
+        Seconds of each method; only with `measure`.
+
+    Raises
+    ------
+    ValueError
+        Different numbers of dimensions, empty input, unknown mode, in ``"valid"`` mode two arrays
+        neither of which fits into the other.
+
+    Notes
+    -----
+    The estimate is `fastconv.costs`': rates of the direct kernels and of transforms as measured on one
+    machine.  Transforms are chosen for finite numbers only, for integers only where rounding their
+    results is certain to be exact, and not at all for floating-point numbers in ``precision="strict"``.
+
+    Differs from `scipy.signal.choose_conv_method`: tells what fastconv does, which sums directly up to
+    larger kernels and reads the arrays to know.
+
+    References
+    ----------
+    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv.signal import choose_conv_method
+    >>> choose_conv_method(np.ones(100_000), np.ones(9))
+    'direct'
+    >>> choose_conv_method(np.ones(100_000), np.ones(90_000))
+    'fft'
+    """
+    if measure:
+        times = {m: _seconds(partial(direct.convolve, in1, in2, mode, m)) for m in ("fft", "direct")}
+        return min(times, key=times.__getitem__), times
+    in1, in2 = operand("in1", in1), operand("in2", in2)
+    check_dimensions(in1, in2)
+    mode = choice("mode", mode, MODES)
+    if in1.dtype.kind == "O" or in2.dtype.kind == "O":
+        return "direct"
+    if must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size):
+        in1, in2 = in2, in1
+    return "direct" if fourier_blocks(in1, in2, mode, "auto", None) is None else "fft"
+
+
+def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int | None) -> Any:
+    """`fftconvolve` or `oaconvolve`."""
+    workers = config.resolve_threads(threads)
+    in1, in2 = operand("in1", in1, empty=True), operand("in2", in2, empty=True)
+    if on_device(in1, in2):
+        raise TypeError(f"{name} transforms host arrays; got in1 and in2 of types {type(in1)} and {type(in2)}")
+    if in1.dtype.kind == "O" or in2.dtype.kind == "O":
+        import scipy.signal
+
+        return getattr(scipy.signal, name)(in1, in2, mode, axes)
+    check_dimensions(in1, in2)
+    if in1.ndim == 0:
+        return in1 * in2
+    if in1.size == 0 or in2.size == 0:
+        return np.asarray([])
+    mode = choice("mode", mode, MODES)
+    chosen = _transformed(axes, in1, in2)
+    if must_swap(mode, in1, in2, chosen):
+        in1, in2 = in2, in1
+    low, size = outputs(mode, in1.shape, in2.shape, chosen)
+    if not chosen:
+        return (in1 * in2)[tuple(slice(a, a + n) for a, n in zip(low, size, strict=True))]
+
+    from fastconv.algorithms import fourier
+
+    dtype = fourier.work_dtype(in1.dtype, in2.dtype)
+    check_size("the result", size, dtype)
+    blocks = fourier.best_blocks(in1.shape, in2.shape, low, size, chosen, dtype, workers)
+    if _direct_is_faster(in1, in2, mode, chosen, dtype, blocks.seconds, workers):
+        return direct.convolve(
+            in1.astype(dtype, copy=False), in2.astype(dtype, copy=False), mode, "direct", threads=threads
+        )
+    out = np.empty(size, dtype)
+    fourier.convolve(in1, in2, low, out, blocks, workers)
+    return out
+
+
+def _transformed(axes: Any, in1: np.ndarray, in2: np.ndarray) -> tuple[int, ...]:
+    """The axes to transform along: those asked for, without those where one array has one element."""
+    ndim = in1.ndim
+    if axes is None:
+        wanted = list(range(ndim))
+    else:
+        try:
+            wanted = [operator.index(axis) for axis in (axes if isinstance(axes, Iterable) else [axes])]
+        except TypeError:
+            raise ValueError(f"axes must be an integer or integers; got {axes!r}") from None
+        wanted = [axis + ndim if axis < 0 else axis for axis in wanted]
+        if not wanted or any(not 0 <= axis < ndim for axis in wanted) or len(set(wanted)) < len(wanted):
+            raise ValueError(f"axes must be one or more different axes of {ndim}; got {axes!r}")
+    chosen = tuple(axis for axis in sorted(wanted) if in1.shape[axis] != 1 and in2.shape[axis] != 1)
+    for axis, (n, k) in enumerate(zip(in1.shape, in2.shape, strict=True)):
+        if axis not in chosen and n != k and 1 not in (n, k):
+            raise ValueError(
+                f"in1 and in2 must broadcast along the axes that are not convolved, as axis {axis}; "
+                f"got incompatible shapes {in1.shape} and {in2.shape}"
+            )
+    return chosen
+
+
+def _direct_is_faster(
+    in1: np.ndarray, in2: np.ndarray, mode: str, axes: tuple[int, ...], dtype: np.dtype, seconds: float, threads: int
+) -> bool:
+    """Whether the arrays can be summed directly, and sooner than transformed."""
+    if type_name(dtype) not in DIRECT_DTYPES:
+        return False
+    others = [axis for axis in range(in1.ndim) if axis not in axes]
+    if any(in2.shape[axis] > 1 for axis in others):  # each signal has a kernel of its own
+        return False
+    taps = in2.size if mode == "same" else min(in1.size, in2.size)
+    flops = 2 * prod(outputs(mode, in1.shape, in2.shape, axes)[1]) * taps
+    parts = 4 if dtype.kind == "c" else 1
+    return costs.direct_seconds(parts * flops, in1.ndim, type_name(dtype), threads) < seconds
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """The least time of a call."""
+    timer, number = Timer(call), 1
+    while (seconds := timer.timeit(number)) < 5e-4 and number < 10**6:
+        number *= 10
+    return seconds if seconds > 1 else min([seconds, *timer.repeat(3, number)]) / number
