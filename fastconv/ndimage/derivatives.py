@@ -11,11 +11,13 @@ from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axe
 from fastconv.ndimage.linear import correlate_into
 from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array, wraps_alike
 from fastconv.problem import accumulator
+from fastconv.replay import by_value, remembered
 from fastconv.validate import as_array, axis_index
 
 __all__ = ["generic_gradient_magnitude", "generic_laplace", "laplace", "prewitt", "sobel"]
 
 
+@remembered(arrays=1)
 def sobel(
     input: Any,
     axis: int = -1,
@@ -85,6 +87,7 @@ def sobel(
     return _derivative(input, axis, output, mode, cval, threads, across=_BINOMIAL)
 
 
+@remembered(arrays=1)
 def prewitt(
     input: Any,
     axis: int = -1,
@@ -152,6 +155,7 @@ def prewitt(
     return _derivative(input, axis, output, mode, cval, threads, across=_BOX)
 
 
+@remembered(arrays=1)
 def laplace(
     input: Any,
     output: Any = None,
@@ -223,13 +227,16 @@ def laplace(
     if 0 < len(axes) <= 3 and wraps_alike(image, target) and image.size and _is_small_integer(cval):
         _correlate_star(image, target, dict(zip(axes, rules, strict=True)), cval, threads)
         return result
-
-    def derivative(image: np.ndarray, axis: int, out: Any, mode: str, cval: Any) -> np.ndarray:
-        made, destination = result_array(out, image)
-        correlate_passes(image, destination, [Pass(axis, _SECOND, boundary_rule(mode))], cval, threads)
-        return made
-
-    generic_laplace(image, derivative, target, mode, cval, axes=axes)
+    by_value()  # NumPy adds the derivatives up
+    if len(axes) > 1 and np.may_share_memory(image, target):
+        image = image.copy()
+    for i, (axis, rule) in enumerate(zip(axes, rules, strict=True)):
+        term = np.empty(target.shape, target.dtype) if i else target
+        _second_difference(image, axis, term, rule, cval.item(), threads)
+        if i:
+            np.add(target, term, out=target)
+    if not axes:
+        target[...] = image
     return result
 
 
@@ -376,6 +383,14 @@ def generic_gradient_magnitude(
 
 _DIFFERENCE, _SECOND = Line(np.array([-1.0, 0, 1])), Line(np.array([1.0, -2, 1]))
 _BINOMIAL, _BOX = Line(np.array([1.0, 2, 1])), Line(np.array([1.0, 1, 1]))
+
+
+@remembered(arrays=1)
+def _second_difference(
+    image: np.ndarray, axis: int, out: np.ndarray, rule: str, cval: Any, threads: int | None
+) -> np.ndarray:
+    correlate_passes(image, out, [Pass(axis, _SECOND, rule)], np.asarray(cval), threads)
+    return out
 
 
 def _derivative(
