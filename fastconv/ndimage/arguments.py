@@ -37,14 +37,17 @@ def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
     return number
 
 
-def output_array(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The array to return, and the same as a base-class array to write to."""
+def output_array(
+    output: Any, image: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The array to return, and the same as a base-class array to write to; of the image's shape, unless one is given."""
+    shape = image.shape if shape is None else shape
     complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
     if isinstance(output, np.ndarray) or (output is not None and not isinstance(output, (str, type, np.dtype))):
         if not isinstance(output, np.ndarray):
             raise TypeError(f"output must be an array or a dtype; got {type(output).__name__}")
-        if output.shape != image.shape:
-            raise ArgumentError(f"output must have shape {image.shape}; got {output.shape}")
+        if output.shape != shape:
+            raise ArgumentError(f"output must have shape {shape}; got {output.shape}")
         dtype = output.dtype
         if not output.flags.writeable:
             raise ValueError("output must be writable; got a read-only array")
@@ -64,10 +67,10 @@ def output_array(output: Any, image: np.ndarray, kernel: np.ndarray) -> tuple[np
         raise ArgumentError(f"output must have a complex dtype for complex input or weights; got {dtype}")
     if dtype.kind == "c" and not complex_result:
         raise ArgumentError(f"output must have a real dtype for real input and weights; got {dtype}")
-    check_size("output", image.shape, dtype)
+    check_size("output", shape, dtype)
     if isinstance(output, np.ndarray):
         return output, np.asarray(output)
-    result = np.empty(image.shape, dtype)
+    result = np.empty(shape, dtype)
     return result, result
 
 

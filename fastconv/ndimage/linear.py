@@ -16,8 +16,10 @@ from fastconv.ndimage.arguments import (
     per_axis,
     writable,
 )
+from fastconv.ndimage.extras import Extras, asked_output, clamps, steps, sum_dtype
+from fastconv.ndimage.normalized import checked_policy, marked, weights_in_force
 from fastconv.plan import execute
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.replay import remembered
 from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
@@ -35,6 +37,14 @@ def correlate(
     origin: int | Iterable[int] = 0,
     *,
     axes: int | Iterable[int] | None = None,
+    out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
+    stride: int | Iterable[int] = 1,
+    dilation: int | Iterable[int] = 1,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    normalize: bool = False,
     threads: int | None = None,
 ) -> np.ndarray:
     """Cross-correlate an array of any number of dimensions with a kernel; the result has the input's shape.
@@ -66,6 +76,28 @@ def correlate(
     axes : int, sequence of int, optional
         Axes to filter along; default all.  As in SciPy, the dimensions of `weights` belong to
         them in ascending order.
+    out : ndarray, optional
+        The same as an array `output`, of the result's exact shape.
+    dtype : dtype, optional
+        Dtype of the result, and of its sums if that is floating-point: float32 sums in single
+        precision whatever the input.  Integers are made from sums in double, as SciPy's are.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of sums in an integer result.  ``"wrap"``: truncated, and wrapped around, as SciPy
+        does.  ``"saturate"``: rounded to the nearest integer, halves to even, and clamped to the dtype's
+        range; NaN becomes 0.
+    stride : int or sequence of int, optional
+        Every so many-th output only, from the first: ``result[::stride]`` of what stride 1 gives.
+    dilation : int or sequence of int, optional
+        Distance of the taps: as if ``dilation - 1`` zeros stood between any two weights.
+    nan_policy : {"propagate", "omit", "interpolate"}, optional
+        What becomes of samples that are NaN or masked.  ``"propagate"``: every sum that meets one is
+        NaN.  ``"omit"``: they are left out of the sums.  ``"interpolate"``: they are left out, and the
+        sum is divided by the part of the weights (of their sum) that is left; NaN where none is left.
+    mask : array_like, optional
+        Of the input's shape: where it is not 0 the sample is missing.  Needs a `nan_policy` other
+        than "propagate".
+    normalize : bool, optional
+        Divide the weights by their sum.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -98,7 +130,8 @@ def correlate(
     >>> correlate(np.array([1, 2, 4, 8]), [-1, 0, 1])
     array([1, 3, 6, 4])
     """
-    return _filter(input, weights, output, mode, cval, origin, axes, threads, flip=False)
+    extras = Extras(out, dtype, casting, stride, dilation, nan_policy, mask, normalize)
+    return _filter(input, weights, output, mode, cval, origin, axes, threads, False, extras)
 
 
 @remembered(arrays=2)
@@ -111,6 +144,14 @@ def convolve(
     origin: int | Iterable[int] = 0,
     *,
     axes: int | Iterable[int] | None = None,
+    out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
+    stride: int | Iterable[int] = 1,
+    dilation: int | Iterable[int] = 1,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    normalize: bool = False,
     threads: int | None = None,
 ) -> np.ndarray:
     """Convolve an array of any number of dimensions with a kernel; the result has the input's shape.
@@ -140,6 +181,28 @@ def convolve(
     axes : int, sequence of int, optional
         Axes to filter along; default all.  As in SciPy, the dimensions of `weights` belong to
         them in ascending order.
+    out : ndarray, optional
+        The same as an array `output`, of the result's exact shape.
+    dtype : dtype, optional
+        Dtype of the result, and of its sums if that is floating-point: float32 sums in single
+        precision whatever the input.  Integers are made from sums in double, as SciPy's are.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of sums in an integer result.  ``"wrap"``: truncated, and wrapped around, as SciPy
+        does.  ``"saturate"``: rounded to the nearest integer, halves to even, and clamped to the dtype's
+        range; NaN becomes 0.
+    stride : int or sequence of int, optional
+        Every so many-th output only, from the first: ``result[::stride]`` of what stride 1 gives.
+    dilation : int or sequence of int, optional
+        Distance of the taps: as if ``dilation - 1`` zeros stood between any two weights.
+    nan_policy : {"propagate", "omit", "interpolate"}, optional
+        What becomes of samples that are NaN or masked.  ``"propagate"``: every sum that meets one is
+        NaN.  ``"omit"``: they are left out of the sums.  ``"interpolate"``: they are left out, and the
+        sum is divided by the part of the weights (of their sum) that is left; NaN where none is left.
+    mask : array_like, optional
+        Of the input's shape: where it is not 0 the sample is missing.  Needs a `nan_policy` other
+        than "propagate".
+    normalize : bool, optional
+        Divide the weights by their sum.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -170,7 +233,8 @@ def convolve(
     >>> convolve(np.array([1, 2, 4, 8]), [-1, 0, 1])
     array([-1, -3, -6, -4])
     """
-    return _filter(input, weights, output, mode, cval, origin, axes, threads, flip=True)
+    extras = Extras(out, dtype, casting, stride, dilation, nan_policy, mask, normalize)
+    return _filter(input, weights, output, mode, cval, origin, axes, threads, True, extras)
 
 
 @remembered(arrays=2)
@@ -183,6 +247,11 @@ def correlate1d(
     cval: Any = 0.0,
     origin: int = 0,
     *,
+    out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
+    stride: int = 1,
+    dilation: int = 1,
     threads: int | None = None,
 ) -> np.ndarray:
     """Cross-correlate an array with a one-dimensional kernel along one axis.
@@ -209,6 +278,19 @@ def correlate1d(
         For ``mode="constant"``.
     origin : int, optional
         Shifts the kernel: positive values to the left.
+    out : ndarray, optional
+        The same as an array `output`, of the result's exact shape.
+    dtype : dtype, optional
+        Dtype of the result, and of its sums if that is floating-point: float32 sums in single
+        precision whatever the input.  Integers are made from sums in double, as SciPy's are.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of sums in an integer result.  ``"wrap"``: truncated, and wrapped around, as SciPy
+        does.  ``"saturate"``: rounded to the nearest integer, halves to even, and clamped to the dtype's
+        range; NaN becomes 0.
+    stride : int, optional
+        Every so many-th output only, from the first: ``result[::stride]`` of what stride 1 gives.
+    dilation : int, optional
+        Distance of the taps: as if ``dilation - 1`` zeros stood between any two weights.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -238,7 +320,8 @@ def correlate1d(
     >>> correlate1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
     array([ 8, 26,  8, 12,  7, 28, 36,  9])
     """
-    return _filter1d(input, weights, axis, output, mode, cval, origin, threads, flip=False)
+    extras = Extras(out, dtype, casting, stride, dilation)
+    return _filter1d(input, weights, axis, output, mode, cval, origin, threads, False, extras)
 
 
 @remembered(arrays=2)
@@ -251,6 +334,11 @@ def convolve1d(
     cval: Any = 0.0,
     origin: int = 0,
     *,
+    out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
+    stride: int = 1,
+    dilation: int = 1,
     threads: int | None = None,
 ) -> np.ndarray:
     """Convolve an array with a one-dimensional kernel along one axis.
@@ -277,6 +365,19 @@ def convolve1d(
         For ``mode="constant"``.
     origin : int, optional
         Shifts the kernel: positive values to the right.
+    out : ndarray, optional
+        The same as an array `output`, of the result's exact shape.
+    dtype : dtype, optional
+        Dtype of the result, and of its sums if that is floating-point: float32 sums in single
+        precision whatever the input.  Integers are made from sums in double, as SciPy's are.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of sums in an integer result.  ``"wrap"``: truncated, and wrapped around, as SciPy
+        does.  ``"saturate"``: rounded to the nearest integer, halves to even, and clamped to the dtype's
+        range; NaN becomes 0.
+    stride : int, optional
+        Every so many-th output only, from the first: ``result[::stride]`` of what stride 1 gives.
+    dilation : int, optional
+        Distance of the taps: as if ``dilation - 1`` zeros stood between any two weights.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -306,15 +407,17 @@ def convolve1d(
     >>> convolve1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
     array([14, 24,  4, 13, 12, 36, 27,  0])
     """
-    return _filter1d(input, weights, axis, output, mode, cval, origin, threads, flip=True)
+    extras = Extras(out, dtype, casting, stride, dilation)
+    return _filter1d(input, weights, axis, output, mode, cval, origin, threads, True, extras)
 
 
 # -- what the four have in common -----------------------------------------------------------
 
 
 def _filter(
-    input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None, flip: bool
-) -> np.ndarray:
+    input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None,
+    flip: bool, extras: Extras,
+) -> np.ndarray:  # fmt: skip
     image, kernel = as_array("input", input, empty=True), as_array("weights", weights)
     axes = filtered_axes(axes, image.ndim)
     if kernel.ndim != len(axes):
@@ -322,18 +425,19 @@ def _filter(
     if type(origin) is not int:
         origin = per_axis("origin", origin, len(axes))  # as in SciPy, a sequence of one does not stand for all
     origins = int_tuple("origin", origin, len(axes)) if axes else ()
-    return _run(image, kernel, output, mode, cval, origins, axes, threads, flip, order="order")
+    return _run(image, kernel, output, mode, cval, origins, axes, threads, flip, "order", extras)
 
 
 def _filter1d(
-    input: Any, weights: Any, axis: Any, output: Any, mode: Any, cval: Any, origin: Any, threads: int | None, flip: bool
-) -> np.ndarray:
+    input: Any, weights: Any, axis: Any, output: Any, mode: Any, cval: Any, origin: Any, threads: int | None,
+    flip: bool, extras: Extras,
+) -> np.ndarray:  # fmt: skip
     image, kernel = as_array("input", input, empty=True), as_array("weights", weights)
     if kernel.ndim != 1:
         raise ArgumentError(f"weights must have 1 dimension; got shape {kernel.shape}")
     axis = axis_index("axis", axis, image.ndim)
     origins = int_tuple("origin", origin, 1)
-    return _run(image, kernel, output, mode, cval, origins, (axis,), threads, flip, order=line_order(kernel))
+    return _run(image, kernel, output, mode, cval, origins, (axis,), threads, flip, line_order(kernel), extras)
 
 
 def _run(
@@ -347,6 +451,7 @@ def _run(
     threads: int | None,
     flip: bool,
     order: str,
+    extras: Extras,
 ) -> np.ndarray:
     for name, array in (("input", image), ("weights", kernel)):
         if type_name(array.dtype) not in DTYPES and not (name == "weights" and array.dtype.kind in "iuf"):
@@ -356,23 +461,35 @@ def _run(
     kernel = np.expand_dims(kernel, tuple(a for a in range(image.ndim) if a not in axes))
     shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
     shifts = [shift_of.get(a, 0) for a in range(image.ndim)]
-    for size, shift in zip(kernel.shape, shifts, strict=True):
+    stride, dilation = (steps(name, getattr(extras, name), axes, image.ndim) for name in ("stride", "dilation"))
+    reach = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilation, strict=True)]
+    for size, shift in zip(reach, shifts, strict=True):
         if not -(size // 2) <= shift <= (size - 1) // 2:
             raise ArgumentError(
                 f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for weights of size {size}; got {shift}"
             )
     rule = boundary_rule(mode)
     cval = checked_cval(cval, image, kernel)
-    result, target = output_array(output, image, kernel)
+    policy = checked_policy(extras, image, kernel)
+    kernel = weights_in_force(kernel, policy, extras.normalize)
+    shape = tuple(-(-n // step) for n, step in zip(image.shape, stride, strict=True))
+    asked = asked_output(output, extras, "c" in image.dtype.kind + kernel.dtype.kind)
+    result, target = output_array(asked, image, kernel, shape)
+    saturate = clamps(extras.casting, target.dtype)
     if image.size == 0:
         return result
 
     kernel = np.flip(kernel) if flip else kernel.conj()
     if flip:
-        pad = tuple((k - 1) // 2 - o for k, o in zip(kernel.shape, shifts, strict=True))
+        pad = tuple((k - 1) // 2 - o for k, o in zip(reach, shifts, strict=True))
     else:
-        pad = tuple(k // 2 + o for k, o in zip(kernel.shape, shifts, strict=True))
-    correlate_into(target, image, kernel, pad, (rule,) * image.ndim, cval, threads, order)
+        pad = tuple(k // 2 + o for k, o in zip(reach, shifts, strict=True))
+    if policy != "propagate":
+        image, cval, order = *marked(image, extras.mask, cval), "order"
+    correlate_into(
+        target, image, kernel, pad, (rule,) * image.ndim, cval, threads, order, as_result=extras.dtype is not None,
+        saturate=saturate, stride=stride, dilation=dilation, policy=policy,
+    )  # fmt: skip
     return result
 
 
@@ -386,58 +503,49 @@ def correlate_into(
     threads: int | None,
     order: str = "order",
     acc: str | None = None,
+    *,
+    as_result: bool = False,
+    saturate: bool = False,
+    stride: tuple[int, ...] | None = None,
+    dilation: tuple[int, ...] | None = None,
+    policy: str = "propagate",
 ) -> None:
-    """Sum ``image[i + k - pad] * kernel[k]`` into `target`; arguments are valid, and `target` may overlap the image.
+    """Sum ``image[i * stride + k * dilation - pad] * kernel[k]`` into `target`, which may overlap the image.
 
-    `order` is the order of summation for integer results (`ConvProblem.exact`), unless they are
-    summed in an integer `acc`, in which any order is exact.
+    Arguments are valid.  `order` is the order of summation for integer results
+    (`ConvProblem.exact`), unless they are clamped or summed in an integer `acc`, in which any order
+    is exact.  `as_result` asks for sums in the precision of a floating-point result.
     """
     with writable(target, image, kernel) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
             parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
         for source, destination, fill in parts:
-            problem = _problem(source, kernel, destination, pad, rules, order, acc)
+            sums = acc or sum_dtype(source.dtype, destination.dtype, as_result)
+            conv = ConvProblem(
+                in_shape=source.shape,
+                kernel_shape=kernel.shape,
+                out_shape=destination.shape,
+                in_dtype=type_name(source.dtype),
+                kernel_dtype=type_name(kernel.dtype),
+                acc=sums,
+                out_dtype=type_name(destination.dtype),
+                pad=pad,
+                boundary=rules,
+                stride=stride or (1,) * source.ndim,
+                dilation=dilation or (1,) * source.ndim,
+                exact=order if destination.dtype.kind in "biu" and sums[0] == "f" and not saturate else "",
+                saturate=saturate,
+            )
+            missing = policy != "propagate"
             execute(
-                with_rank(problem, kernel, fill),
+                NormalizedProblem(conv, policy == "interpolate") if missing else with_rank(conv, kernel, fill),
                 source[None, None],
                 kernel[None, None],
                 destination[None, None],
                 fill=np.asarray(fill),
                 threads=threads,
             )
-
-
-def _problem(
-    image: np.ndarray,
-    kernel: np.ndarray,
-    out: np.ndarray,
-    pad: tuple[int, ...],
-    rules: tuple[str, ...],
-    order: str,
-    acc: str | None,
-) -> ConvProblem:
-    names = type_name(image.dtype), type_name(out.dtype)
-    if acc is None:
-        single = all(name in ("float32", "complex64") for name in names)
-        acc = (
-            ("complex64" if single else "complex128") if out.dtype.kind == "c" else ("float32" if single else "float64")
-        )
-    n = image.ndim
-    return ConvProblem(
-        in_shape=image.shape,
-        kernel_shape=kernel.shape,
-        out_shape=out.shape,
-        in_dtype=names[0],
-        kernel_dtype=type_name(kernel.dtype),
-        acc=acc,
-        out_dtype=names[1],
-        pad=pad,
-        boundary=rules,
-        stride=(1,) * n,
-        dilation=(1,) * n,
-        exact=order if out.dtype.kind in "biu" and acc[0] == "f" else "",
-    )
 
 
 def line_order(kernel: np.ndarray) -> str:
