@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
+from fastconv.algorithms.executor import Bound, ConvExecutor, Copy, kernel_types, refuse_types
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
@@ -60,16 +60,33 @@ class Filter(ConvExecutor):
     """Executes a `ConvProblem` with an engine's filter kernel."""
 
     operation = "filter"
-    fields = FILTER_FIELDS
+    fields: tuple[str, ...] = FILTER_FIELDS
     staged = False  # whether the kernel stages all that it reads
 
-    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
         """Weights as [filter, output part][channel and tap, input part][ky, kx]."""
         w = w.transpose(0, 1, *(axis + 2 for axis in order))
         if self.problem.acc not in PARTS:
-            return np.ascontiguousarray(w, self.part), w
-        plane_taps = prod(w.shape[-2:]) if len(order) > 1 else prod(w.shape[2:])
-        return np.ascontiguousarray(self._real_matrix(w.reshape(self.problem.filters, -1, plane_taps)), self.part), None
+            packed = np.empty(w.shape, self.part)
+            copies = [(w, packed, False)]
+        else:
+            packed, copies = self._real_matrix_of(w)
+        for source, target, negative in copies:
+            target[...] = -source if negative else source
+        return packed, copies
+
+    def _real_matrix_of(self, w: np.ndarray) -> tuple[np.ndarray, list[Copy]]:
+        """Room for the real matrix that multiplies as complex weights do, and what goes where in it."""
+        parts = [w.real, w.imag] if w.dtype.kind == "c" else [w]
+        filters, *planes = w.shape
+        if self.problem.in_dtype not in PARTS:
+            packed = np.zeros((filters, 2, *planes), self.part)
+            return packed, [(part, packed[:, i], False) for i, part in enumerate(parts)]
+        taps = min(2, w.ndim - 2)
+        packed = np.zeros((filters, 2, *planes[:-taps], 2, *planes[-taps:]), self.part)
+        into = [[packed[(slice(None), i, ..., j, *(slice(None),) * taps)] for j in (0, 1)] for i in (0, 1)]
+        copies = [(parts[0], into[0][0], False), (parts[0], into[1][1], False)]
+        return packed, copies + [(part, into[1 - i][i], i == 1) for part in parts[1:] for i in (0, 1)]
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
