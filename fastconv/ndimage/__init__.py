@@ -10,6 +10,7 @@ from fastconv.ndimage.gaussian import (
     gaussian_laplace,
 )
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
+from fastconv.ndimage.ranks import median_filter, percentile_filter, rank_filter
 
 __all__ = [
     "convolve",
@@ -23,7 +24,10 @@ __all__ = [
     "generic_gradient_magnitude",
     "generic_laplace",
     "laplace",
+    "median_filter",
+    "percentile_filter",
     "prewitt",
+    "rank_filter",
     "sobel",
 ]
 

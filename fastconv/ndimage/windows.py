@@ -22,7 +22,7 @@ from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
-__all__ = ["Line", "extreme", "filter_lines", "line_window", "lines_of", "window_image"]
+__all__ = ["Line", "compared", "extreme", "filter_lines", "line_window", "lines_of", "pad_before", "window_image"]
 
 
 class Line(NamedTuple):
@@ -49,7 +49,7 @@ def line_window(image: np.ndarray, size: Any, axis: Any, origin: Any, mode: Any)
     (size,), (origin,) = int_tuple("size", size, 1), int_tuple("origin", origin, 1)
     if size < 1:
         raise ArgumentError(f"size must be at least 1; got {size}")
-    return Line(axis, size, _pad(size, origin), boundary_rule(mode))
+    return Line(axis, size, pad_before(size, origin), boundary_rule(mode))
 
 
 def lines_of(size: Any, origin: Any, mode: Any, axes: tuple[int, ...]) -> list[Line]:
@@ -57,7 +57,7 @@ def lines_of(size: Any, origin: Any, mode: Any, axes: tuple[int, ...]) -> list[L
     sizes = [_integer("size", n) for n in per_axis("size", size, len(axes))]
     origins, modes = per_axis("origin", origin, len(axes)), per_axis("mode", mode, len(axes))
     return [
-        Line(axis, n, _pad(n, _integer("origin", shift)), boundary_rule(rule))
+        Line(axis, n, pad_before(n, _integer("origin", shift)), boundary_rule(rule))
         for axis, n, shift, rule in zip(axes, sizes, origins, modes, strict=True)
         if n > 1
     ]
@@ -125,7 +125,7 @@ def extreme(
     shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
     others = tuple(a for a in range(image.ndim) if a not in axes)
     footprint = np.expand_dims(footprint, others)
-    pad = tuple(_pad(n, shift_of.get(a, 0)) for a, n in enumerate(footprint.shape))
+    pad = tuple(pad_before(n, shift_of.get(a, 0)) for a, n in enumerate(footprint.shape))
     rule = boundary_rule(mode)
     cval = checked_cval(cval, image, image)
     result, target = output_array(output, image, image)
@@ -134,7 +134,7 @@ def extreme(
     if structure is not None:
         structure = np.expand_dims(-structure if kind == "min" else structure, others)
     with writable(target, image) as native:
-        acc = "float64" if structure is not None else _compared(image, native, rule == "fill", cval)
+        acc = "float64" if structure is not None else compared(image, native, rule == "fill", cval)
         problem = WindowProblem(
             kind, image.shape, footprint.shape, type_name(image.dtype), acc, type_name(native.dtype), pad,
             (rule,) * image.ndim, footprint.tobytes(), structure=structure is not None,
@@ -147,7 +147,7 @@ def _problem(kind: str, image: np.ndarray, out: np.ndarray, lines: Sequence[Line
     window, pad, rules = [1] * image.ndim, [0] * image.ndim, ["reflect"] * image.ndim
     for line in lines:
         window[line.axis], pad[line.axis], rules[line.axis] = line.size, line.pad, line.rule
-    accumulator = _summed if kind == "mean" else _compared
+    accumulator = _summed if kind == "mean" else compared
     acc = accumulator(image, out, "fill" in rules, fill)
     return WindowProblem(
         kind, image.shape, tuple(window), type_name(image.dtype), acc, type_name(out.dtype), tuple(pad), tuple(rules),
@@ -155,7 +155,7 @@ def _problem(kind: str, image: np.ndarray, out: np.ndarray, lines: Sequence[Line
     )  # fmt: skip
 
 
-def _compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
+def compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
     """The dtype in which values are compared: the array's own, unless that cannot hold `cval` or the result."""
     if image.dtype != out.dtype or (filled and image.dtype.kind in "biu" and not _within(cval, image.dtype)):
         return "float64"
@@ -179,7 +179,8 @@ def _within(number: Any, dtype: np.dtype) -> bool:
     return bool(np.isfinite(number)) and low <= int(number) <= high
 
 
-def _pad(size: int, origin: int) -> int:
+def pad_before(size: int, origin: int) -> int:
+    """Positions of a window before the output's."""
     if not -(size // 2) <= origin <= (size - 1) // 2:
         raise ArgumentError(
             f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for a window of size {size}; got {origin}"
