@@ -13,7 +13,7 @@ their memory, decide something (`by_value`); work done by NumPy besides the laun
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -22,12 +22,15 @@ import numpy as np
 
 from fastconv import config
 from fastconv.engines.contract import DTYPE_CODES, EXACT_CODES, FILTER_FIELDS
-from fastconv.engines.threads._tape import PARTS, Memory, Tape, play
+from fastconv.engines.threads._tape import Memory, Tape, play
 
-__all__ = ["LARGEST", "by_value", "forget", "launched", "planning", "remembered"]
+__all__ = ["LARGEST", "Copy", "address", "by_value", "conjugate", "forget", "launched", "planning", "remembered"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# A part of packed weights: the view that it is a copy of, the view of the packed ones, whether it is negated.
+Copy = tuple[np.ndarray, np.ndarray, bool]
 
 # Results of more bytes are not remembered.  (256 KiB take a 3x3 filter about 20 us.)
 LARGEST = 256 * 1024
@@ -77,12 +80,21 @@ def by_value() -> None:
 
 def launched(
     kernel: int, bound: Any, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
-    source: np.ndarray | None,
+    copies: Sequence[Copy],
 ) -> None:  # fmt: skip
-    """Tell of a launch; `source` is the view of which `w` is the C-ordered copy in another dtype."""
+    """Tell of a launch; `copies` made `w`, if they alone did."""
     recorder = _recorder.get()
     if recorder is not None:
-        recorder.launches.append((kernel, bound, threads, x, w, out, bias, fill, source))
+        recorder.launches.append((kernel, bound, threads, x, w, out, bias, fill, copies))
+
+
+def conjugate(array: np.ndarray) -> np.ndarray:
+    """The complex conjugate of an array, which tapes can make too."""
+    result = array.conj()
+    recorder = _recorder.get()
+    if recorder is not None and result is not array:
+        recorder.conjugates.append((result, array))
+    return result
 
 
 class _Recorder:
@@ -90,6 +102,7 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.launches: list[tuple] = []
+        self.conjugates: list[tuple[np.ndarray, np.ndarray]] = []
         self.valid = True
 
 
@@ -118,6 +131,11 @@ def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) ->
     return result
 
 
+def address(array: np.ndarray) -> int:
+    """Where the first element lies."""
+    return array.__array_interface__["data"][0]
+
+
 class _Unknown(Exception):
     """Something lies where no tape finds it again."""
 
@@ -129,7 +147,7 @@ def _tape(recorder: _Recorder, given: list[np.ndarray], result: Any) -> Tape | N
     written = next((i for i, array in enumerate(given) if array is result), -1)
     if written < 0 and not (result.base is None and result.flags.c_contiguous and result.dtype.isnative):
         return None
-    places = _Places([*given, *([result] if written < 0 else [])], len(given), written)
+    places = _Places([*given, *([result] if written < 0 else [])], len(given), written, recorder.conjugates)
     try:
         launches = [places.launch(*launch) for launch in recorder.launches]
         if not places.all_used():
@@ -145,16 +163,16 @@ def _tape(recorder: _Recorder, given: list[np.ndarray], result: Any) -> Tape | N
 class _Places:
     """Finds out in which array of a call, and where in it, memory lies."""
 
-    def __init__(self, arrays: list[np.ndarray], n_given: int, written: int):
+    def __init__(self, arrays: list[np.ndarray], n_given: int, written: int, conjugates: list):
         self.arrays = [(*np.lib.array_utils.byte_bounds(array), array) for array in arrays]
-        self.n_given, self.written = n_given, written
+        self.n_given, self.written, self.conjugates = n_given, written, conjugates
         self.temporaries: list[np.ndarray] = []
         self.used: set[int] = set()
         self.kept: list[Any] = []
 
     def launch(
         self, kernel: int, bound: Any, threads: int, x: np.ndarray, w: np.ndarray | None, out: np.ndarray,
-        bias: Any, fill: Any, source: np.ndarray | None,
+        bias: Any, fill: Any, copies: Sequence[Copy],
     ) -> tuple:  # fmt: skip
         """The arguments of `Tape.add`."""
         if bias is not None:
@@ -164,32 +182,48 @@ class _Places:
             target = self.temporary(out)
         elif target[0] < self.n_given and target[0] != self.written:
             raise _Unknown
-        weights, packing = self.weights(bound, w, source)
-        places = [self.known(x), weights, target, (-1, 0), self.constant(fill)]
+        packing = self.packing(bound, w, copies)
+        places = [self.known(x), self.constant(w) if packing is None else (-1, 0), target, self.constant(fill)]
         self.kept.append(bound)
         return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing
 
-    def weights(self, bound: Any, w: np.ndarray | None, source: np.ndarray | None) -> tuple[tuple, tuple | None]:
-        """Where they lie, and how they are packed from there."""
-        place = None if source is None else self.find(source)
-        if place is None:
-            if self.n_given - (self.written >= 0) > 1:  # made from an array in a way that is not known here
+    def packing(self, bound: Any, w: np.ndarray | None, copies: Sequence[Copy]) -> tuple | None:
+        """How the weights are made of arrays of the call; None if they follow from its other arguments."""
+        found = [self.copy(w, *copy) for copy in copies if w is not None]
+        if not found or None in found:
+            if (
+                any(found) or self.n_given - (self.written >= 0) > 1
+            ):  # made from an array in a way that is not known here
                 raise _Unknown
-            return self.constant(w), None
-        if source is None or w is None or source.dtype.name not in DTYPE_CODES or source.ndim == 0:
+            return None
+        exact = len(bound.slots) >= len(FILTER_FIELDS) and bound.slots[EXACT_SLOT] in LINES
+        return w.dtype.name, w.size, EXACT_SLOT if exact else 0, found  # type: ignore[union-attr]
+
+    def copy(self, w: np.ndarray, source: np.ndarray, target: np.ndarray, negative: bool) -> tuple | None:
+        """An argument of `Tape.add`, None if the source lies in no array of the call."""
+        place = self.find(source)
+        if place is None:
+            for conjugate, original in self.conjugates:
+                first, last = np.lib.array_utils.byte_bounds(conjugate)
+                if first <= address(source) < last and original.flags.c_contiguous:
+                    offset = address(source) - first
+                    place = self.find(original)[0], offset  # type: ignore[index]
+                    negative ^= offset % conjugate.itemsize > 0  # the imaginary part
+        if place is None:
+            return None
+        if source.dtype.name not in DTYPE_CODES or source.ndim == 0:
             raise _Unknown
-        exact = len(bound.slots) == len(FILTER_FIELDS) and bound.slots[EXACT_SLOT] in LINES
-        packing = source.shape, source.strides, DTYPE_CODES[source.dtype.name], PARTS[PARTS.index(w.dtype.name)]
-        return place, (*packing, EXACT_SLOT if exact else 0)
+        to = address(target) - address(w)
+        return place, DTYPE_CODES[source.dtype.name], negative, source.shape, source.strides, to, target.strides
 
     def find(self, array: np.ndarray) -> tuple[int, int] | None:
         """(array of the call, offset of the first element in it), or None."""
         low, high = np.lib.array_utils.byte_bounds(array)
-        at = array.__array_interface__["data"][0]
+        at = address(array)
         for i, (first, last, owner) in enumerate(self.arrays):
             if first <= low and high <= last:
                 self.used.add(i)
-                return i, at - owner.__array_interface__["data"][0]
+                return i, at - address(owner)
         for i, owner in enumerate(self.temporaries):
             first, last = np.lib.array_utils.byte_bounds(owner)
             if first <= low and high <= last:
@@ -217,7 +251,7 @@ class _Places:
         if array is None:
             return -1, 0
         self.kept.append(array)
-        return -1, array.__array_interface__["data"][0]
+        return -1, address(array)
 
     def all_used(self) -> bool:
         """Whether every array of the call is read or written as memory."""

@@ -67,14 +67,14 @@ class Conv(ConvExecutor):
         self.taps = prod(problem.kernel_shape)
         self.block_channels = min(self.channels, max(1, BLOCK_DEPTH // self.taps))
 
-    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, None]:
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
         """Weights as the kernel reads them: see conv.pxi."""
         p = self.problem
         if p.acc in PARTS:
             w = self._real_matrix(w.reshape(p.filters, -1, self.taps))
         w = w.reshape(p.groups, self.filters, self.channels, self.taps)
         if not p.channels_last:
-            return np.ascontiguousarray(w, self.part), None
+            return np.ascontiguousarray(w, self.part), []
         blocks = -(-self.filters // self.lanes)
         packed = np.zeros((p.groups, blocks, self.channels * self.taps, self.lanes), self.part)
         for c in range(0, self.channels, self.block_channels):
@@ -84,7 +84,7 @@ class Conv(ConvExecutor):
             for block in range(blocks):
                 lanes = part[:, :, block * self.lanes : (block + 1) * self.lanes]
                 packed[:, block, rows, : lanes.shape[2]] = lanes
-        return packed, None
+        return packed, []
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem

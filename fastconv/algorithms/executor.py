@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ from fastconv.algorithms.geometry import PARTS, contiguous_strides
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
-from fastconv.replay import launched
+from fastconv.replay import Copy, launched
 
-__all__ = ["Bound", "ConvExecutor", "kernel_types", "refuse_types", "run"]
+__all__ = ["Bound", "ConvExecutor", "Copy", "kernel_types", "refuse_types", "run"]
 
 # Argument records remembered for each plan, one for each set of strides it has met.
 REMEMBERED = 8
@@ -53,15 +54,15 @@ class Bound:
 
 def run(
     kernel: int, bound: Bound, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
-    source: np.ndarray | None = None,
+    copies: Sequence[Copy] = (),
 ) -> None:  # fmt: skip
     """Launch a kernel on arrays: `w`, `bias` and `fill` as the kernel reads them.
 
-    `source` is the view of the caller's weights of which `w` is a copy in C order, if it is no more than that.
+    `copies` tell how `w` was made of the caller's weights, if by copies alone.
     """
     scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
     launch(kernel, bound.slots, x, w, out, bias, fill, scratch, bound.units, threads)
-    launched(kernel, bound, x, w, out, bias, fill, threads, source)
+    launched(kernel, bound, x, w, out, bias, fill, threads, copies)
 
 
 class ConvExecutor(ABC):
@@ -82,8 +83,8 @@ class ConvExecutor(ABC):
     ) -> None:
         threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
         bound = self._bind(x.strides, out.strides, threads)
-        (weights, source), biases, fills = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
-        run(self.kernel, bound, x, weights, out, biases, fills, threads, source)
+        (weights, copies), biases, fills = self._pack(w, bound.order), self._constants(bias), self._constants(fill)
+        run(self.kernel, bound, x, weights, out, biases, fills, threads, copies)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
@@ -94,8 +95,8 @@ class ConvExecutor(ABC):
         return self._bind(x_steps, out_steps, threads).scratch_bytes * threads
 
     @abstractmethod
-    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Weights as the kernel reads them, and the view of `w` that they are a plain copy of, if they are."""
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
+        """Weights as the kernel reads them, and the copies that made them, if copies did."""
 
     @abstractmethod
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:

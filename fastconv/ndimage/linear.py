@@ -20,7 +20,7 @@ from fastconv.ndimage.extras import Extras, asked_output, clamps, steps, sum_dty
 from fastconv.ndimage.normalized import checked_policy, marked, weights_in_force
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
-from fastconv.replay import remembered
+from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
@@ -479,7 +479,7 @@ def _run(
     if image.size == 0:
         return result
 
-    kernel = np.flip(kernel) if flip else kernel.conj()
+    kernel = np.flip(kernel) if flip else conjugate(kernel)
     if flip:
         pad = tuple((k - 1) // 2 - o for k, o in zip(reach, shifts, strict=True))
     else:

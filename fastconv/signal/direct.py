@@ -11,7 +11,7 @@ from fastconv.boundary import SIGNAL_BOUNDARIES
 from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
-from fastconv.replay import remembered
+from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
 from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, fourier_blocks, must_swap, operand
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
@@ -179,7 +179,7 @@ def correlate2d(
     if swapped:
         in1, in2 = in2, in1
     pad = tuple((k - 1) // 2 for k in in2.shape) if mode == "same" else _pads(mode, in2.shape)
-    return _run(in1, in2.conj(), mode, pad, rule, fillvalue, out, threads, reverse=swapped)
+    return _run(in1, conjugate(in2), mode, pad, rule, fillvalue, out, threads, reverse=swapped)
 
 
 @remembered(arrays=2)
@@ -336,7 +336,7 @@ def correlate(
         larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
         return by_fft(larger, smaller, mode, blocks, out, threads, warn=method == "fft")
     # corr(a, b) is the reversed conjugate of corr(b, a)
-    image, kernel = (in2.conj(), in1) if swapped else (in1, in2.conj())
+    image, kernel = (conjugate(in2), in1) if swapped else (in1, conjugate(in2))
     return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, reverse=swapped)
 
 

@@ -6,7 +6,7 @@ from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.math cimport copysign, fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy
 
@@ -27,6 +27,7 @@ cdef enum:
     MAX_AXES = 8
     MAX_ARRAYS = 6
     MAX_STEPS = 16
+    MAX_COPIES = 4
     MAX_TEMPORARIES = 4
 
 # Arguments besides arrays and tuples that calls are remembered by.
@@ -39,18 +40,23 @@ cdef struct Place:
     int buffer  # an array of the call, the result, a temporary; -1: none, or a constant at `offset`
     int64_t offset
 
-# Weights that lie in an array of the call: packed at each replay as C order of `part`.
-cdef struct Packing:
-    int axes, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
-    int64_t code, size
+# A part of the weights that lies in an array of the call: copied, converted and perhaps negated at each replay.
+cdef struct Copy:
+    Place source
+    int axes
+    int64_t code, to  # of the elements there; where the copy begins in the packed weights
+    bint negative
     int64_t shape[MAX_AXES]
-    int64_t steps[MAX_AXES]
+    int64_t steps[MAX_AXES]  # in bytes
+    int64_t to_steps[MAX_AXES]
 
 cdef struct Step:
     int64_t kernel, units, threads, scratch, n_slots
     int64_t slots[MAX_SLOTS]
-    Place x, w, out, bias, fill
-    Packing packing
+    Place x, w, out, fill
+    int n_copies, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
+    int64_t packed, taps  # bytes and elements of packed weights
+    Copy copies[MAX_COPIES]
 
 
 cdef int64_t line_order(const double *w, int64_t size) noexcept nogil:
@@ -63,22 +69,30 @@ cdef int64_t line_order(const double *w, int64_t size) noexcept nogil:
     return ORDER_SYMMETRIC if symmetric else ORDER_ANTISYMMETRIC if antisymmetric else ORDER_LINE
 
 
-cdef void pack(const Packing *p, int axis, const char *at, char *to, int64_t stride) noexcept nogil:
-    # Copy and convert axes `axis`.. to `to`, whose elements along `axis` are `stride` elements apart.
-    cdef int64_t i, inner = 1
-    if axis == p.axes - 1:
-        if p.part == 0:
-            stage_run(<float *>to, at, p.steps[axis], p.shape[axis], p.code)
-        elif p.part == 1:
-            stage_run(<double *>to, at, p.steps[axis], p.shape[axis], p.code)
-        elif p.part == 2:
-            stage_run(<uint32_t *>to, at, p.steps[axis], p.shape[axis], p.code)
-        else:
-            stage_run(<uint64_t *>to, at, p.steps[axis], p.shape[axis], p.code)
+cdef void pack_run(const Copy *c, int axis, int part, const char *at, char *to) noexcept nogil:
+    cdef int64_t i, n = c.shape[axis]
+    if part == 0:
+        stage_run(<float *>to, at, c.steps[axis], n, c.code)
+        for i in range(n if c.negative else 0):
+            (<float *>to)[i] = -(<float *>to)[i]
+    elif part == 1:
+        stage_run(<double *>to, at, c.steps[axis], n, c.code)
+        for i in range(n if c.negative else 0):
+            (<double *>to)[i] = -(<double *>to)[i]
+    elif part == 2:
+        stage_run(<uint32_t *>to, at, c.steps[axis], n, c.code)
+    else:
+        stage_run(<uint64_t *>to, at, c.steps[axis], n, c.code)
+
+
+cdef void pack(const Copy *c, int axis, int part, const char *at, char *to) noexcept nogil:
+    # Copy the axes `axis`.. ; the elements of the last one are next to each other in the packed weights.
+    cdef int64_t i
+    if axis == c.axes - 1:
+        pack_run(c, axis, part, at, to)
         return
-    inner = stride // p.shape[axis]
-    for i in range(p.shape[axis]):
-        pack(p, axis + 1, at + i * p.steps[axis], to + i * inner * (4 if p.part % 2 == 0 else 8), inner)
+    for i in range(c.shape[axis]):
+        pack(c, axis + 1, part, at + i * c.steps[axis], to + i * c.to_steps[axis])
 
 
 cdef int extent(cnp.ndarray array, const char **low, const char **high) except -1:
@@ -120,7 +134,11 @@ cdef class Tape:
             self.temporaries[i] = -(-temporaries[i] // 64) * 64
 
     def add(self, kernel, record, units, threads, scratch, places, packing):
-        """Append a launch.  `places`: (buffer, offset) of x, w, out, bias, fill; `packing`: of weights in an array, or None."""
+        """Append a launch.
+
+        `places`: (buffer, offset) of x, w, out and fill.  `packing`: None, or for weights that lie in arrays of the call
+        (dtype, shape, order slot, copies), each copy (place, code, negative, shape, steps, offset, steps in the packed ones).
+        """
         if self.n_steps == MAX_STEPS:
             raise OverflowError("too many launches for a tape")
         cdef Step *step = &self.steps[self.n_steps]
@@ -129,21 +147,31 @@ cdef class Tape:
         step.kernel, step.units, step.threads, step.scratch, step.n_slots = kernel, units, threads, scratch, slots.shape[0]
         for i in range(slots.shape[0]):
             step.slots[i] = slots[i]
-        (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset), (step.out.buffer, step.out.offset) = places[:3]
-        (step.bias.buffer, step.bias.offset), (step.fill.buffer, step.fill.offset) = places[3:]
-        step.packing.axes = 0
+        (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset) = places[:2]
+        (step.out.buffer, step.out.offset), (step.fill.buffer, step.fill.offset) = places[2:]
+        step.n_copies = 0
         if packing is not None:
-            shape, steps, code, part, order_slot = packing
-            if len(shape) > MAX_AXES:
-                raise OverflowError("too many axes for a tape")
-            step.packing.axes, step.packing.code, step.packing.part = len(shape), code, PARTS.index(part)
-            step.packing.order_slot, step.packing.size = order_slot, 1
-            for i in range(step.packing.axes):
-                step.packing.shape[i], step.packing.steps[i] = shape[i], steps[i]
-                step.packing.size *= shape[i]
-            self.weights = max(self.weights, 8 * step.packing.size)
+            part, taps, step.order_slot, copies = packing
+            step.part, step.taps = PARTS.index(part), taps
+            step.packed = taps * (4 if step.part % 2 == 0 else 8)
+            self.weights = max(self.weights, step.packed)
+            for copy in copies:
+                self.add_copy(step, copy)
         self.scratch = max(self.scratch, scratch * threads)
         self.n_steps += 1
+
+    cdef int add_copy(self, Step *step, tuple of) except -1:
+        place, code, negative, shape, steps, to, to_steps = of
+        if len(shape) > MAX_AXES or step.n_copies == MAX_COPIES:
+            raise OverflowError("too many axes or parts for a tape")
+        cdef Copy *copy = &step.copies[step.n_copies]
+        cdef int i
+        copy.source.buffer, copy.source.offset = place
+        copy.axes, copy.code, copy.negative, copy.to = len(shape), code, negative, to
+        for i in range(copy.axes):
+            copy.shape[i], copy.steps[i], copy.to_steps[i] = shape[i], steps[i], to_steps[i]
+        step.n_copies += 1
+        return 0
 
     cdef object play(self, list arrays):
         """The call's result on these arrays; None if the call must go the long way."""
@@ -181,14 +209,14 @@ cdef class Tape:
                 slots[0] = address(step.x, base)
                 slots[1] = address(step.w, base)
                 slots[2] = address(step.out, base)
-                slots[3] = address(step.bias, base)
+                slots[3] = 0
                 slots[4] = address(step.fill, base)
                 slots[5] = <int64_t><uintptr_t>scratch
-                if step.packing.axes:
-                    pack(&step.packing, 0, <const char *><uintptr_t>slots[1], weights, step.packing.size)
+                if step.n_copies:
+                    pack_weights(step, base, weights)
                     slots[1] = <int64_t><uintptr_t>weights
-                    if step.packing.order_slot:
-                        slots[step.packing.order_slot] = line_order(<const double *>weights, step.packing.size)
+                    if step.order_slot:
+                        slots[step.order_slot] = line_order(<const double *>weights, step.taps)
                 pool_run(<fastconv_kernel><uintptr_t>step.kernel, slots, step.units, step.threads)
         PyMem_RawFree(memory)
         return result
@@ -209,6 +237,15 @@ cdef class Tape:
                 if other_low < high and low < other_high:
                     return False
         return True
+
+
+cdef void pack_weights(const Step *step, const char **base, char *weights) noexcept nogil:
+    cdef int i
+    if step.n_copies > 1:
+        memset(weights, 0, step.packed)
+    for i in range(step.n_copies):
+        pack(&step.copies[i], 0, step.part, base[step.copies[i].source.buffer] + step.copies[i].source.offset,
+             weights + step.copies[i].to)
 
 
 cdef inline int64_t address(Place place, const char **base) noexcept nogil:
