@@ -73,7 +73,10 @@ TABLE = (
     Implementation("pool", "Pool", "cython"),
     Implementation("rank", "Rank", "numba"),
     Implementation("rank", "Rank", "cython"),
+    Implementation("sliding", "Sliding", "numba"),
     Implementation("sliding", "Sliding", "cython"),
+    Implementation("taps", "Taps", "numba"),
+    Implementation("taps", "Taps", "cython"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

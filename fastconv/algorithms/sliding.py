@@ -7,6 +7,7 @@ window of K costs about log2(K) operations, errors grow as log2(K), and a NaN st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -16,13 +17,24 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import Axis, contiguous_strides
-from fastconv.algorithms.tiling import SLACK, Tiles, arrange, offsets, tile_shape, tiling, window_axes
+from fastconv.algorithms.tiling import (
+    MOST_SOURCES,
+    SLACK,
+    Tiles,
+    arrange,
+    offsets,
+    pass_slots,
+    staged,
+    tile_shape,
+    tiling,
+    window_axes,
+)
 from fastconv.engines.contract import DTYPE_CODES, SLIDING_FIELDS, record
 from fastconv.problem import WindowProblem
 
 __all__ = ["Sliding", "is_ready", "refuse"]
 
-MOST_SOURCES = 4  # of a pass
+MEMORY_PASS = 1.0  # what writing an array and reading it again costs, in folds of it along an axis
 
 
 class Fold(NamedTuple):
@@ -31,6 +43,13 @@ class Fold(NamedTuple):
     reach: int
     own: tuple[int, ...]
     base: tuple[int, ...]
+
+
+class Step(NamedTuple):
+    """One or two axes: the record, and whether it may read what it writes."""
+
+    bound: Bound
+    in_place: bool
 
 
 def refuse(problem: Any) -> str | None:
@@ -58,46 +77,54 @@ class Sliding:
         self.itemsize = np.dtype(self.acc).itemsize
         self.kernel = engine.kernel("sliding", self.acc, problem.kind)
         self._between = contiguous_strides(problem.shape, problem.out_dtype)
-        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bounds)
+        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_steps)
 
     def __call__(self, x: np.ndarray, w: None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
         p = self.problem
         threads = self._threads(threads)
         fills = np.asarray(fill).astype(self.acc)
-        *steps, last = self._bind(x.strides, out.strides, threads)
-        for bound in steps:
-            target = np.empty(p.shape, p.out_dtype)
+        steps = self._bind(x.strides, out.strides, threads)
+        for i, (bound, _) in enumerate(steps):
+            # A step that reads and writes the same rows works in place: new memory costs as much as a pass.
+            finish = out.flags.c_contiguous and all(step.in_place for step in steps[i + 1 :])
+            target = out if finish or bound is steps[-1].bound else np.empty(p.shape, p.out_dtype)
             run(self.kernel, bound, x, None, target, None, fills, threads)
             x = target
-        run(self.kernel, last, x, None, out, None, fills, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, the array between two steps included."""
         p, threads = self.problem, self._threads(threads)
-        bounds = self._bind(contiguous_strides(p.shape, p.dtype), self._between, threads)
-        between = prod(p.shape) * np.dtype(p.out_dtype).itemsize if len(bounds) > 1 else 0
-        return max(bound.scratch_bytes for bound in bounds) * threads + between
+        steps = self._bind(contiguous_strides(p.shape, p.dtype), self._between, threads)
+        between = 0 if all(step.in_place for step in steps[1:]) else prod(p.shape) * np.dtype(p.out_dtype).itemsize
+        return max(step.bound.scratch_bytes for step in steps) * threads + between
 
     def _threads(self, threads: int) -> int:
         p = self.problem
         sources = sum(len(f.own) + len(f.base) for axis in p.passes for f in folds(p.window[axis], p.kind != "mean"))
         return costs.threads_worth_using(2 * self.itemsize * sources * prod(p.shape), p.nbytes, threads)
 
-    def _new_bounds(self, x: tuple[int, ...], out: tuple[int, ...], threads: int) -> list[Bound]:
+    def _new_steps(self, x: tuple[int, ...], out: tuple[int, ...], threads: int) -> list[Step]:
         """Records for arrays of these strides: as few steps as the axes can be taken together in."""
-        p, rest, dtype, bounds = self.problem, self.problem.passes, self.problem.dtype, []
+        p, rest, dtype = self.problem, self.problem.passes, self.problem.dtype
+        steps: list[Step] = []
         while rest:
             for n in (2, 1):
                 axes = window_axes(p, rest[:n], x, out if len(rest) <= n else self._between)
                 tiles = arrange(axes, np.dtype(dtype).itemsize)
-                if tiles is not None:
+                if tiles is not None and (n == 1 or self._together(tiles)):
                     break
             assert tiles is not None  # a single axis can always be arranged
-            bounds.append(self._bound(tiles, [axes[a] for a in rest[:n]], dtype, threads))
+            steps.append(self._step(tiles, [axes[a] for a in rest[:n]], dtype, threads))
             rest, x, dtype = rest[n:], self._between, p.out_dtype
-        return bounds
+        return steps
 
-    def _bound(self, tiles: Tiles, windows: list[Axis], dtype: str, threads: int) -> Bound:
+    def _together(self, tiles: Tiles) -> bool:
+        """Whether two axes are not better taken apart: tiles of large windows are mostly halo."""
+        alone = (replace(tiles, x=replace(tiles.x, taps=1)), replace(tiles, y=replace(tiles.y, taps=1)))
+        work = [staged(t, *tile_shape(t, self.itemsize, 1)) for t in (tiles, *alone)]
+        return 2 * work[0] < work[1] + work[2] + MEMORY_PASS
+
+    def _step(self, tiles: Tiles, windows: list[Axis], dtype: str, threads: int) -> Step:
         p, size = self.problem, self.itemsize
         rows, cols = tile_shape(tiles, size, threads)
         halo_y, halo_x = tiles.halo
@@ -108,7 +135,8 @@ class Sliding:
         for i, axis in enumerate(windows):
             along, step = (0, pitch) if axis is tiles.y else (1, tiles.x.dilation)
             for fold in folds(axis.taps, p.kind != "mean"):
-                passes.append(pass_slots(fold, step, size))
+                own, base = (tuple(place * step for place in places) for places in (fold.own, fold.base))
+                passes.append(pass_slots((fold.reach - 1) * step, own, base, size))
                 apart = apart or bool(fold.base and fold.own)
             factor, shift = _reciprocal(axis.taps) if self.acc == "uint16" and p.kind == "mean" else (0, 0)
             phases.append((along, len(passes), i > 0 and axis.rule == "fill", axis.taps, factor, shift))
@@ -117,7 +145,10 @@ class Sliding:
         convert = len(windows) > 1 and not means and self.acc != ("uint8" if p.out_dtype == "bool" else p.out_dtype)
         src_planes, out_planes = offsets(tiles.planes)
         tables = {
-            "src_planes": src_planes, "out_planes": out_planes, "map_y": tiles.y.edges(), "map_x": tiles.x.edges(),
+            "src_planes": src_planes,
+            "out_planes": out_planes,
+            "map_y": tiles.y.edges(),
+            "map_x": tiles.x.edges(),
             "passes": np.array(passes, np.int64),
         }
         phase_table = np.array(phases, np.int64)
@@ -131,13 +162,9 @@ class Sliding:
             "phases": phase_table.ctypes.data, "n_phases": len(phases), "stored": stored, "out_size": out_size,
         }  # fmt: skip
         units = len(out_planes) * values["row_tiles"] * values["col_tiles"]
-        return Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), (*tables.values(), phase_table))
-
-
-def pass_slots(fold: Fold, step: int, size: int) -> tuple[int, ...]:
-    """A pass of the contract: elements lie `step` apart along the axis."""
-    at = [place * step * size for place in fold.own + fold.base]
-    return len(at), len(fold.own), (fold.reach - 1) * step, *at, *[0] * (MOST_SOURCES - len(at))
+        kept = (*tables.values(), phase_table)
+        bound = Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), kept)
+        return Step(bound, in_place=halo_y == 0 and values["col_tiles"] == 1)
 
 
 @cache

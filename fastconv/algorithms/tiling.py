@@ -20,25 +20,43 @@ from fastconv.algorithms.geometry import NO_AXIS, Axis
 from fastconv.engines.contract import DTYPE_CODES, WINDOW_KINDS
 from fastconv.problem import WindowProblem
 
-__all__ = ["Tiles", "arrange", "offsets", "tile_shape", "tiling", "window_axes"]
+__all__ = [
+    "MOST_SOURCES",
+    "SLACK",
+    "Tiles",
+    "arrange",
+    "offsets",
+    "pass_slots",
+    "staged",
+    "tile_shape",
+    "tiling",
+    "window_axes",
+]
 
 # A trailing axis shorter than this is folded into the axis before it.
 FOLD_BELOW = 64
-# Scratch memory of a tile, which stays in the second cache, and bytes of its rows.
+# Scratch memory of a tile, which stays in the second cache; a row costs as much as so many bytes besides its own.
 TILE_BYTES = 512 * 1024
-ROW_BYTES = 8192
+ROW_BYTES = 64
 UNITS_PER_THREAD = 4
 # Kernels work in whole vectors: bytes behind the end of a tile.
 SLACK = 256
+# Sources of a pass, at most.
+MOST_SOURCES = 4
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Rows and columns of planes, and the other axes, which make the planes."""
+    """Rows and columns, and the other axes: those that have no window, and those that have one.
+
+    `windows` are all axes that have a window, in their order.
+    """
 
     y: Axis
     x: Axis
     planes: tuple[Axis, ...]
+    beside: tuple[Axis, ...] = ()
+    windows: tuple[Axis, ...] = ()
 
     @property
     def halo(self) -> tuple[int, int]:
@@ -57,24 +75,23 @@ def window_axes(
     ]
 
 
-def arrange(axes: list[Axis], itemsize: int) -> Tiles | None:
-    """Rows, columns and planes of axes of which one or two have windows; None if these are too far apart."""
+def arrange(axes: list[Axis], itemsize: int, planes_too: bool = False) -> Tiles | None:
+    """Rows, columns and planes of axes; None if more axes have windows than rows and columns, unless planes may."""
     axes = _merged([axis for axis in axes if axis.taps > 1 or axis.size > 1])
-    windows = [axis for axis in axes if axis.taps > 1]
     columns = min(axes, key=lambda axis: (abs(axis.x_step), axis.size == 1))
-    if columns not in windows:
-        before = next((a for a in windows if _behind(a, columns)), None)
-        if before is not None and columns.size < FOLD_BELOW and columns.x_step == itemsize:
-            axes[axes.index(before)] = folded = before.fold(columns)
-            windows[windows.index(before)] = folded
-            axes.remove(columns)
-            columns = folded
-    axes.remove(columns)
-    windows = [axis for axis in windows if axis is not columns]
-    if len(windows) > 1:
+    before = next((a for a in axes if a.taps > 1 and _behind(a, columns)), None)
+    if columns.taps == 1 and before is not None and columns.size < FOLD_BELOW and columns.x_step == itemsize:
+        axes.remove(columns)
+        columns = before.fold(columns)
+        axes[axes.index(before)] = columns
+    windows = tuple(axis for axis in axes if axis.taps > 1)
+    others = [axis for axis in axes if axis is not columns]
+    beside = [axis for axis in others if axis.taps > 1]
+    if len(beside) > 1 and not planes_too:
         return None
-    rows = windows[0] if windows else max(axes, key=lambda axis: axis.size, default=NO_AXIS)
-    return Tiles(rows, columns, tuple(axis for axis in axes if axis is not rows))
+    rows = beside.pop() if beside else max(others, key=lambda axis: axis.size, default=NO_AXIS)
+    planes = tuple(axis for axis in others if axis is not rows and axis.taps == 1)
+    return Tiles(rows, columns, planes, tuple(beside), windows)
 
 
 def _behind(axis: Axis, inner: Axis) -> bool:
@@ -105,25 +122,35 @@ def offsets(axes: tuple[Axis, ...]) -> tuple[np.ndarray, np.ndarray]:
     return x, out
 
 
+def pass_slots(reach: int, own: tuple[int, ...], base: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """A pass of the contract, from places in elements of so many bytes."""
+    at = [place * size for place in own + base]
+    return len(at), len(own), reach, *at, *[0] * (MOST_SOURCES - len(at))
+
+
 def tile_shape(tiles: Tiles, element_bytes: int, threads: int) -> tuple[int, int]:
-    """Rows and columns of a tile: as large as the scratch memory allows, but several for each thread."""
-    halo_y, halo_x = tiles.halo
-    height, width, lanes = tiles.y.size, tiles.x.size, tiles.x.dilation
-    cols = min(width, max(ROW_BYTES // element_bytes, 2 * halo_x, lanes))
+    """Rows and columns of a tile: those that cost least in the scratch memory, but several tiles for each thread."""
+    (halo_y, halo_x), height, width = tiles.halo, tiles.y.size, tiles.x.size
     room = TILE_BYTES // element_bytes
+    shapes = []
+    for cols in {-(-width // 2**i) for i in range(width.bit_length())}:
+        rows = min(height, max(room // (cols + halo_x) - halo_y, 1))
+        shapes.append((staged(tiles, rows, cols) * (1 + ROW_BYTES / (cols * element_bytes)), rows, cols))
+    _, rows, cols = min(shapes)
+    rows, cols = _even(height, rows), _even(width, cols)
+    wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
+    beside = prod(axis.size for axis in tiles.planes) * -(-width // cols)
+    if beside * -(-height // rows) < wanted:
+        rows = _even(height, max(-(-height * beside // wanted), min(halo_y, 16), 1))
+    if beside * -(-height // rows) < threads:
+        cols = _even(width, max(-(-width * height * beside // rows // wanted), halo_x, 1024 // element_bytes))
+    return rows, cols
 
-    def rows_in(cols: int) -> int:
-        return room // (cols + halo_x) - halo_y
 
-    while rows_in(cols) < max(halo_y, 8) and cols > max(halo_x, 256 // element_bytes):
-        cols = -(-cols // 2)
-    rows = min(height, max(rows_in(cols), halo_y, 1))
-    if threads > 1:
-        wanted = -(-threads * UNITS_PER_THREAD // prod(axis.size for axis in tiles.planes))
-        rows = min(rows, max(-(-height // wanted), min(halo_y, 16), 1))
-        if height < wanted:
-            cols = min(cols, max(-(-width * height // wanted), halo_x, 256 // element_bytes))
-    return _even(height, rows), _even(width, cols)
+def staged(tiles: Tiles, rows: int, cols: int) -> float:
+    """Elements staged for each output."""
+    halo_y, halo_x = tiles.halo
+    return (1 + halo_y / rows) * (1 + halo_x / cols)
 
 
 def _even(size: int, part: int) -> int:

@@ -24,8 +24,8 @@ from __future__ import annotations
 
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
-    "NORMALIZED_FIELDS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS",
-    "TILING", "WINDOW_KINDS", "record",
+    "NORMALIZED_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
+    "RANK_OPERATIONS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
 import numpy as np
@@ -188,11 +188,11 @@ SLIDING_FIELDS = TILING + (
 )  # fmt: skip
 PHASE_SLOTS = 6
 
-# Windows of any taps, over any number of source planes.
+# Windows of any taps, over any number of source planes.  `w` is the structure, if there is one: a double
+# for each pass, added to its only tap.
 TAPS_FIELDS = TILING + (
     "n_planes",  # source planes that a window reads
     "pass_ends",  # pointer to int64[n_planes]: end of the passes that read each of them
-    "raised",  # pointer to double[passes]: added to the only tap of each pass; 0 if there is no structure
 )  # fmt: skip
 
 WINDOW_KINDS = {"max": 0, "min": 1, "mean": 2}

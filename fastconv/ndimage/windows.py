@@ -167,9 +167,9 @@ def _summed(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
     if image.dtype == out.dtype == np.float32:
         return "float32"
     integers = image.dtype.kind in "biu" and image.dtype.itemsize <= 4
-    if integers and out.dtype.kind in "biu" and np.can_cast(image.dtype, out.dtype):
-        if not filled or (_within(cval, image.dtype) and float(cval).is_integer()):
-            return "int64"
+    fits = out.dtype.kind in "biu" and np.can_cast(image.dtype, out.dtype)
+    if integers and fits and not (filled and not (_within(cval, image.dtype) and float(cval).is_integer())):
+        return "int64"
     return "float64"
 
 

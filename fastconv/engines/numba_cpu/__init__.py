@@ -20,6 +20,8 @@ _MODULES = {
     "max_pool_indices": "pool",
     "avg_pool": "pool",
     "rank": "rank",
+    "sliding": "sliding",
+    "taps": "taps",
 }
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.

@@ -1,0 +1,151 @@
+"""Moving windows: maxima, minima and means of full windows, axis after axis.
+
+A unit is a tile of the output.  The tile and the halo of its windows are staged in scratch
+memory, positions beyond the border by way of the edge maps; there passes fold it, each a flat
+loop over the tile, along rows and down columns alike.
+
+A tile is a tuple: its plane, row and column, and its rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba import int64, types
+
+from fastconv.engines.contract import BEYOND, PASS_SLOTS, PHASE_SLOTS, SLIDING_FIELDS
+from fastconv.engines.numba_cpu.convert import load_run, store_run
+from fastconv.engines.numba_cpu.jit import inlined, part
+from fastconv.engines.numba_cpu.pooling import fill_run
+from fastconv.engines.numba_cpu.simd import itemsize, peek
+from fastconv.engines.numba_cpu.stage import mapped
+from fastconv.engines.numba_cpu.windows import divide_run, folder
+
+__all__ = ["FIELDS", "MAKERS", "accumulator", "passes_of", "save_tile", "stage_tile", "tile_at"]
+
+FIELDS = SLIDING_FIELDS
+
+
+@part
+def tile_at(a, unit):
+    across, down = unit % a.col_tiles, unit // a.col_tiles
+    y, x = down % a.row_tiles * a.tile_rows, across * a.tile_cols
+    return down // a.row_tiles, y, x, min(a.tile_rows, a.height - y), min(a.tile_cols, a.width - x)
+
+
+@part
+def stage_columns(a, dst, row, first, n, fill, acc):
+    # n columns of a row from position `first` on, which may lie beyond its ends.
+    i = int64(0)
+    while i < n:
+        position, run = first + i, int64(1)
+        column = mapped(a.map_x, position, a.width, a.pad_x)
+        if 0 <= position < a.width:
+            run = min(n - i, a.width - position)
+        if column < 0:
+            fill_run(dst + i * itemsize(acc), 1, fill)
+        else:
+            load_run(dst + i * itemsize(acc), row + column * a.x_col, a.x_col, run, a.src_code, acc)
+        i += run
+
+
+@part
+def stage_tile(a, dst, offset, tile, fill, acc):
+    # A tile of a source plane and what its windows reach around it.
+    _, y, x, rows, cols = tile
+    for j in range(rows + a.halo_y):
+        row = int64(-1) if offset == BEYOND else mapped(a.map_y, y - a.pad_y + j, a.height, a.pad_y)
+        if row < 0:
+            fill_run(dst, cols + a.halo_x, fill)
+        else:
+            stage_columns(a, dst, a.x + offset + row * a.x_row, x - a.pad_x, cols + a.halo_x, fill, acc)
+        dst += a.pitch * itemsize(acc)
+
+
+@inlined
+def refill(a, dst, tile, along, rows, fill, acc):
+    # The fill value at all positions beyond the border of one axis.
+    _, y, x, _, _ = tile
+    size = itemsize(acc)
+    n, first, limit = (a.pitch, x - a.pad_x, a.width) if along else (rows, y - a.pad_y, a.height)
+    for i in range(n):
+        if not 0 <= first + i < limit:
+            if along:
+                for j in range(rows):
+                    fill_run(dst + (j * a.pitch + i) * size, 1, fill)
+            else:
+                fill_run(dst + i * a.pitch * size, a.pitch, fill)
+
+
+def passes_of(kind: str) -> Callable:
+    """The part that runs passes of a kind of window."""
+    fold_tile = folder(kind)
+
+    @part
+    def run_passes(a, begin, end, x, s, total, acc):
+        for i in range(begin, end):
+            p = a.passes + i * (8 * PASS_SLOTS)
+            own, at = peek(p + 8, int64), p + 24
+            fold_tile(
+                s,
+                (s if own > 0 else x) + peek(at, int64),
+                (s if own > 1 else x) + peek(at + 8, int64),
+                (s if own > 2 else x) + peek(at + 16, int64),
+                (s if own > 3 else x) + peek(at + 24, int64),
+                peek(p, int64), total - peek(p + 16, int64), acc,
+            )  # fmt: skip
+
+    return run_passes
+
+
+@part
+def save_tile(a, src, tile, acc):
+    plane, y, x, rows, cols = tile
+    out = a.out + peek(a.out_planes + 8 * plane, int64) + y * a.out_row + x * a.out_col
+    for _ in range(rows):
+        store_run(out, a.out_col, src, cols, a.out_code, acc)
+        src += a.pitch * itemsize(acc)
+        out += a.out_row
+
+
+@part
+def convert_tile(a, stored, acc_run, n, acc):
+    # What a pass leaves is an element of the output, as SciPy has it.
+    store_run(stored, a.out_size, acc_run, n, a.out_code, acc)
+    load_run(acc_run, stored, a.out_size, n, a.out_code, acc)
+
+
+def accumulator(dtype: str) -> types.Number:
+    """The type of accumulators."""
+    return getattr(types, dtype)
+
+
+def sliding(dtype: str, kind: str) -> Callable:
+    """The kernel of windows of a kind that computes in `dtype`."""
+    acc, mean, run_passes = accumulator(dtype), True if kind == "mean" else None, passes_of(kind)
+
+    def kernel(a, unit, worker):
+        tile, scratch = tile_at(a, unit), a.scratch + worker * a.scratch_bytes
+        fill = peek(a.fill, acc)
+        x, s, rows, begin = scratch, scratch + a.second, tile[3] + a.halo_y, int64(0)
+        stage_tile(a, x, peek(a.src_planes + 8 * tile[0], int64), tile, fill, acc)
+        for i in range(a.n_phases):
+            phase = a.phases + i * (8 * PHASE_SLOTS)
+            along, end = peek(phase, int64), peek(phase + 8, int64)
+            if i > 0 and a.stored >= 0:
+                convert_tile(a, scratch + a.stored, x, rows * a.pitch, acc)
+            if peek(phase + 16, int64) != 0:
+                refill(a, x, tile, along, rows, fill, acc)
+            run_passes(a, begin, end, x, s, rows * a.pitch, acc)
+            if along == 0:
+                rows -= a.halo_y
+            if mean is not None:
+                divisor, factor, shift = peek(phase + 24, int64), peek(phase + 32, int64), peek(phase + 40, int64)
+                divide_run(s, rows * a.pitch, divisor, factor, shift, acc)
+            x, s, begin = s, x, end
+        save_tile(a, x, tile, acc)
+
+    return kernel
+
+
+MAKERS = {"sliding": sliding}
