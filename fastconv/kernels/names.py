@@ -1,16 +1,14 @@
-"""Textbook kernels by name, as arrays for `fastconv.ndimage.convolve`.
-
-They are *convolution* kernels: `sobel-x` gives positive values where the picture grows
-brighter to the right, under `convolve`, which flips the kernel.
-"""
+"""Kernels by name, for the command line and for those who know what they want."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from math import comb
+from functools import partial
 
 import numpy as np
+
+from fastconv.kernels import edges, effects, laplacians, smoothing
 
 __all__ = ["NAMES", "is_derivative", "named", "parse"]
 
@@ -44,7 +42,7 @@ def named(name: str, size: int | None = None) -> np.ndarray:
            [ 1.,  0., -1.]])
     """
     if name in _FIXED:
-        kernel = np.array(_FIXED[name], dtype=np.float64)
+        kernel = _FIXED[name]()
         if size not in (None, len(kernel)):
             raise ValueError(f"size of {name!r} can only be {len(kernel)}; got {size}")
         return kernel
@@ -81,69 +79,71 @@ def is_derivative(kernel: np.ndarray) -> bool:
     return bool(abs(kernel.sum()) <= 1e-9 * np.abs(kernel).sum())
 
 
-def _binomial(n: int) -> np.ndarray:
-    return np.array([comb(n - 1, i) for i in range(n)], dtype=np.float64)
-
-
-def _sobel(size: int) -> np.ndarray:
-    return np.outer(_binomial(size), np.convolve(_binomial(size - 2), [1.0, 0.0, -1.0]))
-
-
-def _gaussian(size: int) -> np.ndarray:
-    # the sigma at which the window holds about three of them on each side
-    radius = size // 2
-    line = np.exp(-0.5 * (np.arange(-radius, radius + 1) * 3.0 / (radius + 1)) ** 2)
-    return np.outer(line, line) / line.sum() ** 2
+def _motion_blur(angle: float, size: int) -> np.ndarray:
+    return smoothing.motion_blur(size, angle)
 
 
 def _laplacian_of_gaussian(size: int) -> np.ndarray:
-    radius, sigma = size // 2, (size // 2 + 1) / 4.0
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    r2 = (x * x + y * y) / (2.0 * sigma * sigma)
-    kernel = (r2 - 1.0) * np.exp(-r2)
-    kernel -= kernel.mean()
+    """With the magnitudes of `laplace`."""
+    kernel = laplacians.laplacian_of_gaussian(size, (size // 2 + 1) / 4.0)
     return kernel * (8.0 / np.abs(kernel).sum())
 
 
-def _sharpen(size: int) -> np.ndarray:
-    """Unsharp mask: twice the picture less its Gaussian blur."""
-    kernel = -_gaussian(size)
-    kernel[size // 2, size // 2] += 2.0
-    return kernel
+def _difference_of_gaussians(size: int) -> np.ndarray:
+    return laplacians.difference_of_gaussians(size, (size // 2 + 1) / 4.8)
 
 
-_FIXED: dict[str, list[list[float]]] = {
-    "identity": [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
-    "sharpen": [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],
-    "emboss": [[2, 1, 0], [1, 1, -1], [0, -1, -2]],
-    "prewitt-x": [[1, 0, -1]] * 3,
-    "prewitt-y": [[1, 1, 1], [0, 0, 0], [-1, -1, -1]],
-    "scharr-x": [[3, 0, -3], [10, 0, -10], [3, 0, -3]],
-    "scharr-y": [[3, 10, 3], [0, 0, 0], [-3, -10, -3]],
-    "roberts-x": [[1, 0], [0, -1]],
-    "roberts-y": [[0, 1], [-1, 0]],
-    "laplacian": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
-    "laplacian-8": [[1, 1, 1], [1, -8, 1], [1, 1, 1]],
-    # Prewitt's compass: brighter towards 0 (right), 45 (up and right), 90 (up), 135 degrees
-    "edge-0": [[1, 0, -1]] * 3,
-    "edge-45": [[0, -1, -1], [1, 0, -1], [1, 1, 0]],
-    "edge-90": [[-1, -1, -1], [0, 0, 0], [1, 1, 1]],
-    "edge-135": [[-1, -1, 0], [-1, 0, 1], [0, 1, 1]],
-    # thin bright lines at an angle
-    "line-0": [[-1, -1, -1], [2, 2, 2], [-1, -1, -1]],
-    "line-45": [[-1, -1, 2], [-1, 2, -1], [2, -1, -1]],
-    "line-90": [[-1, 2, -1]] * 3,
-    "line-135": [[2, -1, -1], [-1, 2, -1], [-1, -1, 2]],
+def _gabor(angle: int, size: int) -> np.ndarray:
+    """Stripes along an angle; flat areas become black."""
+    kernel = effects.gabor(
+        size, (size // 2 + 1) / 4.0, np.deg2rad(90 - angle), wavelength=(size // 2 + 1) / 1.5, gamma=0.8
+    )
+    kernel -= kernel.mean()
+    return kernel * (4.0 / np.abs(kernel).sum())
+
+
+def _identity() -> np.ndarray:
+    return np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+
+
+_EIGHT = range(0, 360, 45)
+_FIXED: dict[str, Callable[[], np.ndarray]] = {
+    "identity": _identity,
+    "sharpen": effects.sharpen,
+    "sharpen-8": partial(effects.sharpen, connectivity=2),
+    "emboss": effects.emboss,
+    "prewitt-x": edges.prewitt,
+    "prewitt-y": partial(edges.prewitt, axis=0),
+    "scharr-x": edges.scharr,
+    "scharr-y": partial(edges.scharr, axis=0),
+    "roberts-x": edges.roberts,
+    "roberts-y": partial(edges.roberts, axis=0),
+    "laplacian": laplacians.laplace,
+    "laplacian-8": partial(laplacians.laplace, connectivity=2),
+    # by what they find: an edge that is vertical is brighter on its right
+    "edge-vertical": partial(edges.edge, 0),
+    "edge-horizontal": partial(edges.edge, 270),
+    **{f"edge-{angle}": partial(edges.edge, angle) for angle in _EIGHT},
+    **{f"kirsch-{angle}": partial(edges.kirsch, angle) for angle in _EIGHT},
+    **{f"robinson-{angle}": partial(edges.robinson, angle) for angle in _EIGHT},
+    **{f"line-{angle}": partial(edges.line, angle) for angle in (0, 45, 90, 135)},
 }
 
+# The default size, and the kernel of a size.
 _SIZED: dict[str, tuple[int, Callable[[int], np.ndarray]]] = {
-    "blur": (5, lambda size: np.full((size, size), 1.0 / size**2)),
-    "gaussian": (5, _gaussian),
-    "motion-blur": (9, lambda size: np.eye(size) / size),
-    "unsharp": (5, _sharpen),
+    "blur": (5, smoothing.box),
+    "box": (5, smoothing.box),
+    "binomial": (5, smoothing.binomial),
+    "gaussian": (5, smoothing.gaussian),
+    "disk": (7, lambda size: smoothing.disk(size / 2.0)),
+    "motion-blur": (9, partial(_motion_blur, 135)),
+    **{f"motion-blur-{angle}": (9, partial(_motion_blur, angle)) for angle in (0, 45, 90, 135)},
+    "unsharp": (5, effects.unsharp),
     "log": (9, _laplacian_of_gaussian),
-    "sobel-x": (3, _sobel),
-    "sobel-y": (3, lambda size: _sobel(size).T.copy()),
+    "dog": (9, _difference_of_gaussians),
+    **{f"gabor-{angle}": (15, partial(_gabor, angle)) for angle in (0, 45, 90, 135)},
+    "sobel-x": (3, edges.sobel),
+    "sobel-y": (3, partial(edges.sobel, axis=0)),
 }
 
 NAMES = tuple(sorted([*_FIXED, *_SIZED]))
