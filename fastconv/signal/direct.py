@@ -14,6 +14,7 @@ from fastconv.problem import ConvProblem, accumulator
 from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
 from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, fourier_blocks, must_swap, operand
+from fastconv.signal.sums import Sums, asked_sums
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
 
 __all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
@@ -25,6 +26,8 @@ DTYPES = (
 
 # What `convolve` and `correlate` compute; SciPy does the rest, longdouble among it.
 SERVED = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
+# What kernels read; float16 is converted before, longdouble summed by the reference.
+READ = {*DTYPES.split(), "bool"}
 # Types that no kernel sums, but a wider one does: a boolean sum is whether any product is true.
 WIDER = {"bool": np.dtype(np.uint32), "float16": np.dtype(np.float32)}
 
@@ -38,6 +41,8 @@ def convolve2d(
     fillvalue: Any = 0,
     *,
     out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
     threads: int | None = None,
 ) -> np.ndarray:
     """Convolve two 2-D arrays.
@@ -64,6 +69,14 @@ def convolve2d(
         For ``boundary="fill"``.
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    dtype : dtype, optional
+        Dtype of the result and its sums, whatever the inputs: uint8 with ``dtype="int32"`` does not
+        wrap.  Sums of floating-point inputs in an integer result keep the inputs' precision and are
+        truncated in the end.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of integer results out of range.  ``"wrap"``: they wrap around.  ``"saturate"``:
+        the true sum is clamped to the dtype's range; of floating-point inputs rounded to the nearest
+        integer before, halves to even, and NaN becomes 0.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -99,9 +112,10 @@ def convolve2d(
     """
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
+    sums = asked_sums(in1, in2, dtype, casting, fillvalue)
     if must_swap(mode, in1, in2):
         in1, in2 = in2, in1
-    return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads)
+    return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads, sums=sums)
 
 
 @remembered(arrays=2)
@@ -113,6 +127,8 @@ def correlate2d(
     fillvalue: Any = 0,
     *,
     out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
     threads: int | None = None,
 ) -> np.ndarray:
     """Cross-correlate two 2-D arrays.
@@ -139,6 +155,14 @@ def correlate2d(
         For ``boundary="fill"``.
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    dtype : dtype, optional
+        Dtype of the result and its sums, whatever the inputs: uint8 with ``dtype="int32"`` does not
+        wrap.  Sums of floating-point inputs in an integer result keep the inputs' precision and are
+        truncated in the end.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of integer results out of range.  ``"wrap"``: they wrap around.  ``"saturate"``:
+        the true sum is clamped to the dtype's range; of floating-point inputs rounded to the nearest
+        integer before, halves to even, and NaN becomes 0.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -175,11 +199,12 @@ def correlate2d(
     """
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
+    sums = asked_sums(in1, in2, dtype, casting, fillvalue)
     swapped = must_swap(mode, in1, in2)
     if swapped:
         in1, in2 = in2, in1
     pad = tuple((k - 1) // 2 for k in in2.shape) if mode == "same" else _pads(mode, in2.shape)
-    return _run(in1, conjugate(in2), mode, pad, rule, fillvalue, out, threads, reverse=swapped)
+    return _run(in1, conjugate(in2), mode, pad, rule, fillvalue, out, threads, swapped, sums)
 
 
 @remembered(arrays=2)
@@ -190,6 +215,8 @@ def convolve(
     method: str = "auto",
     *,
     out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
     threads: int | None = None,
 ) -> np.ndarray:
     """Convolve two N-dimensional arrays.
@@ -214,6 +241,14 @@ def convolve(
         rounded result is certain to be exact (`choose_conv_method`).
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    dtype : dtype, optional
+        Dtype of the result and its sums, whatever the inputs: uint8 with ``dtype="int32"`` does not
+        wrap.  Sums of floating-point inputs in an integer result keep the inputs' precision and are
+        truncated in the end.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of integer results out of range.  ``"wrap"``: they wrap around.  ``"saturate"``:
+        the true sum is clamped to the dtype's range; of floating-point inputs rounded to the nearest
+        integer before, halves to even, and NaN becomes 0.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -251,14 +286,17 @@ def convolve(
     array([ 1,  2,  2, -2, -3])
     """
     in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
-    if not _is_served(in1, in2):
+    sums = asked_sums(in1, in2, dtype, casting)
+    if sums is None and not _is_served(in1, in2):
         return _elsewhere(convolve, in1, in2, mode, method, out, threads)
     if must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
+    in1, in2, method = _prepared(in1, in2, method, sums)
     blocks = fourier_blocks(in1, in2, mode, method, threads)
     if blocks is not None:
+        in1, in2 = _as_summed(in1, in2, sums)
         return by_fft(in1, in2, mode, blocks, out, threads, warn=method == "fft")
-    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads)
+    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads, sums=sums)
 
 
 @remembered(arrays=2)
@@ -269,6 +307,8 @@ def correlate(
     method: str = "auto",
     *,
     out: np.ndarray | None = None,
+    dtype: Any = None,
+    casting: str = "wrap",
     threads: int | None = None,
 ) -> np.ndarray:
     """Cross-correlate two N-dimensional arrays.
@@ -290,6 +330,14 @@ def correlate(
         As in `convolve`.
     out : ndarray, optional
         Array for the result, of its exact shape and dtype, apart from the inputs in memory.
+    dtype : dtype, optional
+        Dtype of the result and its sums, whatever the inputs: uint8 with ``dtype="int32"`` does not
+        wrap.  Sums of floating-point inputs in an integer result keep the inputs' precision and are
+        truncated in the end.
+    casting : {"wrap", "saturate"}, optional
+        What becomes of integer results out of range.  ``"wrap"``: they wrap around.  ``"saturate"``:
+        the true sum is clamped to the dtype's range; of floating-point inputs rounded to the nearest
+        integer before, halves to even, and NaN becomes 0.
     threads : int, optional
         Threads for this call; default `fastconv.get_num_threads`.
 
@@ -327,17 +375,20 @@ def correlate(
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
     in1, in2, mode, method = _nd_arguments(in1, in2, mode, method)
-    if not _is_served(in1, in2):
+    sums = asked_sums(in1, in2, dtype, casting)
+    if sums is None and not _is_served(in1, in2):
         return _elsewhere(correlate, in1, in2, mode, method, out, threads)
     swapped = must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size)
+    in1, in2, method = _prepared(in1, in2, method, sums)
     larger, smaller = (in2, in1) if swapped else (in1, in2)
     blocks = fourier_blocks(larger, smaller, mode, method, threads)
     if blocks is not None:
+        in1, in2 = _as_summed(in1, in2, sums)
         larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
         return by_fft(larger, smaller, mode, blocks, out, threads, warn=method == "fft")
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (conjugate(in2), in1) if swapped else (in1, conjugate(in2))
-    return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, reverse=swapped)
+    return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, swapped, sums)
 
 
 # -- what the four have in common -----------------------------------------------------------
@@ -388,6 +439,22 @@ def _elsewhere(
     return checked
 
 
+def _prepared(in1: np.ndarray, in2: np.ndarray, method: str, sums: Sums | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Arrays of types that can be summed, and "direct" for what transforms cannot give: a conversion in the end."""
+    if sums is None:
+        return in1, in2, method
+    if not sums.converts:
+        return (in1, in2, method) if _is_served(in1, in2) else (*_as_summed(in1, in2, sums), method)
+    if method == "fft":
+        raise ValueError(f"method must be 'auto' or 'direct' for sums to be converted to {sums.dtype}; got 'fft'")
+    return in1, in2, "direct"
+
+
+def _as_summed(in1: np.ndarray, in2: np.ndarray, sums: Sums | None) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays in the dtype that was asked for."""
+    return (in1, in2) if sums is None else (in1.astype(sums.dtype, copy=False), in2.astype(sums.dtype, copy=False))
+
+
 def _pads(mode: str, kernel_shape: tuple[int, ...]) -> tuple[int, ...]:
     """How far the first output's window reaches beyond the image, for a kernel in correlation order."""
     return tuple({"full": k - 1, "same": k // 2, "valid": 0}[mode] for k in kernel_shape)
@@ -408,14 +475,18 @@ def _run(
     out: np.ndarray | None,
     threads: int | None,
     reverse: bool = False,
+    sums: Sums | None = None,
 ) -> np.ndarray:
     """Correlate an image with a kernel given in correlation order; `reverse` flips the result."""
-    dtype = result_type(DTYPES, in1=image, in2=kernel)
-    fill = fill_value("fillvalue", fillvalue, dtype)
+    if sums is None:
+        dtype = result_type(DTYPES, in1=image, in2=kernel)
+        sums = Sums(dtype, accumulator(dtype), dtype)
+    dtype = sums.dtype
+    fill = fill_value("fillvalue", fillvalue, sums.fill)
     shape = _out_shape(mode, image.shape, kernel.shape)
     result = new_or_checked_out(out, shape, dtype, {"in1": image, "in2": kernel})
-    if type_name(image.dtype) == "float16" or (fill.imag and image.dtype.kind != "c"):
-        image = image.astype(dtype)
+    if type_name(image.dtype) not in READ or (fill.imag and image.dtype.kind != "c"):
+        image = image.astype(sums.acc)
     if kernel.dtype.kind == "b" and dtype.kind == "c":
         kernel = kernel.view(np.uint8)  # to be negated
     axes = image.ndim
@@ -425,12 +496,13 @@ def _run(
         out_shape=shape,
         in_dtype=type_name(image.dtype),
         kernel_dtype=type_name(kernel.dtype),
-        acc=accumulator(dtype),
+        acc=sums.acc,
         out_dtype=type_name(dtype),
         pad=pad,
         boundary=(rule,) * axes,
         stride=(1,) * axes,
         dilation=(1,) * axes,
+        saturate=sums.saturate,
     )
     problem = with_rank(problem, kernel, fill)
     target = np.flip(result) if reverse else result
