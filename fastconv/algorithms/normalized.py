@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastconv.algorithms.executor import kernel_types, refuse_types
 from fastconv.algorithms.filter import Filter
+from fastconv.algorithms.geometry import Axis, mostly_unread
 from fastconv.engines.contract import NORMALIZED_FIELDS
 from fastconv.problem import NormalizedProblem
 
@@ -21,6 +23,8 @@ def refuse(problem: Any) -> str | None:
         return "is for convolutions of data with NaN"
     if problem.conv.acc not in ("float32", "float64"):
         return f"does not normalize sums in {problem.conv.acc}"
+    if mostly_unread(problem.conv):
+        return "stages windows whole, which large strides or dilations leave mostly unread"
     return refuse_types(problem.conv)
 
 
@@ -43,6 +47,10 @@ class Normalized(Filter):
     def __init__(self, problem: NormalizedProblem, engine: Any):
         self.renormalize = problem.renormalize
         super().__init__(problem.conv, engine)
+
+    def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
+        # Exact tiles write beyond the end of a single row, where the weights of valid samples are.
+        return super()._patch(replace(y, out_size=max(y.out_size, 2)) if self.problem.exact else y, x, tile_by_tile)
 
     def _scratch_bytes(self, window: int, patch: int, taps: int) -> int:
         return 2 * ((window + patch) * self.itemsize + LINE)
