@@ -131,6 +131,7 @@ class Sliding:
         pitch = cols + halo_x
         elements = (rows + halo_y) * pitch
         buffer = (elements * size + SLACK + 63) // 64 * 64
+        means = p.kind == "mean" and self.acc == "uint16"  # of bytes, which accumulators hold
         passes, phases, apart = [], [], False
         for i, axis in enumerate(windows):
             along, step = (0, pitch) if axis is tiles.y else (1, tiles.x.dilation)
@@ -138,10 +139,8 @@ class Sliding:
                 own, base = (tuple(place * step for place in places) for places in (fold.own, fold.base))
                 passes.append(pass_slots((fold.reach - 1) * step, own, base, size))
                 apart = apart or bool(fold.base and fold.own)
-            factor, shift = _reciprocal(axis.taps) if self.acc == "uint16" and p.kind == "mean" else (0, 0)
+            factor, shift = (_reciprocal(axis.taps) if means else None) or (0, 0)
             phases.append((along, len(passes), i > 0 and axis.rule == "fill", axis.taps, factor, shift))
-        # Between phases: unless accumulators hold what the output would, or means of bytes.
-        means = p.kind == "mean" and self.acc == "uint16"
         convert = len(windows) > 1 and not means and self.acc != ("uint8" if p.out_dtype == "bool" else p.out_dtype)
         src_planes, out_planes = offsets(tiles.planes)
         tables = {

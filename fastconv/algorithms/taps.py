@@ -107,7 +107,8 @@ class Taps:
         planes, plane_of = np.unique(beside, axis=0, return_inverse=True)
         order = np.argsort(plane_of.reshape(-1), kind="stable")
         reach = halo_y * pitch + halo_x
-        passes, ends = [], []
+        passes: list[tuple[int, ...]] = []
+        ends = []
         for plane in range(len(planes)):
             places = [int(place[tap]) for tap in order if plane_of.reshape(-1)[tap] == plane]
             while places:

@@ -85,6 +85,13 @@ def filter_lines(
     return result
 
 
+def size_used(size: Any, footprint: Any) -> Any:
+    """None where a footprint tells the size, with a warning to the caller's caller."""
+    if size is not None and footprint is not None:
+        warnings.warn("size is ignored: footprint tells it", UserWarning, stacklevel=3)
+    return size if footprint is None else None
+
+
 def extreme(
     kind: str,
     image: np.ndarray,
@@ -99,8 +106,6 @@ def extreme(
     threads: int | None,
 ) -> np.ndarray:
     """The maximum or minimum over a size, a footprint or a structure, whose numbers are added (subtracted)."""
-    if size is not None and footprint is not None:
-        warnings.warn("size is ignored: footprint tells it", UserWarning, stacklevel=3)
     axes = filtered_axes(axes, image.ndim)
     if footprint is not None:
         footprint = np.asarray(footprint).astype(bool)
