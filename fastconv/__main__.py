@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``info``, ``filter``, ``run`` (or ``python -m fastconv``)."""
+"""The command line: ``fastconv bench``, ``duel``, ``info``, ``filter``, ``run`` (or ``python -m fastconv``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from fastconv.bench.cases import Case
+    from fastconv.bench.duel import Duel
+    from fastconv.bench.random_problems import Problem
     from fastconv.bench.results import Results
     from fastconv.bench.rivals import Contestant
 
@@ -74,6 +79,41 @@ def bench(
             results.save(json)
         _report(results, out, readme)
     if results.wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def duel(
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, help="Number of problems.")] = 300,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="What the problems are drawn from.")] = 0,
+    only: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="These of the seed's problems, with commas.")
+    ] = None,
+    functions: Annotated[str | None, typer.Option(metavar="GLOB", help="By name: 'ndimage.*filter1d'.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads; default all processors.")] = None,
+    out: Out = RESULTS,
+    list_problems: Annotated[bool, typer.Option("--list", help="Print the problems and stop.")] = False,
+) -> None:
+    """Time random calls of all functions that SciPy has too on both; check every result."""
+    from fastconv.bench import random_problems
+    from fastconv.bench import report as reports
+
+    with _told_plainly():
+        if only is None:
+            chosen = list(random_problems.problems(count, seed, functions))
+        else:
+            chosen = [random_problems.draw(seed, int(number)) for number in _names(only)]
+        if list_problems:
+            typer.echo("\n".join(f"#{problem.index} {problem}" for problem in chosen))
+            return
+        reports.prepare(out)
+        from fastconv.config import resolve_threads
+
+        threads = resolve_threads(threads)
+    result = _duel(chosen, seed, threads)
+    with _told_plainly():
+        _report_duel(result, out)
+    if result.wrong:
         raise typer.Exit(1)
 
 
@@ -175,13 +215,11 @@ def _measure(
 ) -> Results:
     """Run the benchmark with a progress bar."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from fastconv.bench import overheads, runner
 
     measured = [contestant.name for contestant in contestants if contestant.name in ("cython", "numba")]
-    columns = (TextColumn("{task.description:<66}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with _progress_bar(Console(stderr=True)) as bar:
         task = bar.add_task("")
 
         def progress(what: str, done: int, total: int) -> None:
@@ -196,6 +234,46 @@ def _measure(
             overheads=lambda: overheads.measure(threads, measured, 5 if quick else 15),
             progress=progress,
         )
+
+
+def _duel(problems: list[Problem], seed: int, threads: int) -> Duel:
+    """Run the duel with a progress bar."""
+    from rich.console import Console
+
+    from fastconv.bench import duel as duels
+
+    with _progress_bar(Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(problems), completed=-1)
+
+        def progress(problem: Problem) -> None:
+            bar.update(task, description=f"#{problem.index} {problem}"[:66], advance=1)
+
+        duel = duels.run(problems, seed=seed, threads=threads, progress=progress)
+        bar.update(task, description="done", advance=1)
+    return duel
+
+
+def _report_duel(duel: Duel, out: Path) -> None:
+    from rich.console import Console
+
+    from fastconv.bench import duel_report
+
+    console = Console()
+    duel_report.print_duel(duel, Console(width=max(console.width, 150)))
+    for name, path in duel_report.write_duel(duel, out).items():
+        console.print(f"{name:<20} {path}", highlight=False, soft_wrap=True)
+
+
+def _progress_bar(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description:<66}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
 
 
 def _report(results: Results, out: Path, readme: Path | None) -> None:
