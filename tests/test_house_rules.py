@@ -55,6 +55,8 @@ TORCH = {
     "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
     "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
 }
+# SciPy's function that is compiled has none either.
+COMPILED = {"sepfir2d": "input, hrow, hcol"}
 SCIPY = [(m, name) for m in ("signal", "ndimage") for name in importlib.import_module(f"fastconv.{m}").__all__]
 
 
@@ -75,7 +77,11 @@ def assert_same_signature(ours: inspect.Signature, theirs: inspect.Signature) ->
 @pytest.mark.parametrize("module, name", SCIPY)
 def test_signatures_of_scipy(module, name):
     ours = inspect.signature(getattr(importlib.import_module(f"fastconv.{module}"), name))
-    assert_same_signature(ours, inspect.signature(getattr(getattr(scipy, module), name)))
+    theirs = getattr(getattr(scipy, module), name)
+    if name in COMPILED:
+        assert theirs.__doc__.startswith(f"out = {name}({COMPILED[name]})")
+        theirs = eval(f"lambda {COMPILED[name]}: None")
+    assert_same_signature(ours, inspect.signature(theirs))
 
 
 @pytest.mark.parametrize("name", fastconv.nn.__all__)

@@ -300,6 +300,48 @@ def test_generic_with_functions_of_scipy(engine):
     )
 
 
+# -- sepfir2d -----------------------------------------------------------------------------------
+
+
+def check_sepfir2d(image: np.ndarray, hrow, hcol) -> None:
+    actual, desired = (m.sepfir2d(image, hrow, hcol) for m in (fastconv.signal, scipy.signal))
+    gain = np.abs(hrow).sum() * np.abs(hcol).sum() * np.abs(image.astype(complex)).max()
+    assert_matches(actual, desired, np.float64(gain), len(hrow) + len(hcol))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int64", "float16", *FLOATS, *COMPLEX])
+def test_sepfir2d(engine, dtype):
+    """Kernels no longer than the image, beyond which SciPy leaves its arrays."""
+    for shape in ((11, 9), (5, 40), (30, 5)):
+        image = values(shape, dtype)
+        for taps in ((1, 5), (5, 3), (3, 1)):
+            weights = [values((n,), "float32", n) for n in taps]
+            check_sepfir2d(image, *weights)
+            check_sepfir2d(image, *(w.tolist() for w in weights))
+            if dtype[0] == "c":
+                check_sepfir2d(image, weights[0] * np.complex64(1 - 2j), weights[1])
+    check_sepfir2d(values((300, 301), dtype), [1, 2, 4], [1, 1, 3])
+    check_sepfir2d(values((300, 301), dtype), *(values((13,), "float32", n) for n in (1, 2)))
+
+
+def test_sepfir2d_of_any_layout(engine):
+    image = integers((14, 17), "float32")
+    desired = scipy.signal.sepfir2d(image, [1, 2, 4], [1, 3, 9, 0, 2])
+    for layout, view in layouts(image).items():
+        assert_identical(fastconv.signal.sepfir2d(view, [1, 2, 4], [1, 3, 9, 0, 2]), desired, layout)
+    for _, view in layouts(np.array([1, 2, 4], "float32")).items():
+        for _ in range(2):
+            assert_identical(fastconv.signal.sepfir2d(image, view, [1, 3, 9, 0, 2]), desired)
+
+
+def test_sepfir2d_beyond_the_image(engine):
+    image, row, column = integers((2, 3), "float64"), integers((9,), "float64", 1), integers((11,), "float64", 2)
+    desired = scipy.ndimage.convolve1d(scipy.ndimage.convolve1d(image, row, 1), column, 0)
+    assert_identical(fastconv.signal.sepfir2d(image, row, column), desired)
+    for shape in ((0, 4), (4, 0), (0, 0)):
+        assert_identical(fastconv.signal.sepfir2d(np.zeros(shape, "f4"), row.tolist(), [1]), np.zeros(shape, "f4"))
+
+
 # -- accuracy -----------------------------------------------------------------------------------
 
 
@@ -359,6 +401,15 @@ BAD = {
     "output is complex": (lambda m: m.sobel(IMAGE, output=np.complex64), "output"),
     "unknown keyword": (lambda m: m.gaussian_laplace(IMAGE, 1, bogus=2), "bogus"),
     "order twice": (lambda m: m.gaussian_laplace(IMAGE, 1, order=2), "order"),
+    "image of one dimension": (lambda m: m.sepfir2d(IMAGE[0], [1], [1]), "input"),
+    "kernel of two dimensions": (lambda m: m.sepfir2d(IMAGE, np.ones((3, 3)), [1]), "hrow"),
+    "kernel of even length": (lambda m: m.sepfir2d(IMAGE, [1, 2, 1], [1, 1]), "hcol"),
+    "empty kernel": (lambda m: m.sepfir2d(IMAGE, [], [1]), "hrow"),
+    "scalar kernel": (lambda m: m.sepfir2d(IMAGE, 1.0, [1]), "hrow"),
+    "longdouble image": (lambda m: m.sepfir2d(IMAGE.astype("g"), [1], [1]), "input"),
+    "complex longdouble image": (lambda m: m.sepfir2d(IMAGE.astype("G"), [1], [1]), "input"),
+    "double kernel": (lambda m: m.sepfir2d(IMAGE.astype("f4"), np.ones(3), [1]), "hrow"),
+    "complex kernel": (lambda m: m.sepfir2d(IMAGE, [1], np.ones(3) * 1j), "hcol"),
     "derivative is no function": (lambda m: m.generic_laplace(IMAGE, 3), "callable"),
 }
 
@@ -367,10 +418,11 @@ BAD = {
 def test_bad_input(case):
     """SciPy's exception, and a message that names the argument."""
     call, name = BAD[case]
+    module = "signal" if "sepfir2d" in call.__code__.co_names else "ndimage"
     with pytest.raises(Exception) as theirs:
-        call(scipy.ndimage)
+        call(getattr(scipy, module))
     with pytest.raises(theirs.type, match=re.escape(name)):
-        call(fastconv.ndimage)
+        call(getattr(fastconv, module))
 
 
 def test_bad_input_writes_nothing():

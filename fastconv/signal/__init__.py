@@ -5,6 +5,7 @@ from typing import Any
 from fastconv.signal.direct import convolve, convolve2d, correlate, correlate2d
 from fastconv.signal.fourier import choose_conv_method, fftconvolve, oaconvolve
 from fastconv.signal.lags import correlation_lags
+from fastconv.signal.separable import sepfir2d
 
 __all__ = [
     "choose_conv_method",
@@ -15,6 +16,7 @@ __all__ = [
     "correlation_lags",
     "fftconvolve",
     "oaconvolve",
+    "sepfir2d",
 ]
 
 
