@@ -73,6 +73,13 @@ def test_the_map_has_all_that_both_have():
     assert all(found(name) is not ORIGINALS[name] for name in NAMES)
 
 
+def signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # of some functions in C
+        return None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_replacement_looks_like_the_original(name):
     original = ORIGINALS[name]
@@ -80,7 +87,7 @@ def test_a_replacement_looks_like_the_original(name):
     replacement = found(name)
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         assert getattr(replacement, attribute) == getattr(original, attribute)
-    assert inspect.signature(replacement) == inspect.signature(original)
+    assert signature(replacement) == signature(original)
     assert pickle.loads(pickle.dumps(replacement)) is replacement
     sent = pickle.dumps(replacement)
     fastconv.unpatch_scipy()

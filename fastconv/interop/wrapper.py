@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,12 @@ class Patch:
 
     def _replacement(self, original: Callable, fast: Callable) -> Callable:
         name, tally = self.name, self.tally
-        parameters = list(inspect.signature(original).parameters)
-        allowed = frozenset(parameters)
+        parameters, ours = _parameters(original), _parameters(fast)
+        extras = {
+            key for key, parameter in ours.items() if parameter.kind is parameter.KEYWORD_ONLY
+        } - parameters.keys()
         if "output" in parameters:
-            fast = _safe_in_place(fast, parameters.index("output"))
+            fast = _safe_in_place(fast, list(parameters).index("output"))
 
         @functools.wraps(original)
         def replacement(*args: Any, **kwargs: Any) -> Any:
@@ -75,8 +77,8 @@ class Patch:
                 return original(*args, **kwargs)
             values = (*args, *kwargs.values()) if kwargs else args
             reason = None if PLAIN.issuperset(map(type, values)) else stranger(values)
-            if reason is None and not allowed.issuperset(kwargs):
-                reason = "unknown arguments"  # maybe fastconv's own; for the original to reject
+            if reason is None and not extras.isdisjoint(kwargs):
+                reason = "arguments of fastconv's own"  # for the original to reject
             if reason is None:
                 inside[name] = False
                 try:
@@ -97,6 +99,13 @@ class Patch:
             return result
 
         return replacement
+
+
+def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:  # a function in C may have none
+        return {}
 
 
 def stranger(values: Iterable[Any]) -> str | None:
