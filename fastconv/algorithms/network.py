@@ -119,7 +119,8 @@ class _Network:
     def program(self, wanted: list[int], given: int) -> Program:
         """Instructions for the comparators that `wanted` values need; result i is the i-th of them."""
         results = {value: (RESULT, i) for i, value in enumerate(wanted)}
-        needed, kept = set(wanted), []
+        needed = set(wanted)
+        kept: list[tuple[int, int, int, int]] = []
         last: dict[int, int] = {}
         for a, b, low, high in reversed(self.comparators):
             if low in needed or high in needed:

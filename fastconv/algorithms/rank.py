@@ -30,7 +30,7 @@ from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, RANK_BASES, RANK_FIELDS, record
 from fastconv.problem import WindowProblem
 
-__all__ = ["Rank", "is_ready", "refuse"]
+__all__ = ["Rank", "even_part", "is_ready", "planes_of", "refuse"]
 
 Steps = tuple[int, ...]
 
@@ -104,7 +104,7 @@ class Rank:
         lead = [axes[i] for i in order[:-2]]
         y, x = [NO_AXIS] * (2 - len(order)) + [axes[i] for i in order[-2:]]
         footprint = self.footprint.transpose(order).reshape((-1, y.taps, x.taps))
-        src_planes, out_planes = _planes(lead)
+        src_planes, out_planes = planes_of(lead)
 
         make = self._by_programs if self.by_programs else self._by_set
         rows, cols = _tile(y, x, self.by_programs, self.size, len(out_planes), threads)
@@ -236,7 +236,7 @@ def _order_for_set(axes: list[Axis], footprint: np.ndarray) -> list[int]:
     return sorted((i for i in places if i != x), key=lambda i: axes[i].taps) + [x]
 
 
-def _planes(lead: list[Axis]) -> tuple[np.ndarray, np.ndarray]:
+def planes_of(lead: list[Axis]) -> tuple[np.ndarray, np.ndarray]:
     """Byte offsets of the source planes of each output plane, and of the output planes."""
     source, out = np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
     beyond = np.zeros((1, 1), bool)
@@ -255,21 +255,21 @@ def _tile(y: Axis, x: Axis, by_programs: bool, size: int, planes: int, threads: 
         rows, cols = TILE_ROWS, TILE_BYTES // size
     else:
         rows, cols = max(SET_ROWS, y.taps), max(SET_COLS, 2 * x.taps)
-    cols = _even(x.size, cols if y.size > 1 else 4 * cols)
-    rows = _even(y.size, rows)
+    cols = even_part(x.size, cols if y.size > 1 else 4 * cols)
+    rows = even_part(y.size, rows)
     wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
 
     def units() -> int:
         return planes * -(-y.size // rows) * -(-x.size // cols)
 
-    while units() < wanted and rows > max(4, y.taps // 2):
+    while units() < wanted and rows >= max(8, y.taps):
         rows = -(-rows // 2)
-    while units() < wanted and cols > max(128, x.taps):
+    while units() < wanted and cols >= max(512, 8 * x.taps):
         cols = -(-cols // 2)
     return rows, cols
 
 
-def _even(size: int, most: int) -> int:
+def even_part(size: int, most: int) -> int:
     """Parts of about equal size, none larger than `most`."""
     return -(-size // -(-size // most))
 

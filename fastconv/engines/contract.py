@@ -23,7 +23,7 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "GEOMETRY", "HEADER", "MAX_SLOTS",
+    "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER", "MAX_SLOTS",
     "NORMALIZED_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
     "RANK_OPERATIONS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
@@ -75,7 +75,7 @@ FILTER_FIELDS = GEOMETRY + (
     "n_fills",  # plane p beyond the border reads fill[p % n_fills]
     "in_place", "store_direct",  # tiles may read the source / write the output where it lies
     "patch_rows", "patch_cols",  # the part of a plane staged at once, a multiple of the tile
-    "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
+    "strip", "n_strips",  # rows of an output plane in one unit (of a plane of one row, columns), units of a plane
     "exact",  # EXACT_CODES: the order in which taps are added
     "pitch", "phase_cols",  # staged patch: row length, columns of one stride phase (elements)
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
@@ -196,6 +196,17 @@ TAPS_FIELDS = TILING + (
 )  # fmt: skip
 
 WINDOW_KINDS = {"max": 0, "min": 1, "mean": 2}
+
+# A user's function of a window.  Windows are staged as float64 and handed to it one by one; only the Numba
+# engine makes such kernels.  ``w`` points to int64: whether a window failed, then for each worker whether one of
+# its windows did, and that window (float64[n_taps]).
+FUNCTION_RECORD = GEOMETRY + (
+    "src_planes", "out_planes", "n_planes",  # as in RANK_FIELDS
+    "tile_rows", "tile_cols", "n_down", "n_across",
+    "staged", "buffer", "result",  # where parts of the scratch memory begin
+    "pitch",  # elements from one staged row to the next
+    "taps", "n_taps",  # pointer to int64: staged elements of the first window
+)  # fmt: skip
 
 # flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies.
