@@ -33,6 +33,8 @@ FOLD_BELOW = 64
 STAGED_TILES = (2, 8)
 SCRATCH_BYTES = 256 * 1024
 UNITS_PER_THREAD = 8
+# Rows shorter than this are exchanged with the longest axis.
+NARROW = 16
 
 
 def refuse(problem: Any) -> str | None:
@@ -83,14 +85,16 @@ class Filter(ConvExecutor):
             packed = np.zeros((filters, 2, *planes), self.part)
             return packed, [(part, packed[:, i], False) for i, part in enumerate(parts)]
         taps = min(2, w.ndim - 2)
-        packed = np.zeros((filters, 2, *planes[:-taps], 2, *planes[-taps:]), self.part)
+        inner = len(planes) - taps
+        packed = np.zeros((filters, 2, *planes[:inner], 2, *planes[inner:]), self.part)
         into = [[packed[(slice(None), i, ..., j, *(slice(None),) * taps)] for j in (0, 1)] for i in (0, 1)]
         copies = [(parts[0], into[0][0], False), (parts[0], into[1][1], False)]
         return packed, copies + [(part, into[1 - i][i], i == 1) for part in parts[1:] for i in (0, 1)]
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
-        axes, order = _arrange(spatial_axes(p, x_strides, out_strides))
+        any_order = not p.exact or sum(k > 1 for k in p.kernel_shape) < 2
+        axes, order = _arrange(spatial_axes(p, x_strides, out_strides), any_order)
         *lead, y, x = axes
         src_planes, out_planes, filter_of = self._planes(lead, x_strides, out_strides)
         map_y, map_x = y.edges(), x.edges()
@@ -108,8 +112,9 @@ class Filter(ConvExecutor):
 
         n_planes_out = len(out_planes)
         wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
-        strip = -(-y.out_size // min(wanted_strips, -(-y.out_size // rows)) // rows) * rows
-        n_strips = -(-y.out_size // strip)
+        length, step = (x.out_size, cols) if y.out_size == 1 and not self.staged else (y.out_size, rows)
+        strip = -(-length // min(wanted_strips, -(-length // step)) // step) * step
+        n_strips = -(-length // strip)
         scratch_bytes = -(-self._scratch_bytes(window_rows * pitch, rows * cols, y.taps * x.taps) // 64) * 64
         values = {
             **geometry(p, y, x, map_y, map_x),
@@ -128,7 +133,7 @@ class Filter(ConvExecutor):
         """Scratch memory of a thread for a staged window, the sums of a patch, and the weights."""
         size = (window + patch) * self.itemsize
         if self.problem.exact:  # sources of 8 bits are summed in float, where that is too coarse again in double
-            size += (window + taps) * 4 + 64
+            size += (window + taps) * 4 + 64 + prod(self.engine.TILE)  # and the last tile of a line may pass its end
         return size
 
     def _further_values(self) -> dict[str, int]:
@@ -137,7 +142,7 @@ class Filter(ConvExecutor):
 
     def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
         """Rows and columns staged at once: a tile where most tiles need no staging, else as many as fit."""
-        rows, row_bytes = self.engine.LINE if y.out_size == 1 and not self.problem.exact else self.engine.TILE
+        rows, row_bytes = self.engine.LINE if y.out_size == 1 else self.engine.TILE
         cols = row_bytes // (4 if self.problem.exact else self.itemsize)  # exact sums are made in float first
         if tile_by_tile:
             return rows, cols
@@ -203,14 +208,20 @@ class Filter(ConvExecutor):
         )
 
 
-def _arrange(axes: list[Axis]) -> tuple[list[Axis], tuple[int, ...]]:
-    """Leading axes, then the plane's rows and columns; and the same order for the kernel's axes."""
+def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, ...]]:
+    """Leading axes, then the plane's rows and columns; and the same order for the kernel's axes.
+
+    Unless it is told that taps may be added in any order, the axes that have several keep theirs.
+    """
     places = list(range(len(axes)))
     folded = []
     if len(axes) > 1 and _can_fold(axes[-2], axes[-1]):
         folded = [places.pop()]  # it has one tap, which may stand anywhere
         axes = [*axes[:-2], axes[-2].fold(axes[-1])]
-    rows_last = sorted(places[:-1], key=lambda i: not axes[i].untouched) + places[-1:]
+    last = places[-1] if places else 0
+    if any_order and places and axes[last].out_size < NARROW:  # rows should be long: tiles are wide
+        last = max(places, key=lambda i: axes[i].out_size)
+    rows_last = sorted((i for i in places if i != last), key=lambda i: not axes[i].untouched) + [last] * bool(places)
     arranged = [NO_AXIS] * (2 - len(places)) + [axes[i] for i in rows_last]
     return arranged, (*folded, *rows_last)
 

@@ -44,18 +44,25 @@ cdef inline bint rows_inside(const FilterArgs *a, int64_t y) noexcept nogil:
     return top >= 0 and last < a.g.height
 
 
-cdef inline int64_t cols_inside(const FilterArgs *a, int64_t x) noexcept nogil:
-    # How many columns from x on, in whole patches, have windows within the source plane (stride 1).
+cdef inline int64_t cols_inside(const FilterArgs *a, int64_t x, int64_t end) noexcept nogil:
+    # How many columns from x to `end`, in whole patches, have windows within the source plane (stride 1).
     cdef int64_t left = x - a.g.pad_x, room = a.g.width - left - (a.g.kernel_x - 1) * a.g.dilation_x
-    return 0 if left < 0 else max(min(room, a.g.out_width - x), <int64_t>0) // a.patch_cols * a.patch_cols
+    return 0 if left < 0 else max(min(room, end - x), <int64_t>0) // a.patch_cols * a.patch_cols
 
 
 cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, const acc_t *w, acc_t *dst,
                        int64_t dst_step, int64_t rows, int64_t cols, bint resume, acc_t init) noexcept nogil:
-    # All tiles of a patch, or of patches side by side.  One-row patches take the line kernel.
+    # All tiles of a patch, or of patches side by side.  One-row patches take the line kernel; exact ones
+    # the exact tile, whose rows then are pieces of the line.
     cdef int64_t x, i, j, width = line_cols(src) if a.patch_rows == 1 else tile_cols(src)
     cdef int64_t row_step = pitch * a.g.stride_y, tap_step = pitch * a.g.dilation_y
     if a.patch_rows == 1:
+        if a.exact and acc_t is double:
+            for i in range((cols + TILE_ROWS * tile_cols(src) - 1) // (TILE_ROWS * tile_cols(src))):
+                x = i * TILE_ROWS * tile_cols(src)
+                tile_exact(<const double *>src + x, tile_cols(src), tap_step, a.col_of, <const double *>w, a.g.kernel_y,
+                           a.g.kernel_x, <double *>dst + x, tile_cols(src), resume, <double>init, a.exact)
+            return
         for i in range((cols + width - 1) // width):
             x = i * width
             line(src + x, tap_step, a.col_of, w, a.g.kernel_y, a.g.kernel_x, dst + x, resume, init)
@@ -77,7 +84,10 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch, const acc
     # `w` are the weights of this unit's plane; with `exact_w` sums in float are stored guarded (see exact.h).
     cdef const Geometry *g = &a.g
     cdef int64_t out_plane = unit // a.n_strips, x, y, j, p, rows, cols, run, pitch, dst_step
-    cdef int64_t first_row = unit % a.n_strips * a.strip, end_row = min(g.out_height, first_row + a.strip)
+    cdef int64_t strip = unit % a.n_strips * a.strip
+    cdef int64_t first_row = 0 if g.out_height == 1 else strip, end_row = min(g.out_height, first_row + a.strip)
+    cdef int64_t first_col = strip if g.out_height == 1 else 0
+    cdef int64_t end_col = min(g.out_width, first_col + a.strip) if g.out_height == 1 else g.out_width
     cdef int64_t weights = g.kernel_y * g.kernel_x
     cdef int64_t window_rows = (a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1
     cdef const int64_t *planes = a.src_planes + out_plane * a.n_planes
@@ -92,13 +102,13 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch, const acc
         y = first_row + j * a.patch_rows
         rows = min(a.patch_rows, end_row - y)
         in_place = a.in_place and rows_inside(a, y)
-        x = 0
-        while x < g.out_width:
+        x = first_col
+        while x < end_col:
             # The last patch overlaps its neighbour rather than being ragged.
-            x = min(x, max(g.out_width - a.patch_cols, <int64_t>0))
-            run = cols_inside(a, x) if in_place else 0
-            direct = a.store_direct and rows == a.patch_rows and x + a.patch_cols <= g.out_width
-            cols = run if run and direct and not beyond else min(a.patch_cols, g.out_width - x)
+            x = min(x, max(end_col - a.patch_cols, first_col))
+            run = cols_inside(a, x, end_col) if in_place else 0
+            direct = a.store_direct and rows == a.patch_rows and x + a.patch_cols <= end_col
+            cols = run if run and direct and not beyond else min(a.patch_cols, end_col - x)
             dst = <acc_t *>(out + y * g.out_row + x * g.out_col) if direct else staged_out
             dst_step = g.out_row // <int64_t>sizeof(acc_t) if direct else a.patch_cols
             for p in range(a.n_planes):

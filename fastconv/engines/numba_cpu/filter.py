@@ -174,8 +174,14 @@ def exact_tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, 
 
 @inlined
 def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, resume, init, acc, exact):
-    # All tiles of a patch.  One-row patches take the line kernel.
+    # All tiles of a patch.  One-row patches take the line kernel; exact ones the exact tile, whose rows
+    # then are pieces of the line.
     row_step, tap_step, width = pitch * a.stride_y, pitch * a.dilation_y, cols * itemsize(acc)
+    if a.patch_rows == 1 and exact is not None:
+        piece = int64(COLS * VECTOR_BYTES)
+        for x in range(0, width, ROWS * piece):
+            exact_tiles(a, src + x, planes, n_planes, piece, tap_step, w, dst + x, piece, piece, resume, init, acc)
+        return
     if a.patch_rows == 1:
         lines(a, src, planes, n_planes, tap_step, w, dst, width, resume, init, acc)
         return
@@ -188,8 +194,8 @@ def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, 
 
 
 @inlined
-def readable_patches(a, planes, y, x):
-    # How many patches from row y and column x on need no staging.
+def readable_patches(a, planes, y, x, end):
+    # How many patches from row y and column x to `end` need no staging.
     top, left = y * a.stride_y - a.pad_y, x * a.stride_x - a.pad_x
     bottom = top + (a.patch_rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y
     if a.in_place == 0 or top < 0 or left < 0 or bottom >= a.height:
@@ -197,25 +203,25 @@ def readable_patches(a, planes, y, x):
     for p in range(a.n_planes):
         if peek(planes + 8 * p, int64) == BEYOND:
             return int64(0)
-    return max(0, min(a.width - left - (a.kernel_x - 1) * a.dilation_x, a.out_width - x)) // a.patch_cols
+    return max(0, min(a.width - left - (a.kernel_x - 1) * a.dilation_x, end - x)) // a.patch_cols
 
 
 @inlined
-def filter_row(a, planes, patch, y, rows, w, out, init, acc, exact):
-    # One row of patches.  The last patch overlaps its neighbour rather than being ragged.
+def filter_row(a, planes, patch, y, rows, first, end, w, out, init, acc, exact):
+    # One row of patches, from column `first` to `end`.  The last patch overlaps its neighbour rather than being ragged.
     size = itemsize(acc)
     weights = a.kernel_y * a.kernel_x * size
     window_rows = (a.patch_rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y + 1
-    done = int64(0)
-    while done < a.out_width:
-        x = min(done, max(0, a.out_width - a.patch_cols))
-        cols = min(a.patch_cols, a.out_width - x)
+    done = first
+    while done < end:
+        x = min(done, max(first, end - a.patch_cols))
+        cols = min(a.patch_cols, end - x)
         to = out + y * a.out_row + x * a.out_col
         direct = a.store_direct != 0 and rows == a.patch_rows and cols == a.patch_cols
         dst, dst_step = patch + window_rows * a.pitch * size, a.patch_cols * size
         if direct:
             dst, dst_step = to, a.out_row
-        readable = readable_patches(a, planes, y, x)
+        readable = readable_patches(a, planes, y, x, end)
         src, pitch, offsets, together = patch, a.pitch * size, int64(0), int64(1)
         if readable > 0:
             src = a.x + (y * a.stride_y - a.pad_y) * a.x_row + (x - a.pad_x) * a.x_col
@@ -243,8 +249,12 @@ def make(acc: str, variant: str = "") -> Callable:
     def kernel(a, unit, worker):
         size = itemsize(acc_type)
         patch = a.scratch + worker * a.scratch_bytes
-        out_plane, first_row = unit // a.n_strips, unit % a.n_strips * a.strip
-        end_row = min(a.out_height, first_row + a.strip)
+        out_plane, first = unit // a.n_strips, unit % a.n_strips * a.strip
+        first_row, end_row = first, min(a.out_height, first + a.strip)
+        first_col, end_col = int64(0), a.out_width
+        if a.out_height == 1:  # strips are columns
+            first_row, end_row = int64(0), int64(1)
+            first_col, end_col = first, min(a.out_width, first + a.strip)
         filter_index = peek(a.filter_of + 8 * out_plane, int64)
         planes = a.src_planes + 8 * out_plane * a.n_planes
         out = a.out + peek(a.out_planes + 8 * out_plane, int64)
@@ -253,7 +263,7 @@ def make(acc: str, variant: str = "") -> Callable:
         for top in range(first_row, end_row, a.patch_rows):
             y = min(top, max(first_row, end_row - a.patch_rows))  # the last row of patches overlaps, too
             rows = min(a.patch_rows, end_row - y)
-            filter_row(a, planes, patch, y, rows, w, out, init, acc_type, exact)
+            filter_row(a, planes, patch, y, rows, first_col, end_col, w, out, init, acc_type, exact)
 
     return kernel
 
