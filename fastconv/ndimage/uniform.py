@@ -84,9 +84,9 @@ def uniform_filter(
     --------
     >>> from fastconv.ndimage import uniform_filter
     >>> uniform_filter([[9, 0, 0], [0, 0, 18], [0, 0, 0]], 3)
-    array([[4, 5, 5],
-           [3, 4, 5],
-           [2, 3, 4]])
+    array([[4, 4, 4],
+           [2, 3, 4],
+           [0, 2, 4]])
     """
     image = window_image(input, complex_too=True)
     lines = lines_of(size, origin, mode, filtered_axes(axes, image.ndim))

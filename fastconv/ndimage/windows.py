@@ -22,7 +22,17 @@ from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
 
-__all__ = ["Line", "compared", "extreme", "filter_lines", "line_window", "lines_of", "pad_before", "window_image"]
+__all__ = [
+    "Line",
+    "compared",
+    "extreme",
+    "filter_lines",
+    "line_window",
+    "lines_of",
+    "pad_before",
+    "size_used",
+    "window_image",
+]
 
 
 class Line(NamedTuple):

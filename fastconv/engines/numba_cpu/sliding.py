@@ -16,8 +16,8 @@ from numba import int64, types
 from fastconv.engines.contract import BEYOND, PASS_SLOTS, PHASE_SLOTS, SLIDING_FIELDS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
-from fastconv.engines.numba_cpu.pooling import fill_run
-from fastconv.engines.numba_cpu.simd import itemsize, peek
+from fastconv.engines.numba_cpu.pooling import copy_run, fill_run
+from fastconv.engines.numba_cpu.simd import itemsize, peek, poke
 from fastconv.engines.numba_cpu.stage import mapped
 from fastconv.engines.numba_cpu.windows import divide_run, folder
 
@@ -34,7 +34,18 @@ def tile_at(a, unit):
 
 
 @part
-def stage_columns(a, dst, row, first, n, fill, acc):
+def move(dst, dst_step, src, src_step, n, acc):
+    # n elements of the accumulators' type.
+    size = itemsize(acc)
+    if dst_step == size and src_step == size:
+        copy_run(dst, src, n, acc)
+    else:
+        for i in range(n):
+            poke(dst + i * dst_step, peek(src + i * src_step, acc))
+
+
+@part
+def stage_columns(a, dst, row, first, n, fill, acc, own):
     # n columns of a row from position `first` on, which may lie beyond its ends.
     i = int64(0)
     while i < n:
@@ -44,13 +55,15 @@ def stage_columns(a, dst, row, first, n, fill, acc):
             run = min(n - i, a.width - position)
         if column < 0:
             fill_run(dst + i * itemsize(acc), 1, fill)
-        else:
+        elif own is None:
             load_run(dst + i * itemsize(acc), row + column * a.x_col, a.x_col, run, a.src_code, acc)
+        else:
+            move(dst + i * itemsize(acc), itemsize(acc), row + column * a.x_col, a.x_col, run, acc)
         i += run
 
 
 @part
-def stage_tile(a, dst, offset, tile, fill, acc):
+def stage_tile(a, dst, offset, tile, fill, acc, own):
     # A tile of a source plane and what its windows reach around it.
     _, y, x, rows, cols = tile
     for j in range(rows + a.halo_y):
@@ -58,7 +71,7 @@ def stage_tile(a, dst, offset, tile, fill, acc):
         if row < 0:
             fill_run(dst, cols + a.halo_x, fill)
         else:
-            stage_columns(a, dst, a.x + offset + row * a.x_row, x - a.pad_x, cols + a.halo_x, fill, acc)
+            stage_columns(a, dst, a.x + offset + row * a.x_row, x - a.pad_x, cols + a.halo_x, fill, acc, own)
         dst += a.pitch * itemsize(acc)
 
 
@@ -99,11 +112,14 @@ def passes_of(kind: str) -> Callable:
 
 
 @part
-def save_tile(a, src, tile, acc):
+def save_tile(a, src, tile, acc, own):
     plane, y, x, rows, cols = tile
     out = a.out + peek(a.out_planes + 8 * plane, int64) + y * a.out_row + x * a.out_col
     for _ in range(rows):
-        store_run(out, a.out_col, src, cols, a.out_code, acc)
+        if own is None:
+            store_run(out, a.out_col, src, cols, a.out_code, acc)
+        else:
+            move(out, a.out_col, src, itemsize(acc), cols, acc)
         src += a.pitch * itemsize(acc)
         out += a.out_row
 
@@ -115,24 +131,25 @@ def convert_tile(a, stored, acc_run, n, acc):
     load_run(acc_run, stored, a.out_size, n, a.out_code, acc)
 
 
-def accumulator(dtype: str) -> types.Number:
-    """The type of accumulators."""
-    return getattr(types, dtype)
+def accumulator(dtype: str, kind: str) -> tuple[types.Number, bool | None]:
+    """The type of accumulators, and whether (or None) it is that of the elements in memory."""
+    return getattr(types, dtype), None if kind == "mean" or dtype == "float64" else True
 
 
 def sliding(dtype: str, kind: str) -> Callable:
     """The kernel of windows of a kind that computes in `dtype`."""
-    acc, mean, run_passes = accumulator(dtype), True if kind == "mean" else None, passes_of(kind)
+    acc, own, run_passes = *accumulator(dtype, kind), passes_of(kind)
+    mean = True if kind == "mean" else None
 
     def kernel(a, unit, worker):
         tile, scratch = tile_at(a, unit), a.scratch + worker * a.scratch_bytes
         fill = peek(a.fill, acc)
         x, s, rows, begin = scratch, scratch + a.second, tile[3] + a.halo_y, int64(0)
-        stage_tile(a, x, peek(a.src_planes + 8 * tile[0], int64), tile, fill, acc)
+        stage_tile(a, x, peek(a.src_planes + 8 * tile[0], int64), tile, fill, acc, own)
         for i in range(a.n_phases):
             phase = a.phases + i * (8 * PHASE_SLOTS)
             along, end = peek(phase, int64), peek(phase + 8, int64)
-            if i > 0 and a.stored >= 0:
+            if own is None and i > 0 and a.stored >= 0:
                 convert_tile(a, scratch + a.stored, x, rows * a.pitch, acc)
             if peek(phase + 16, int64) != 0:
                 refill(a, x, tile, along, rows, fill, acc)
@@ -143,7 +160,7 @@ def sliding(dtype: str, kind: str) -> Callable:
                 divisor, factor, shift = peek(phase + 24, int64), peek(phase + 32, int64), peek(phase + 40, int64)
                 divide_run(s, rows * a.pitch, divisor, factor, shift, acc)
             x, s, begin = s, x, end
-        save_tile(a, x, tile, acc)
+        save_tile(a, x, tile, acc, own)
 
     return kernel
 

@@ -37,7 +37,7 @@ def raised_passes_of(kind: str) -> Callable:
 
 def taps(dtype: str, kind: str) -> Callable:
     """The kernel of footprints; the kind "max-raised" or "min-raised" has a structure."""
-    acc = accumulator(dtype)
+    acc, own = accumulator(dtype, kind)
     run_passes = raised_passes_of(kind[:3]) if kind.endswith("-raised") else passes_of(kind)
 
     def kernel(a, unit, worker):
@@ -46,10 +46,10 @@ def taps(dtype: str, kind: str) -> Callable:
         fill = peek(a.fill, acc)
         for p in range(a.n_planes):
             end = peek(a.pass_ends + 8 * p, int64)
-            stage_tile(a, x, peek(a.src_planes + 8 * (tile[0] * a.n_planes + p), int64), tile, fill, acc)
+            stage_tile(a, x, peek(a.src_planes + 8 * (tile[0] * a.n_planes + p), int64), tile, fill, acc, own)
             run_passes(a, begin, end, x, s, total, acc)
             begin = end
-        save_tile(a, s, tile, acc)
+        save_tile(a, s, tile, acc, own)
 
     return kernel
 
