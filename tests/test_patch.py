@@ -306,7 +306,7 @@ def test_arrays_of_other_libraries_are_scipys(image, monkeypatch):
         lambda: np.correlate(np.array([1, 2], object), [3]),
     ],
 )
-def test_what_fastconv_does_not_take_falls_back(call):
+def test_what_fastconv_does_not_take_falls_back(nothing_is_small, call):
     expected = call()
     with fastconv.patched_scipy("ndimage", numpy=True):
         got = call()
@@ -540,11 +540,18 @@ def test_a_fork_inherits_the_patch():
 
 # -- NumPy's functions -----------------------------------------------------------------------
 
+
+@pytest.fixture
+def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_functions, "SMALL", 0)
+    monkeypatch.setattr(numpy_functions, "SMALL_FLOATS", 0)
+
+
 DTYPES = "int8 uint8 int16 uint32 int64 float32 float64 complex64 complex128".split()
 
 
 @given(st.data())
-def test_numpys_results(data):
+def test_numpys_results(nothing_is_small, data):
     name = data.draw(st.sampled_from(["convolve", "correlate"]))
     draws = [(data.draw(st.sampled_from(DTYPES)), data.draw(st.integers(1, 9))) for _ in "av"]
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -558,7 +565,7 @@ def test_numpys_results(data):
     np.testing.assert_array_equal(got, expected)
 
 
-def test_numpys_arguments():
+def test_numpys_arguments(nothing_is_small):
     calls = [
         lambda: np.convolve(3, [1, 2.5]),
         lambda: np.convolve(np.float32(3), np.float32(2)),
@@ -576,6 +583,20 @@ def test_numpys_arguments():
             np.testing.assert_array_equal(ours, theirs)
     report = fastconv.patch_report()
     assert report["numpy.convolve"] == Counts(7, {}, 0) and report["numpy.correlate"] == Counts(2, {}, 0)
+
+
+@pytest.mark.parametrize("name", ["convolve", "correlate"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "complex128"])
+def test_numpys_functions_on_long_signals(name, dtype):
+    rng = np.random.default_rng(5)
+    a, v = rng.integers(0, 9, 3000).astype(dtype), rng.integers(0, 9, 40).astype(dtype)
+    for x, y in ((a, v), (v, a), (a[::-1], v[::2]), (a[:3], v[:2])):
+        expected = getattr(np, name)(x, y, "same")
+        with fastconv.patched_scipy("numpy"):
+            got = getattr(np, name)(x, y, "same")
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+    assert only(fastconv.patch_report()) == Counts(3, {LEFT: 1}, 0)
 
 
 # -- running a program -----------------------------------------------------------------------
