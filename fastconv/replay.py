@@ -206,8 +206,8 @@ class _Places:
             for conjugate, original in self.conjugates:
                 first, last = np.lib.array_utils.byte_bounds(conjugate)
                 if first <= address(source) < last and original.flags.c_contiguous:
-                    offset = address(source) - first
-                    place = self.find(original)[0], offset  # type: ignore[index]
+                    offset, found = address(source) - first, self.find(original)
+                    place = None if found is None else (found[0], found[1] + offset)
                     negative ^= offset % conjugate.itemsize > 0  # the imaginary part
         if place is None:
             return None
