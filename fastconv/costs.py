@@ -17,6 +17,7 @@ __all__ = [
     "fourier_seconds",
     "outer_products_worth_using",
     "seconds_one_thread",
+    "separable_gain",
     "threads_worth_using",
 ]
 
@@ -50,9 +51,13 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
 
 def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int:
     """How many outer products a kernel may be the sum of for separable passes to be faster than the direct sum."""
+    return min(int(separable_gain(kernel_shape) / MIN_GAIN), int(flops / FLOPS / SECONDS_A_TERM))
+
+
+def separable_gain(kernel_shape: tuple[int, ...]) -> float:
+    """How many times faster than the direct sum the passes of one outer product are."""
     passes = sum(LINE_TAP * taps + LINE_PASS for taps in kernel_shape if taps > 1)
-    gain = (prod(kernel_shape) + FILTER_PASS) / passes / MIN_GAIN if passes else 0.0
-    return min(int(gain), int(flops / FLOPS / SECONDS_A_TERM))
+    return (prod(kernel_shape) + FILTER_PASS) / passes if passes else 1.0
 
 
 # Direct sums in float32 on one thread: operations per second where the image has one axis, and more.

@@ -27,7 +27,7 @@ from fastconv import config, costs
 from fastconv.problem import ConvProblem
 from fastconv.replay import by_value
 
-__all__ = ["TOLERANCE", "OuterProducts", "outer_products", "with_rank"]
+__all__ = ["TOLERANCE", "OuterProducts", "gain", "outer_products", "with_rank"]
 
 # For each accumulator, relative to the kernel's norm: 4 eps of float32, where rounding the weights leaves 0.3 and
 # products of rounded factors 0.6 eps; 16 eps of double, in which the decomposition itself rounds by up to 5.
@@ -74,19 +74,32 @@ def outer_products(problem: ConvProblem, kernel: Any, fill: Any = 0) -> OuterPro
         or np.dtype(problem.out_dtype).kind not in "fc"
         or problem.bias
         or max(problem.stride + problem.dilation) > 1
-        or config.current_precision() == "strict"
-        or not isinstance(kernel, np.ndarray)
     ):
         return NONE
-    most = costs.outer_products_worth_using(problem.flops, problem.kernel_shape)
-    if most == 0:
-        return NONE
-    by_value()
-    found = _outer_products(kernel.tobytes(), kernel.dtype, problem.kernel_shape, most, problem.acc)
+    found = _examined(kernel, problem.flops, problem.acc)
     if found.rank and "fill" in problem.boundary and np.any(fill):
         # all planes of a pass see one value beyond the border, so there must be one
         return found if found.rank == 1 and np.isfinite(fill) else NONE
     return found
+
+
+def gain(kernel: Any, flops: int, acc: str) -> float:
+    """How many times faster than the direct sum the passes are that it is computed by; 1.0 if there are none."""
+    if acc not in TOLERANCE or kernel.size < costs.MIN_SEPARABLE_TAPS:
+        return 1.0
+    rank = _examined(kernel, flops, acc).rank
+    return costs.separable_gain(kernel.shape) / rank if rank else 1.0
+
+
+def _examined(kernel: Any, flops: int, acc: str) -> OuterProducts:
+    """The outer products of a kernel, if they are worth looking for."""
+    if config.current_precision() == "strict" or not isinstance(kernel, np.ndarray):
+        return NONE
+    most = costs.outer_products_worth_using(flops, kernel.shape)
+    if most == 0:
+        return NONE
+    by_value()
+    return _outer_products(kernel.tobytes(), kernel.dtype, kernel.shape, most, acc)
 
 
 @lru_cache(maxsize=64)
