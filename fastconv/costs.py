@@ -11,6 +11,8 @@ from math import log2, prod
 import numpy as np
 
 __all__ = [
+    "BLOCKS_CALL_SECONDS",
+    "FOURIER_CALL_SECONDS",
     "MIN_SEPARABLE_TAPS",
     "PYTHON_THREADS_SECONDS",
     "direct_seconds",
@@ -72,8 +74,11 @@ POINT_SECONDS = {"float32": 1.0e-9, "float64": 1.5e-9}
 POINT_HALVING_SECONDS = {"float32": 0.19e-9, "float64": 0.31e-9}
 LONGDOUBLE_SECONDS = 4e-9
 COMPLEX_FACTOR = 1.8
-# A call's and a task's time in Python.
-FOURIER_CALL_SECONDS = 80e-6
+# Each factor of a transform's length that is not 2 makes it take this part longer.
+ODD_FACTOR = 0.06
+# The time in Python of a call, and what it takes more by blocks.
+FOURIER_CALL_SECONDS = 40e-6
+BLOCKS_CALL_SECONDS = 35e-6
 # A lone one-dimensional transform is not vectorised; one larger than the cache waits for memory.
 LONE_FACTOR = {"float32": 2.3, "float64": 1.6}
 CACHE_FACTORS = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]

@@ -13,7 +13,9 @@ of one element, which makes it an axis like the others.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -36,6 +38,8 @@ TASK_BYTES = 2**19
 VECTOR_BLOCKS = 4
 # Cuts that are considered along each of several axes.
 MOST_CUTS = 6
+# Lengths that are considered besides the next one: these times powers of two.
+LENGTHS = (1, 3, 5, 9, 15, 25, 27)
 # Shorter blocks are not considered.
 SHORTEST = 32
 
@@ -49,6 +53,7 @@ class Cut(NamedTuple):
     """How the outputs along an axis are cut into blocks."""
 
     length: int  # points of the transform
+    inputs: int  # of a block; zeros follow
     step: int  # outputs of a block, but for the last
     blocks: int
     origin: int  # of the first block's inputs
@@ -57,14 +62,18 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a convolution is cut into blocks.
+    """How the outputs of a convolution are cut into blocks.
 
     Attributes
     ----------
     axes : tuple of int
         The transformed axes.
+    low, size : tuple of int
+        The outputs' place in the full convolution, and their shape.
     swapped : bool
-        Whether the first array is the one whose spectrum multiplies the blocks of the other.
+        Whether the first array is the kernel, whose spectrum multiplies the blocks of the other.
+    whole : bool
+        Whether both arrays are transformed as they are, in one task.
     cuts : tuple of Cut
         For each of `axes`.
     seconds : float
@@ -72,91 +81,95 @@ class Blocks:
     """
 
     axes: Shape
+    low: Shape
+    size: Shape
     swapped: bool
+    whole: bool
     cuts: tuple[Cut, ...]
     seconds: float
 
 
 @lru_cache(maxsize=512)
 def best_blocks(
-    shape1: Shape,
-    shape2: Shape,
-    low: Shape,
-    size: Shape,
-    axes: Shape,
-    dtype: np.dtype,
-    threads: int,
-    whole: bool = False,
+    shape1: Shape, shape2: Shape, low: Shape, size: Shape, axes: Shape, dtype: np.dtype, threads: int
 ) -> Blocks:
-    """The cheapest blocks for the outputs ``low ... low + size`` of a full convolution along `axes`.
-
-    `whole` asks for one block.
-    """
+    """The cheapest blocks for the outputs ``low ... low + size`` of a full convolution along `axes`."""
     swapped = prod(shape2[axis] for axis in axes) > prod(shape1[axis] for axis in axes)
     n, k = (shape2, shape1) if swapped else (shape1, shape2)
-    cuts = [_cuts(n[axis], k[axis], low[axis], size[axis], dtype.kind != "c", whole, len(axes) == 1) for axis in axes]
+    cuts = [_cuts(n[axis], k[axis], low[axis], size[axis], dtype.kind != "c") for axis in axes]
+    if len(axes) > 1:
+        cuts = [few[:MOST_CUTS] for few in cuts]
     pairs = prod(size) // prod(size[axis] for axis in axes)
     kernels = prod(k) // prod(k[axis] for axis in axes)
     choices = []
     for combination in product(*cuts):
         length, blocks = tuple(cut.length for cut in combination), prod(cut.blocks for cut in combination)
         seconds = costs.fourier_seconds(length, pairs * blocks, kernels, dtype, threads)
-        choices.append(Blocks(axes, swapped, combination, seconds))
+        whole = blocks == 1 and all(cut.inputs == n[axis] for axis, cut in zip(axes, combination, strict=True))
+        whole = whole and (pairs == 1 or pairs * prod(length) * dtype.itemsize <= TASK_BYTES)
+        seconds += 0 if whole else costs.BLOCKS_CALL_SECONDS
+        choices.append(Blocks(axes, low, size, swapped, whole, combination, seconds))
     return min(choices, key=lambda blocks: blocks.seconds)
 
 
-def _cuts(n: int, k: int, low: int, size: int, real: bool, whole: bool, alone: bool) -> list[Cut]:
-    """One block, which has all inputs, and blocks with the inputs that their outputs need."""
-    from scipy.fft import next_fast_len
-
-    longest = next_fast_len(max(n, k, low + size, n + k - 1 - low), real)
-    cuts, length = [Cut(longest, size, 1, 0, low)], max(2 ** ceil(log2(k + k // 4)), SHORTEST)
-    while not whole and length < longest:
+def _cuts(n: int, k: int, low: int, size: int, real: bool) -> list[Cut]:
+    """One block, which has all inputs, and blocks with the inputs that their outputs need; the least points first."""
+    longest = _fast_length(max(n, k, low + size, n + k - 1 - low), real)
+    cuts, length = [Cut(longest, n, size, 1, 0, low)], max(2 ** ceil(log2(k + k // 4)), SHORTEST)
+    while length < longest:
         for points in (length, length // 2 * 3):
             step = min(points - k + 1, size)
             if points < longest:
-                cuts.append(Cut(points, step, ceil(size / step), low - (k - 1), k - 1))
+                cuts.append(Cut(points, points, step, ceil(size / step), low - (k - 1), k - 1))
         length *= 2
-    cuts.sort(key=lambda cut: cut.length * cut.blocks)
-    return cuts if alone else cuts[:MOST_CUTS]
+    return sorted(cuts, key=lambda cut: cut.length * cut.blocks)
 
 
-def convolve(in1: np.ndarray, in2: np.ndarray, low: Shape, out: np.ndarray, blocks: Blocks, threads: int) -> None:
-    """Write the outputs from `low` on of the full convolution of two arrays along ``blocks.axes`` into `out`.
+def _fast_length(points: int, real: bool) -> int:
+    """A length from `points` on that is transformed fast: products of threes and fives take longer than powers of two."""
+    from scipy.fft import next_fast_len
 
-    All three have the same number of axes; those that are not transformed broadcast.  Integer
-    outputs are rounded, and wrap.
-    """
-    rest = [axis for axis in range(out.ndim) if axis not in blocks.axes]
-    x, w = (_part(array, rest, low, out.shape) for array in ((in2, in1) if blocks.swapped else (in1, in2)))
-    job = _Job(x, w, out, blocks)
+    lengths = {next_fast_len(points, real), *(odd * 2 ** max(ceil(log2(points / odd)), 0) for odd in LENGTHS)}
+    return min(lengths, key=lambda n: n * (1 + costs.ODD_FACTOR * _odd_factors(n)))
+
+
+def _odd_factors(n: int) -> int:
+    """How many factors of `n` are not 2."""
+    while n % 2 == 0:
+        n //= 2
+    factors, divisor = 0, 3
+    while n > 1:
+        if n % divisor == 0:
+            n, factors = n // divisor, factors + 1
+        else:
+            divisor += 2
+    return factors
+
+
+def convolve(in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int) -> None:
+    """Write the outputs of a convolution that `blocks` is for into `out`; integers are rounded, and wrap."""
     threads = threads if blocks.seconds > costs.PYTHON_THREADS_SECONDS else 1
+    if blocks.whole:
+        _convolve_whole(in1, in2, out, blocks, threads)
+        return
+    job = _Convolution(in1, in2, out, blocks)
     places = job.places(threads)
     job.workers = threads if len(places) == 1 else 1
     job.prepare_kernel(threads)
     _for_each(job.compute, places, threads)
 
 
-def _part(array: np.ndarray, axes: Iterable[int], low: Shape, size: Shape) -> np.ndarray:
-    """What an array has in the outputs, along axes that are not transformed."""
-    index = [slice(None)] * array.ndim
-    for axis in axes:
-        if array.shape[axis] > 1:
-            index[axis] = slice(low[axis], low[axis] + size[axis])
-    return array[tuple(index)]
-
-
 def _for_each(function: Callable[[Any], None], items: Iterable[Any], threads: int) -> None:
     """Call a function that releases the GIL for each item, on this thread and others."""
-    items = list(items)
-    queue = iter(items)
+    queue = deque(items)
 
     def work() -> None:
-        with np.errstate(all="ignore"):
-            for item in queue:
+        with np.errstate(all="ignore"), suppress(IndexError):
+            while True:
+                item = queue.popleft()
                 function(item)
 
-    helpers = min(threads, len(items)) - 1
+    helpers = min(threads, len(queue)) - 1
     if helpers < 1:
         work()
         return
@@ -169,115 +182,156 @@ def _for_each(function: Callable[[Any], None], items: Iterable[Any], threads: in
             helper.result()
 
 
-class _Job:
-    """One convolution; `compute` does the outputs of one task."""
+def _convolve_whole(in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int) -> None:
+    """Convolve whole arrays; each is transformed on a thread of its own."""
+    dtype, transforms = work_dtype(in1.dtype, in2.dtype), list(zip(blocks.axes, blocks.cuts, strict=True))
+    arrays = [_broadcast_part(array, blocks).astype(dtype, copy=False) for array in (in1, in2)]
 
-    def __init__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, blocks: Blocks):
+    def forward(i: int) -> None:
+        arrays[i] = _forward(arrays[i], transforms, max(threads // 2, 1))
+
+    _for_each(forward, (0, 1), threads)
+    with np.errstate(all="ignore"):
+        _put(out, _inverse(arrays[0] * arrays[1], transforms, dtype.kind != "c", threads))
+
+
+def _forward(array: np.ndarray, transforms: list[tuple[int, Cut]], workers: int) -> np.ndarray:
+    """Transform axis after axis, from the last on, so that few of the zeros to come are transformed."""
+    from scipy import fft
+
+    (axis, cut), *others = reversed(transforms)
+    array = (fft.fft if array.dtype.kind == "c" else fft.rfft)(array, cut.length, axis, workers=workers)
+    for axis, cut in others:
+        array = fft.fft(array, cut.length, axis, overwrite_x=True, workers=workers)
+    return array
+
+
+def _inverse(array: np.ndarray, transforms: list[tuple[int, Cut]], real: bool, workers: int) -> np.ndarray:
+    """Transform back, and after each axis leave out what is nobody's output."""
+    from scipy import fft
+
+    last = transforms[-1][0]
+    for axis, cut in transforms:
+        inverse = fft.irfft if real and axis == last else fft.ifft
+        array = inverse(array, cut.length, axis, overwrite_x=True, workers=workers)
+        array = array[(*[slice(None)] * axis, slice(cut.skip, cut.skip + cut.step))]
+    return array
+
+
+def _put(target: np.ndarray, result: np.ndarray) -> None:
+    """Store outputs; integers are rounded, and wrap."""
+    if target.dtype.kind in "biu":
+        result = np.rint(result)
+        if target.dtype.kind != "b" and target.dtype != np.uint64:
+            result = result.astype(np.int64)
+    target[...] = result
+
+
+def _broadcast_part(array: np.ndarray, blocks: Blocks) -> np.ndarray:
+    """What an array has in the outputs, along axes that are not transformed."""
+    if len(blocks.axes) == array.ndim:
+        return array
+    index = [slice(None)] * array.ndim
+    for axis, (low, size) in enumerate(zip(blocks.low, blocks.size, strict=True)):
+        if axis not in blocks.axes and array.shape[axis] > 1:
+            index[axis] = slice(low, low + size)
+    return array[tuple(index)]
+
+
+class _Convolution:
+    """One convolution of a signal `x` with a kernel `w`; `compute` does the outputs of one task.
+
+    Arrays of windows, and their spectra, have the blocks' axes first and the axes within a block last.
+    """
+
+    def __init__(self, in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks):
         ndim = out.ndim
-        self.x, self.w, self.out, self.workers = x, w, out, 1
-        self.dtype = work_dtype(x.dtype, w.dtype)
-        self.cuts = [Cut(1, 1, n, 0, 0) for n in out.shape]
+        arrays = (in2, in1) if blocks.swapped else (in1, in2)
+        self.x, self.w = (_broadcast_part(array, blocks) for array in arrays)
+        self.out, self.workers = out, 1
+        self.dtype = work_dtype(in1.dtype, in2.dtype)
+        self.transforms = [(ndim + axis, cut) for axis, cut in zip(blocks.axes, blocks.cuts, strict=True)]
+        self.cuts = [Cut(1, 1, 1, n, 0, 0) for n in out.shape]
         for axis, cut in zip(blocks.axes, blocks.cuts, strict=True):
             self.cuts[axis] = cut
-        self.length, self.step, self.count, self.origin, self.skip = zip(*self.cuts, strict=True)
-        # Arrays of windows have the blocks' axes first and the axes within a block last.
-        self.fft_axes = tuple(ndim + axis for axis in blocks.axes)
-        self.fft_shape = tuple(cut.length for cut in blocks.cuts)
-        self.kernel = np.empty(0)
-        self.kernel_of_all = True
+        self.within = [axis in blocks.axes for axis in range(ndim)]
+        self.blocks = prod(cut.blocks for cut in blocks.cuts)
+        self.spectrum: np.ndarray | None = None
 
     def places(self, threads: int) -> list[Place]:
         """The tasks."""
-        budget = max(1, TASK_BYTES // (prod(self.length) * self.dtype.itemsize))
-        budget = min(budget, ceil(prod(self.count) / (2 * threads))) if threads > 1 else budget
-        if len(self.fft_axes) == 1:
+        points, blocks = prod(cut.length for cut in self.cuts), prod(cut.blocks for cut in self.cuts)
+        budget = max(1, TASK_BYTES // (points * self.dtype.itemsize))
+        if threads > 1:
+            budget = min(budget, ceil(blocks / (2 * threads)))
+        if len(self.transforms) == 1:
             budget = max(budget, VECTOR_BLOCKS)
         ranges: list[list[tuple[int, int]]] = []
-        for count in reversed(self.count):
-            group = min(count, budget)
-            ranges.insert(0, [(first, min(group, count - first)) for first in range(0, count, group)])
+        for cut in reversed(self.cuts):
+            group = min(cut.blocks, budget)
+            ranges.insert(0, [(first, min(group, cut.blocks - first)) for first in range(0, cut.blocks, group)])
             budget = max(1, budget // group)
         return list(product(*ranges))
 
     def prepare_kernel(self, threads: int) -> None:
-        """Transform the kernel, unless there is one for each task."""
-        batch = prod(self.w.shape) // prod(self.w.shape[axis - self.out.ndim] for axis in self.fft_axes)
-        blocks = prod(self.count[axis - self.out.ndim] for axis in self.fft_axes)
-        self.kernel_of_all = batch == 1 or blocks > 1
-        if self.kernel_of_all:
-            self.kernel = self._transform_kernel(self.w, threads)
+        """Transform the kernel, unless each task has its own."""
+        one = all(n == 1 for n, within in zip(self.w.shape, self.within, strict=True) if not within)
+        if one or self.blocks > 1:
+            self.spectrum = _forward(self._split(self.w), self.transforms, threads)
 
     def compute(self, place: Place) -> None:
         """Transform, multiply, transform back, and store."""
-        from scipy import fft
-
-        spectrum = self._forward(self._windows(place), self.workers)
-        kernel = self._kernel_at(place)
-        if np.broadcast_shapes(spectrum.shape, kernel.shape) == spectrum.shape:
+        spectrum, kernel = _forward(self._windows(place), self.transforms, self.workers), self._kernel_at(place)
+        if all(k in (1, n) for n, k in zip(spectrum.shape, kernel.shape, strict=True)):
             spectrum *= kernel
         else:
             spectrum = spectrum * kernel
-        inverse = fft.ifftn if self.dtype.kind == "c" else fft.irfftn
-        result = inverse(spectrum, self.fft_shape, self.fft_axes, overwrite_x=True, workers=self.workers)
-        self._store(result, place)
-
-    def _forward(self, array: np.ndarray, workers: int) -> np.ndarray:
-        from scipy import fft
-
-        forward = fft.fftn if self.dtype.kind == "c" else fft.rfftn
-        return forward(array, self.fft_shape, self.fft_axes, workers=workers)
+        self._store(_inverse(spectrum, self.transforms, self.dtype.kind != "c", self.workers), place)
 
     def _windows(self, place: Place) -> np.ndarray:
         """The inputs of a task's blocks, with zeros beyond the edges."""
         low, span, windows = [], [], []
-        for axis, (first, count) in enumerate(place):
-            shared = self.x.shape[axis] == 1 and self.length[axis] == 1
+        for (first, count), cut, n in zip(place, self.cuts, self.x.shape, strict=True):
+            shared = n == 1 and cut.length == 1
             windows.append(1 if shared else count)
-            low.append(0 if shared else first * self.step[axis] + self.origin[axis])
-            span.append((windows[-1] - 1) * self.step[axis] + self.length[axis])
-        inner = tuple(slice(max(a, 0), max(a + s, 0)) for a, s in zip(low, span, strict=True))
-        region = self.x[inner]
-        if region.shape != tuple(span) or region.dtype != self.dtype:
+            low.append(0 if shared else first * cut.step + cut.origin)
+            span.append((windows[-1] - 1) * cut.step + cut.inputs)
+        region = self.x[tuple(slice(max(a, 0), max(a + s, 0)) for a, s in zip(low, span, strict=True))]
+        if region.shape != tuple(span):
             padded = np.zeros(span, self.dtype)
-            at = tuple(slice(max(-a, 0), max(-a, 0) + n) for a, n in zip(low, region.shape, strict=True))
-            padded[at] = region
+            padded[tuple(slice(max(-a, 0), max(-a, 0) + n) for a, n in zip(low, region.shape, strict=True))] = region
             region = padded
-        steps = [stride * step for stride, step in zip(region.strides, self.step, strict=True)]
-        return as_strided(region, (*windows, *self.length), (*steps, *region.strides), writeable=False)
+        if self.blocks == 1:
+            return self._split(region)
+        region = region.astype(self.dtype, copy=False)
+        steps = [stride * cut.step for stride, cut in zip(region.strides, self.cuts, strict=True)]
+        lengths = [cut.inputs for cut in self.cuts]
+        return as_strided(region, (*windows, *lengths), (*steps, *region.strides), writeable=False)
+
+    def _split(self, array: np.ndarray) -> np.ndarray:
+        """An array with its axes that are transformed last, and those that broadcast first."""
+        pairs = [
+            pair for n, within in zip(array.shape, self.within, strict=True) for pair in ((1, n) if within else (n, 1))
+        ]
+        array = array.astype(self.dtype, copy=False).reshape(pairs)
+        return array.transpose(*range(0, len(pairs), 2), *range(1, len(pairs), 2))
 
     def _kernel_at(self, place: Place) -> np.ndarray:
         """The kernel's spectrum for a task."""
-        array = self.kernel if self.kernel_of_all else self.w
         chosen = tuple(
-            slice(None)
-            if self.w.shape[axis] == 1 or axis + self.out.ndim in self.fft_axes
-            else slice(first, first + count)
-            for axis, (first, count) in enumerate(place)
+            slice(None) if within or n == 1 else slice(first, first + count)
+            for (first, count), n, within in zip(place, self.w.shape, self.within, strict=True)
         )
-        return array[chosen] if self.kernel_of_all else self._transform_kernel(array[chosen], self.workers)
-
-    def _transform_kernel(self, w: np.ndarray, workers: int) -> np.ndarray:
-        inner = [w.ndim + axis in self.fft_axes for axis in range(w.ndim)]
-        pairs = [pair for n, within in zip(w.shape, inner, strict=True) for pair in ((1, n) if within else (n, 1))]
-        windows = (
-            w.astype(self.dtype, copy=False)
-            .reshape(pairs)
-            .transpose(*range(0, len(pairs), 2), *range(1, len(pairs), 2))
-        )
-        return self._forward(windows, workers)
+        if self.spectrum is None:
+            return _forward(self._split(self.w[chosen]), self.transforms, self.workers)
+        return self.spectrum[chosen]
 
     def _store(self, result: np.ndarray, place: Place) -> None:
-        ndim = self.out.ndim
-        within: Any = (..., *(slice(a, a + n) for a, n in zip(self.skip, self.step, strict=True)))
-        result = result[within]
-        blocks_and_within = [axis for pair in zip(range(ndim), range(ndim, 2 * ndim), strict=True) for axis in pair]
-        merged = [count * step for (_, count), step in zip(place, self.step, strict=True)]
-        result = result.transpose(blocks_and_within).reshape(merged)
-        low = [first * step for (first, _), step in zip(place, self.step, strict=True)]
+        """Put the blocks' outputs side by side where they belong, without those beyond the last."""
+        ndim, steps = self.out.ndim, [cut.step for cut in self.cuts]
+        order = [axis for pair in zip(range(ndim), range(ndim, 2 * ndim), strict=True) for axis in pair]
+        merged = [count * step for (_, count), step in zip(place, steps, strict=True)]
+        low = [first * step for (first, _), step in zip(place, steps, strict=True)]
         target = self.out[tuple(slice(a, a + n) for a, n in zip(low, merged, strict=True))]
-        result = result[tuple(slice(n) for n in target.shape)]
-        if target.dtype.kind in "biu":
-            result = np.rint(result)
-            if target.dtype.kind != "b" and target.dtype != np.uint64:
-                result = result.astype(np.int64)  # and then it wraps
-        target[...] = result
+        result = result.transpose(order).reshape(merged)[tuple(map(slice, target.shape))]
+        _put(target, result)

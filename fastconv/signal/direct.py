@@ -14,6 +14,7 @@ from fastconv.problem import ConvProblem, accumulator
 from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
 from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, fourier_blocks, must_swap, operand
+from fastconv.signal.products import FEW, are_long, inner_products
 from fastconv.signal.sums import Sums, asked_sums
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
 
@@ -113,7 +114,7 @@ def convolve2d(
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
     sums = asked_sums(in1, in2, dtype, casting, fillvalue)
-    if must_swap(mode, in1, in2):
+    if must_swap(mode, in1.shape, in2.shape):
         in1, in2 = in2, in1
     return _run(in1, in2[::-1, ::-1], mode, _pads(mode, in2.shape), rule, fillvalue, out, threads, sums=sums)
 
@@ -200,7 +201,7 @@ def correlate2d(
     in1, in2 = as_array("in1", in1, ndim=2), as_array("in2", in2, ndim=2)
     mode, rule = choice("mode", mode, MODES), choice("boundary", boundary, SIGNAL_BOUNDARIES)
     sums = asked_sums(in1, in2, dtype, casting, fillvalue)
-    swapped = must_swap(mode, in1, in2)
+    swapped = must_swap(mode, in1.shape, in2.shape)
     if swapped:
         in1, in2 = in2, in1
     pad = tuple((k - 1) // 2 for k in in2.shape) if mode == "same" else _pads(mode, in2.shape)
@@ -289,13 +290,13 @@ def convolve(
     sums = asked_sums(in1, in2, dtype, casting)
     if sums is None and not _is_served(in1, in2):
         return _elsewhere(convolve, in1, in2, mode, method, out, threads)
-    if must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size):
+    if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
     in1, in2, method = _prepared(in1, in2, method, sums)
     blocks = fourier_blocks(in1, in2, mode, method, threads)
     if blocks is not None:
         in1, in2 = _as_summed(in1, in2, sums)
-        return by_fft(in1, in2, mode, blocks, out, threads, warn=method == "fft")
+        return by_fft(in1, in2, blocks, out, threads, warn=method == "fft")
     return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads, sums=sums)
 
 
@@ -378,14 +379,14 @@ def correlate(
     sums = asked_sums(in1, in2, dtype, casting)
     if sums is None and not _is_served(in1, in2):
         return _elsewhere(correlate, in1, in2, mode, method, out, threads)
-    swapped = must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size)
+    swapped = must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size)
     in1, in2, method = _prepared(in1, in2, method, sums)
     larger, smaller = (in2, in1) if swapped else (in1, in2)
     blocks = fourier_blocks(larger, smaller, mode, method, threads)
     if blocks is not None:
         in1, in2 = _as_summed(in1, in2, sums)
         larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
-        return by_fft(larger, smaller, mode, blocks, out, threads, warn=method == "fft")
+        return by_fft(larger, smaller, blocks, out, threads, warn=method == "fft")
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (conjugate(in2), in1) if swapped else (in1, conjugate(in2))
     return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, swapped, sums)
@@ -485,6 +486,10 @@ def _run(
     fill = fill_value("fillvalue", fillvalue, sums.fill)
     shape = _out_shape(mode, image.shape, kernel.shape)
     result = new_or_checked_out(out, shape, dtype, {"in1": image, "in2": kernel})
+    target = np.flip(result) if reverse else result
+    if mode == "valid" and result.size <= FEW and sums.acc == accumulator(dtype) and are_long(image, kernel):
+        inner_products(image, kernel, target)
+        return result if result.ndim or out is not None else result[()]
     if type_name(image.dtype) not in READ or (fill.imag and image.dtype.kind != "c"):
         image = image.astype(sums.acc)
     if kernel.dtype.kind == "b" and dtype.kind == "c":
@@ -505,6 +510,5 @@ def _run(
         saturate=sums.saturate,
     )
     problem = with_rank(problem, kernel, fill)
-    target = np.flip(result) if reverse else result
     execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
     return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's

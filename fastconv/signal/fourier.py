@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from timeit import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from fastconv.device import on_device
 from fastconv.signal import direct
 from fastconv.signal.method import MODES, check_dimensions, fourier_blocks, must_swap, operand, outputs
 from fastconv.validate import check_size, choice, type_name
+
+if TYPE_CHECKING:
+    from fastconv.algorithms.fourier import Blocks
 
 __all__ = ["choose_conv_method", "fftconvolve", "oaconvolve"]
 
@@ -199,7 +202,7 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
     mode = choice("mode", mode, MODES)
     if in1.dtype.kind == "O" or in2.dtype.kind == "O":
         return "direct"
-    if must_swap(mode, in1, in2) or (mode == "full" and in2.size > in1.size):
+    if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
     return "direct" if fourier_blocks(in1, in2, mode, "auto", None) is None else "fft"
 
@@ -220,63 +223,84 @@ def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int 
     if in1.size == 0 or in2.size == 0:
         return np.asarray([])
     mode = choice("mode", mode, MODES)
-    chosen = _transformed(axes, in1, in2)
-    if must_swap(mode, in1, in2, chosen):
+    way = _way(in1.shape, in2.shape, in1.dtype, in2.dtype, mode, _axes(axes, in1.ndim), workers)
+    if way.swapped:
         in1, in2 = in2, in1
-    low, size = outputs(mode, in1.shape, in2.shape, chosen)
-    if not chosen:
-        return (in1 * in2)[tuple(slice(a, a + n) for a, n in zip(low, size, strict=True))]
+    if way.blocks is None:
+        return (in1 * in2)[tuple(slice(a, a + n) for a, n in zip(way.low, way.size, strict=True))]
+    if way.direct:
+        return direct.convolve(
+            in1.astype(way.dtype, copy=False), in2.astype(way.dtype, copy=False), mode, "direct", threads=threads
+        )
 
     from fastconv.algorithms import fourier
 
-    dtype = fourier.work_dtype(in1.dtype, in2.dtype)
-    check_size("the result", size, dtype)
-    blocks = fourier.best_blocks(in1.shape, in2.shape, low, size, chosen, dtype, workers)
-    if _direct_is_faster(in1, in2, mode, chosen, dtype, blocks.seconds, workers):
-        return direct.convolve(
-            in1.astype(dtype, copy=False), in2.astype(dtype, copy=False), mode, "direct", threads=threads
-        )
-    out = np.empty(size, dtype)
-    fourier.convolve(in1, in2, low, out, blocks, workers)
+    out = np.empty(way.size, way.dtype)
+    fourier.convolve(in1, in2, out, way.blocks, workers)
     return out
 
 
-def _transformed(axes: Any, in1: np.ndarray, in2: np.ndarray) -> tuple[int, ...]:
-    """The axes to transform along: those asked for, without those where one array has one element."""
-    ndim = in1.ndim
-    if axes is None:
-        wanted = list(range(ndim))
-    else:
-        try:
-            wanted = [operator.index(axis) for axis in (axes if isinstance(axes, Iterable) else [axes])]
-        except TypeError:
-            raise ValueError(f"axes must be an integer or integers; got {axes!r}") from None
-        wanted = [axis + ndim if axis < 0 else axis for axis in wanted]
-        if not wanted or any(not 0 <= axis < ndim for axis in wanted) or len(set(wanted)) < len(wanted):
-            raise ValueError(f"axes must be one or more different axes of {ndim}; got {axes!r}")
-    chosen = tuple(axis for axis in sorted(wanted) if in1.shape[axis] != 1 and in2.shape[axis] != 1)
-    for axis, (n, k) in enumerate(zip(in1.shape, in2.shape, strict=True)):
-        if axis not in chosen and n != k and 1 not in (n, k):
+class _Way(NamedTuple):
+    """How arrays of certain shapes are convolved."""
+
+    swapped: bool
+    low: tuple[int, ...]
+    size: tuple[int, ...]
+    dtype: np.dtype
+    direct: bool
+    blocks: Blocks | None  # None: a product
+
+
+@lru_cache(maxsize=512)
+def _way(
+    shape1: tuple[int, ...],
+    shape2: tuple[int, ...],
+    dtype1: np.dtype,
+    dtype2: np.dtype,
+    mode: str,
+    axes: tuple[int, ...],
+    threads: int,
+) -> _Way:
+    """Check the shapes, and choose."""
+    from fastconv.algorithms import fourier
+
+    # An axis along which one array has one element broadcasts, which is the same.
+    axes = tuple(axis for axis in sorted(axes) if shape1[axis] != 1 and shape2[axis] != 1)
+    for axis, (n, k) in enumerate(zip(shape1, shape2, strict=True)):
+        if axis not in axes and n != k and 1 not in (n, k):
             raise ValueError(
                 f"in1 and in2 must broadcast along the axes that are not convolved, as axis {axis}; "
-                f"got incompatible shapes {in1.shape} and {in2.shape}"
+                f"got incompatible shapes {shape1} and {shape2}"
             )
-    return chosen
+    swapped = must_swap(mode, shape1, shape2, axes)
+    if swapped:
+        shape1, shape2 = shape2, shape1
+    low, size = outputs(mode, shape1, shape2, axes)
+    dtype = fourier.work_dtype(dtype1, dtype2)
+    check_size("the result", size, dtype)
+    if not axes:
+        return _Way(swapped, low, size, dtype, False, None)
+    blocks = fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
+    alike = all(k == 1 for axis, k in enumerate(shape2) if axis not in axes)  # one kernel for all signals
+    taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
+    flops = 2 * prod(size) * taps * (4 if dtype.kind == "c" else 1)
+    summed = alike and type_name(dtype) in DIRECT_DTYPES
+    summed = summed and costs.direct_seconds(flops, len(axes), type_name(dtype), threads) < blocks.seconds
+    return _Way(swapped, low, size, dtype, summed, blocks)
 
 
-def _direct_is_faster(
-    in1: np.ndarray, in2: np.ndarray, mode: str, axes: tuple[int, ...], dtype: np.dtype, seconds: float, threads: int
-) -> bool:
-    """Whether the arrays can be summed directly, and sooner than transformed."""
-    if type_name(dtype) not in DIRECT_DTYPES:
-        return False
-    others = [axis for axis in range(in1.ndim) if axis not in axes]
-    if any(in2.shape[axis] > 1 for axis in others):  # each signal has a kernel of its own
-        return False
-    taps = in2.size if mode == "same" else min(in1.size, in2.size)
-    flops = 2 * prod(outputs(mode, in1.shape, in2.shape, axes)[1]) * taps
-    parts = 4 if dtype.kind == "c" else 1
-    return costs.direct_seconds(parts * flops, in1.ndim, type_name(dtype), threads) < seconds
+def _axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    """The argument as different axes counted from the front."""
+    if axes is None:
+        return tuple(range(ndim))
+    try:
+        wanted = [operator.index(axis) for axis in (axes if isinstance(axes, Iterable) else [axes])]
+    except TypeError:
+        raise ValueError(f"axes must be an integer or integers; got {axes!r}") from None
+    wanted = [axis + ndim if axis < 0 else axis for axis in wanted]
+    if not wanted or any(not 0 <= axis < ndim for axis in wanted) or len(set(wanted)) < len(wanted):
+        raise ValueError(f"axes must be one or more different axes of {ndim}; got {axes!r}")
+    return tuple(wanted)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import lru_cache
 from math import log2, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ from fastconv import config, costs
 from fastconv.device import as_device, on_device
 from fastconv.problem import accumulator
 from fastconv.replay import by_value
+from fastconv.separability import gain
 from fastconv.validate import as_array, check_size, new_or_checked_out
 
 if TYPE_CHECKING:
     from fastconv.algorithms.fourier import Blocks
 
 __all__ = ["METHODS", "MODES", "by_fft", "check_dimensions", "fourier_blocks", "must_swap", "operand", "outputs"]
+
+Shape = tuple[int, ...]
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
 METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
@@ -38,23 +42,21 @@ def check_dimensions(in1: np.ndarray, in2: np.ndarray) -> None:
         raise ValueError(f"in1 and in2 must have the same number of dimensions; got shapes {in1.shape} and {in2.shape}")
 
 
-def must_swap(mode: str, in1: np.ndarray, in2: np.ndarray, axes: tuple[int, ...] | None = None) -> bool:
+def must_swap(mode: str, shape1: Shape, shape2: Shape, axes: Shape | None = None) -> bool:
     """Whether "valid" mode takes in2 as the image."""
     if mode != "valid":
         return False
-    pairs = [(in1.shape[axis], in2.shape[axis]) for axis in (range(in1.ndim) if axes is None else axes)]
+    pairs = [(shape1[axis], shape2[axis]) for axis in (range(len(shape1)) if axes is None else axes)]
     first, second = all(n >= k for n, k in pairs), all(k >= n for n, k in pairs)
     if not (first or second):
         raise ValueError(
             "in1 or in2 must be at least as large as the other in every dimension for mode='valid'; "
-            f"got shapes {in1.shape} and {in2.shape}"
+            f"got shapes {shape1} and {shape2}"
         )
     return not first
 
 
-def outputs(
-    mode: str, shape1: tuple[int, ...], shape2: tuple[int, ...], axes: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def outputs(mode: str, shape1: Shape, shape2: Shape, axes: Shape) -> tuple[Shape, Shape]:
     """Place and shape of the outputs of a mode in the full convolution along `axes`, others broadcast.
 
     They are the middle of it, where there are two middles from the first.
@@ -73,32 +75,42 @@ def fourier_blocks(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, thr
 
     For "valid" mode, `in1` is the larger array.
     """
-    axes = tuple(axis for axis in range(in1.ndim) if in1.shape[axis] > 1 and in2.shape[axis] > 1)
-    if method == "direct" or on_device(in1, in2) or not axes:
+    if method == "direct" or on_device(in1, in2):
         return None
-    dtype = np.result_type(in1.dtype, in2.dtype)
-    low, size = outputs(mode, in1.shape, in2.shape, axes)
-    workers = config.resolve_threads(threads)
-    taps = in2.size if mode == "same" else min(in1.size, in2.size)
-    flops = 2 * prod(size) * taps * (2 if in1.dtype.kind == "c" else 1) * (2 if in2.dtype.kind == "c" else 1)
-    direct = costs.direct_seconds(flops, len(axes), accumulator(dtype), workers)
-    if method == "auto" and direct < costs.FOURIER_CALL_SECONDS:
-        return None
-
-    from fastconv.algorithms import fourier
-
-    work = fourier.work_dtype(in1.dtype, in2.dtype)
-    check_size("the result", size, work)
-    blocks = fourier.best_blocks(in1.shape, in2.shape, low, size, axes, work, workers)
-    if method == "auto" and (direct < blocks.seconds or not _is_safe(in1, in2, dtype, blocks)):
+    direct, blocks = _estimates(
+        in1.shape, in2.shape, mode, in1.dtype, in2.dtype, method, config.resolve_threads(threads)
+    )
+    if blocks is not None and method == "auto":
+        direct /= gain(np.flip(in2), 2 * in1.size * in2.size, accumulator(np.result_type(in1.dtype, in2.dtype)))
+    if blocks is None or (method == "auto" and (direct < blocks.seconds or not _is_safe(in1, in2, blocks))):
         return None
     return blocks
 
 
-def _is_safe(in1: np.ndarray, in2: np.ndarray, dtype: np.dtype, blocks: Blocks) -> bool:
+@lru_cache(maxsize=512)
+def _estimates(
+    shape1: Shape, shape2: Shape, mode: str, dtype1: np.dtype, dtype2: np.dtype, method: str, threads: int
+) -> tuple[float, Blocks | None]:
+    """Estimated time of the direct sum, and the way by transforms unless that must be slower."""
+    axes = tuple(axis for axis in range(len(shape1)) if shape1[axis] > 1 and shape2[axis] > 1)
+    low, size = outputs(mode, shape1, shape2, axes)
+    taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
+    flops = 2 * prod(size) * taps * (2 if dtype1.kind == "c" else 1) * (2 if dtype2.kind == "c" else 1)
+    direct = costs.direct_seconds(flops, len(axes), accumulator(np.result_type(dtype1, dtype2)), threads)
+    if not axes or (method == "auto" and direct < costs.FOURIER_CALL_SECONDS):
+        return direct, None
+
+    from fastconv.algorithms import fourier
+
+    dtype = fourier.work_dtype(dtype1, dtype2)
+    check_size("the result", size, dtype)
+    return direct, fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
+
+
+def _is_safe(in1: np.ndarray, in2: np.ndarray, blocks: Blocks) -> bool:
     """Whether transforms give what the sum does: of finite numbers up to rounding, of integers exactly."""
     by_value()
-    if dtype.kind in "fc":
+    if "f" in in1.dtype.kind + in2.dtype.kind or "c" in in1.dtype.kind + in2.dtype.kind:
         if config.current_precision() == "strict":
             return False
         return all(a.dtype.kind not in "fc" or bool(np.isfinite(a).all()) for a in (in1, in2))
@@ -111,15 +123,14 @@ def _is_safe(in1: np.ndarray, in2: np.ndarray, dtype: np.dtype, blocks: Blocks) 
 
 
 def by_fft(
-    in1: np.ndarray, in2: np.ndarray, mode: str, blocks: Blocks, out: np.ndarray | None, threads: int | None, warn: bool
+    in1: np.ndarray, in2: np.ndarray, blocks: Blocks, out: np.ndarray | None, threads: int | None, warn: bool
 ) -> np.ndarray:
     """Convolve by transforms; integers are rounded.  `warn` of NaN and infinity, which they spread."""
     from fastconv.algorithms import fourier
 
     dtype = np.result_type(in1.dtype, in2.dtype)
-    low, size = outputs(mode, in1.shape, in2.shape, blocks.axes)
-    result = new_or_checked_out(out, size, dtype, {"in1": in1, "in2": in2})
-    fourier.convolve(in1, in2, low, result, blocks, config.resolve_threads(threads))
+    result = new_or_checked_out(out, blocks.size, dtype, {"in1": in1, "in2": in2})
+    fourier.convolve(in1, in2, result, blocks, config.resolve_threads(threads))
     if warn:
         _warn_unless_finite(result)
     return result
