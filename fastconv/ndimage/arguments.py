@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from fastconv.boundary import NDIMAGE_MODES
+from fastconv.replay import by_value
 from fastconv.validate import ArgumentError, axis_index, check_size, choice, type_name
 
-__all__ = ["DTYPES", "boundary_rule", "checked_cval", "filtered_axes", "output_array", "per_axis", "writable"]
+__all__ = [
+    "DTYPES",
+    "boundary_rule",
+    "checked_cval",
+    "filtered_axes",
+    "output_array",
+    "per_axis",
+    "warn_caller",
+    "writable",
+]
 
 DTYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128".split()
 
@@ -92,6 +103,15 @@ def per_axis(name: str, value: Any, n: int) -> list[Any]:
     if len(values) != n:
         raise ArgumentError(f"{name} must be one value or a sequence of {n}, one for each axis; got {value!r}")
     return values
+
+
+def warn_caller(message: str) -> None:
+    """Warn of the line that called fastconv, each time: a call that warns is not remembered."""
+    by_value()
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fastconv"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import operator
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from fastconv import config
-from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, writable
+from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, warn_caller, writable
 from fastconv.ndimage.ranks import median_filter, window_footprint
 from fastconv.ndimage.windows import extreme, pad_before, window_image
 from fastconv.validate import as_array, type_name
@@ -124,7 +123,7 @@ def generic_filter(
         )
     image = window_image(input)
     if size is not None and footprint is not None:
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=2)
+        warn_caller("ignoring size because footprint is set")
     inside, origins = window_footprint(size, footprint, origin, filtered_axes(axes, image.ndim), image.ndim)
     rule = boundary_rule(mode)
     cval = checked_cval(cval, image, image)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, per_axis, writable
+from fastconv.ndimage.arguments import (
+    boundary_rule,
+    checked_cval,
+    filtered_axes,
+    output_array,
+    per_axis,
+    warn_caller,
+    writable,
+)
 from fastconv.ndimage.windows import compared, extreme, pad_before, window_image
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
-from fastconv.replay import by_value, remembered
+from fastconv.replay import remembered
 from fastconv.validate import ArgumentError, int_tuple, type_name
 
 __all__ = ["median_filter", "percentile_filter", "rank_filter", "window_footprint"]
@@ -318,8 +325,7 @@ def _filter(
 ) -> np.ndarray:
     image = window_image(input)
     if size is not None and footprint is not None:
-        by_value()  # a call that warns is not remembered
-        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=5)
+        warn_caller("ignoring size because footprint is set")
     axes = filtered_axes(axes, image.ndim)
     inside, origins = window_footprint(size, footprint, origin, axes, image.ndim)
     taps = int(inside.sum())
@@ -337,13 +343,29 @@ def _filter(
     if image.size == 0:
         return result
     with writable(target, image) as native:
-        acc = compared(image, native, rule == "fill", cval)
+        acc, cval = _compared(image, native, rule == "fill", cval)
         problem = WindowProblem(
             "rank", image.shape, inside.shape, type_name(image.dtype), acc, type_name(native.dtype), pad,
             (rule,) * image.ndim, b"" if taps == inside.size else inside.tobytes(), rank,
         )  # fmt: skip
         execute(problem, image, None, native, fill=cval, threads=threads)
     return result
+
+
+def _compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> tuple[str, Any]:
+    """The dtype in which values are compared, and the fill value.
+
+    As in SciPy, arrays of more than one dimension take `cval` as a number of their own dtype.
+    """
+    own = type_name(image.dtype)
+    fits = compared(image, image, filled, cval) == own
+    if not fits and image.ndim > 1:
+        from fastconv.reference import c_cast
+
+        cval, fits = c_cast(np.asarray(cval, np.float64), image.dtype), True
+    if fits and np.can_cast(image.dtype, out.dtype):
+        return own, cval
+    return compared(image, out, filled, cval), cval
 
 
 def _index(name: str, value: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from fastconv.ndimage.arguments import (
     filtered_axes,
     output_array,
     per_axis,
+    warn_caller,
     writable,
 )
 from fastconv.plan import execute
@@ -31,6 +31,7 @@ __all__ = [
     "lines_of",
     "pad_before",
     "size_used",
+    "whole",
     "window_image",
 ]
 
@@ -64,10 +65,10 @@ def line_window(image: np.ndarray, size: Any, axis: Any, origin: Any, mode: Any)
 
 def lines_of(size: Any, origin: Any, mode: Any, axes: tuple[int, ...]) -> list[Line]:
     """The windows of a function for many axes; as in SciPy, along axes of size 1 or less there is none."""
-    sizes = [_integer("size", n) for n in per_axis("size", size, len(axes))]
+    sizes = [whole("size", n) for n in per_axis("size", size, len(axes))]
     origins, modes = per_axis("origin", origin, len(axes)), per_axis("mode", mode, len(axes))
     return [
-        Line(axis, n, pad_before(n, _integer("origin", shift)), boundary_rule(rule))
+        Line(axis, n, pad_before(n, whole("origin", shift)), boundary_rule(rule))
         for axis, n, shift, rule in zip(axes, sizes, origins, modes, strict=True)
         if n > 1
     ]
@@ -98,7 +99,7 @@ def filter_lines(
 def size_used(size: Any, footprint: Any) -> Any:
     """None where a footprint tells the size, with a warning to the caller's caller."""
     if size is not None and footprint is not None:
-        warnings.warn("size is ignored: footprint tells it", UserWarning, stacklevel=3)
+        warn_caller("ignoring size because footprint is set")
     return size if footprint is None else None
 
 
@@ -132,11 +133,12 @@ def extreme(
         lines = lines_of(size if footprint is None else footprint.shape, origin, mode, axes)
         return filter_lines(kind, image, output, lines, cval, threads)
     if footprint.ndim != len(axes):
-        raise ArgumentError(f"footprint must have {len(axes)} dimensions, one for each axis; got {footprint.shape}")
+        name = "footprint" if structure is None else "structure"
+        raise ArgumentError(f"{name} must have {len(axes)} dimensions, one for each axis; got shape {footprint.shape}")
 
     # As in SciPy, a footprint's axes belong to the filtered ones in ascending order, the origins to
     # them as they are named (if some axes are left out).
-    origins = [_integer("origin", shift) for shift in per_axis("origin", origin, len(axes))]
+    origins = [whole("origin", shift) for shift in per_axis("origin", origin, len(axes))]
     shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
     others = tuple(a for a in range(image.ndim) if a not in axes)
     footprint = np.expand_dims(footprint, others)
@@ -183,7 +185,7 @@ def _summed(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
         return "float32"
     integers = image.dtype.kind in "biu" and image.dtype.itemsize <= 4
     fits = out.dtype.kind in "biu" and np.can_cast(image.dtype, out.dtype)
-    if integers and fits and not (filled and not (_within(cval, image.dtype) and float(cval).is_integer())):
+    if integers and fits and not (filled and not (_within(cval, image.dtype) and float(cval).iswhole())):
         return "int64"
     return "float64"
 
@@ -203,7 +205,7 @@ def pad_before(size: int, origin: int) -> int:
     return size // 2 + origin
 
 
-def _integer(name: str, value: Any) -> int:
+def whole(name: str, value: Any) -> int:
     """As SciPy takes sizes: numbers are cut to integers."""
     try:
         return operator.index(value)
