@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.ndimage.arguments import filtered_axes, per_axis
-from fastconv.ndimage.windows import extreme, size_used, window_image
+from fastconv.ndimage.windows import extreme, size_used, whole, window_image
 
 __all__ = ["grey_closing", "grey_dilation", "grey_erosion", "grey_opening"]
 
@@ -348,8 +348,9 @@ def _dilate(
     """The maximum over the mirrored element: of even sizes, the middle moves."""
     footprint, structure = (None if part is None else np.flip(np.asarray(part)) for part in (footprint, structure))
     n = len(filtered_axes(axes, image.ndim))
-    element = footprint if footprint is not None else structure
-    sizes = per_axis("size", size if element is None else element.shape, n)
-    origins = per_axis("origin", origin, n)
-    mirrored = [-shift - (extent is not None and extent % 2 == 0) for extent, shift in zip(sizes, origins, strict=True)]
-    return extreme("max", image, size, footprint, structure, output, mode, cval, mirrored, axes, threads)
+    name, element = ("structure", structure) if footprint is None else ("footprint", footprint)
+    extents = per_axis("size", size, n) if element is None else per_axis(name, element.shape, n)
+    origins = [whole("origin", shift) for shift in per_axis("origin", origin, n)]
+    if element is not None or size is not None:
+        origins = [-shift - (whole("size", k) % 2 == 0) for k, shift in zip(extents, origins, strict=True)]
+    return extreme("max", image, size, footprint, structure, output, mode, cval, origins, axes, threads)

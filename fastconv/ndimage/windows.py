@@ -185,7 +185,7 @@ def _summed(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
         return "float32"
     integers = image.dtype.kind in "biu" and image.dtype.itemsize <= 4
     fits = out.dtype.kind in "biu" and np.can_cast(image.dtype, out.dtype)
-    if integers and fits and not (filled and not (_within(cval, image.dtype) and float(cval).iswhole())):
+    if integers and fits and not (filled and not (_within(cval, image.dtype) and float(cval).is_integer())):
         return "int64"
     return "float64"
 
