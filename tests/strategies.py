@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, WindowProblem
 
 DTYPES = ("int8", "uint8", "int32", "uint64", "float32", "float64", "complex64")
 
@@ -123,6 +123,50 @@ def conv_problems(
         "out": draw(arrays((batch, filters, *out), dtypes[3])),
         "bias": draw(arrays((filters,), dtypes[1])) if bias else None,
         "fill": np.array(draw(st.integers(0, 9)), dtypes[3]),
+    }
+
+
+WINDOW_DTYPES = [
+    ("max", "float32", "float32", "float32"),
+    ("max", "uint8", "uint8", "uint8"),
+    ("min", "int16", "int16", "int16"),
+    ("min", "uint8", "float64", "float32"),
+    ("mean", "float32", "float32", "float32"),
+    ("mean", "uint8", "float64", "uint8"),
+    ("mean", "int32", "float64", "int32"),
+    ("rank", "uint8", "uint8", "uint8"),
+    ("rank", "float64", "float64", "float64"),
+    ("rank", "int32", "int32", "int32"),
+]
+
+
+@st.composite
+def window_problems(draw: st.DrawFn) -> tuple[WindowProblem, dict[str, np.ndarray]]:
+    """A problem and its arrays x, out, structure (or None) and fill."""
+    ndim = draw(st.integers(1, 3))
+    shape, window = draw(shapes(ndim, 12)), draw(shapes(ndim, 4))
+    kind, dtype, acc, out_dtype = draw(st.sampled_from(WINDOW_DTYPES))
+    passes: tuple[int, ...] = ()
+    if kind != "rank" and draw(st.booleans()):
+        passes = tuple(draw(st.lists(st.integers(0, ndim - 1), min_size=1, unique=True)))
+        window = tuple(draw(st.integers(1, 30)) if i in passes else 1 for i in range(ndim))
+    taps = int(np.prod(window))
+    footprint = b""
+    if kind != "mean" and not passes and draw(st.booleans()):
+        footprint = bytes(draw(st.lists(st.integers(0, 1), min_size=taps, max_size=taps)))
+        footprint = footprint if any(footprint) else b""
+    taps = sum(footprint) or taps
+    structure = kind in ("max", "min") and not passes and draw(st.booleans())
+    problem = WindowProblem(
+        kind, shape, window, dtype, acc, out_dtype, draw(st.tuples(*[st.integers(0, k - 1) for k in window])),
+        draw(st.tuples(*[st.sampled_from(RULES)] * ndim)), footprint,
+        draw(st.integers(0, taps - 1)) if kind == "rank" else 0, structure, passes,
+    )  # fmt: skip
+    return problem, {
+        "x": draw(arrays(shape, dtype)),
+        "w": draw(arrays(window, acc)) if structure else None,
+        "out": draw(arrays(shape, out_dtype)),
+        "fill": np.array(draw(st.integers(0, 9)), acc),
     }
 
 

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 from cases import values
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from strategies import conv_problems, pool_problems
+from strategies import conv_problems, pool_problems, window_problems
 
 import fastconv
 from fastconv import reference
@@ -18,8 +18,10 @@ from fastconv.table import TABLE
 from fastconv.testing import assert_identical
 
 IMPLEMENTATIONS = [row for row in TABLE if row.engine in ("numba", "cython")]
-CONVOLUTIONS = [row for row in IMPLEMENTATIONS if row.algorithm != "pool"]
+# What else there is (lowrank, normalized) has problems of its own and a test file of its own.
+CONVOLUTIONS = [row for row in IMPLEMENTATIONS if row.algorithm in ("conv", "filter") and not row.leaves]
 POOLINGS = [row for row in IMPLEMENTATIONS if row.algorithm == "pool"]
+WINDOWS = [row for row in IMPLEMENTATIONS if row.algorithm in ("sliding", "taps", "rank")]
 
 
 def run(implementation, problem, arrays: dict, threads: int) -> None:
@@ -63,6 +65,20 @@ def test_any_pooling(implementation, problem_and_arrays):
     np.testing.assert_allclose(arrays["out"], desired, rtol=1e-6 if desired.dtype.kind == "f" else 0, atol=0)
     if where is not None:
         assert_identical(arrays["indices"], where, str(problem))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("implementation", WINDOWS, ids=[row.name for row in WINDOWS])
+@settings(suppress_health_check=list(HealthCheck))  # an implementation takes about a third of the problems
+@given(window_problems())
+def test_any_window(implementation, threads, problem_and_arrays):
+    problem, arrays = problem_and_arrays
+    assume(implementation.refuse(problem) is None)
+    desired = np.empty(arrays["out"].shape, arrays["out"].dtype)
+    reference.window(problem, arrays["x"], arrays["w"], desired, arrays["fill"])
+    run(implementation, problem, arrays, threads)
+    rounding = 1e-6 if problem.kind == "mean" and problem.out_dtype == "float32" else 0
+    np.testing.assert_allclose(arrays["out"], desired, rtol=rounding, atol=10 * rounding, err_msg=str(problem))
 
 
 @pytest.mark.parametrize("implementation", CONVOLUTIONS, ids=[row.name for row in CONVOLUTIONS])

@@ -147,7 +147,7 @@ cdef bint filter_guarded(const FilterArgs *a, int64_t unit, float *scratch) noex
     cdef double fill = (<const double *>a.g.fill)[0] if a.g.fill != NULL else 0
     cdef float guard, beyond = <float>fill
     cdef float *w = scratch + window_rows * a.pitch + a.patch_rows * a.patch_cols
-    if a.n_planes > 1 or a.g.src_code > UINT8 or beyond != fill:
+    if a.n_planes > 1 or a.g.src_code > UINT8 or beyond != fill or a.g.bias != NULL:
         return False
     guard = rounding_guard(exact_w, taps, max(<double>255, abs(fill)))
     if guard < 0:
