@@ -93,10 +93,12 @@ def generic_filter(
     Notes
     -----
     A plain Python function, a `scipy.LowLevelCallable`, a jitted function with threads of its own
-    (``parallel=True``) or extra arguments that are not numbers, strings or tuples of them go to SciPy.  A
-    jitted function is called from several threads at once, in no particular order.
+    (``parallel=True``) or extra arguments that are not numbers or strings go to SciPy.  A jitted function
+    is compiled by Numba whatever engine is in force, for each set of extra arguments anew, and is called
+    from several threads at once, in no particular order.
 
-    Differs from `scipy.ndimage.generic_filter`: `output` may overlap `input`.
+    Differs from `scipy.ndimage.generic_filter`: `output` may overlap `input`, and an exception in a jitted
+    function is raised as it is (SciPy 1.17 goes on and ends with `SystemError`).
 
     References
     ----------
@@ -221,7 +223,7 @@ def vectorized_filter(
     """
     kernel = _kernel(function, ()) if _parameters(function) == 1 else None
     reduction = _REDUCTIONS.get(function) if getattr(function, "__hash__", None) else None
-    window = _vectorized_window(input, size, footprint, output, mode, cval, origin, axes)
+    window = _vectorized_window(input, size, footprint, output, mode, cval, origin, axes, batch_memory)
     result = None
     if window is not None and (kernel is not None or reduction is not None):
         image, inside, origins, rule, fill = window
@@ -252,9 +254,7 @@ def vectorized_filter(
 
 def _is_jitted(function: Any) -> bool:
     """Whether the function can be compiled into a loop; Numba is not imported to find out."""
-    if "numba" not in sys.modules or config.current_engine() not in ("auto", "numba"):
-        return False
-    if not hasattr(function, "py_func"):
+    if "numba" not in sys.modules or not hasattr(function, "py_func"):
         return False
     from fastconv.engines.numba_cpu.function import is_compiled
 
@@ -323,7 +323,7 @@ Window = tuple[np.ndarray, np.ndarray, tuple[int, ...], str, np.ndarray]
 
 
 def _vectorized_window(
-    input: Any, size: Any, footprint: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any
+    input: Any, size: Any, footprint: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, batch_memory: Any
 ) -> Window | None:
     """Image, footprint and origins over all its axes, mode, fill value; None if SciPy shall treat, or reject, them."""
     try:
@@ -341,6 +341,8 @@ def _vectorized_window(
         fill = np.asarray(0 if cval is None else cval)
         unfit = fill.size != 1 or fill.dtype.kind not in "biuf" or type_name(image.dtype) not in REAL
         if unfit or not image.ndim or not (inside.ndim == len(origins) == len(dims) > 0) or not inside.any():
+            return None
+        if not isinstance(batch_memory, int) or batch_memory <= 0:
             return None
         if output is not None and (not isinstance(output, np.ndarray) or np.may_share_memory(output, image)):
             return None

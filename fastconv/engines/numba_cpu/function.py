@@ -34,7 +34,7 @@ def is_compiled(function: Any) -> bool:
 
 @lru_cache(maxsize=128)
 def window_kernel(function: CPUDispatcher, extra: tuple = (), kinds: tuple = ()) -> CFunc | None:
-    """The kernel for ``function(window, *extra)``, or None if it cannot be compiled.
+    """The kernel for ``function(window, *extra)``, or None if extra arguments keep it from being compiled.
 
     `kinds` are the types of `extra`, which equal numbers of several types would not tell apart.
     """
@@ -43,6 +43,8 @@ def window_kernel(function: CPUDispatcher, extra: tuple = (), kinds: tuple = ())
         kernel = CFunc(_make(called), ((Record(FUNCTION_RECORD), types.int64, types.int64), types.void), {}, OPTIONS)
         kernel.compile()
     except NumbaError:
+        if not extra:
+            raise
         return None
     return kernel
 
