@@ -73,6 +73,10 @@ def test_codes_in_the_c_headers():
     header = (CYTHON_SOURCES[0].parent / "tiles_all.h").read_text()
     names = re.search(r"enum \{ (BOOL,[^}]*) \}", header).group(1).split(", ")
     assert {name.strip().lower(): code for code, name in enumerate(names)} == contract.DTYPE_CODES
+    assert (
+        f"enum {{ SATURATE = {contract.SATURATE} }};" in header
+        and max(contract.DTYPE_CODES.values()) < contract.SATURATE
+    )
     orders = re.search(
         r"enum \{ ORDER_C = (\d), ORDER_LINE = (\d), ORDER_SYMMETRIC = (\d), ORDER_ANTISYMMETRIC = (\d) \}",
         (CYTHON_SOURCES[0].parent / "exact.h").read_text(),

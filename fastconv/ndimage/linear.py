@@ -104,7 +104,7 @@ def correlate(
     Returns
     -------
     ndarray
-        The result, `output` itself if it was an array.
+        The result, `output` itself if it was an array; along axes of stride ``s`` every ``s``-th element.
 
     Raises
     ------
@@ -119,9 +119,20 @@ def correlate(
     float32 (SciPy: double).  Weights below 2.2e-16 and NaN weights count (SciPy drops them).
     Integer results are exactly SciPy's: summed in double in SciPy's order, then truncated.
 
+    With ``v`` 0 where a sample is missing and 1 elsewhere, and ``W`` the sum of the weights,
+    "omit" gives ``num = sum of weights * input * v`` and "interpolate" ``num * W / den``, where
+    ``den = sum of weights * v`` (normalised convolution, as `astropy.convolution.convolve` has it).
+    Windows in which nothing is missing give what "propagate" gives, to the bit.
+
     References
     ----------
     P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    H. Knutsson, C.-F. Westin, "Normalized and differential convolution", CVPR (1993) 515,
+    doi:10.1109/CVPR.1993.341081.
+
+    The Astropy Collaboration, "The Astropy Project: sustaining and growing a community-oriented
+    open-source project", Astrophys. J. 935 (2022) 167, doi:10.3847/1538-4357/ac7c74.
 
     Examples
     --------
@@ -129,6 +140,8 @@ def correlate(
     >>> from fastconv.ndimage import correlate
     >>> correlate(np.array([1, 2, 4, 8]), [-1, 0, 1])
     array([1, 3, 6, 4])
+    >>> correlate(np.array([1.0, np.nan, 4.0, 8.0]), [1, 2, 1], nan_policy="interpolate", normalize=True)
+    array([1.        , 2.5       , 5.33333333, 7.        ])
     """
     extras = Extras(out, dtype, casting, stride, dilation, nan_policy, mask, normalize)
     return _filter(input, weights, output, mode, cval, origin, axes, threads, False, extras)
@@ -209,7 +222,7 @@ def convolve(
     Returns
     -------
     ndarray
-        The result, `output` itself if it was an array.
+        The result, `output` itself if it was an array; along axes of stride ``s`` every ``s``-th element.
 
     Raises
     ------
@@ -222,9 +235,20 @@ def convolve(
     -----
     Differs from `scipy.ndimage.convolve` as `correlate` does from SciPy's.
 
+    With ``v`` 0 where a sample is missing and 1 elsewhere, and ``W`` the sum of the weights,
+    "omit" gives ``num = sum of weights * input * v`` and "interpolate" ``num * W / den``, where
+    ``den = sum of weights * v`` (normalised convolution, as `astropy.convolution.convolve` has it).
+    Windows in which nothing is missing give what "propagate" gives, to the bit.
+
     References
     ----------
     P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
+
+    H. Knutsson, C.-F. Westin, "Normalized and differential convolution", CVPR (1993) 515,
+    doi:10.1109/CVPR.1993.341081.
+
+    The Astropy Collaboration, "The Astropy Project: sustaining and growing a community-oriented
+    open-source project", Astrophys. J. 935 (2022) 167, doi:10.3847/1538-4357/ac7c74.
 
     Examples
     --------
@@ -232,6 +256,8 @@ def convolve(
     >>> from fastconv.ndimage import convolve
     >>> convolve(np.array([1, 2, 4, 8]), [-1, 0, 1])
     array([-1, -3, -6, -4])
+    >>> convolve(np.array([1, 20, 40, 80], np.uint8), [-1, 4, -1], casting="saturate")
+    array([  0,  39,  60, 200], dtype=uint8)
     """
     extras = Extras(out, dtype, casting, stride, dilation, nan_policy, mask, normalize)
     return _filter(input, weights, output, mode, cval, origin, axes, threads, True, extras)
@@ -297,7 +323,7 @@ def correlate1d(
     Returns
     -------
     ndarray
-        The result, `output` itself if it was an array.
+        The result, `output` itself if it was an array; along axes of stride ``s`` every ``s``-th element.
 
     Raises
     ------
@@ -384,7 +410,7 @@ def convolve1d(
     Returns
     -------
     ndarray
-        The result, `output` itself if it was an array.
+        The result, `output` itself if it was an array; along axes of stride ``s`` every ``s``-th element.
 
     Raises
     ------
