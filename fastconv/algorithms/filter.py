@@ -133,7 +133,7 @@ class Filter(ConvExecutor):
         """Scratch memory of a thread for a staged window, the sums of a patch, and the weights."""
         size = (window + patch) * self.itemsize
         if self.problem.exact:  # sources of 8 bits are summed in float, where that is too coarse again in double
-            size += (window + taps) * 4 + 64 + prod(self.engine.TILE)  # and the last tile of a line may pass its end
+            size += (window + taps) * 4 + 128 + prod(self.engine.TILE)  # and the last tile of a line may pass its end
         return size
 
     def _further_values(self) -> dict[str, int]:
@@ -214,9 +214,9 @@ def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, 
     Unless it is told that taps may be added in any order, the axes that have several keep theirs.
     """
     places = list(range(len(axes)))
-    folded = []
-    if len(axes) > 1 and _can_fold(axes[-2], axes[-1]):
-        folded = [places.pop()]  # it has one tap, which may stand anywhere
+    folded: list[int] = []
+    while len(axes) > 1 and _can_fold(axes[-2], axes[-1]):
+        folded.insert(0, places.pop())  # it has one tap, which may stand anywhere
         axes = [*axes[:-2], axes[-2].fold(axes[-1])]
     last = places[-1] if places else 0
     if any_order and places and axes[last].out_size < NARROW:  # rows should be long: tiles are wide
@@ -229,8 +229,7 @@ def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, 
 def _can_fold(outer: Axis, inner: Axis) -> bool:
     return (
         inner.untouched
-        and inner.size < FOLD_BELOW
-        and not outer.untouched
+        and (inner.size < FOLD_BELOW or outer.untouched)
         and outer.stride == 1
         and outer.x_step == inner.x_step * inner.size
         and outer.out_step == inner.out_step * inner.size
