@@ -430,3 +430,14 @@ def test_random_problems(data: st.DataObject):
     scale = np.abs(w).sum() * np.abs(x).max()
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-14 * scale * 8)
     plan_for.cache_clear()
+
+
+def test_transforms_give_way_to_passes():
+    """By `scipy.signal`'s choice of a method too: sums of two lines are cheaper than transforms."""
+    x, w = image_of(512, 512), kernel_of(1, 63, 63, dtype="float32")
+    random = np.random.default_rng(0).standard_normal((63, 63)).astype(np.float32)
+    assert fastconv.plan(signal.convolve, x, w).problem.rank == 1
+    assert signal.choose_conv_method(x, w) == "direct" and signal.choose_conv_method(x, random) == "fft"
+    with fastconv.use(precision="strict"):
+        assert separability.gain(w, 10**9, "float32") == 1.0
+    assert separability.gain(w, 10**10, "float32") > 8 > separability.gain(random, 10**10, "float32") == 1.0
