@@ -152,17 +152,20 @@ static void sum_again(struct exact_patch *p, struct near_integer *near, int64_t 
     near->n = 0;
 }
 
-/* Store `rows` x `cols` sums made in float from a staged patch; those near an integer are made again. */
-static void store_guarded(const float *sums, int64_t sums_step, float guard, const float *patch, double *wide, int64_t size,
+/* Store `rows` x `cols` sums made in float from a staged patch; vectors with one near an integer, whose number is
+ * returned, are made again. */
+static int64_t store_guarded(const float *sums, int64_t sums_step, float guard, const float *patch, double *wide, int64_t size,
                           int64_t row_step, int64_t tap_step, const int64_t *col_of, const double *w, int64_t kernel_y,
                           int64_t kernel_x, int64_t order, int64_t rows, int64_t cols, char *out, int64_t out_row,
                           int64_t out_col, int64_t out_code) {
     struct exact_patch p = {patch, wide, size, tap_step, col_of, w, kernel_y, kernel_x, order, 0};
     struct near_integer near = {.n = 0};
+    int64_t total = 0;
     for (int64_t r = 0; r < rows; r++) {
         store_run_f32(sums + r * sums_step, out + r * out_row, out_col, cols, out_code);
         for (int64_t x = 0; guard > 0 && x < cols; x += EXACT_WIDTH) {
             if (!any_near_integer(sums + r * sums_step + x, guard)) continue;
+            total++;
             near.offset[near.n] = r * row_step + x;
             near.out[near.n] = out + r * out_row + x * out_col;
             near.cols[near.n++] = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
@@ -170,4 +173,5 @@ static void store_guarded(const float *sums, int64_t sums_step, float guard, con
         }
     }
     if (near.n) sum_again(&p, &near, out_col, out_code);
+    return total;
 }

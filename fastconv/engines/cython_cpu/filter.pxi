@@ -79,22 +79,22 @@ cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, con
         dst += TILE_ROWS * dst_step
 
 
-cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch, const acc_t *w, const acc_t *fills, acc_t init,
-                      const double *exact_w, float guard) noexcept nogil:
-    # `w` are the weights of this unit's plane; with `exact_w` sums in float are stored guarded (see exact.h).
+cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch) noexcept nogil:
     cdef const Geometry *g = &a.g
     cdef int64_t out_plane = unit // a.n_strips, x, y, j, p, rows, cols, run, pitch, dst_step
     cdef int64_t strip = unit % a.n_strips * a.strip
     cdef int64_t first_row = 0 if g.out_height == 1 else strip, end_row = min(g.out_height, first_row + a.strip)
     cdef int64_t first_col = strip if g.out_height == 1 else 0
     cdef int64_t end_col = min(g.out_width, first_col + a.strip) if g.out_height == 1 else g.out_width
-    cdef int64_t weights = g.kernel_y * g.kernel_x
+    cdef int64_t weights = g.kernel_y * g.kernel_x, filter = a.filter_of[out_plane]
     cdef int64_t window_rows = (a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1
     cdef const int64_t *planes = a.src_planes + out_plane * a.n_planes
     cdef char *out = g.out + a.out_planes[out_plane]
     cdef acc_t *staged_out = patch + window_rows * a.pitch
     cdef acc_t *dst
     cdef const acc_t *src
+    cdef const acc_t *w = <const acc_t *>g.w + filter * a.n_planes * weights
+    cdef acc_t init = (<const acc_t *>g.bias)[filter] if g.bias != NULL else <acc_t>0
     cdef bint direct, in_place, beyond = False
     for p in range(a.n_planes):
         beyond |= planes[p] == BEYOND
@@ -117,64 +117,34 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch, const acc
                     pitch = g.x_row // <int64_t>sizeof(acc_t)
                 else:
                     stage_patch(a, patch, NULL if planes[p] == BEYOND else g.x + planes[p],
-                                fills[p % a.n_fills], y, x, rows, cols)
+                                (<const acc_t *>g.fill)[p % a.n_fills], y, x, rows, cols)
                     src = patch
                     pitch = a.pitch
                 filter_patch(a, src, pitch, w + p * weights, dst, dst_step, rows, cols, p > 0, init)
-            if acc_t is float and exact_w != NULL:
-                store_guarded(<const float *>dst, dst_step, guard, <const float *>patch,
-                              <double *>(staged_out + a.patch_rows * a.patch_cols + weights + weights % 2),
-                              window_rows * a.pitch, a.pitch * g.stride_y, a.pitch * g.dilation_y, a.col_of, exact_w, g.kernel_y, g.kernel_x, a.exact, rows, cols,
-                              out + y * g.out_row + x * g.out_col, g.out_row, g.out_col, g.out_code)
-            elif not direct:
+            if not direct:
                 for p in range(rows):
                     store_run(<const acc_t *>dst + p * dst_step, out + (y + p) * g.out_row + x * g.out_col, g.out_col, cols,
                               g.out_code)
             x += cols
 
 
-cdef inline void filter_in(const FilterArgs *a, int64_t unit, acc_t *scratch) noexcept nogil:
-    cdef int64_t filter = a.filter_of[unit // a.n_strips]
-    filter_unit(a, unit, scratch, <const acc_t *>a.g.w + filter * a.n_planes * a.g.kernel_y * a.g.kernel_x,
-                <const acc_t *>a.g.fill, (<const acc_t *>a.g.bias)[filter] if a.g.bias != NULL else <acc_t>0, NULL, 0)
-
-
-cdef bint filter_guarded(const FilterArgs *a, int64_t unit, float *scratch) noexcept nogil:
-    # The unit of an exact filter summed in float, if the source's 8 bits and the weights allow it.
-    cdef int64_t i, taps = a.g.kernel_y * a.g.kernel_x
-    cdef int64_t window_rows = (a.patch_rows - 1) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y + 1
-    cdef const double *exact_w = <const double *>a.g.w + a.filter_of[unit // a.n_strips] * taps
-    cdef double fill = (<const double *>a.g.fill)[0] if a.g.fill != NULL else 0
-    cdef float guard, beyond = <float>fill
-    cdef float *w = scratch + window_rows * a.pitch + a.patch_rows * a.patch_cols
-    if a.n_planes > 1 or a.g.src_code > UINT8 or beyond != fill or a.g.bias != NULL:
-        return False
-    guard = rounding_guard(exact_w, taps, max(<double>255, abs(fill)))
-    if guard < 0:
-        return False
-    for i in range(taps):
-        w[i] = <float>exact_w[i]
-    filter_unit(a, unit, scratch, <const float *>w, <const float *>&beyond, <float>0, exact_w, guard)
-    return True
-
-
 cdef void filter_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_in(a, unit, <float *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <float *>(a.g.scratch + worker * a.g.scratch_bytes))
 
 
 cdef void filter_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
     cdef char *scratch = a.g.scratch + worker * a.g.scratch_bytes
-    if not (a.exact and filter_guarded(a, unit, <float *>scratch)):
-        filter_in(a, unit, <double *>scratch)
+    if not (a.exact and filter_bytes(a, unit, scratch)):
+        filter_unit(a, unit, <double *>scratch)
 
 
 cdef void filter_u32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_in(a, unit, <uint32_t *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <uint32_t *>(a.g.scratch + worker * a.g.scratch_bytes))
 
 
 cdef void filter_u64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_in(a, unit, <uint64_t *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <uint64_t *>(a.g.scratch + worker * a.g.scratch_bytes))

@@ -13,9 +13,8 @@ cdef extern from "tiles_all.h" nogil:
     void line(...)
     void tile_exact(...)
     float rounding_guard(const double *w, int64_t n, double largest)
-    void store_guarded(...)
-    enum: BOOL
-    enum: INT8
+    int64_t store_guarded(...)
+    enum: EXACT_WIDTH
     enum: UINT8
     void stage_run(...)
     void store_run(...)
@@ -33,10 +32,12 @@ ctypedef fused acc_t:
 
 include "stage.pxi"
 include "filter.pxi"
+include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
 include "rank.pxi"
+include "separable.pxi"
 include "sliding.pxi"
 include "taps.pxi"
 
@@ -52,6 +53,8 @@ KERNELS = {
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
+    "separable:float32": <int64_t><uintptr_t>&separable_f32,
+    "separable:float64": <int64_t><uintptr_t>&separable_f64,
     "rank:int8": <int64_t><uintptr_t>&rank_k8,
     "rank:int16": <int64_t><uintptr_t>&rank_k16,
     "rank:int32": <int64_t><uintptr_t>&rank_k32,
