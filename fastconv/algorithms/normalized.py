@@ -37,7 +37,7 @@ class Normalized(Filter):
     """Executes a `NormalizedProblem` with an engine's normalized filter.
 
     Patches are staged always: there NaN is found and replaced while they are in cache.  Separate
-    passes (isnan, where, two filters, divide) took 13 times as long for 3x3 on 2048x2048 float32.
+    passes (isnan, where, two filters, divide) took 35 rather than 2.6 ms for 3x3 on 2048x2048 float32, two threads.
     """
 
     operation = "normalized"

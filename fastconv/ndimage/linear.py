@@ -122,7 +122,7 @@ def correlate(
     With ``v`` 0 where a sample is missing and 1 elsewhere, and ``W`` the sum of the weights,
     "omit" gives ``num = sum of weights * input * v`` and "interpolate" ``num * W / den``, where
     ``den = sum of weights * v`` (normalised convolution, as `astropy.convolution.convolve` has it).
-    Windows in which nothing is missing give what "propagate" gives, to the bit.
+    Windows in which nothing is missing are scaled by exactly 1.
 
     References
     ----------
@@ -238,7 +238,7 @@ def convolve(
     With ``v`` 0 where a sample is missing and 1 elsewhere, and ``W`` the sum of the weights,
     "omit" gives ``num = sum of weights * input * v`` and "interpolate" ``num * W / den``, where
     ``den = sum of weights * v`` (normalised convolution, as `astropy.convolution.convolve` has it).
-    Windows in which nothing is missing give what "propagate" gives, to the bit.
+    Windows in which nothing is missing are scaled by exactly 1.
 
     References
     ----------
