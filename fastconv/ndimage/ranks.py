@@ -113,7 +113,7 @@ def rank_filter(
     >>> import numpy as np
     >>> from fastconv.ndimage import rank_filter
     >>> rank_filter(np.array([3, 1, 4, 1, 5, 9, 2, 6]), 1, size=4)
-    array([3, 1, 1, 1, 4, 2, 5, 6])
+    array([1, 3, 1, 1, 4, 2, 5, 6])
     """
     rank = _index("rank", rank)
 
@@ -264,7 +264,7 @@ def percentile_filter(
     >>> import numpy as np
     >>> from fastconv.ndimage import percentile_filter
     >>> percentile_filter(np.array([3, 1, 4, 1, 5, 9, 2, 6]), 80, size=5)
-    array([4, 4, 4, 5, 5, 6, 6, 6])
+    array([4, 4, 5, 9, 9, 9, 9, 9])
     """
     try:
         part = float(percentile)
