@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv import costs, ndimage, separability, signal
 from fastconv.algorithms import lowrank
-from fastconv.plan import execute, plan_for
+from fastconv.plan import Plan, execute, plan_for
 from fastconv.problem import ConvProblem
 from fastconv.separability import TOLERANCE, outer_products
 from fastconv.testing import assert_matches_reference
@@ -167,6 +167,11 @@ def test_integers_stay_integers(always):
 # -- computing with them --------------------------------------------------------------------------
 
 
+def in_passes(plan: Plan) -> bool:
+    """Whether a plan is for one of the ways of separable passes."""
+    return plan.implementation.split(":")[1] in ("lowrank", "separable")
+
+
 def run(problem: ConvProblem, x: np.ndarray, w: np.ndarray, fill=0, threads: int = 2) -> np.ndarray:
     out = np.full(problem.out_shape, np.nan, problem.out_dtype)
     return execute(problem, x[None, None], w[None, None], out[None, None], fill=np.asarray(fill), threads=threads)[0, 0]
@@ -178,7 +183,7 @@ def test_every_boundary_rule(engine: str, always, rule: str, rank: int, shape: t
     x, w = image_of(37, 41), kernel_of(rank, *shape)
     problem = separability.with_rank(problem_of(x, w, rule), w)
     assert problem.rank == rank
-    assert ("lowrank" in plan_for(problem, engine).implementation) == (engine != "reference")
+    assert in_passes(plan_for(problem, engine)) == (engine != "reference")
     assert_within_bound(problem, run(problem, x, w), x, w)
 
 
@@ -333,9 +338,9 @@ def test_zeros_that_products_miss(always):
 def test_large_filters_of_low_rank_are_separated_and_the_plan_tells():
     x, w = np.zeros((512, 512), np.float32), kernel_of(1, 31, 31)
     plan = fastconv.plan(ndimage.convolve, x, w)
-    assert plan.implementation.endswith(":lowrank") and "rank1" in str(plan)
+    assert in_passes(plan) and "rank1" in str(plan)
     plan = fastconv.plan(signal.convolve2d, x, kernel_of(3, 31, 31), "same")
-    assert plan.implementation.endswith(":lowrank") and "rank3" in str(plan)
+    assert in_passes(plan) and "rank3" in str(plan)
     random = np.random.default_rng(0).standard_normal((31, 31))
     plan = fastconv.plan(ndimage.convolve, x, random)
     assert plan.implementation.endswith(":filter") and "outer products" in dict(plan.refusals)["cython:lowrank"]
