@@ -43,7 +43,8 @@ class Recorder:
         self.outcomes: Outcomes = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcome = f"x{report.outcome}" if hasattr(report, "wasxfail") else report.outcome
+        expected = {"skipped": "xfailed", "passed": "xpassed"} if hasattr(report, "wasxfail") else {}
+        outcome = expected.get(report.outcome, report.outcome)
         if report.when == "call" or outcome != "passed":
             message = str(getattr(getattr(report.longrepr, "reprcrash", None), "message", "")) if report.failed else ""
             self.outcomes[report.nodeid] = outcome, message

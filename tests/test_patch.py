@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -57,6 +59,18 @@ def only(report: PatchReport) -> Counts:
 
 
 # -- what is replaced, and given back --------------------------------------------------------
+
+
+def test_the_documentation_lists_them():
+    text = (Path(__file__).parents[1] / "docs" / "scipy.md").read_text()
+    listed = text.partition("## What is patched")[2].partition("scikit-image")[0]
+    modules = re.findall(r"^- .*?`([\w.]+)`: (.*?)(?=^- |\Z)", listed, re.MULTILINE | re.DOTALL)
+    assert [f"{module}.{name}" for module, names in modules for name in re.findall(r"`(\w+)`", names)] == sorted(
+        NAMES, key=lambda name: (name.startswith("numpy"), name)
+    )
+    differences = json.loads(Path(__file__).with_name("scipy_differences.json").read_text())["tests"]
+    for test in differences:
+        assert re.search(r"::(test_\w+)", test).group(1) in text
 
 
 def test_the_map_has_all_that_both_have():
