@@ -35,6 +35,8 @@ __all__ = [
 
 # A trailing axis shorter than this is folded into the axis before it.
 FOLD_BELOW = 64
+# Rows of fewer elements cost more than elements that lie apart.
+SHORT = 16
 # Scratch memory of a tile, which stays in the second cache; a row costs as much as so many bytes besides its own.
 TILE_BYTES = 512 * 1024
 ROW_BYTES = 64
@@ -84,6 +86,8 @@ def arrange(axes: list[Axis], itemsize: int, planes_too: bool = False) -> Tiles 
         axes.remove(columns)
         columns = before.fold(columns)
         axes[axes.index(before)] = columns
+    else:
+        columns = min(axes, key=lambda axis: (axis.size < SHORT, abs(axis.x_step)))
     windows = tuple(axis for axis in axes if axis.taps > 1)
     others = [axis for axis in axes if axis is not columns]
     beside = [axis for axis in others if axis.taps > 1]

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastconv.ndimage.windows import extreme, filter_lines, line_window, size_used, window_image
+from fastconv.replay import remembered
 
 __all__ = ["maximum_filter", "maximum_filter1d", "minimum_filter", "minimum_filter1d"]
 
 
+@remembered(arrays=1)
 def maximum_filter(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -96,6 +98,7 @@ def maximum_filter(
     return extreme("max", image, size, footprint, None, output, mode, cval, origin, axes, threads)
 
 
+@remembered(arrays=1)
 def maximum_filter1d(
     input: Any,
     size: int,
@@ -168,6 +171,7 @@ def maximum_filter1d(
     return filter_lines("max", image, output, [line_window(image, size, axis, origin, mode)], cval, threads)
 
 
+@remembered(arrays=1)
 def minimum_filter(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -252,6 +256,7 @@ def minimum_filter(
     return extreme("min", image, size, footprint, None, output, mode, cval, origin, axes, threads)
 
 
+@remembered(arrays=1)
 def minimum_filter1d(
     input: Any,
     size: int,

@@ -9,10 +9,12 @@ import numpy as np
 
 from fastconv.ndimage.arguments import filtered_axes, per_axis
 from fastconv.ndimage.windows import extreme, size_used, whole, window_image
+from fastconv.replay import remembered
 
 __all__ = ["grey_closing", "grey_dilation", "grey_erosion", "grey_opening"]
 
 
+@remembered(arrays=1)
 def grey_dilation(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -99,6 +101,7 @@ def grey_dilation(
     return _dilate(image, size, footprint, structure, output, mode, cval, origin, axes, threads)
 
 
+@remembered(arrays=1)
 def grey_erosion(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -185,6 +188,7 @@ def grey_erosion(
     return extreme("min", image, size, footprint, structure, output, mode, cval, origin, axes, threads)
 
 
+@remembered(arrays=1)
 def grey_opening(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -263,6 +267,7 @@ def grey_opening(
     return _dilate(eroded, size, footprint, structure, output, mode, cval, origin, axes, threads)
 
 
+@remembered(arrays=1)
 def grey_closing(
     input: Any,
     size: int | Iterable[int] | None = None,

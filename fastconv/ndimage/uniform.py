@@ -9,10 +9,12 @@ import numpy as np
 
 from fastconv.ndimage.arguments import filtered_axes
 from fastconv.ndimage.windows import filter_lines, line_window, lines_of, window_image
+from fastconv.replay import remembered
 
 __all__ = ["uniform_filter", "uniform_filter1d"]
 
 
+@remembered(arrays=1)
 def uniform_filter(
     input: Any,
     size: int | Iterable[int] = 3,
@@ -93,6 +95,7 @@ def uniform_filter(
     return filter_lines("mean", image, output, lines, cval, threads)
 
 
+@remembered(arrays=1)
 def uniform_filter1d(
     input: Any,
     size: int,

@@ -70,17 +70,32 @@ cdef inline void fill_run(const Tiling *t, const WindowOps *ops, char *dst, int6
         memcpy(dst + i * ops.size, t.fill, ops.size)
 
 
+cdef inline int64_t edge_run(const Tiling *t, int64_t position, int64_t n, int64_t *step) noexcept nogil:
+    # How many of n positions beyond the ends of a row, all on one side, take columns equally far apart.
+    cdef const int64_t *edges = t.map_x + (position + t.pad_x if position < 0 else t.pad_x + position - t.width)
+    cdef int64_t run = 1
+    n = min(n, -position) if position < 0 else n
+    step[0] = edges[1] - edges[0] if n > 1 else 0
+    while run < n and edges[run] - edges[run - 1] == step[0]:
+        run += 1
+    return run
+
+
 cdef void stage_columns(const Tiling *t, const WindowOps *ops, char *dst, const char *row, int64_t first,
                         int64_t n) noexcept nogil:
     # n columns of a row from position `first` on, which may lie beyond its ends.
-    cdef int64_t i = 0, column, run
+    cdef int64_t i = 0, column, run, step
     while i < n:
         column = mapped(t.map_x, first + i, t.width, t.pad_x)
-        run = min(n - i, t.width - first - i) if 0 <= first + i < t.width else 1
-        if column < 0:
-            fill_run(t, ops, dst + i * ops.size, 1)
+        if 0 <= first + i < t.width:
+            run = min(n - i, t.width - first - i)
+            step = 1
         else:
-            ops.load(dst + i * ops.size, row + column * t.x_col, t.x_col, run, t.src_code)
+            run = edge_run(t, first + i, n - i, &step)
+        if column < 0:
+            fill_run(t, ops, dst + i * ops.size, run)
+        else:
+            ops.load(dst + i * ops.size, row + column * t.x_col, step * t.x_col, run, t.src_code)
         i += run
 
 

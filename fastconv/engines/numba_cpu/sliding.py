@@ -44,21 +44,34 @@ def move(dst, dst_step, src, src_step, n, acc):
             poke(dst + i * dst_step, peek(src + i * src_step, acc))
 
 
+@inlined
+def edge_run(a, position, n):
+    # How many of n positions beyond the ends of a row, all on one side, take columns equally far apart; how far.
+    edges = a.map_x + 8 * (a.pad_x + (position if position < 0 else position - a.width))
+    n = min(n, -position) if position < 0 else n
+    run, step = int64(1), peek(edges + 8, int64) - peek(edges, int64) if n > 1 else int64(0)
+    while run < n and peek(edges + 8 * run, int64) - peek(edges + 8 * run - 8, int64) == step:
+        run += 1
+    return run, step
+
+
 @part
 def stage_columns(a, dst, row, first, n, fill, acc, own):
     # n columns of a row from position `first` on, which may lie beyond its ends.
     i = int64(0)
     while i < n:
-        position, run = first + i, int64(1)
-        column = mapped(a.map_x, position, a.width, a.pad_x)
+        position, step = first + i, int64(1)
+        column, to = mapped(a.map_x, position, a.width, a.pad_x), dst + i * itemsize(acc)
         if 0 <= position < a.width:
             run = min(n - i, a.width - position)
-        if column < 0:
-            fill_run(dst + i * itemsize(acc), 1, fill)
-        elif own is None:
-            load_run(dst + i * itemsize(acc), row + column * a.x_col, a.x_col, run, a.src_code, acc)
         else:
-            move(dst + i * itemsize(acc), itemsize(acc), row + column * a.x_col, a.x_col, run, acc)
+            run, step = edge_run(a, position, n - i)
+        if column < 0:
+            fill_run(to, run, fill)
+        elif own is None:
+            load_run(to, row + column * a.x_col, step * a.x_col, run, a.src_code, acc)
+        else:
+            move(to, itemsize(acc), row + column * a.x_col, step * a.x_col, run, acc)
         i += run
 
 
