@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from fastconv.validate import ArgumentError, int_tuple, type_name
 __all__ = ["median_filter", "percentile_filter", "rank_filter", "window_footprint"]
 
 
-@remembered(arrays=1)
 def rank_filter(
     input: Any,
     rank: int,
@@ -115,17 +114,10 @@ def rank_filter(
     >>> rank_filter(np.array([3, 1, 4, 1, 5, 9, 2, 6]), 1, size=4)
     array([1, 3, 1, 1, 4, 2, 5, 6])
     """
-    rank = _index("rank", rank)
-
-    def rank_of(taps: int) -> int:
-        if not -taps <= rank < taps:
-            raise ArgumentError(f"rank must be in [{-taps}, {taps}) for a footprint of {taps} elements; got {rank}")
-        return rank % taps
-
-    return _filter(input, rank_of, size, footprint, output, mode, cval, origin, axes, threads)
+    number, window = _index("rank", rank), _window(size, footprint)
+    return _filter(input, "rank", number, *window, output, mode, cval, origin, axes, threads)
 
 
-@remembered(arrays=1)
 def median_filter(
     input: Any,
     size: int | Iterable[int] | None = None,
@@ -192,10 +184,9 @@ def median_filter(
     >>> median_filter(np.array([3, 1, 4, 1, 5, 9, 2, 6]), size=3)
     array([3, 3, 1, 4, 5, 5, 6, 6])
     """
-    return _filter(input, lambda taps: taps // 2, size, footprint, output, mode, cval, origin, axes, threads)
+    return _filter(input, "median", 0, *_window(size, footprint), output, mode, cval, origin, axes, threads)
 
 
-@remembered(arrays=1)
 def percentile_filter(
     input: Any,
     percentile: float,
@@ -273,11 +264,7 @@ def percentile_filter(
     if not -100 <= part <= 100:
         raise ArgumentError(f"percentile must be in [-100, 100]; got {percentile!r}")
     part += 100 * (part < 0)
-
-    def rank_of(taps: int) -> int:
-        return taps - 1 if part == 100 else int(taps * part / 100)
-
-    return _filter(input, rank_of, size, footprint, output, mode, cval, origin, axes, threads)
+    return _filter(input, "percentile", part, *_window(size, footprint), output, mode, cval, origin, axes, threads)
 
 
 # -- what they have in common ---------------------------------------------------------------
@@ -311,9 +298,32 @@ def window_footprint(
     return inside, tuple(shift_of.get(a, 0) for a in range(ndim))
 
 
+def _window(size: Any, footprint: Any) -> tuple[Any, Any]:
+    """The arguments that tell the window; a footprint as numbers and text, by which calls are remembered."""
+    if footprint is None:
+        return size, None
+    if size is not None:
+        warn_caller("ignoring size because footprint is set")
+    inside = np.asarray(footprint).astype(bool)
+    return None, (*inside.shape, inside.tobytes().decode("latin1"))
+
+
+def _rank(operation: str, number: Any, taps: int) -> int:
+    """The rank in a window of so many values."""
+    if operation == "median":
+        return taps // 2
+    if operation == "percentile":
+        return taps - 1 if number == 100 else int(taps * number / 100)
+    if not -taps <= number < taps:
+        raise ArgumentError(f"rank must be in [{-taps}, {taps}) for a footprint of {taps} elements; got {number}")
+    return number % taps
+
+
+@remembered(arrays=1)
 def _filter(
     input: Any,
-    rank_of: Callable[[int], int],
+    operation: str,
+    number: Any,
     size: Any,
     footprint: Any,
     output: Any,
@@ -324,12 +334,12 @@ def _filter(
     threads: int | None,
 ) -> np.ndarray:
     image = window_image(input)
-    if size is not None and footprint is not None:
-        warn_caller("ignoring size because footprint is set")
+    if footprint is not None:
+        footprint = np.frombuffer(footprint[-1].encode("latin1"), bool).reshape(footprint[:-1])
     axes = filtered_axes(axes, image.ndim)
     inside, origins = window_footprint(size, footprint, origin, axes, image.ndim)
     taps = int(inside.sum())
-    rank = rank_of(taps)
+    rank = _rank(operation, number, taps)
     if rank in (0, taps - 1):
         if not isinstance(mode, str) and isinstance(mode, Iterable):
             named = dict(zip(axes, per_axis("mode", mode, len(axes)), strict=True))
