@@ -36,8 +36,8 @@ Place = tuple[tuple[int, int], ...]  # for each axis the first block of a task, 
 TASK_BYTES = 2**19
 # The transforms are vectorised over as many blocks as this, or over the other axes.
 VECTOR_BLOCKS = 4
-# Cuts that are considered along each of several axes.
-MOST_CUTS = 6
+# Combinations of cuts that are considered along several axes (each takes some microseconds, once).
+MOST_CUTS = 50
 # Lengths that are considered besides the next one: these times powers of two.
 LENGTHS = (1, 3, 5, 9, 15, 25, 27)
 # Shorter blocks are not considered.
@@ -98,7 +98,7 @@ def best_blocks(
     n, k = (shape2, shape1) if swapped else (shape1, shape2)
     cuts = [_cuts(n[axis], k[axis], low[axis], size[axis], dtype.kind != "c") for axis in axes]
     if len(axes) > 1:
-        cuts = [few[:MOST_CUTS] for few in cuts]
+        cuts = [few[: max(int(MOST_CUTS ** (1 / len(axes))), 2)] for few in cuts]
     pairs = prod(size) // prod(size[axis] for axis in axes)
     kernels = prod(k) // prod(k[axis] for axis in axes)
     choices = []

@@ -13,7 +13,7 @@ from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
 from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
-from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, fourier_blocks, must_swap, operand
+from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, must_swap, operand, transforms
 from fastconv.signal.products import FEW, are_long, inner_products
 from fastconv.signal.sums import Sums, asked_sums
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
@@ -293,10 +293,10 @@ def convolve(
     if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
     in1, in2, method = _prepared(in1, in2, method, sums)
-    blocks = fourier_blocks(in1, in2, mode, method, threads)
-    if blocks is not None:
+    way = transforms(in1, in2, mode, method, threads)
+    if way is not None:
         in1, in2 = _as_summed(in1, in2, sums)
-        return by_fft(in1, in2, blocks, out, threads, warn=method == "fft")
+        return by_fft(in1, in2, way, out, threads, warn=method == "fft")
     return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads, sums=sums)
 
 
@@ -382,11 +382,11 @@ def correlate(
     swapped = must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size)
     in1, in2, method = _prepared(in1, in2, method, sums)
     larger, smaller = (in2, in1) if swapped else (in1, in2)
-    blocks = fourier_blocks(larger, smaller, mode, method, threads)
-    if blocks is not None:
+    way = transforms(larger, smaller, mode, method, threads)
+    if way is not None:
         in1, in2 = _as_summed(in1, in2, sums)
         larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
-        return by_fft(larger, smaller, blocks, out, threads, warn=method == "fft")
+        return by_fft(larger, smaller, way, out, threads, warn=method == "fft")
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (conjugate(in2), in1) if swapped else (in1, conjugate(in2))
     return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, swapped, sums)

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv import config, costs
 from fastconv.device import on_device
 from fastconv.signal import direct
-from fastconv.signal.method import MODES, check_dimensions, fourier_blocks, must_swap, operand, outputs
+from fastconv.signal.method import MODES, check_dimensions, must_swap, operand, outputs, transforms
 from fastconv.validate import check_size, choice, type_name
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
         return "direct"
     if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
-    return "direct" if fourier_blocks(in1, in2, mode, "auto", None) is None else "fft"
+    return "direct" if transforms(in1, in2, mode, "auto", None) is None else "fft"
 
 
 def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int | None) -> Any:
@@ -285,7 +285,7 @@ def _way(
     taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
     flops = 2 * prod(size) * taps * (4 if dtype.kind == "c" else 1)
     summed = alike and type_name(dtype) in DIRECT_DTYPES
-    summed = summed and costs.direct_seconds(flops, len(axes), type_name(dtype), threads) < blocks.seconds
+    summed = summed and costs.direct_seconds(flops, prod(size), len(axes), type_name(dtype), threads) < blocks.seconds
     return _Way(swapped, low, size, dtype, summed, blocks)
 
 

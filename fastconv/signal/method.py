@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import lru_cache
-from math import log2, prod, sqrt
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from math import ceil, log2, prod, sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,17 +15,29 @@ from fastconv import config, costs
 from fastconv.device import as_device, on_device
 from fastconv.problem import accumulator
 from fastconv.replay import by_value
-from fastconv.separability import gain
 from fastconv.validate import as_array, check_size, new_or_checked_out
 
 if TYPE_CHECKING:
     from fastconv.algorithms.fourier import Blocks
 
-__all__ = ["METHODS", "MODES", "by_fft", "check_dimensions", "fourier_blocks", "must_swap", "operand", "outputs"]
+__all__ = [
+    "METHODS",
+    "MODES",
+    "Transforms",
+    "by_fft",
+    "check_dimensions",
+    "must_swap",
+    "operand",
+    "outputs",
+    "transforms",
+]
 
 Shape = tuple[int, ...]
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
+# Integers are cut into at most as many parts.
+MOST_PARTS = 4
+
 METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 
 
@@ -70,7 +83,14 @@ def outputs(mode: str, shape1: Shape, shape2: Shape, axes: Shape) -> tuple[Shape
     return tuple(low), tuple(size)
 
 
-def fourier_blocks(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads: int | None) -> Blocks | None:
+class Transforms(NamedTuple):
+    """How to convolve by transforms: in blocks; integers as sums of as many parts, of fewer bits each."""
+
+    blocks: Blocks
+    parts: tuple[int, int] = (1, 1)
+
+
+def transforms(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads: int | None) -> Transforms | None:
     """How to convolve by transforms, if they are asked for, or worth it and safe.
 
     For "valid" mode, `in1` is the larger array.
@@ -80,11 +100,16 @@ def fourier_blocks(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, thr
     direct, blocks = _estimates(
         in1.shape, in2.shape, mode, in1.dtype, in2.dtype, method, config.resolve_threads(threads)
     )
-    if blocks is not None and method == "auto":
-        direct /= gain(np.flip(in2), 2 * in1.size * in2.size, accumulator(np.result_type(in1.dtype, in2.dtype)))
-    if blocks is None or (method == "auto" and (direct < blocks.seconds or not _is_safe(in1, in2, blocks))):
+    if blocks is None or (method == "auto" and direct < blocks.seconds):
         return None
-    return blocks
+    if method == "fft":
+        return Transforms(blocks)
+    by_value()
+    if np.result_type(in1.dtype, in2.dtype).kind in "iu":
+        parts = _exact_parts(in1, in2, blocks)
+        return Transforms(blocks, parts) if prod(parts) * blocks.seconds < direct else None
+    finite = all(a.dtype.kind not in "fc" or np.isfinite(a).all() for a in (in1, in2))
+    return Transforms(blocks) if finite and config.current_precision() != "strict" else None
 
 
 @lru_cache(maxsize=512)
@@ -96,7 +121,9 @@ def _estimates(
     low, size = outputs(mode, shape1, shape2, axes)
     taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
     flops = 2 * prod(size) * taps * (2 if dtype1.kind == "c" else 1) * (2 if dtype2.kind == "c" else 1)
-    direct = costs.direct_seconds(flops, len(axes), accumulator(np.result_type(dtype1, dtype2)), threads)
+    direct = costs.direct_seconds(
+        flops, prod(size), len(axes) or 1, accumulator(np.result_type(dtype1, dtype2)), threads
+    )
     if not axes or (method == "auto" and direct < costs.FOURIER_CALL_SECONDS):
         return direct, None
 
@@ -107,33 +134,54 @@ def _estimates(
     return direct, fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
 
 
-def _is_safe(in1: np.ndarray, in2: np.ndarray, blocks: Blocks) -> bool:
-    """Whether transforms give what the sum does: of finite numbers up to rounding, of integers exactly."""
-    by_value()
-    if "f" in in1.dtype.kind + in2.dtype.kind or "c" in in1.dtype.kind + in2.dtype.kind:
-        if config.current_precision() == "strict":
-            return False
-        return all(a.dtype.kind not in "fc" or bool(np.isfinite(a).all()) for a in (in1, in2))
-    # Where rounding the transform's result is certain to be exact: its error is about
-    # eps * log2(points) times the norms of the inputs.
-    largest = [max(abs(int(a.min())), abs(int(a.max()))) for a in (in1, in2)]
+def _exact_parts(in1: np.ndarray, in2: np.ndarray, blocks: Blocks) -> tuple[int, int]:
+    """The fewest parts of integers for which rounding the transforms' results is certain to be exact.
+
+    The error of a result is at most about ``eps log2(points)`` times the 2-norms of the inputs (N. J.
+    Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), section 24.1,
+    doi:10.1137/1.9780898718027).
+    """
     points = prod(cut.length for cut in blocks.cuts)
-    norms = largest[0] * largest[1] * sqrt(min(in1.size, points)) * sqrt(min(in2.size, points))
-    return 8 * float(np.finfo(float).eps) * log2(points) * norms < 0.5
+    norms = sqrt(min(in1.size, points)) * sqrt(min(in2.size, points))
+    bits = log2(0.5 / (8 * float(np.finfo(float).eps) * log2(points) * norms))  # of a product of parts
+    bits1, bits2 = (max(int(a.max()), -int(a.min()), 1).bit_length() for a in (in1, in2))
+    pairs = [(m, n) for m in range(1, MOST_PARTS + 1) for n in range(1, MOST_PARTS + 1)]
+    certain = [(m, n) for m, n in pairs if ceil(bits1 / m) + ceil(bits2 / n) <= bits]
+    return min(certain, key=prod, default=(MOST_PARTS**2, MOST_PARTS**2))
 
 
 def by_fft(
-    in1: np.ndarray, in2: np.ndarray, blocks: Blocks, out: np.ndarray | None, threads: int | None, warn: bool
+    in1: np.ndarray, in2: np.ndarray, way: Transforms, out: np.ndarray | None, threads: int | None, warn: bool
 ) -> np.ndarray:
     """Convolve by transforms; integers are rounded.  `warn` of NaN and infinity, which they spread."""
     from fastconv.algorithms import fourier
 
-    dtype = np.result_type(in1.dtype, in2.dtype)
-    result = new_or_checked_out(out, blocks.size, dtype, {"in1": in1, "in2": in2})
-    fourier.convolve(in1, in2, result, blocks, config.resolve_threads(threads))
+    dtype, workers = np.result_type(in1.dtype, in2.dtype), config.resolve_threads(threads)
+    result = new_or_checked_out(out, way.blocks.size, dtype, {"in1": in1, "in2": in2})
+    if way.parts == (1, 1):
+        fourier.convolve(in1, in2, result, way.blocks, workers)
+    else:
+        result[...] = 0
+        term = np.empty_like(result)
+        for (shift1, part1), (shift2, part2) in product(_split(in1, way.parts[0]), _split(in2, way.parts[1])):
+            if shift1 + shift2 < 8 * dtype.itemsize:  # the others wrap to nothing
+                fourier.convolve(part1, part2, term, way.blocks, workers)
+                result += term << dtype.type(shift1 + shift2)
     if warn:
         _warn_unless_finite(result)
     return result
+
+
+def _split(array: np.ndarray, parts: int) -> list[tuple[int, np.ndarray]]:
+    """Integers as a sum of numbers of about equally many bits, each shifted to its place."""
+    if parts == 1:
+        return [(0, array)]
+    bits = -(-max(int(array.max()), -int(array.min()), 1).bit_length() // parts)
+    pieces = []
+    for i in range(parts):
+        rest = array >> array.dtype.type(i * bits)  # rounds down, so all pieces but the last are positive
+        pieces.append((i * bits, rest & array.dtype.type(2**bits - 1) if i < parts - 1 else rest))
+    return pieces
 
 
 def _warn_unless_finite(result: np.ndarray) -> None:
