@@ -262,8 +262,9 @@ class Dice:
         rule = self.one(RULES)
         return {"mode": rule} | ({"cval": 1.5} if rule == "constant" and self.chance(0.5) else {})
 
-    def origin(self, sizes: tuple[int, ...]) -> dict[str, Any]:
-        if self.chance(0.85):
+    def origin(self, sizes: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Of windows that fit into the image: shifts of others SciPy gets wrong."""
+        if any(k > n for k, n in zip(sizes, shape, strict=True)) or self.chance(0.85):
             return {}
         shifts = tuple(int(self.rng.integers(-(k // 2), (k - 1) // 2 + 1)) for k in sizes)
         return {"origin": shifts[0] if len(shifts) == 1 else shifts}
@@ -293,7 +294,12 @@ def _correlate(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     axes = dice.axes(len(image.shape))
     weights = dice.weights(dice.sizes(len(axes)), image.dtype)
-    options = dice.boundary() | dice.origin(weights.shape) | dice.output(image.dtype) | _some(axes, len(image.shape))
+    options = (
+        dice.boundary()
+        | dice.origin(weights.shape, _along(axes, image))
+        | dice.output(image.dtype)
+        | _some(axes, len(image.shape))
+    )
     return Call(
         (image, weights), options, image.size * (10 + 1.8 * weights.size) * _parts(image, weights), weights.size
     )
@@ -302,13 +308,20 @@ def _correlate(dice: Dice) -> Call:
 def _correlate1d(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     weights = dice.weights(dice.sizes(1), image.dtype)
-    options = {"axis": _axis(dice, image)} | dice.boundary() | dice.origin(weights.shape) | dice.output(image.dtype)
+    axis = _axis(dice, image)
+    options = (
+        {"axis": axis} | dice.boundary() | dice.origin(weights.shape, _along((axis,), image)) | dice.output(image.dtype)
+    )
     return Call((image, weights), options, image.size * (5 + 0.6 * weights.size) * _parts(image, weights), weights.size)
 
 
 def _parts(*arrays: Array) -> int:
     """Real products in one of these arrays' products."""
     return prod(2 if "complex" in array.dtype else 1 for array in arrays)
+
+
+def _along(axes: tuple[int, ...], image: Array) -> tuple[int, ...]:
+    return tuple(image.shape[axis] for axis in axes)
 
 
 def _axis(dice: Dice, image: Array) -> int:
@@ -363,7 +376,12 @@ def _uniform(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     axes = dice.axes(len(image.shape))
     sizes = dice.sizes(len(axes))
-    options = dice.boundary() | dice.origin(sizes) | dice.output(image.dtype) | _some(axes, len(image.shape))
+    options = (
+        dice.boundary()
+        | dice.origin(sizes, _along(axes, image))
+        | dice.output(image.dtype)
+        | _some(axes, len(image.shape))
+    )
     size = sizes if len(set(sizes)) > 1 else sizes[0]
     return Call((image, size), options, image.size * 5 * len(axes) * _parts(image), max(sizes))
 
@@ -373,7 +391,8 @@ def _line_window(dtypes: tuple[str, ...]) -> Callable[[Dice], Call]:
 
     def recipe(dice: Dice) -> Call:
         image, sizes = dice.image(dtypes), dice.sizes(1)
-        options = {"axis": _axis(dice, image)} | dice.boundary() | dice.origin(sizes)
+        axis = _axis(dice, image)
+        options = {"axis": axis} | dice.boundary() | dice.origin(sizes, _along((axis,), image))
         return Call((image, sizes[0]), options, image.size * 9 * _parts(image), sizes[0])
 
     return recipe
@@ -386,7 +405,7 @@ def _extreme(structures: bool, passes: int) -> Callable[[Dice], Call]:
         image = dice.image(REAL)
         axes = dice.axes(len(image.shape))
         sizes = dice.sizes(len(axes))
-        options = dice.boundary() | dice.origin(sizes) | _some(axes, len(image.shape))
+        options = dice.boundary() | dice.origin(sizes, _along(axes, image)) | _some(axes, len(image.shape))
         pick = dice.rng.random()
         if pick < 0.7:
             ns: float = 8 * len(axes)
@@ -407,7 +426,7 @@ def _rank(argument: Callable[[Dice, int], Any] | None) -> Callable[[Dice], Call]
         image = dice.image(REAL[:-1])
         axes = dice.axes(len(image.shape))
         sizes = dice.sizes(len(axes))
-        options = dice.boundary() | dice.origin(sizes) | _some(axes, len(image.shape))
+        options = dice.boundary() | dice.origin(sizes, _along(axes, image)) | _some(axes, len(image.shape))
         size = sizes if len(set(sizes)) > 1 else sizes[0]
         taps = prod(sizes)
         before = () if argument is None else (argument(dice, taps),)
@@ -471,7 +490,8 @@ def _transformed(dice: Dice) -> Call:
 
 def _sepfir2d(dice: Dice) -> Call:
     image = dice.image(FLOATS, (2,))
-    rows, columns = (Array((min(dice.sizes(1)[0] | 1, n // 2 * 2 - 1),), image.dtype, "weights") for n in image.shape)
+    longest = (n // 2 * 2 - 1 for n in reversed(image.shape))  # of longer lines SciPy destroys the memory
+    rows, columns = (Array((min(dice.sizes(1)[0] | 1, n),), image.dtype, "weights") for n in longest)
     taps = rows.size + columns.size
     return Call((image, rows, columns), {}, image.size * taps * 2 * _parts(image), taps)
 
