@@ -62,6 +62,8 @@ _ENGINE_MODULES = {
 TABLE = (
     Implementation("conv", "Conv", "numba"),
     Implementation("conv", "Conv", "cython"),
+    Implementation("separable", "Separable", "numba"),
+    Implementation("separable", "Separable", "cython"),
     Implementation("lowrank", "LowRank", "numba"),
     Implementation("lowrank", "LowRank", "cython"),
     Implementation("filter", "Filter", "cython", leaves="not_exact_bytes"),

@@ -18,7 +18,7 @@ from fastconv.table import TABLE
 from fastconv.testing import assert_identical
 
 IMPLEMENTATIONS = [row for row in TABLE if row.engine in ("numba", "cython")]
-# What else there is (lowrank, normalized) has problems of its own and a test file of its own.
+# What else there is (lowrank, separable, normalized) has problems of its own and a test file of its own.
 CONVOLUTIONS = [row for row in IMPLEMENTATIONS if row.algorithm in ("conv", "filter") and not row.leaves]
 POOLINGS = [row for row in IMPLEMENTATIONS if row.algorithm == "pool"]
 WINDOWS = [row for row in IMPLEMENTATIONS if row.algorithm in ("sliding", "taps", "rank")]

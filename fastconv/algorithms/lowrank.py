@@ -23,7 +23,7 @@ from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem
 from fastconv.separability import OuterProducts, outer_products
 
-__all__ = ["LowRank", "is_ready", "refuse"]
+__all__ = ["LowRank", "all_finite", "is_ready", "refuse"]
 
 # Bytes of the planes of a block: of 0.5 to 4 MB the largest is the fastest (a launch takes 8 us), and one block of
 # 2048x2048 up to twice as slow where there are two planes.
@@ -52,6 +52,20 @@ def refuse(problem: Any) -> str | None:
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
     """Whether the engine's kernel is compiled."""
     return engine.is_ready("filter", *kernel_types(problem))
+
+
+def all_finite(out: np.ndarray, kernel_shape: tuple[int, ...]) -> bool:
+    """Whether image and result of separable passes are finite.
+
+    Wherever a window holds NaN or infinity, so do the planes, and the output is not finite. Each
+    element of the image is in the windows of a box of outputs, the kernel's size but for the
+    borders: one output of each such box, and the last one, tell.
+    """
+    for axis, taps in enumerate(kernel_shape):
+        if taps > 1:
+            size = out.shape[axis]
+            out = out.take(np.append(np.arange(0, size - 1, taps), size - 1), axis)
+    return bool(np.isfinite(out).all())
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class LowRank:
             fills = self._fills(found, fill)
             for block in self.blocks:
                 self._run(block, x[0, 0], weights, out[0, 0], fills, threads)
-            if found.same_signs or self._all_finite(out[0, 0]):
+            if found.same_signs or all_finite(out[0, 0], self.problem.kernel_shape):
                 return
         self.direct(x, w, out, bias, fill, threads)
 
@@ -126,18 +140,6 @@ class LowRank:
         for vectors in found.factors[:-1]:
             fills.append(fills[-1] * vectors[0].sum() if np.any(fill) else fill)
         return fills
-
-    def _all_finite(self, out: np.ndarray) -> bool:
-        """Whether image and result are finite.
-
-        Wherever a window holds NaN or infinity, so do the planes, and the output is not finite. Each
-        element of the image is in the windows of a box of outputs, the kernel's size but for the
-        borders: one output of each such box, and the last one, tell.
-        """
-        for axis in self.axes:
-            taps, size = self.problem.kernel_shape[axis], out.shape[axis]
-            out = out.take(np.append(np.arange(0, size - 1, taps), size - 1), axis)
-        return bool(np.isfinite(out).all())
 
     # -- blocks ---------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER", "MAX_SLOTS",
     "NORMALIZED_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
-    "RANK_OPERATIONS", "SATURATE", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
+    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
 import numpy as np
@@ -85,6 +85,16 @@ FILTER_FIELDS = GEOMETRY + (
 # is never bypassed (`in_place` and `store_direct` are 0).
 NORMALIZED_FIELDS = FILTER_FIELDS + (
     "renormalize",  # whether sums are scaled by the weight of all samples over that of the valid ones
+)  # fmt: skip
+
+# Two one-dimensional passes over each plane, down and across; `w` has the weights down, then those across.
+SEPARABLE_FIELDS = GEOMETRY + (
+    "src_planes", "out_planes",  # pointers to int64[planes]: byte offset of each source and output plane
+    "in_place", "store_direct",  # tiles may read the source / write the output where it lies
+    "patch_rows", "patch_cols",  # the part of a plane that is filtered down and then across at once
+    "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
+    "pitch",  # row length of patches in scratch memory (elements), with room for a tile beyond the last column
+    "col_of",  # pointer to int64[kernel_x]: 0, 1, 2 ...
 )  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are

@@ -20,6 +20,7 @@ _MODULES = {
     "max_pool_indices": "pool",
     "avg_pool": "pool",
     "rank": "rank",
+    "separable": "separable",
     "sliding": "sliding",
     "taps": "taps",
 }

@@ -1,0 +1,156 @@
+"""Kernels that are one outer product, as a pass down and a pass across, against the direct filter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import layouts, values
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+from fastconv.algorithms import separable
+from fastconv.algorithms.separable import Separable
+from fastconv.plan import plan_for
+from fastconv.problem import ConvProblem
+from fastconv.separability import OuterProducts
+from fastconv.testing import assert_matches
+
+ENGINES = ["cython", "numba"]
+RULES = ["reflect", "fill", "nearest", "mirror", "wrap"]
+SHAPES = [(100, 130), (9, 200), (64, 31), (200, 5), (7, 9), (1, 50), (50, 1), (20, 2100), (3, 20, 50), (2, 2, 17, 40)]
+TAPS = [(9, 9), (3, 41), (41, 3), (17, 2), (2, 18)]
+
+
+@pytest.fixture(params=ENGINES)
+def module(request):
+    from fastconv.table import _ENGINE_MODULES, import_module
+
+    return import_module(_ENGINE_MODULES[request.param])
+
+
+def problem_of(image: np.ndarray, down: np.ndarray, across: np.ndarray, rule: str, **changes) -> ConvProblem:
+    n, name = image.ndim, image.dtype.name
+    taps = (*(1,) * (n - 2), down.size, across.size)
+    problem = ConvProblem(
+        in_shape=image.shape,
+        kernel_shape=taps,
+        out_shape=image.shape,
+        in_dtype=name,
+        kernel_dtype="float64",
+        acc=name,
+        out_dtype=name,
+        pad=tuple(k // 2 for k in taps),
+        boundary=(rule,) * n,
+        stride=(1,) * n,
+        dilation=(1,) * n,
+        rank=1,
+    )
+    return replace(problem, **changes)
+
+
+def check(module, image, down, across, rule, out=None, fill=0.5, threads=1, **changes) -> None:
+    """Whatever `fastconv.separability` thinks of the size of the problem."""
+    problem = problem_of(image, down, across, rule, **changes)
+    assert separable.refuse(problem) is None
+    kernel = np.multiply.outer(down, across).reshape(problem.kernel_shape)
+    out = np.full(problem.out_shape, 7, image.dtype) if out is None else out
+    desired = np.empty(problem.out_shape, image.dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separable, "outer_products", lambda *_: OuterProducts((down[None], across[None]), True))
+        executor = Separable(problem, module)
+        executor(image[None, None], kernel[None, None], out[None, None], None, np.asarray(fill), threads)
+    direct = plan_for(replace(problem, rank=0), "cython")
+    direct.execute(image[None, None], kernel[None, None], desired[None, None], fill=np.asarray(fill), threads=1)
+    largest = np.abs(image[np.isfinite(image)]).max(initial=abs(fill))
+    assert_matches(out, desired, np.abs(kernel).sum() * largest, down.size * across.size)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("taps", TAPS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_boundary_rule(module, dtype, taps, rule):
+    down, across = (values((k,), "float64", k) for k in taps)
+    for shape in SHAPES:
+        check(module, values(shape, dtype), down, across, rule)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layouts(module, dtype):
+    image, down, across = values((45, 70), dtype), values((7,), "float64", 1), values((10,), "float64", 2)
+    for layout, view in layouts(image).items():
+        if layout == "byte-swapped":  # the public functions copy it
+            continue
+        check(module, view, down, across, "mirror")
+        if layout != "read-only":
+            check(
+                module,
+                image,
+                down,
+                across,
+                "wrap",
+                out=np.zeros_like(view, subok=False) if layout == "unaligned" else view,
+            )
+
+
+@pytest.mark.parametrize("rule", ["fill", "reflect"])
+def test_outputs_of_another_size(module, rule):
+    """Parts of the image, and more than it."""
+    image, down, across = values((60, 90), "float32"), values((9,), "float64", 1), values((12,), "float64", 2)
+    for grown in (-11, -8, 3, 8):
+        shape = tuple(n + grown for n in image.shape)
+        for pad in ((0, 0), (8, 11), (4, 0)):
+            check(module, image, down, across, rule, out_shape=shape, pad=pad)
+
+
+def test_nan_and_inf(module):
+    image, bell = values((60, 90), "float32"), np.array([1.0, 2, 4, 3, 1])
+    image[3, 4], image[20, 70], image[59, 89] = np.nan, np.inf, -np.inf
+    for rule in RULES:
+        check(module, image, bell, bell, rule)
+
+
+def test_threads_do_not_change_the_result(module):
+    image, down, across = values((133, 170), "float32"), values((7,), "float64", 1), values((10,), "float64", 2)
+    problem = problem_of(image, down, across, "reflect")
+    kernel, results = np.outer(down, across)[None, None], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separable, "outer_products", lambda *_: OuterProducts((down[None], across[None]), True))
+        patch.setattr("fastconv.costs.threads_worth_using", lambda flops, nbytes, threads: threads)
+        for threads in (1, 2, 3, 7):
+            results.append(np.empty_like(image))
+            Separable(problem, module)(image[None, None], kernel, results[-1][None, None], None, np.asarray(0), threads)
+    assert all(np.array_equal(result, results[0]) for result in results)
+
+
+@given(st.data())
+def test_any(module, data):
+    shape = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 90)))
+    taps = data.draw(st.tuples(st.integers(2, 12), st.integers(2, 40)))
+    dtype, rule = data.draw(st.sampled_from(["float32", "float64"])), data.draw(st.sampled_from(RULES))
+    pad = tuple(data.draw(st.integers(0, k - 1)) for k in taps)
+    down, across = (values((k,), "float64", k) for k in taps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separable, "STRIP_BYTES", data.draw(st.sampled_from([1, 4096, 65536])))
+        check(module, values(shape, dtype), down, across, rule, pad=pad)
+
+
+def test_the_plan_tells():
+    image, bell = np.zeros((600, 600), "float32"), np.outer(np.hanning(23)[1:-1], np.hanning(19)[1:-1])
+    plan = fastconv.plan(fastconv.ndimage.correlate, image, bell)
+    assert plan.implementation.endswith(":separable")
+    assert plan.workspace(2) < 2**20
+    assert fastconv.plan(fastconv.ndimage.gaussian_filter, image, 3).implementation.endswith(":separable")
+    for changes, why in (
+        ({"rank": 2}, "outer product"),
+        ({"acc": "complex64", "in_dtype": "complex64", "out_dtype": "complex64"}, "float32"),
+        ({"in_dtype": "uint8"}, "throughout"),
+        ({"kernel_shape": (21, 1), "pad": (10, 0)}, "last two axes"),
+    ):
+        assert why in separable.refuse(replace(plan.problem, **changes))
+    colours = problem_of(
+        np.zeros((2, 3, 4), "float32"), np.ones(3), np.ones(3), "fill", pad=(1, 1, 1), kernel_shape=(1, 3, 3)
+    )
+    assert "filtered" in separable.refuse(colours)
