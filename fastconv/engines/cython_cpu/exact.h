@@ -82,34 +82,70 @@ static void tile_exact(const double *src, int64_t row_step, int64_t tap_step, co
     exact_from_double(at, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, order);
 }
 
-/* How far a sum in float of `n` products may be from SciPy's, for sources of at most `largest`; 0 if
- * it is the same number, negative if float is of no use.  Each of n + 2 roundings (weights, products,
- * sums) errs by 2^-24 of at most sum(|w|) * largest; SciPy's by 2^-53.  Sums of small multiples of 1
- * or 1/256 are exact. */
-static float rounding_guard(const double *w, int64_t n, double largest) {
-    double total = 0;
+/* The largest rounding error of a float of at most `size`: half a unit in its last place. */
+static double half_ulp(double size) {
+    int exponent;
+    frexp(size, &exponent); /* size < 2^exponent */
+    return ldexp(0x1p-25, exponent);
+}
+
+/* How far sums in float may be from SciPy's, for sources of at most `largest`; 0 if they are the same
+ * numbers, negative if float is of no use.  The errors are those of the weights, and half a unit in the last
+ * place of each partial sum, in the order in which `tiles` adds: blocks of kernel rows, columns, rows.
+ * Sums of small multiples of 1 or 1/256 are exact. */
+static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double largest) {
+    double total = 0, error = 0;
     int whole = 1, parts = 1;
+    const int64_t n = kernel_y * kernel_x, blocks = (kernel_y + MAX_BLOCK - 1) / MAX_BLOCK;
     for (int64_t i = 0; i < n; i++) {
         total += __builtin_fabs(w[i]) * largest;
+        error += __builtin_fabs(w[i] - (double)(float)w[i]) * largest;
         whole &= w[i] == __builtin_trunc(w[i]);
         parts &= w[i] * 256 == __builtin_trunc(w[i] * 256);
     }
     if (!(total < 0x1p24)) return -1; /* or not a number */
     if (whole || (parts && total < 0x1p16)) return 0;
-    const double guard = (n + 3) * 0x1p-24 * total + 1e-30;
-    return guard < 0.0625 ? (float)guard : -1;
+#if !defined(__FMA__) && !defined(__ARM_FEATURE_FMA)
+    error += total * 0x1p-24; /* of the products */
+#endif
+    total = 0;
+    for (int64_t b = 0, y = 0; b < blocks; b++) {
+        const int64_t height = kernel_y / blocks + (b < kernel_y % blocks);
+        for (int64_t x = 0; x < kernel_x; x++)
+            for (int64_t i = y; i < y + height; i++) {
+                total += __builtin_fabs(w[i * kernel_x + x]) * largest;
+                error += half_ulp(total);
+            }
+        y += height;
+    }
+    error = 1.001 * error + n * 0x1p-51 * total + 1e-30; /* errors of errors, and SciPy's */
+    return error < 0.0625 ? (float)error : -1;
 }
 
-/* Whether truncation of any of the sums in a vector depends on its rounding error. */
-static inline int any_near_integer(const float *sums, float guard) {
+/* Store EXACT_WIDTH sums in float as 8 bits; whether truncation of any of them depends on its rounding error. */
+static inline int store_bytes(const float *sums, float guard, char *out) {
 #if defined(__AVX512F__)
     const __m512 v = _mm512_loadu_ps(sums), g = _mm512_set1_ps(guard);
-    return _mm512_cmpneq_epi32_mask(_mm512_cvttps_epi32(_mm512_sub_ps(v, g)), _mm512_cvttps_epi32(_mm512_add_ps(v, g))) != 0;
+    const __m512i low = _mm512_cvttps_epi32(_mm512_sub_ps(v, g)), high = _mm512_cvttps_epi32(_mm512_add_ps(v, g));
+    _mm_storeu_si128((__m128i *)out, _mm512_cvtepi32_epi8(low));
+    return _mm512_cmpneq_epi32_mask(low, high) != 0;
 #else
     int any = 0;
-    for (int i = 0; i < EXACT_WIDTH; i++) any |= (int32_t)(sums[i] - guard) ^ (int32_t)(sums[i] + guard);
+    for (int i = 0; i < EXACT_WIDTH; i++) {
+        const int32_t low = (int32_t)(sums[i] - guard), high = (int32_t)(sums[i] + guard);
+        out[i] = (char)low;
+        any |= low ^ high;
+    }
     return any != 0;
 #endif
+}
+
+/* The same for any output; `cols` elements are stored. */
+static inline int store_sums(const float *sums, float guard, char *out, int64_t out_col, int64_t cols, int64_t out_code) {
+    char bytes[EXACT_WIDTH];
+    if ((out_code == UINT8 || out_code == INT8) && out_col == 1 && cols == EXACT_WIDTH) return store_bytes(sums, guard, out);
+    store_run_f32(sums, out, out_col, cols, out_code);
+    return store_bytes(sums, guard, bytes);
 }
 
 /* Where sums were found to be near an integer: vectors of a patch, made again in SciPy's order. */
@@ -162,13 +198,14 @@ static int64_t store_guarded(const float *sums, int64_t sums_step, float guard, 
     struct near_integer near = {.n = 0};
     int64_t total = 0;
     for (int64_t r = 0; r < rows; r++) {
-        store_run_f32(sums + r * sums_step, out + r * out_row, out_col, cols, out_code);
-        for (int64_t x = 0; guard > 0 && x < cols; x += EXACT_WIDTH) {
-            if (!any_near_integer(sums + r * sums_step + x, guard)) continue;
+        for (int64_t x = 0; x < cols; x += EXACT_WIDTH) {
+            const int64_t width = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
+            char *to = out + r * out_row + x * out_col;
+            if (!store_sums(sums + r * sums_step + x, guard, to, out_col, width, out_code)) continue;
             total++;
             near.offset[near.n] = r * row_step + x;
-            near.out[near.n] = out + r * out_row + x * out_col;
-            near.cols[near.n++] = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
+            near.out[near.n] = to;
+            near.cols[near.n++] = width;
             if (near.n == TILE_ROWS) sum_again(&p, &near, out_col, out_code);
         }
     }

@@ -1,6 +1,7 @@
 /* The tiles for every accumulator type, at the vector width this build is compiled for. */
 #ifndef FASTCONV_TILES_ALL_H
 #define FASTCONV_TILES_ALL_H
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__AVX512F__)
