@@ -5,7 +5,8 @@ signed integers in the elements' order (NaN above all numbers).  From small wind
 minima and maxima (`fastconv.algorithms.network`) select, on vectors of pixels; what they cost grows
 with the number of taps and with the size of a key.  For large windows the keys of a tile are sorted
 once, and the window becomes a set of places in that order, in which finding a rank is counting
-bits: what a step along a row costs is the number of taps that leave and enter.
+bits: what a step along a row costs is the number of taps that leave and enter.  Of two values alone (bool)
+it is enough to count the larger one.
 
 References
 ----------
@@ -78,7 +79,7 @@ class Rank:
         inside = np.frombuffer(problem.footprint or bytes([1]) * prod(problem.window), bool)
         self.footprint = inside.reshape(problem.window)
         programs = _programs_ns(problem.taps, self.size * 128 / engine.TILE[1])
-        following = _set_ns(self.footprint, self.size)
+        following = _set_ns(self.footprint, self.size, problem.acc == "bool")
         self.by_programs = programs <= following
         self.ns = int(min(programs, following) * prod(problem.shape))
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
@@ -207,11 +208,13 @@ def _moving(footprint: np.ndarray, axis: int) -> int:
     return int((footprint & ~ahead).sum())
 
 
-def _set_ns(footprint: np.ndarray, size: int) -> float:
+def _set_ns(footprint: np.ndarray, size: int, of_bools: bool) -> float:
     """Estimated nanoseconds for a pixel of a set that follows the window, along the best axis."""
     if footprint.ndim == 0:
         return float("inf")
     moving = min(_moving(footprint, axis) for axis in range(footprint.ndim))
+    if of_bools:  # a count follows the window
+        return 0.5 + TAP_NS / 2 * moving
     lines = max(footprint.shape) == footprint.size
     step = STEP_NS[0] + 20 / footprint.size**0.5 if lines else STEP_NS[1]
     return step + TAP_NS * moving + BYTE_NS * min(size, 5) * (1 if lines else 2)

@@ -8,6 +8,7 @@
 from libc.string cimport memset
 
 cdef extern from "rank.h" nogil:
+    enum: BOOL
     ctypedef struct RankSet:
         uint64_t *bits
         int64_t word, below
@@ -172,6 +173,26 @@ cdef void follow_rank_rows(const RankArgs *a, const RankTile *t, key_t *staged) 
         store_rank_row(a, t, <const key_t *>result, y)
 
 
+cdef void count_rank_rows(const RankArgs *a, const RankTile *t, key_t *staged) noexcept nogil:
+    # Of two values alone, the count of the larger one follows the window along each row.
+    cdef key_t *result = <key_t *>(t.scratch + a.result)
+    cdef key_t *row
+    cdef key_t smaller = <key_t>(<uint64_t>1 << (8 * sizeof(key_t) - 1))
+    cdef int64_t larger, i, x, y
+    for y in range(t.rows):
+        row = staged + y * a.pitch
+        larger = 0
+        for i in range(a.n_taps):
+            larger += row[a.taps[i]] - smaller
+        result[0] = smaller + (larger >= a.n_taps - a.rank)
+        for x in range(1, t.cols):
+            for i in range(a.n_moving):
+                larger += row[a.entering[i]] - row[a.leaving[i]]
+            row += 1
+            result[x] = smaller + (larger >= a.n_taps - a.rank)
+        store_rank_row(a, t, <const key_t *>result, y)
+
+
 cdef inline void rank_unit(const RankArgs *a, int64_t unit, int64_t worker, key_t *any) noexcept nogil:
     cdef RankTile t
     cdef int64_t across = unit % a.n_across, down = unit // a.n_across % a.n_down
@@ -185,6 +206,8 @@ cdef inline void rank_unit(const RankArgs *a, int64_t unit, int64_t worker, key_
     stage_rank_tile(a, &t, staged)
     if a.n_window:
         select_rank_rows(a, &t, staged)
+    elif a.acc_code == BOOL:
+        count_rank_rows(a, &t, staged)
     else:
         follow_rank_rows(a, &t, staged)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from numba import float64, int64, types, uint32, uint64
 
-from fastconv.engines.contract import BEYOND, RANK_FIELDS, RANK_OPERATIONS
+from fastconv.engines.contract import BEYOND, DTYPE_CODES, RANK_FIELDS, RANK_OPERATIONS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.ranking import bit_count, load_keys, lowest_bit, order_rows, store_keys
@@ -20,6 +20,7 @@ from fastconv.engines.numba_cpu.stage import mapped, source_row
 __all__ = ["FIELDS", "MAKERS", "make"]
 
 FIELDS = RANK_FIELDS
+BOOL = DTYPE_CODES["bool"]
 EXCHANGE, MAXIMUM = RANK_OPERATIONS["exchange"], RANK_OPERATIONS["maximum"]
 
 
@@ -230,6 +231,22 @@ def follow_row(a, places, pairs, bits, words, staged, result, cols, key):
         poke(result + x * size, peek(staged + source * size, key))
 
 
+@part
+def count_row(a, row, result, cols, key):
+    # Of two values alone, the count of the larger one follows the window along a row.
+    size, larger = itemsize(key), int64(0)
+    smaller = -(int64(1) << (8 * size - 1))
+    for i in range(a.n_taps):
+        larger += int64(peek(row + size * peek(a.taps + 8 * i, int64), key)) - smaller
+    for x in range(cols):
+        if x > 0:
+            for i in range(a.n_moving):
+                larger += int64(peek(row + size * peek(a.entering + 8 * i, int64), key))
+                larger -= int64(peek(row + size * peek(a.leaving + 8 * i, int64), key))
+            row += size
+        poke(result + x * size, key(smaller + (1 if larger >= a.n_taps - a.rank else 0)))
+
+
 # -- kernels -------------------------------------------------------------------------------
 
 
@@ -247,15 +264,18 @@ def make(key: str, variant: str = "") -> Callable:
         staged_rows, staged_cols = rows + a.kernel_y - 1, cols + a.kernel_x - 1
         stage_tile(a, plane, top, left, staged_rows, staged_cols, staged, scratch + a.converted, key_type)
         pairs, total = int64(0), a.n_planes * staged_rows * staged_cols
-        if a.n_window == 0:
+        if a.n_window == 0 and a.acc_code != BOOL:
             pairs = sorted_places(a, staged, scratch, staged_rows, staged_cols, key_type)
             for i in range(total):
                 place = peek(pairs + 8 * i, int64) & 0xFFFFFFFF
                 poke(scratch + a.places + 4 * place, uint32(i))
         out = a.out + peek(a.out_planes + 8 * plane, int64) + top * a.out_row + left * a.out_col
         for y in range(rows):
+            row = staged + y * a.pitch * size
             if a.n_window > 0:
-                select_row(a, staged + y * a.pitch * size, scratch, cols, staged_cols, key_type)
+                select_row(a, row, scratch, cols, staged_cols, key_type)
+            elif a.acc_code == BOOL:
+                count_row(a, row, result, cols, key_type)
             else:
                 places, bits = scratch + a.places + 4 * y * a.pitch, scratch + a.members
                 follow_row(a, places, pairs, bits, (total + 63) // 64, staged, result, cols, key_type)
