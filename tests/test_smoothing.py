@@ -199,6 +199,17 @@ def test_no_sigma(engine):
         check("gaussian_filter", image.astype(int), sigma, output=np.float32, exact=True)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32"])
+def test_magnitude_of_large_images(dtype):
+    """Roots of negative squares included: they wrap, and what is no number is converted as C does."""
+    image = values((270, 280), dtype)
+    check("gaussian_gradient_magnitude", image, 1.0)
+    check("generic_gradient_magnitude", image, scipy.ndimage.sobel)
+    output = np.zeros((540, 280), dtype)[::2]
+    fastconv.ndimage.gaussian_gradient_magnitude(image, 1.0, output)
+    np.testing.assert_array_equal(output, scipy.ndimage.gaussian_gradient_magnitude(image, 1.0))
+
+
 @EVERY
 def test_nan_and_inf(engine, name, args):
     for dtype in FLOATS:

@@ -441,8 +441,20 @@ def _combine(
             if not first:
                 np.add(target, term, out=target)
         if squared:
-            np.sqrt(target, target, casting="unsafe")
+            _take_roots(target)
     return result
+
+
+def _take_roots(target: np.ndarray) -> None:
+    """Square roots in place; those of all small integers are fewer than those of an image (and slow: they are float16)."""
+    dtype = target.dtype
+    if dtype.kind not in "iu" or dtype.itemsize > 2 or not dtype.isnative or target.size < 1 << 8 * dtype.itemsize:
+        np.sqrt(target, target, casting="unsafe")
+        return
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    roots = np.arange(1 << 8 * dtype.itemsize, dtype=unsigned).view(dtype)
+    np.sqrt(roots, roots, casting="unsafe")
+    target[...] = roots[target.view(unsigned)]
 
 
 def _is_small_integer(cval: np.ndarray) -> bool:
