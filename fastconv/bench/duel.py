@@ -21,7 +21,8 @@ import numpy as np
 import fastconv
 from fastconv import about
 from fastconv.bench import machine
-from fastconv.bench.random_problems import Array, Problem
+from fastconv.bench.dice import Array
+from fastconv.bench.random_problems import Problem
 
 __all__ = ["SIDES", "Duel", "Effort", "Result", "compare", "fight", "run"]
 
