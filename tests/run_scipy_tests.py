@@ -43,8 +43,8 @@ class Recorder:
         self.outcomes: Outcomes = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        expected = {"skipped": "xfailed", "passed": "xpassed"} if hasattr(report, "wasxfail") else {}
-        outcome = expected.get(report.outcome, report.outcome)
+        # A test marked as expected to fail may pass: SciPy marks what depends on memory beyond its arrays.
+        outcome = "may fail" if hasattr(report, "wasxfail") else report.outcome
         if report.when == "call" or outcome != "passed":
             message = str(getattr(getattr(report.longrepr, "reprcrash", None), "message", "")) if report.failed else ""
             self.outcomes[report.nodeid] = outcome, message
@@ -100,7 +100,7 @@ def unknown_fall_backs(fallen_back: dict[str, dict[str, int]], reasons: dict[str
         f"{name}: {number} calls fell back: {reason}"
         for name, numbers in fallen_back.items()
         for reason, number in numbers.items()
-        if not reason.startswith(tuple(reasons))
+        if not any(known in reason for known in reasons)
     ]
 
 
