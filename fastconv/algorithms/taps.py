@@ -71,8 +71,10 @@ class Taps:
     def __call__(
         self, x: np.ndarray, structure: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int
     ) -> None:
-        bound, order = self._bind(x.strides, out.strides, self._threads(threads))
-        raised = None if structure is None else structure[tuple(self.taps[order].T)].astype(np.float64)
+        bound, added = self._bind(x.strides, out.strides, self._threads(threads))
+        raised = None
+        if structure is not None:
+            raised = np.append(structure[tuple(self.taps.T)].astype(np.float64), 0)[added]  # the last: what is folded
         fills = np.asarray(fill).astype(self.acc)
         run(self.kernel, bound, x, raised, out, None, fills, self._threads(threads))
 
@@ -87,7 +89,7 @@ class Taps:
         return costs.threads_worth_using(2 * self.itemsize * p.flops, p.nbytes, threads)
 
     def _new_bound(self, x: tuple[int, ...], out: tuple[int, ...], threads: int) -> tuple[Bound, np.ndarray]:
-        """The record for arrays of these strides, and the order in which passes take the taps."""
+        """The record for arrays of these strides, and which tap each source of a pass is, -1 if none."""
         p, size = self.problem, self.itemsize
         windowed = tuple(a for a, taps in enumerate(p.window) if taps > 1)
         tiles = arrange(window_axes(p, windowed, x, out), np.dtype(p.dtype).itemsize, planes_too=True)
@@ -105,17 +107,18 @@ class Taps:
                 place += self.taps[:, index[id(axis)]] * step
         beside = self.taps[:, [index[id(axis)] for axis in tiles.beside]]
         planes, plane_of = np.unique(beside, axis=0, return_inverse=True)
-        order = np.argsort(plane_of.reshape(-1), kind="stable")
+        plane_of = plane_of.reshape(-1)
+        order = np.argsort(plane_of, kind="stable")
         reach = halo_y * pitch + halo_x
         passes: list[tuple[int, ...]] = []
-        ends = []
+        ends, added = [], []
         for plane in range(len(planes)):
-            places = [int(place[tap]) for tap in order if plane_of.reshape(-1)[tap] == plane]
-            while places:
-                own = () if p.structure or not passes else (0,)
-                n = 1 if p.structure else MOST_SOURCES - len(own)
-                passes.append(pass_slots(reach, own, tuple(places[:n]), size))
-                places = places[n:]
+            left = order[plane_of[order] == plane].tolist()
+            while left:
+                own = (0,) if passes else ()
+                some, left = left[: MOST_SOURCES - len(own)], left[MOST_SOURCES - len(own) :]
+                passes.append(pass_slots(reach, own, tuple(place[some].tolist()), size))
+                added.append([-1] * len(own) + some + [-1] * (MOST_SOURCES - len(own) - len(some)))
             ends.append(len(passes))
 
         src_planes, out_planes = _planes(tiles, planes)
@@ -128,7 +131,7 @@ class Taps:
             "scratch_bytes": 2 * buffer, "second": buffer, "n_planes": len(planes),
         }  # fmt: skip
         units = len(out_planes) * values["row_tiles"] * values["col_tiles"]
-        return Bound(record(TAPS_FIELDS, values), units, 2 * buffer, (), tuple(tables.values())), order
+        return Bound(record(TAPS_FIELDS, values), units, 2 * buffer, (), tuple(tables.values())), np.array(added)
 
 
 def _planes(tiles: Tiles, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -198,8 +198,8 @@ SLIDING_FIELDS = TILING + (
 )  # fmt: skip
 PHASE_SLOTS = 6
 
-# Windows of any taps, over any number of source planes.  `w` is the structure, if there is one: a double
-# for each pass, added to its only tap.
+# Windows of any taps, over any number of source planes.  `w` is the structure, if there is one: four doubles
+# for each pass, added to its sources.
 TAPS_FIELDS = TILING + (
     "n_planes",  # source planes that a window reads
     "pass_ends",  # pointer to int64[n_planes]: end of the passes that read each of them

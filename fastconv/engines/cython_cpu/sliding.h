@@ -114,7 +114,6 @@ MEAN(double, f64, DIVIDED, divisor)
 #undef DIVIDED
 #undef SCALED
 #undef FOLD_WINDOWS
-#undef EACH
 
 /* By WINDOW_KINDS and DTYPE_CODES of fastconv.engines.contract. */
 static const WindowOps *const WINDOW_OPS[3][FLOAT64 + 1] = {
@@ -125,14 +124,25 @@ static const WindowOps *const WINDOW_OPS[3][FLOAT64 + 1] = {
     {[UINT16] = &mean_u16, [FLOAT32] = &mean_f32, [FLOAT64] = &mean_f64},
 };
 
-/* dst[i] = dst[i] OP (src[i] + number), a tap of a structure; `first` begins. */
-static void fold_raised(char *to, const char *from, double number, int64_t kind, int64_t first, int64_t n) {
-    double *dst = (double *)to;
-    const double *src = (const double *)from;
-#define RAISE(EXPRESSION) for (int64_t i = 0; i < n; i++) { const double v = src[i] + number; dst[i] = EXPRESSION; }
-    if (first) { RAISE(v) }
-    else if (kind == 0) { RAISE(LARGER(dst[i], v)) }
-    else { RAISE(SMALLER(dst[i], v)) }
-#undef RAISE
-}
+/* Taps of a structure: dst[i] = (src[0][i] + numbers[0]) OP (src[1][i] + numbers[1]) ... */
+#define FOLD_RAISED(NAME, OP)                                                                                  \
+    static void NAME(char *to, const char *const *src, const double *numbers, int64_t taps, int64_t n) {       \
+        double *dst = (double *)to;                                                                            \
+        const double *a = (const double *)src[0], *b = (const double *)src[1];                                 \
+        const double *c = (const double *)src[2], *d = (const double *)src[3];                                 \
+        const double an = numbers[0], bn = numbers[1], cn = numbers[2], dn = numbers[3];                       \
+        switch (taps) {                                                                                        \
+            case 1: EACH(double, dst[i] = a[i] + an) break;                                                    \
+            case 2: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; dst[i] = OP(v, w)) break; \
+            case 3: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; const double x = c[i] + cn; \
+                         const double vw = OP(v, w); dst[i] = OP(vw, x)) break;                                \
+            case 4: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; const double x = c[i] + cn; \
+                         const double y = d[i] + dn; const double vw = OP(v, w); const double xy = OP(x, y);   \
+                         dst[i] = OP(vw, xy))                                                                  \
+        }                                                                                                      \
+    }
+FOLD_RAISED(fold_larger_raised, LARGER)
+FOLD_RAISED(fold_smaller_raised, SMALLER)
+#undef FOLD_RAISED
+#undef EACH
 #endif

@@ -14,7 +14,8 @@ cdef extern from "sliding.h" nogil:
         void (*fold)(char *dst, const char **src, int64_t taps, int64_t n) noexcept nogil
         void (*divide)(char *dst, int64_t n, int64_t divisor, int64_t factor, int64_t shift) noexcept nogil
     const WindowOps *WINDOW_OPS[3][11]
-    void fold_raised(char *to, const char *source, double number, int64_t kind, int64_t first, int64_t n)
+    void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t taps, int64_t n)
+    void fold_smaller_raised(char *dst, const char **src, const double *numbers, int64_t taps, int64_t n)
 
 cdef struct Tiling:
     const char *x
@@ -126,7 +127,7 @@ cdef void refill(const Tiling *t, const WindowOps *ops, char *dst, const Tile *t
 
 
 cdef void run_passes(const Tiling *t, const WindowOps *ops, int64_t begin, int64_t end, char *x, char *s,
-                     int64_t total) noexcept nogil:
+                     int64_t total, const double *raised) noexcept nogil:
     cdef const char *src[4]
     cdef const int64_t *p
     cdef int64_t i, k
@@ -134,7 +135,12 @@ cdef void run_passes(const Tiling *t, const WindowOps *ops, int64_t begin, int64
         p = t.passes + i * PASS_SLOTS
         for k in range(4):
             src[k] = (s if k < p[1] else x) + p[3 + k]
-        ops.fold(s, src, p[0], total - p[2])
+        if raised == NULL:
+            ops.fold(s, src, p[0], total - p[2])
+        elif t.kind == 0:
+            fold_larger_raised(s, src, raised + 4 * i, p[0], total - p[2])
+        else:
+            fold_smaller_raised(s, src, raised + 4 * i, p[0], total - p[2])
 
 
 cdef void save_tile(const Tiling *t, const WindowOps *ops, const char *src, const Tile *tile) noexcept nogil:
@@ -169,7 +175,7 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
             convert_tile(a, ops, scratch + a.stored, x, rows * t.pitch)
         if phase[2]:
             refill(t, ops, x, &tile, phase[0], rows)
-        run_passes(t, ops, begin, phase[1], x, s, rows * t.pitch)
+        run_passes(t, ops, begin, phase[1], x, s, rows * t.pitch, NULL)
         if phase[0] == 0:
             rows -= t.halo_y
         if ops.divide != NULL:

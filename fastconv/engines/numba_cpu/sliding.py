@@ -103,9 +103,9 @@ def refill(a, dst, tile, along, rows, fill, acc):
                 fill_run(dst + i * a.pitch * size, a.pitch, fill)
 
 
-def passes_of(kind: str) -> Callable:
-    """The part that runs passes of a kind of window."""
-    fold_tile = folder(kind)
+def passes_of(kind: str, raised: bool = False) -> Callable:
+    """The part that runs passes of a kind of window; with `raised`, a structure is added."""
+    fold_tile = folder(kind, raised)
 
     @part
     def run_passes(a, begin, end, x, s, total, acc):
@@ -118,7 +118,7 @@ def passes_of(kind: str) -> Callable:
                 (s if own > 1 else x) + peek(at + 8, int64),
                 (s if own > 2 else x) + peek(at + 16, int64),
                 (s if own > 3 else x) + peek(at + 24, int64),
-                peek(p, int64), total - peek(p + 16, int64), acc,
+                a.w + i * 32, peek(p, int64), total - peek(p + 16, int64), acc,
             )  # fmt: skip
 
     return run_passes

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from fastconv.engines.numba_cpu.convert import converted
 from fastconv.engines.numba_cpu.simd import element, load, loop, splat, store
 
-__all__ = ["divide_run", "folder", "raiser"]
+__all__ = ["divide_run", "folder"]
 
 _int64 = ir.IntType(64)
 BLOCK = 64  # bytes handled at once
@@ -52,17 +52,22 @@ def _blocks(builder: ir.IRBuilder, n: ir.Value, dtype: types.Number, body: Calla
 
 
 @cache
-def folder(kind: str) -> Callable:
-    """The fold of a kind: ``dst[i] = a[i] OP b[i] ...``, over the first 1 to 4 sources; dst may be the first."""
+def folder(kind: str, raised: bool = False) -> Callable:
+    """The fold of a kind: ``dst[i] = a[i] OP b[i] ...``, over the first 1 to 4 sources; dst may be the first.
+
+    With `raised`, the doubles at `numbers` are added to the sources before.
+    """
     combine = COMBINE[kind]
 
     @intrinsic
-    def fold_tile(typingctx, dst, a, b, c, d, taps, n, dtype):
+    def fold_tile(typingctx, dst, a, b, c, d, numbers, taps, n, dtype):
         """``dst[i] = a[i] OP b[i] ...``."""
         of = dtype.instance_type
 
         def emit(context, builder, signature, args):
-            dst, sources, taps, n = args[0], args[1 : 1 + SOURCES], args[5], args[6]
+            dst, sources, numbers, taps, n = args[0], args[1 : 1 + SOURCES], args[5], args[6], args[7]
+            places = [builder.add(numbers, _int64(8 * i)) for i in range(SOURCES)]
+            added = [load(builder, place, element(of)) for place in places] if raised else []
             done = builder.append_basic_block()
             switch = builder.switch(builder.trunc(taps, ir.IntType(32)), done)
             for count in range(1, SOURCES + 1):
@@ -71,6 +76,8 @@ def folder(kind: str) -> Callable:
 
                 def body(at: ir.Value, kind: ir.Type, count: int = count) -> None:
                     values = [load(builder, builder.add(source, at), kind) for source in sources[:count]]
+                    for i, number in enumerate(added[:count]):
+                        values[i] = builder.fadd(values[i], splat(builder, number, kind.count))
                     while len(values) > 1:  # in pairs
                         pairs = [combine(builder, of, *values[i : i + 2]) for i in range(0, len(values) - 1, 2)]
                         values = pairs + values[2 * len(pairs) :]
@@ -81,35 +88,9 @@ def folder(kind: str) -> Callable:
             builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 7, dtype), emit
+        return types.void(*[types.int64] * 8, dtype), emit
 
     return fold_tile
-
-
-@cache
-def raiser(kind: str) -> Callable:
-    """The fold of a tap of a structure: ``dst[i] = dst[i] OP (src[i] + number)``; `first` begins."""
-    combine = COMBINE[kind]
-
-    @intrinsic
-    def fold_raised(typingctx, dst, src, number, first, n):
-        """``dst[i] = dst[i] OP (src[i] + number)``."""
-
-        def emit(context, builder, signature, args):
-            dst, src, number, first, n = args
-
-            def body(at: ir.Value, kind: ir.Type) -> None:
-                value = builder.fadd(load(builder, builder.add(src, at), kind), splat(builder, number, kind.count))
-                place = builder.add(dst, at)
-                best = combine(builder, types.float64, load(builder, place, kind), value)
-                store(builder, builder.select(first, value, best), place)
-
-            _blocks(builder, n, types.float64, body)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.float64, types.boolean, types.int64), emit
-
-    return fold_raised
 
 
 @intrinsic
