@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cases", default=None, metavar="GLOB", help="only cases whose names match")
     group.addoption("--every-case", action="store_true", help="all cases, not only the short list")
     group.addoption("--engines", default="numba,cython", metavar="NAMES", help="engines of fastconv, with commas")
-    group.addoption("--rivals", default="scipy,opencv,torch", metavar="NAMES", help="rivals, with commas, or 'none'")
+    group.addoption(
+        "--rivals", default="scipy,opencv,torch,astropy", metavar="NAMES", help="rivals, with commas, or 'none'"
+    )
     group.addoption("--threads", default=None, type=int, metavar="N", help="threads for all")
 
 

@@ -25,8 +25,8 @@ def test_case(benchmark: Any, case: Case, contestant: Contestant, threads: int) 
         except Unsupported as reason:
             pytest.skip(str(reason))
         first_call = time.perf_counter() - start
-        error = check(contestant.name, output, contestant.slack)
+        error = check(contestant.name, output, contestant.slack(case))
         benchmark.group = case.family
         benchmark.extra_info.update(case_info(case, contestant, threads, work_of(case, x, w)))
         benchmark.extra_info.update(first_call=first_call, max_error=error, tolerance=check.tolerance)
-        check(contestant.name, benchmark(call), contestant.slack)
+        check(contestant.name, benchmark(call), contestant.slack(case))

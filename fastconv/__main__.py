@@ -50,14 +50,16 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="All operations at few sizes: under two minutes.")] = False,
     cases: Annotated[str | None, typer.Option(metavar="GLOB", help="Cases by name: 'correlate2d*512x512*'.")] = None,
     engines: Annotated[str, typer.Option(metavar="NAMES", help="Engines, with commas.")] = "numba,cython",
-    rivals: Annotated[str, typer.Option(metavar="NAMES", help="With commas, or 'none'.")] = "scipy,opencv,torch",
+    rivals: Annotated[
+        str, typer.Option(metavar="NAMES", help="With commas, or 'none'.")
+    ] = "scipy,opencv,torch,astropy",
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads for all; default all processors.")] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Results, in pytest-benchmark's format.")] = None,
     out: Out = RESULTS,
     readme: Readme = None,
     list_cases: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
 ) -> None:
-    """Time fastconv against SciPy, OpenCV and PyTorch on real pictures; check every result; write table, figures and page."""
+    """Time fastconv against other libraries on real pictures; check every result; write table, figures and page."""
     from fastconv.bench import report as reports
 
     with _told_plainly():

@@ -24,6 +24,7 @@ __all__ = ["CASES", "IMAGE_SIZES", "KERNEL_SIZES", "Case", "select"]
 
 IMAGE_SIZES = (256, 512, 1024, 2048, 4096)
 KERNEL_SIZES = (3, 5, 7, 9, 11, 15, 21, 31)
+MISSING = 0.01  # of the pixels, where there are some missing
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -50,6 +51,8 @@ class Case:
         The call's keyword arguments.
     quick : bool
         Whether it belongs to the short list.
+    argument : int or float, optional
+        What the function takes instead of weights or a window's shape: a size, sigma, an axis.
     """
 
     function: str
@@ -60,6 +63,7 @@ class Case:
     dtype: str = "float32"
     options: Options = ()
     quick: bool = False
+    argument: float | None = None
 
     @property
     def name(self) -> str:
@@ -77,6 +81,16 @@ class Case:
     @property
     def is_pooling(self) -> bool:
         return "pool" in self.function
+
+    @property
+    def selects(self) -> bool:
+        """Whether outputs are elements of the input."""
+        return self.function in ("nn.max_pool2d", "ndimage.maximum_filter", "ndimage.median_filter")
+
+    @property
+    def gain(self) -> float:
+        """The magnitudes of the weights that a function has of its own, added up."""
+        return 8.0 if self.function == "ndimage.sobel" else 1.0
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -112,7 +126,7 @@ class Case:
         return self.shape[self.axes[0]]
 
     def arguments(self) -> tuple[np.ndarray, Any]:
-        """The input, and the weights or the window: the call's positional arguments."""
+        """The input, and the weights, the window or `argument`: the call's positional arguments."""
         if self.function.startswith("nn."):
             nhwc = self.keywords.get("data_format") == "NHWC"
             n, *rest = self.shape
@@ -121,6 +135,10 @@ class Case:
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if nhwc else x
         else:
             x = picture(self.source, self.shape, self.dtype)
+        if "nan_policy" in self.keywords:
+            x[np.random.default_rng(crc32(self.name.encode())).random(x.shape) < MISSING] = np.nan
+        if self.argument is not None:
+            return x, self.argument
         return x, self.kernel if self.is_pooling else self._weights(x.dtype)
 
     def _weights(self, dtype: np.dtype) -> np.ndarray:
@@ -141,11 +159,16 @@ class Case:
 
 
 def select(pattern: str | None = None, *, quick: bool = False) -> list[Case]:
-    """The cases whose names match a shell pattern (``*`` stands for anything; a part of the name will do)."""
-    chosen = [case for case in CASES if case.quick or not quick]
-    if pattern:
-        chosen = [case for case in chosen if fnmatchcase(case.name, f"*{pattern}*")]
-    return chosen
+    """The cases whose names match a shell pattern (``*`` stands for anything; a part of the name will do).
+
+    Several patterns may be given, with commas.
+    """
+    patterns = [f"*{part.strip()}*" for part in (pattern or "").split(",")]
+    return [
+        case
+        for case in CASES
+        if (case.quick or not quick) and any(fnmatchcase(case.name, pattern) for pattern in patterns)
+    ]
 
 
 def _times(sizes: tuple[int, ...]) -> str:
@@ -182,7 +205,7 @@ def _filters() -> Iterator[Case]:
 
     for dtype in ("float32", "uint8"):
         for size in IMAGE_SIZES[1:]:
-            for k in (3, 5, 9, 15):
+            for k in (3, 5, 7, 9, 15) if size == 2048 else (3, 5, 9, 15):
                 quick = (size, k) in ((512, 3), (1024, 9))
                 yield image_filter("ndimage.convolve", "reflect", size, k, (("mode", "reflect"),), dtype, quick)
     for mode in ("constant", "nearest", "mirror", "wrap"):
@@ -215,6 +238,40 @@ def _lines_volumes_colours() -> Iterator[Case]:
                 options, quick = (("axes", (0, 1)), ("mode", "reflect")), (size, k) == (512, 3)
                 source = COLOUR[(size.bit_length() + k) % len(COLOUR)]
                 yield Case("ndimage.convolve", "colour", source, (size, size, 3), (k, k), dtype, options, quick)
+
+
+def _ready_made() -> Iterator[Case]:
+    """Functions that make their own weights, and windows; each with the mode that it has by default."""
+
+    def ready_made(function: str, dtype: str, k: int, argument: float, quick: bool) -> Case:
+        name, options = f"ndimage.{function}", (("mode", "reflect"),)
+        return Case(name, "reflect", _grey(2048, k), (2048, 2048), (k, k), dtype, options, quick, argument)
+
+    for dtype in ("float32", "uint8"):
+        for sigma in (1, 2, 5):
+            yield ready_made("gaussian_filter", dtype, 8 * sigma + 1, float(sigma), sigma == 2)
+        for function in ("uniform_filter", "maximum_filter"):
+            for k in (3, 9, 31):
+                yield ready_made(function, dtype, k, k, k == 9)
+        for k in (3, 5):
+            yield ready_made("median_filter", dtype, k, k, k == 3)
+        yield ready_made("sobel", dtype, 3, -1, True)
+
+
+def _transforms_and_gaps() -> Iterator[Case]:
+    """Long one-dimensional kernels, and pictures with pixels missing."""
+    for function in ("signal.fftconvolve", "signal.oaconvolve"):
+        for samples, k in ((1 << 16, 1 << 12), (1 << 20, 1 << 10), (1 << 20, 1 << 16)):
+            for dtype in ("float32", "float64"):
+                options: Options = (("mode", "full"),)
+                quick = (samples, k, dtype) == (1 << 20, 1 << 10, "float32")
+                yield Case(function, "1-D-full", "camera", (samples,), (k,), dtype, options, quick)
+    options = (("mode", "nearest"), ("nan_policy", "interpolate"), ("normalize", True))
+    for dtype in ("float32", "float64"):
+        for size in (512, 1024, 2048):
+            for k in (3, 5, 9, 15):
+                quick = (size, k) == (1024, 5)
+                yield Case("ndimage.convolve", "nan", _grey(size, k), (size, size), (k, k), dtype, options, quick)
 
 
 # Textbook layers: name, batch, channels, rows and columns, filters, kernel size, stride, padding, groups.
@@ -266,4 +323,10 @@ def _layers() -> Iterator[Case]:
         )
 
 
-CASES: tuple[Case, ...] = (*_filters(), *_lines_volumes_colours(), *_layers())
+CASES: tuple[Case, ...] = (
+    *_filters(),
+    *_lines_volumes_colours(),
+    *_ready_made(),
+    *_transforms_and_gaps(),
+    *_layers(),
+)

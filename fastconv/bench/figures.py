@@ -12,16 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.bench.report import NAMES
 from fastconv.bench.results import Results, Row, geometric_mean
 
 __all__ = ["FIGURES", "draw"]
 
 COLOURS = {
     "numba": "#0b61a4", "cython": "#e07b00", "cuda": "#2a8c4a", "reference": "#7f7f7f",
-    "scipy": "#8c564b", "opencv": "#b5179e", "torch": "#c1121f",
+    "scipy": "#8c564b", "opencv": "#b5179e", "torch": "#c1121f", "astropy": "#6a4c93",
 }  # fmt: skip
-MARKERS = {"numba": "o", "cython": "s", "cuda": "p", "reference": "x", "scipy": "v", "opencv": "^", "torch": "D"}
-NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch"}
+MARKERS = {
+    "numba": "o",
+    "cython": "s",
+    "cuda": "p",
+    "reference": "x",
+    "scipy": "v",
+    "opencv": "^",
+    "torch": "D",
+    "astropy": "P",
+}
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#e4e4e4", "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.edgecolor": "#888888",

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MARK_BEGIN, MARK_END = "<!-- benchmark table -->", "<!-- /benchmark table -->"
-NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch"}
+NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch", "astropy": "astropy"}
 
 
 def prepare(folder: Path, readme: Path | None = None) -> None:
@@ -271,7 +271,7 @@ def provenance(results: Results) -> str:
     )
 
 
-LIBRARIES = ("fastconv", "numpy", "scipy", "numba", "opencv-python-headless", "opencv-python", "torch")
+LIBRARIES = ("fastconv", "numpy", "scipy", "numba", "opencv-python-headless", "opencv-python", "torch", "astropy")
 
 
 def update_readme(results: Results, readme: Path) -> None:

@@ -207,7 +207,7 @@ def run_case(
     for lane in lanes:
         label = {"case": case.name, "contestant": lane.contestant.name}
         try:
-            error = check(lane.contestant.name, lane.output, lane.contestant.slack)
+            error = check(lane.contestant.name, lane.output, lane.contestant.slack(case))
         except WrongOutput as message:
             outcome.wrong.append({**label, "message": f"after timing: {message}"})
             continue
@@ -236,7 +236,7 @@ def _first_calls(
         start = time.perf_counter()
         output = call()
         first = time.perf_counter() - start
-        error = check(contestant.name, output, contestant.slack)
+        error = check(contestant.name, output, contestant.slack(case))
         lane = _Lane(contestant, call, first, error, max(first, 1e-9), output=output)
         if first > effort.patience and not contestant.compiles:
             lane.samples, lane.spent = [first], first
