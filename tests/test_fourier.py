@@ -327,6 +327,17 @@ def test_second_array_larger(name):
 
 
 @pytest.mark.parametrize("name", N_D)
+def test_nan_beyond_reach_meets_zeros(name):
+    """As in SciPy: also where "same" mode needs only a part of a larger second array."""
+    in1, in2 = values((5, 6), "float64"), values((40, 31), "float64", 1)
+    for place in [(0, 0), (20, 15), (39, 30)]:
+        broken = in2.copy()
+        broken[place] = np.nan
+        function, oracle = both(name)
+        assert_identical(np.isnan(function(in1, broken, "same")), np.isnan(oracle(in1, broken, "same", "direct")))
+
+
+@pytest.mark.parametrize("name", N_D)
 def test_few_long_products(name):
     for dtype in ("float32", "complex128", "uint8", "int64"):
         for shape1, shape2 in [((5000,), (5000,)), ((5002,), (5000,)), ((5000,), (5001,)), ((60, 61), (60, 60))]:

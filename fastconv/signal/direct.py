@@ -13,7 +13,16 @@ from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
 from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
-from fastconv.signal.method import METHODS, MODES, by_fft, check_dimensions, must_swap, operand, transforms
+from fastconv.signal.method import (
+    METHODS,
+    MODES,
+    by_fft,
+    check_dimensions,
+    must_swap,
+    operand,
+    transforms,
+    without_idle_taps,
+)
 from fastconv.signal.products import FEW, are_long, inner_products
 from fastconv.signal.sums import Sums, asked_sums
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
@@ -293,6 +302,7 @@ def convolve(
     if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
     in1, in2, method = _prepared(in1, in2, method, sums)
+    in2 = without_idle_taps(in1, in2, mode)
     way = transforms(in1, in2, mode, method, threads)
     if way is not None:
         in1, in2 = _as_summed(in1, in2, sums)
@@ -381,6 +391,7 @@ def correlate(
         return _elsewhere(correlate, in1, in2, mode, method, out, threads)
     swapped = must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size)
     in1, in2, method = _prepared(in1, in2, method, sums)
+    in2 = without_idle_taps(in1, in2, mode, flipped=True)
     larger, smaller = (in2, in1) if swapped else (in1, in2)
     way = transforms(larger, smaller, mode, method, threads)
     if way is not None:

@@ -14,7 +14,16 @@ import numpy as np
 from fastconv import config, costs
 from fastconv.device import on_device
 from fastconv.signal import direct
-from fastconv.signal.method import MODES, check_dimensions, must_swap, operand, outputs, transforms
+from fastconv.signal.method import (
+    MODES,
+    check_dimensions,
+    must_swap,
+    operand,
+    outputs,
+    taps_of_same,
+    transforms,
+    without_idle_taps,
+)
 from fastconv.validate import check_size, choice, type_name
 
 if TYPE_CHECKING:
@@ -204,6 +213,7 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
         return "direct"
     if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
         in1, in2 = in2, in1
+    in2 = without_idle_taps(in1, in2, mode)
     return "direct" if transforms(in1, in2, mode, "auto", None) is None else "fft"
 
 
@@ -223,6 +233,8 @@ def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int 
     if in1.size == 0 or in2.size == 0:
         return np.asarray([])
     mode = choice("mode", mode, MODES)
+    if mode == "same" and axes is None:
+        in2 = taps_of_same(in1, in2)
     way = _way(in1.shape, in2.shape, in1.dtype, in2.dtype, mode, _axes(axes, in1.ndim), workers)
     if way.swapped:
         in1, in2 = in2, in1

@@ -29,7 +29,9 @@ __all__ = [
     "must_swap",
     "operand",
     "outputs",
+    "taps_of_same",
     "transforms",
+    "without_idle_taps",
 ]
 
 Shape = tuple[int, ...]
@@ -81,6 +83,30 @@ def outputs(mode: str, shape1: Shape, shape2: Shape, axes: Shape) -> tuple[Shape
         low.append((full - wanted) // 2)
         size.append(wanted)
     return tuple(low), tuple(size)
+
+
+def taps_of_same(in1: np.ndarray, in2: np.ndarray, *, flipped: bool = False) -> np.ndarray:
+    """The part of `in2` that meets `in1` in "same" mode: of ``K`` elements along an axis the middle ``2N-1``.
+
+    With `flipped`, `in2` is the kernel of a correlation.
+    """
+    index = []
+    for n, k in zip(in1.shape, in2.shape, strict=True):
+        first = max((k - 1) // 2 - (n - 1), 0)
+        last = min((k - 1) // 2 + n, k)
+        index.append(slice(k - last, k - first) if flipped else slice(first, last))
+    return in2[tuple(index)]
+
+
+def without_idle_taps(in1: np.ndarray, in2: np.ndarray, mode: str, *, flipped: bool = False) -> np.ndarray:
+    """`taps_of_same` if that leaves most of `in2` out, and nothing that would make zeros NaN."""
+    if mode != "same" or in2.size < 2 * in1.size or on_device(in1, in2):
+        return in2
+    if in2.dtype.kind in "fc":
+        by_value()
+        if not np.isfinite(in2).all():
+            return in2
+    return taps_of_same(in1, in2, flipped=flipped)
 
 
 class Transforms(NamedTuple):
