@@ -1,13 +1,13 @@
 # Filters of 8-bit images with integer results: sums in float where they are certain to truncate as SciPy's in double.
 
-# After a patch with many sums near integers (flat parts of a picture), so many are summed in double at once.
+# After a patch with sums near integers in most vectors (flat parts of a picture), so many are summed in double at once.
 cdef enum:
-    IN_DOUBLE = 8
+    IN_DOUBLE = 2
 
 
 cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w, const float *w, float fill, float guard,
                       const char *plane, char *out, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
-    # Whether many of the sums were near an integer, so that summing in float did not pay.
+    # Whether most vectors had a sum near an integer, so that summing in float did not pay.
     cdef const Geometry *g = &a.g
     cdef int64_t window = ((a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1) * a.pitch
     cdef float *patch = <float *>scratch
@@ -19,7 +19,7 @@ cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w,
     near = store_guarded(sums, a.patch_cols, guard, patch, wide, window, a.pitch * g.stride_y, a.pitch * g.dilation_y,
                          a.col_of, exact_w, g.kernel_y, g.kernel_x, a.exact, rows, cols, out, g.out_row, g.out_col,
                          g.out_code)
-    return 4 * near * EXACT_WIDTH > rows * cols
+    return 2 * near * EXACT_WIDTH > rows * cols
 
 
 cdef void exact_patch(const FilterArgs *a, char *scratch, const double *w, double fill, const char *plane, char *out,
