@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -50,7 +51,9 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function whose first `arrays` arguments are arrays, and which computes by `fastconv.plan.execute` alone."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        memory = Memory(arrays, config.SETTINGS, planning, REMEMBERED)
+        parameters = list(signature(function).parameters)
+        output = parameters.index("output") if "output" in parameters else -1
+        memory = Memory(arrays, output, config.SETTINGS, planning, REMEMBERED)
         _memories.append(memory)
 
         @wraps(function)

@@ -109,6 +109,24 @@ def test_complex(dtypes):
         assert_matches(fastconv.correlate2d(x, w), scipy.signal.correlate2d(x, w), 50**2 * 6, 6)
 
 
+def test_other_arrays_are_told_apart_by_value():
+    x = images((9, 8), "float32", 1)[0]
+    for footprint in (np.eye(3, dtype=bool), np.ones((3, 3), bool), [[0, 1, 0], [1, 1, 1]]):
+        assert_replayed(fastconv.ndimage.maximum_filter, [(x,), (x[::-1].copy(),)], footprint=footprint)
+        assert_replayed(fastconv.ndimage.grey_dilation, [(x,), (x + 3,)], footprint=footprint)
+    assert_replayed(fastconv.ndimage.gaussian_filter, [(x,), (x + 3,)], sigma=[1.0, 2.0], mode=["wrap", "reflect"])
+    out = np.empty_like(x)
+    for image in (x, x + 3):
+        assert fastconv.ndimage.gaussian_filter(image, 1.0, 0, out) is out
+        assert_identical(out, fresh(fastconv.ndimage.gaussian_filter, image, 1.0))
+
+
+def test_many_launches():
+    x = images((5, 6, 7), "float32", 2)
+    assert_replayed(fastconv.ndimage.grey_opening, [(x[0], 3), (x[1], 3)])
+    assert_replayed(fastconv.ndimage.grey_closing, [(x[0], (2, 3, 4)), (x[1], (2, 3, 4))])
+
+
 def test_strided_and_reversed_arrays():
     x = images((20, 30, 2), "float32", 1)[0]
     w = images((6, 8), "float32", 1)[0]
@@ -185,7 +203,7 @@ def test_results_do_not_share_memory():
 
 
 def test_memory_is_bounded():
-    memory = Memory(1, (), ContextVar("never", default=None), 5)
+    memory = Memory(1, -1, (), ContextVar("never", default=None), 5)
     for i in range(50):
         key, _ = memory.key((np.zeros(3), i), {})
         memory.store(key, False)

@@ -28,7 +28,8 @@ cdef enum:
     MAX_ARRAYS = 6
     MAX_STEPS = 16
     MAX_COPIES = 4
-    MAX_TEMPORARIES = 4
+    MAX_TEMPORARIES = 8
+    MAX_BY_VALUE = 4096  # bytes
 
 # Arguments besides arrays and tuples that calls are remembered by.
 HASHABLE = frozenset((str, int, bool, complex, type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG"))))
@@ -260,16 +261,17 @@ cdef class Memory:
     cdef dict tapes
     cdef tuple settings
     cdef object unless
-    cdef int limit
+    cdef int limit, output
     cdef readonly int n_arrays, plays
 
-    def __init__(self, int n_arrays, tuple settings, object unless, int limit):
-        """The first `n_arrays` arguments must be arrays, lists or tuples; `settings` are the context variables that matter.
+    def __init__(self, int n_arrays, int output, tuple settings, object unless, int limit):
+        """The first `n_arrays` arguments must be arrays, lists or tuples, argument `output` may be one to write to.
 
-        Nothing is remembered while the context variable `unless` has a value.
+        Other arrays are told apart by their values.  `settings` are the context variables that matter; nothing is
+        remembered while the context variable `unless` has a value.
         """
         self.tapes, self.n_arrays, self.settings, self.unless = {}, n_arrays, settings, unless
-        self.limit, self.plays = limit, 0
+        self.limit, self.output, self.plays = limit, output, 0
 
     def key(self, tuple args, dict kwargs):
         """(key, arrays) of a call, None if it cannot be remembered."""
@@ -283,21 +285,28 @@ cdef class Memory:
             value = args[i]
             if i < self.n_arrays and (type(value) is list or type(value) is tuple):
                 value = numpy.asarray(value)
-            if not self.describe(value, parts, arrays) or (i < self.n_arrays and len(arrays) <= i):
+            if not self.describe(value, parts, arrays, i < self.n_arrays or i == self.output):
+                return None
+            if i < self.n_arrays and len(arrays) <= i:
                 return None
         for name, value in kwargs.items():
             parts.append(name)
-            if not self.describe(value, parts, arrays):
+            if not self.describe(value, parts, arrays, name == "output" or name == "out"):
                 return None
         for var in self.settings:
             parts.append(get_value(var))
         parts.append(default_threads())
         return tuple(parts), arrays
 
-    cdef bint describe(self, object value, list parts, list arrays) except -1:
+    cdef bint describe(self, object value, list parts, list arrays, bint by_memory) except -1:
         cdef object kind = type(value)
         cdef int n
         if cnp.PyArray_CheckExact(value):
+            if not by_memory:
+                if value.nbytes > MAX_BY_VALUE or value.dtype.hasobject:
+                    return False
+                parts += (value.shape, value.dtype, value.tobytes())
+                return True
             n = cnp.PyArray_NDIM(<cnp.ndarray>value)
             if len(arrays) == MAX_ARRAYS or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
                 return False
@@ -311,9 +320,9 @@ cdef class Memory:
                 return False
             parts.append(value)
             parts.append(copysign(1, value))
-        elif kind is tuple:
+        elif kind is tuple or kind is list:
             for item in value:
-                if not self.describe(item, parts, arrays):
+                if not self.describe(item, parts, arrays, False):
                     return False
             parts.append(len(value))
         elif value is None or kind in HASHABLE:
