@@ -9,8 +9,8 @@ import pytest
 
 from fastconv.bench.cases import Case
 from fastconv.bench.check import Checker
+from fastconv.bench.contestants import Contestant, Unsupported
 from fastconv.bench.results import case_info
-from fastconv.bench.rivals import Contestant, Unsupported
 from fastconv.bench.runner import work_of
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fastconv.bench.cases import Case
+    from fastconv.bench.contestants import Contestant
     from fastconv.bench.duel import Duel
     from fastconv.bench.random_problems import Problem
     from fastconv.bench.results import Results
-    from fastconv.bench.rivals import Contestant
 
 app = typer.Typer(
     help="Fast convolution, cross-correlation and pooling: benchmark, configuration, picture filters.",

@@ -22,9 +22,10 @@ import scipy.ndimage
 from fastconv.bench import check, figures, machine, overheads, page, report, runner
 from fastconv.bench.cases import CASES, IMAGE_SIZES, KERNEL_SIZES, Case, select
 from fastconv.bench.check import Checker, WrongOutput
+from fastconv.bench.contestants import Engine, Rival, Unsupported
 from fastconv.bench.pictures import images, photo, picture
 from fastconv.bench.results import OVERHEAD, Results, case_info, entry, geometric_mean, stats
-from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, Engine, Rival, Unsupported, choose
+from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, choose
 
 ROOT = Path(__file__).parents[1]
 EFFORT = runner.Effort(seconds=0.002, blocks=2, patience=5.0)
@@ -39,6 +40,8 @@ def small(case: Case) -> Case:
         channels = case.keywords["data_format"].index("C")
         shape[channels] = kernel[1] = min(kernel[1], 6)
         kernel[0] = min(kernel[0], 4)
+    if len(shape) == 1:
+        kernel = [min(kernel[0], 31)]
     return replace(case, shape=tuple(shape), kernel=tuple(kernel))
 
 
@@ -66,6 +69,12 @@ def test_the_sweep_covers_sizes_operations_and_types():
     assert {c.border for c in CASES if c.function.startswith("ndimage")} >= set(
         "reflect constant nearest mirror wrap".split()
     )
+    ready_made = {"gaussian_filter", "uniform_filter", "maximum_filter", "median_filter", "sobel", "convolve"}
+    for dtype in ("float32", "uint8"):
+        table = select(f"ndimage.*:reflect:{dtype}:2048x2048:")
+        assert {c.function for c in table} == {f"ndimage.{name}" for name in ready_made}
+        assert {c.shape for c in table} == {(2048, 2048)}
+    assert {c.keywords["nan_policy"] for c in select("convolve:nan:")} == {"interpolate"}
     assert {c.dtype for c in CASES} >= {"float32", "float64", "uint8", "complex64"}
     assert {c.keywords["data_format"] for c in CASES if c.function.startswith("nn.")} == {"NCHW", "NHWC"}
 
@@ -79,6 +88,9 @@ def test_the_short_list_has_every_function_and_few_cases():
 def test_select_takes_a_pattern():
     assert {c.function for c in select("nn.*pool2d:2x2*")} == {"nn.max_pool2d", "nn.avg_pool2d"}
     assert select("no such case") == []
+    both = select("sobel:reflect:uint8, 2048x2048:k31x31")
+    assert set(both) == {*select("sobel:reflect:uint8"), *select("2048x2048:k31x31")} and len(both) > 2
+    assert select("") == list(CASES)
 
 
 @pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family)
@@ -88,8 +100,12 @@ def test_arguments_are_as_the_case_says(case: Case):
     assert (x.shape, x.dtype.name) == (case.shape, case.dtype)
     np.testing.assert_array_equal(x, again)
     np.testing.assert_array_equal(w, w_again)
-    assert np.ptp(np.abs(x)) > 0, "a picture, not a constant"
-    if not case.is_pooling:
+    values = np.abs(x[~np.isnan(x)]) if x.dtype.kind in "fc" else x
+    assert np.ptp(values) > 0, "a picture, not a constant"
+    assert (values.size < x.size) == ("nan_policy" in case.keywords)
+    if case.argument is not None:
+        assert w == case.argument
+    elif not case.is_pooling:
         assert w.shape == case.kernel
         assert not np.array_equal(w, np.flip(w)), "an asymmetric kernel"
 
@@ -153,7 +169,7 @@ def test_right_outputs_pass_and_wrong_ones_do_not(case: Case, windows: bool, mon
     values = right[0] if isinstance(right, tuple) else right
     for place in (0, values.size // 2, values.size - 1):
         wrong = values.copy()
-        wrong.reshape(-1)[place] += 3 if wrong.dtype.kind in "iu" else 0.01
+        wrong.reshape(-1)[place : place + 1] += 3 if wrong.dtype.kind in "iu" else 0.01
         with pytest.raises(WrongOutput, match="wrong is wrong at"):
             checker("wrong", (wrong, right[1]) if isinstance(right, tuple) else wrong)
     with pytest.raises(WrongOutput, match="expected"):
@@ -560,7 +576,7 @@ def test_reports_read_what_pytest_benchmark_writes(tmp_path: Path):
     path = tmp_path / "results.json"
     run = pytest_benchmarks(
         "--benchmark-only", "--benchmark-json", str(path), "--benchmark-max-time", "0.01", "--benchmark-min-rounds", "2",
-        "--cases", "1-D*65536*", "--every-case", "--engines", "cython", "--rivals", "scipy",
+        "--cases", "convolve:1-D*65536:k9", "--every-case", "--engines", "cython", "--rivals", "scipy",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     again = Results.load(path)

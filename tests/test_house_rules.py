@@ -189,6 +189,7 @@ OPTIONAL = {
     "skimage": ["bench", "picture_filter", "__main__"],
     "PIL": ["bench", "picture_filter", "__main__"],
     "cv2": ["bench"],
+    "astropy": ["bench"],
     "cuda": ["engines.numba_cuda"],
     "torch": ["bench"],
 }

@@ -79,13 +79,16 @@ class Array:
             values = values / values.sum() if self.content == "weights" else values
             return (np.rint(values * 50 * prod(shape)) if dtype.kind in "iu" else values).astype(dtype)
         if self.content != "noise":
-            return (picture(self.content, shape, "uint8") > 99) if dtype.kind == "b" else self._photograph(shape)
+            return self._photograph(shape)
         if dtype.kind in "biu":
             return rng.integers(0, 256, shape).astype(dtype) if dtype.kind != "b" else rng.random(shape) < 0.5
         values = rng.standard_normal(shape, np.float32 if self.dtype in ("float32", "complex64") else np.float64)
         return (values + 1j * values[::-1] if dtype.kind == "c" else values).astype(dtype)
 
     def _photograph(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self.dtype == "bool":
+            pixels = picture(self.content, shape, "uint8")
+            return pixels > np.median(pixels)
         pixels = picture(self.content, shape, self.dtype)
         if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 1:  # more than 8 bits, and both signs
             pixels = pixels * pixels.dtype.type(100)

@@ -215,7 +215,8 @@ Cell = tuple[float, float, float] | None  # geometric mean, least, most
 
 def summary(results: Results) -> tuple[list[str], list[list[Any]]]:
     """Header and body: each family's speed-ups of every engine over every rival."""
-    pairs = [(engine, rival) for engine in results.engines if engine != "reference" for rival in results.rivals]
+    engines = [engine for engine in results.engines if engine != "reference"]
+    pairs = [(engine, rival) for engine in engines for rival in results.rivals if results.speedups(engine, rival)]
     header = ["operation", "cases", *(f"{engine} vs {NAMES.get(rival, rival)}" for engine, rival in pairs)]
     body = []
     for family in dict.fromkeys(row.family for row in results.rows):

@@ -1,16 +1,12 @@
-"""Who is timed: fastconv's engines and the libraries that people use today.
+"""The libraries that fastconv is measured against, and its engines.
 
-A contestant turns a case and its arguments into a call without arguments that gives the
-case's result, or says why it cannot.  A rival's adapters tell, function by function, how
-the same result is had from it; what it needs beyond its own call (flipped weights, other
-views of the arrays) is made once, before the clock starts.
+A rival's adapters tell, function by function, how a case's result is had from it; what it
+needs beyond its own call (flipped weights, other views of the arrays) is made once, before the
+clock starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -18,125 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.cases import Case
+from fastconv.bench.contestants import Call, Engine, Rival, Unsupported
 
-__all__ = ["ENGINES", "RIVALS", "SCIPY", "Contestant", "Engine", "Rival", "Unsupported", "choose", "fastconv_function"]
-
-Call = Callable[[], Any]
-Adapter = Callable[[Case, np.ndarray, Any], Call]
-
-
-class Unsupported(Exception):
-    """A contestant cannot do a case; the message tells why."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """fastconv itself, on one engine."""
-
-    name: str
-    kind: str = "engine"
-
-    @property
-    def compiles(self) -> bool:
-        """Whether the first call may take longer than the next."""
-        return self.name in ("numba", "cuda")
-
-    def missing(self) -> str | None:
-        """Why the engine cannot run here, or None."""
-        modules = {"numba": "numba_cpu", "cython": "cython_cpu", "cuda": "numba_cuda"}
-        if self.name not in modules:
-            return None
-        try:
-            import_module(f"fastconv.engines.{modules[self.name]}")
-            if self.name == "cuda" and not import_module("numba.cuda").is_available():
-                return "no CUDA device"
-        except ImportError as error:
-            return str(error)
-        return None
-
-    def version(self) -> str:
-        import fastconv
-
-        return fastconv.__version__
-
-    def slack(self, case: Case) -> int:
-        """By how much integer results may differ."""
-        return 0
-
-    def session(self, threads: int) -> AbstractContextManager[Any]:
-        """The settings under which this contestant's calls are made."""
-        import fastconv
-
-        return fastconv.use(engine=self.name, threads=threads)
-
-    def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
-        function, keywords = fastconv_function(case), case.keywords
-
-        def call() -> Any:
-            try:
-                return function(x, w, **keywords)
-            except NotImplementedError as error:
-                raise Unsupported(str(error).partition(". Problem:")[0]) from error
-
-        return call
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Another library.
-
-    Attributes
-    ----------
-    name, package : str
-        What it is called here, and the module to import.
-    adapters : dict of str to callable
-        By function name; ``function(case, x, w)`` gives the call or raises `Unsupported`.
-    use_threads : callable
-        Sets the library's number of threads.
-    slacks : dict of str to int
-        By function name, by how much integer results may differ, for other rules of rounding.
-    """
-
-    name: str
-    package: str
-    adapters: dict[str, Adapter] = field(repr=False)
-    use_threads: Callable[[int], None] = field(repr=False)
-    slacks: dict[str, int] = field(default_factory=dict, repr=False)
-    kind: str = "rival"
-    compiles: bool = False
-
-    def missing(self) -> str | None:
-        """Why the library cannot be used here, or None."""
-        try:
-            import_module(self.package)
-        except ImportError as error:
-            return f"it is not installed ({error})"
-        return None
-
-    def version(self) -> str:
-        return str(import_module(self.package).__version__)
-
-    def session(self, threads: int) -> AbstractContextManager[Any]:
-        """The settings under which this contestant's calls are made."""
-        self.use_threads(threads)
-        return nullcontext()
-
-    def slack(self, case: Case) -> int:
-        return self.slacks.get(case.function, 0)
-
-    def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
-        if case.function not in self.adapters:
-            raise Unsupported(f"{self.name} has nothing like {case.function} for arrays")
-        return self.adapters[case.function](case, x, w)
-
-
-Contestant = Engine | Rival
-
-
-def fastconv_function(case: Case) -> Callable[..., Any]:
-    """The function of fastconv that a case calls."""
-    module, name = case.function.split(".")
-    return getattr(import_module(f"fastconv.{module}"), name)
+__all__ = ["ENGINES", "RIVALS", "SCIPY", "choose"]
 
 
 def choose(names: list[str] | None, known: dict[str, Any], what: str) -> tuple[list[Any], dict[str, str]]:

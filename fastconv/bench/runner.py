@@ -22,8 +22,8 @@ from fastconv import about
 from fastconv.bench import machine
 from fastconv.bench.cases import Case
 from fastconv.bench.check import Checker, WrongOutput
+from fastconv.bench.contestants import Contestant, Unsupported, fastconv_function
 from fastconv.bench.results import VERSION, Results, case_info, entry
-from fastconv.bench.rivals import Contestant, Unsupported, fastconv_function
 
 __all__ = ["Effort", "run", "run_case"]
 
