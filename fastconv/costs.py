@@ -80,12 +80,15 @@ ODD_FACTOR = 0.06
 # The time in Python of a call, and what it takes more by blocks.
 FOURIER_CALL_SECONDS = 40e-6
 BLOCKS_CALL_SECONDS = 35e-6
-# A lone one-dimensional transform is not vectorised; one larger than the cache waits for memory.
-LONE_FACTOR = {"float32": 2.3, "float64": 1.6}
-CACHE_FACTORS = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]
+# One-dimensional transforms are vectorised over as many of them; a lone one takes longer by the factor.
+VECTOR_BYTES = 16
+LONE_FACTOR = {"float32": 2.3, "float64": 1.6, "complex64": 3.4, "complex128": 1.6}
+# Those larger than the cache wait for memory: bytes, factor; of one axis and of more.
+LINE_CACHE = [(12 * 2**20, 3.0), (6 * 2**20, 1.6), (2 * 2**20, 1.3)]
+PLANE_CACHE = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]
 
 # A Python thread takes 35-70 us to start, and a sleeping processor up to 1 ms to wake.
-PYTHON_THREADS_SECONDS = 1500e-6
+PYTHON_THREADS_SECONDS = 3e-3
 
 
 def direct_seconds(flops: int, outputs: int, axes: int, acc: str, threads: int) -> float:
@@ -101,16 +104,28 @@ def fourier_seconds(length: tuple[int, ...], blocks: int, kernels: int, dtype: n
 
     Each of `kernels` different kernels is transformed once.
     """
-    points = prod(length)
-    part = "float32" if dtype.name in ("float32", "complex64") else "float64"
-    each = POINT_SECONDS[part] + POINT_HALVING_SECONDS[part] * log2(points)
-    if dtype.name not in ("float32", "float64", "complex64", "complex128"):
-        each = LONGDOUBLE_SECONDS * log2(points)
-    elif len(length) == 1 and blocks < 4:
-        each *= LONE_FACTOR[part]
+    points, line = prod(length), len(length) == 1
+    part = {"complex64": "float32", "complex128": "float64"}.get(dtype.name, dtype.name)
+    at_once = VECTOR_BYTES // np.dtype(part).itemsize  # transforms of a line
+    if part in POINT_SECONDS:
+        each = POINT_SECONDS[part] + POINT_HALVING_SECONDS[part] * log2(points)
+        lone = LONE_FACTOR[dtype.name] if line else 1.0
+    else:
+        each, lone = LONGDOUBLE_SECONDS * log2(points), 1.0
     if dtype.kind == "c":
         each *= COMPLEX_FACTOR
-    each *= next((factor for size, factor in CACHE_FACTORS if points * dtype.itemsize > size), 1.0)
-    seconds = each * points * (blocks + 0.5 * kernels)
-    at_once = min(threads, blocks if len(length) == 1 else 2 * blocks)
-    return FOURIER_CALL_SECONDS + (seconds if seconds < PYTHON_THREADS_SECONDS else seconds / at_once)
+
+    def transform(count: int) -> float:
+        factor = lone if count < at_once else 1.0
+        working = points * dtype.itemsize * (at_once if line and count >= at_once else 1)
+        return (
+            count
+            * each
+            * factor
+            * next((f for size, f in (LINE_CACHE if line else PLANE_CACHE) if working > size), 1.0)
+        )
+
+    seconds = points * (transform(blocks) + 0.5 * transform(kernels))
+    if seconds > PYTHON_THREADS_SECONDS:
+        seconds /= min(threads, blocks if line else 2 * blocks)
+    return FOURIER_CALL_SECONDS + seconds
