@@ -82,7 +82,7 @@ FOURIER_CALL_SECONDS = 40e-6
 BLOCKS_CALL_SECONDS = 35e-6
 # One-dimensional transforms are vectorised over as many of them; a lone one takes longer by the factor.
 VECTOR_BYTES = 16
-LONE_FACTOR = {"float32": 2.3, "float64": 1.6, "complex64": 3.4, "complex128": 1.6}
+LONE_FACTOR = {"float32": 2.3, "float64": 1.6, "complex64": 2.4, "complex128": 1.6}
 # Those larger than the cache wait for memory: bytes, factor; of one axis and of more.
 LINE_CACHE = [(12 * 2**20, 3.0), (6 * 2**20, 1.6), (2 * 2**20, 1.3)]
 PLANE_CACHE = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]
