@@ -123,7 +123,7 @@ class Rival:
 
     def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
         if case.function not in self.adapters:
-            raise Unsupported(f"{self.name} has nothing like {case.function} for arrays")
+            raise Unsupported("it has nothing like it for arrays")
         return self.adapters[case.function](case, x, w)
 
 

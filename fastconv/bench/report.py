@@ -188,7 +188,7 @@ def _summary_table(results: Results) -> RenderableType | None:
         return None
     table = Table(title="Times as fast: geometric mean, and the least and most of several cases", title_justify="left")
     for i, title in enumerate(header):
-        table.add_column(title, justify="right" if i else "left")
+        table.add_column(title, justify="right" if i else "left", no_wrap=not i)
     for name, count, *cells in body:
         texts = [Text(_cell(cell), style="bold red" if cell and cell[0] < 1 else "") for cell in cells]
         table.add_row(family_title(name), str(count), *texts)
