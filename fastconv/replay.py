@@ -41,6 +41,9 @@ EXACT_SLOT = FILTER_FIELDS.index("exact")
 # Exact sums whose order follows from the weights.
 LINES = [EXACT_CODES[order] for order in ("line", "symmetric", "antisymmetric")]
 
+# Names of arguments that may be arrays for the result.
+WRITTEN = frozenset(("output", "out", "target"))
+
 # Set by `fastconv.plan.plan`: calls plan and compute nothing.
 planning: ContextVar[list | None] = ContextVar("fastconv_planning", default=None)
 _recorder: ContextVar[_Recorder | None] = ContextVar("fastconv_recorder", default=None)
@@ -48,12 +51,15 @@ _memories: list[Memory] = []
 
 
 def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function whose first `arrays` arguments are arrays, and which computes by `fastconv.plan.execute` alone."""
+    """Decorate a function whose first `arrays` arguments are arrays, and which computes by `fastconv.plan.execute` alone.
+
+    Arrays named ``output``, ``out`` or ``target`` may be written to; all others are told apart by their values.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = list(signature(function).parameters)
-        output = parameters.index("output") if "output" in parameters else -1
-        memory = Memory(arrays, output, config.SETTINGS, planning, REMEMBERED)
+        output = next((i for i, name in enumerate(parameters) if name in WRITTEN), -1)
+        memory = Memory(arrays, output, WRITTEN, config.SETTINGS, planning, REMEMBERED)
         _memories.append(memory)
 
         @wraps(function)
@@ -124,6 +130,10 @@ def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) ->
         result = function(*args, **kwargs)
     finally:
         _recorder.reset(token)
+    by_values = [a for a in (*args, *kwargs.values()) if isinstance(a, np.ndarray) and not any(a is b for b in given)]
+    written = [result, *(launch[5] for launch in recorder.launches)]
+    if any(np.may_share_memory(a, b) for a in by_values for b in written if isinstance(b, np.ndarray)):
+        recorder.valid = False
     tape = _tape(recorder, given, result) if recorder.valid else None
     if tape is not None:
         expected = result.tobytes()  # type: ignore[attr-defined]

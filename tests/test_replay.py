@@ -121,6 +121,19 @@ def test_other_arrays_are_told_apart_by_value():
         assert_identical(out, fresh(fastconv.ndimage.gaussian_filter, image, 1.0))
 
 
+def test_an_array_of_another_name_is_not_taken_for_a_value():
+    @replay.remembered(arrays=1)
+    def correlate_to(image, destination):
+        return fastconv.ndimage.correlate1d.__wrapped__(image, [1.0, 2.0, 4.0], output=destination)
+
+    x = images((4, 5), "float64", 3)
+    destination = np.zeros((4, 5))
+    for image in x:
+        destination[:] = 0  # of the same values every time
+        assert correlate_to(image, destination) is destination
+        assert_identical(destination, fresh(fastconv.ndimage.correlate1d, image, [1.0, 2.0, 4.0]))
+
+
 def test_many_launches():
     x = images((5, 6, 7), "float32", 2)
     assert_replayed(fastconv.ndimage.grey_opening, [(x[0], 3), (x[1], 3)])
@@ -203,7 +216,7 @@ def test_results_do_not_share_memory():
 
 
 def test_memory_is_bounded():
-    memory = Memory(1, -1, (), ContextVar("never", default=None), 5)
+    memory = Memory(1, -1, frozenset(), (), ContextVar("never", default=None), 5)
     for i in range(50):
         key, _ = memory.key((np.zeros(3), i), {})
         memory.store(key, False)

@@ -260,17 +260,19 @@ cdef class Memory:
 
     cdef dict tapes
     cdef tuple settings
-    cdef object unless
+    cdef object unless, written
     cdef int limit, output
     cdef readonly int n_arrays, plays
 
-    def __init__(self, int n_arrays, int output, tuple settings, object unless, int limit):
-        """The first `n_arrays` arguments must be arrays, lists or tuples, argument `output` may be one to write to.
+    def __init__(self, int n_arrays, int output, frozenset written, tuple settings, object unless, int limit):
+        """The first `n_arrays` arguments must be arrays, lists or tuples; argument `output`, and those whose
+        names are in `written`, may be one to write to.
 
         Other arrays are told apart by their values.  `settings` are the context variables that matter; nothing is
         remembered while the context variable `unless` has a value.
         """
         self.tapes, self.n_arrays, self.settings, self.unless = {}, n_arrays, settings, unless
+        self.written = written
         self.limit, self.output, self.plays = limit, output, 0
 
     def key(self, tuple args, dict kwargs):
@@ -291,7 +293,7 @@ cdef class Memory:
                 return None
         for name, value in kwargs.items():
             parts.append(name)
-            if not self.describe(value, parts, arrays, name == "output" or name == "out"):
+            if not self.describe(value, parts, arrays, name in self.written):
                 return None
         for var in self.settings:
             parts.append(get_value(var))
