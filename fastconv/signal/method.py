@@ -15,6 +15,7 @@ from fastconv import config, costs
 from fastconv.device import as_device, on_device
 from fastconv.problem import accumulator
 from fastconv.replay import by_value
+from fastconv.separability import gain
 from fastconv.validate import as_array, check_size, new_or_checked_out
 
 if TYPE_CHECKING:
@@ -121,9 +122,11 @@ def transforms(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads
 
     For "valid" mode, `in1` is the larger array.
     """
+    if on_device(in1, in2) and method == "fft":
+        raise TypeError("method must be 'direct' or 'auto' for arrays on a device: they are not copied to the host")
     if method == "direct" or on_device(in1, in2):
         return None
-    direct, blocks = _estimates(
+    flops, direct, blocks = _estimates(
         in1.shape, in2.shape, mode, in1.dtype, in2.dtype, method, config.resolve_threads(threads)
     )
     if blocks is None or (method == "auto" and direct < blocks.seconds):
@@ -131,6 +134,9 @@ def transforms(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads
     if method == "fft":
         return Transforms(blocks)
     by_value()
+    direct /= gain(in2, flops, accumulator(np.result_type(in1.dtype, in2.dtype)))
+    if direct < blocks.seconds:
+        return None
     if np.result_type(in1.dtype, in2.dtype).kind in "iu":
         parts = _exact_parts(in1, in2, blocks)
         return Transforms(blocks, parts) if prod(parts) * blocks.seconds < direct else None
@@ -141,8 +147,8 @@ def transforms(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads
 @lru_cache(maxsize=512)
 def _estimates(
     shape1: Shape, shape2: Shape, mode: str, dtype1: np.dtype, dtype2: np.dtype, method: str, threads: int
-) -> tuple[float, Blocks | None]:
-    """Estimated time of the direct sum, and the way by transforms unless that must be slower."""
+) -> tuple[int, float, Blocks | None]:
+    """Operations and estimated time of the direct sum, and the way by transforms unless that must be slower."""
     axes = tuple(axis for axis in range(len(shape1)) if shape1[axis] > 1 and shape2[axis] > 1)
     low, size = outputs(mode, shape1, shape2, axes)
     taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
@@ -151,13 +157,13 @@ def _estimates(
         flops, prod(size), len(axes) or 1, accumulator(np.result_type(dtype1, dtype2)), threads
     )
     if not axes or (method == "auto" and direct < costs.FOURIER_CALL_SECONDS):
-        return direct, None
+        return flops, direct, None
 
     from fastconv.algorithms import fourier
 
     dtype = fourier.work_dtype(dtype1, dtype2)
     check_size("the result", size, dtype)
-    return direct, fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
+    return flops, direct, fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
 
 
 def _exact_parts(in1: np.ndarray, in2: np.ndarray, blocks: Blocks) -> tuple[int, int]:
