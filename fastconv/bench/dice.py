@@ -152,11 +152,13 @@ class Dice:
         layout = "C" if self.chance(0.6) else self.one(("F", "cropped", "every other", "upside down"))
         return Array(shape, self.one(dtypes), self.one(PICTURES), layout)
 
-    def sizes(self, ndim: int, low: int = 1) -> tuple[int, ...]:
-        """Of a kernel or window: mostly odd, mostly the same along all axes."""
-        sizes = tuple(self.integer(low, LARGEST_KERNEL) for _ in range(ndim))
-        sizes = sizes[:1] * ndim if self.chance(0.6) else sizes
-        return sizes if self.chance(0.3) else tuple(min(k | 1, LARGEST_KERNEL) for k in sizes)
+    def sizes(self, image: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
+        """Of a kernel or window along axes: mostly odd, mostly the same along all."""
+        sizes = [self.integer(1, LARGEST_KERNEL) for _ in axes]
+        sizes = sizes[:1] * len(axes) if self.chance(0.6) else sizes
+        sizes = sizes if self.chance(0.3) else [min(k | 1, LARGEST_KERNEL) for k in sizes]
+        # beyond four mirror images SciPy takes wrong samples
+        return tuple(min(k, 8 * image.shape[axis] - 1) for axis, k in zip(axes, sizes, strict=True))
 
     def boundary(self) -> dict[str, Any]:
         if self.chance(0.35):

@@ -38,7 +38,7 @@ class Call:
 def _correlate(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     axes = dice.axes(image)
-    weights = dice.weights(image, dice.sizes(len(axes)))
+    weights = dice.weights(image, dice.sizes(image, axes))
     options = dice.options(image, axes, weights.shape) | dice.output(image)
     ns = image.size * (10 + 1.8 * weights.size) * _parts(image, weights)
     return Call((image, weights), options, ns, weights.size)
@@ -46,7 +46,8 @@ def _correlate(dice: Dice) -> Call:
 
 def _correlate1d(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
-    axis, weights = dice.axis(image), dice.weights(image, dice.sizes(1))
+    axis = dice.axis(image)
+    weights = dice.weights(image, dice.sizes(image, (axis,)))
     options = {"axis": axis} | dice.boundary() | dice.origin(image, (axis,), weights.shape) | dice.output(image)
     ns = image.size * (5 + 0.6 * weights.size) * _parts(image, weights)
     return Call((image, weights), options, ns, weights.size)
@@ -115,19 +116,20 @@ def _generic(dice: Dice, peer: str) -> Call:
 def _uniform(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     axes = dice.axes(image)
-    sizes = dice.sizes(len(axes))
+    sizes = dice.sizes(image, axes)
     options = dice.options(image, axes, sizes) | dice.output(image)
-    return Call((image, _size(sizes)), options, image.size * 5 * len(axes) * _parts(image), max(sizes))
+    return Call((image, _size(sizes)), options, image.size * 5 * len(axes) * _parts(image), max(image.shape))
 
 
 def _line_window(dtypes: tuple[str, ...]) -> Callable[[Dice], Call]:
     """Windows along one axis."""
 
     def recipe(dice: Dice) -> Call:
-        image, sizes = dice.image(dtypes), dice.sizes(1)
+        image = dice.image(dtypes)
         axis = dice.axis(image)
+        sizes = dice.sizes(image, (axis,))
         options = {"axis": axis} | dice.boundary() | dice.origin(image, (axis,), sizes)
-        return Call((image, sizes[0]), options, image.size * 9 * _parts(image), sizes[0])
+        return Call((image, sizes[0]), options, image.size * 9 * _parts(image), max(image.shape))
 
     return recipe
 
@@ -138,7 +140,7 @@ def _extreme(structures: bool, passes: int) -> Callable[[Dice], Call]:
     def recipe(dice: Dice) -> Call:
         image = dice.image(REAL)
         axes = dice.axes(image)
-        sizes = dice.sizes(len(axes))
+        sizes = dice.sizes(image, axes)
         options = dice.options(image, axes, sizes)
         pick = dice.rng.random()
         if pick < 0.7:
@@ -159,7 +161,7 @@ def _rank(argument: Callable[[Dice, int], Any] | None) -> Callable[[Dice], Call]
     def recipe(dice: Dice) -> Call:
         image = dice.image(COMMON)
         axes = dice.axes(image)
-        sizes = dice.sizes(len(axes))
+        sizes = dice.sizes(image, axes)
         options = dice.options(image, axes, sizes)
         taps = prod(sizes)
         before = () if argument is None else (argument(dice, taps),)
@@ -173,7 +175,7 @@ def _window_function(dice: Dice) -> Call:
     """`generic_filter` by a jitted function; plain ones are SciPy's."""
     image = dice.image(COMMON)
     axes = dice.axes(image)
-    sizes = dice.sizes(len(axes))
+    sizes = dice.sizes(image, axes)
     ns = image.size * (400 + 10 * prod(sizes))
     return Call((image, Named("contrast")), {"size": _size(sizes)} | dice.options(image, axes, sizes), ns)
 
@@ -182,7 +184,7 @@ def _window_reduction(dice: Dice) -> Call:
     """`vectorized_filter` by one of the functions that are not SciPy's."""
     image = dice.image(COMMON)
     axes, function = dice.axes(image), dice.one(("numpy.max", "numpy.min", "numpy.median"))
-    sizes = tuple(min(k, image.shape[axis]) | 1 for axis, k in zip(axes, dice.sizes(len(axes)), strict=True))
+    sizes = tuple(min(k, image.shape[axis]) | 1 for axis, k in zip(axes, dice.sizes(image, axes), strict=True))
     options = {"size": _size(sizes), "mode": dice.one(RULES[:5])} | ({} if len(axes) == image.ndim else {"axes": axes})
     ns = image.size * prod(sizes) * (15 if "median" in function else 2)
     return Call((image, Named(function)), options, ns)
@@ -194,7 +196,7 @@ def _size(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
 
 def _signal(dice: Dice, ndims: tuple[int, ...], mode: str) -> tuple[Array, Array]:
     image = dice.image((*COMMON, *COMPLEX), ndims)  # SciPy's are not for bool
-    sizes = dice.sizes(image.ndim)
+    sizes = dice.sizes(image, tuple(range(image.ndim)))
     if mode == "valid":
         sizes = tuple(map(min, sizes, image.shape))
     dtype = image.dtype if dice.chance(0.8) else dice.one(("float32", "float64"))
@@ -246,8 +248,9 @@ def _transformed(dice: Dice) -> Call:
 
 def _sepfir2d(dice: Dice) -> Call:
     image = dice.image(FLOATS, (2,))
-    longest = (n // 2 * 2 - 1 for n in reversed(image.shape))  # of longer lines SciPy destroys the memory
-    rows, columns = (Array((min(dice.sizes(1)[0] | 1, n),), image.dtype, "weights") for n in longest)
+    # of lines shorter than the weights SciPy destroys the memory
+    sizes = (min(k | 1, n // 2 * 2 - 1) for k, n in zip(dice.sizes(image, (1, 0)), reversed(image.shape), strict=True))
+    rows, columns = (Array((k,), image.dtype, "weights") for k in sizes)
     taps = rows.size + columns.size
     return Call((image, rows, columns), {}, image.size * taps * 2 * _parts(image), taps)
 
