@@ -115,6 +115,23 @@ def test_what_no_integer_holds(engine, name, output):
         check(name, image, values((2, 3), "float64", 1) * factor, output=np.dtype(output))
 
 
+@pytest.mark.parametrize("pixels", [(246, 206, 166), (108, 131, 154), (198, 135, 72)])
+def test_bytes_summed_to_just_below_an_integer(engine, pixels):
+    """Sums that are less than an integer by an error of double: what float makes of them is not trusted."""
+    line = scipy.ndimage.gaussian_filter1d([0.0, 1.0, 0.0], 0.3, mode="constant", radius=1)
+    for image in (np.array(pixels * 20, np.uint8), np.array([pixels * 20] * 5, np.uint8)):
+        check("correlate1d", image, line, mode="nearest")
+        check("convolve1d", image, line, mode="nearest", output="int16")
+
+
+@pytest.mark.parametrize("cval", [np.nextafter(np.float32(1), np.float32(0)), np.float32(0.1), 0.5])
+def test_bytes_beside_fractions(engine, cval):
+    """Whole weights and bytes have exact sums in float, but not with any number of float beyond the border."""
+    image = np.full((20, 70), 100, np.uint8)
+    for weights in (np.array([[1.0, 1, 1], [0, 0, 0], [1, 1, 1]]), np.full((3, 1), 0.25)):
+        check("correlate", image, weights, mode="constant", cval=float(cval), output="int32")
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_complex(engine, name):
     real, imag = values((9, 20), "complex128"), values((3, 4), "complex128", 1)

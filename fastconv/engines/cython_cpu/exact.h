@@ -91,11 +91,13 @@ static double half_ulp(double size) {
 
 /* How far sums in float may be from SciPy's, for sources of at most `largest`; 0 if they are the same
  * numbers, negative if float is of no use.  The errors are those of the weights, and half a unit in the last
- * place of each partial sum, in the order in which `tiles` adds: blocks of kernel rows, columns, rows.
- * Sums of small multiples of 1 or 1/256 are exact. */
-static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double largest) {
+ * place of each partial sum, in the order in which `tiles` adds: blocks of kernel rows, columns, rows.  The guard
+ * itself is added in float, which rounds once more.
+ * Sums of small multiples of 1 or 1/256 are exact, if the value beyond the border, `fill`, is whole as bytes are. */
+static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill) {
+    const double largest = __builtin_fabs(fill) > 255 ? __builtin_fabs(fill) : 255;
     double total = 0, error = 0;
-    int whole = 1, parts = 1;
+    int whole = fill == __builtin_trunc(fill), parts = whole;
     const int64_t n = kernel_y * kernel_x, blocks = (kernel_y + MAX_BLOCK - 1) / MAX_BLOCK;
     for (int64_t i = 0; i < n; i++) {
         total += __builtin_fabs(w[i]) * largest;
@@ -118,7 +120,7 @@ static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x,
             }
         y += height;
     }
-    error = 1.001 * error + n * 0x1p-51 * total + 1e-30; /* errors of errors, and SciPy's */
+    error = 1.001 * (error + half_ulp(total)) + n * 0x1p-51 * total + 1e-30; /* errors of errors, and SciPy's */
     return error < 0.0625 ? (float)error : -1;
 }
 

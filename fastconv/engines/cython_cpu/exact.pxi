@@ -47,7 +47,7 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
     cdef int64_t first_row, end_row, first_col, end_col, x, y, rows, cols, i, in_double = 0
     if a.n_planes > 1 or g.src_code > UINT8 or g.bias != NULL or <float>fill != fill:
         return False
-    guard = rounding_guard(exact_w, g.kernel_y, g.kernel_x, max(<double>255, abs(fill)))
+    guard = rounding_guard(exact_w, g.kernel_y, g.kernel_x, fill)
     if guard < 0:
         return False
     for i in range(taps):

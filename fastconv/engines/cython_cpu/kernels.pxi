@@ -12,7 +12,7 @@ cdef extern from "tiles_all.h" nogil:
     void tiles(...)
     void line(...)
     void tile_exact(...)
-    float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double largest)
+    float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill)
     int64_t store_guarded(...)
     enum: EXACT_WIDTH
     enum: UINT8
