@@ -88,6 +88,8 @@ def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None)
     """The argument as `length` integers; one integer stands for all of them."""
     if type(value) is int and (minimum or 0) <= value <= MAX_STEP:  # most calls; saves 1.3 us
         return (value,) * length
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,) * length
     if len(values) == 1:
         values *= length

@@ -436,6 +436,24 @@ def test_bad_input(case):
         call(getattr(fastconv, module))
 
 
+def test_numbers_in_arrays_and_large_ones(engine):
+    """What SciPy takes for a number is one: arrays without dimensions, integers that only a float can hold."""
+    image = values((9, 8), "float64")
+    for name, args, kwargs in [
+        ("uniform_filter", (np.array(3),), {}),
+        ("uniform_filter1d", (np.array(3),), {"origin": np.array(1)}),
+        ("maximum_filter", (np.array(3),), {"mode": "constant", "cval": 2**64}),
+        ("median_filter", (np.array(3),), {"origin": np.array(-1)}),
+        ("gaussian_filter", (np.array(1.5),), {"order": np.array(1)}),
+        ("gaussian_filter1d", (np.array(1.5),), {"order": np.array(1)}),
+        ("correlate", (np.ones((3, 3)),), {"mode": "constant", "cval": -(10**20), "origin": np.array(1)}),
+    ]:
+        desired = getattr(scipy.ndimage, name)(image, *args, **kwargs)
+        np.testing.assert_allclose(
+            getattr(fastconv.ndimage, name)(image, *args, **kwargs), desired, rtol=1e-13, atol=1e-13
+        )
+
+
 def test_bad_input_writes_nothing():
     output = np.full((5, 6), 7.0)
     for call in (

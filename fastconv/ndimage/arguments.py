@@ -39,7 +39,7 @@ def filtered_axes(axes: Any, ndim: int) -> tuple[int, ...]:
 
 
 def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
-    number = np.asarray(cval)
+    number = np.asarray(float(cval) if type(cval) is int and not -(1 << 63) <= cval < 1 << 64 else cval)
     if number.size != 1 or number.dtype.kind not in "biufc":
         raise TypeError(f"cval must be a number; got {cval!r}")
     number = number.reshape(())
@@ -99,6 +99,8 @@ def per_axis(name: str, value: Any, n: int) -> list[Any]:
     """The argument for each of `n` axes: a sequence of as many, or one value for all."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [value] * n
+    if isinstance(value, np.ndarray) and value.ndim == 0:  # a number, though Python takes it for iterable
+        return [value[()]] * n
     values = list(value)
     if len(values) != n:
         raise ArgumentError(f"{name} must be one value or a sequence of {n}, one for each axis; got {value!r}")

@@ -382,6 +382,8 @@ def _gaussian(sigma: Any, order: Any, truncate: Any, radius: Any) -> Line:
         radius = int(size)
     if not isinstance(radius, numbers.Integral) or radius < 0:
         raise ArgumentError(f"radius must be an integer of at least 0; got {radius!r} (sigma {sigma!r})")
+    if isinstance(order, np.ndarray) and order.ndim == 0:
+        order = order[()]
     if not isinstance(order, numbers.Integral) or isinstance(order, bool | np.bool):
         raise TypeError(f"order must be an integer; got {order!r}")
     if order < 0:
