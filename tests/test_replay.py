@@ -194,6 +194,22 @@ def test_equal_arguments_of_other_types_are_not_confused():
                 fastconv.ndimage.convolve1d(x, w[0], bad)
 
 
+def test_numbers_of_numpy():
+    """They are remembered as Python's are, and told apart from them and by their signs."""
+    image = images((9, 8), "float32", 1)[0]
+    for number in (np.float64(1.5), np.float32(1.5), 1.5, np.int64(1)):
+        assert_replayed(fastconv.ndimage.gaussian_filter, [(image, number)], mode="constant", cval=number)
+    empty, ones = np.zeros(4), np.ones(3)
+    for zero in (complex(0.0, 0.0), complex(0.0, -0.0), complex(-0.0, 0.0)):
+        args = (empty * 1j - 0.0, -ones)
+        kwargs = {"mode": "constant", "cval": zero}
+        result, desired = (
+            fastconv.ndimage.correlate1d(*args, **kwargs),
+            fresh(fastconv.ndimage.correlate1d, *args, **kwargs),
+        )
+        np.testing.assert_array_equal(np.signbit(result.view(float)), np.signbit(desired.view(float)))
+
+
 def test_values_that_decide_are_read_every_time():
     """method="auto" takes the transform only of finite data."""
     x, w = np.ones(3000), np.ones(2900)

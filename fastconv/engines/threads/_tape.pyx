@@ -32,7 +32,9 @@ cdef enum:
     MAX_BY_VALUE = 4096  # bytes
 
 # Arguments besides arrays and tuples that calls are remembered by.
-HASHABLE = frozenset((str, int, bool, complex, type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG"))))
+HASHABLE = frozenset((str, int, bool, type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG")),
+                      *(numpy.dtype(code).type for code in "?bBhHiIlLqQ")))
+FLOATS = frozenset((float, numpy.float32, numpy.float64))
 
 # The accumulators that weights are packed for, in the order of `PARTS` here.
 PARTS = ("float32", "float64", "uint32", "uint64")
@@ -317,11 +319,15 @@ cdef class Memory:
             parts.append(PyBytes_FromStringAndSize(<const char *>cnp.PyArray_STRIDES(<cnp.ndarray>value), n * sizeof(cnp.npy_intp)))
             parts.append((<cnp.ndarray>value).dtype)
             return True
-        if kind is float:
+        if kind in FLOATS:
             if value != value:
                 return False
             parts.append(value)
             parts.append(copysign(1, value))
+        elif kind is complex:
+            if value != value:
+                return False
+            parts += (value, copysign(1, value.real), copysign(1, value.imag))
         elif kind is tuple or kind is list:
             for item in value:
                 if not self.describe(item, parts, arrays, False):
