@@ -35,6 +35,21 @@ cdef inline void stage_one(const Geometry *g, acc_t *dst, const char *row, acc_t
         stage_run(dst, row + column * g.x_col, g.x_col, <int64_t>1, g.src_code)
 
 
+cdef void stage_edge(const Geometry *g, acc_t *dst, const char *row, acc_t fill, const int64_t *edges, int64_t n) noexcept nogil:
+    # n neighbouring positions beyond an end of a row: pieces of it, forwards, backwards or one element repeated.
+    cdef int64_t i = 0, run, step
+    while i < n:
+        run = 1
+        if edges[i] < 0:
+            dst[i] = fill
+        else:
+            step = edges[i + 1] - edges[i] if i + 1 < n else 0
+            while i + run < n and edges[i + run] - edges[i + run - 1] == step:
+                run += 1
+            stage_run(dst + i, row + edges[i] * g.x_col, step * g.x_col, run, g.src_code)
+        i += run
+
+
 cdef void stage_row(const Geometry *g, acc_t *dst, const char *row, acc_t fill, int64_t first, int64_t n) noexcept nogil:
     # dst[i] = the element at position first + i * stride_x of a row (NULL: the fill value), i < n.
     cdef int64_t step = g.stride_x, i = 0, inside = 0
@@ -42,6 +57,9 @@ cdef void stage_row(const Geometry *g, acc_t *dst, const char *row, acc_t fill, 
         for i in range(n):
             dst[i] = fill
         return
+    if step == 1 and first < 0:
+        i = min(n, -first)
+        stage_edge(g, dst, row, fill, g.map_x + (first + g.pad_x), i)
     while i < n and first + i * step < 0:
         stage_one(g, dst + i, row, fill, first + i * step)
         i += 1
@@ -50,6 +68,9 @@ cdef void stage_row(const Geometry *g, acc_t *dst, const char *row, acc_t fill, 
     if inside > i:
         stage_run(dst + i, row + (first + i * step) * g.x_col, step * g.x_col, inside - i, g.src_code)
         i = inside
+    if step == 1 and i < n:
+        stage_edge(g, dst + i, row, fill, g.map_x + (g.pad_x + first + i - g.width), n - i)
+        return
     while i < n:
         stage_one(g, dst + i, row, fill, first + i * step)
         i += 1
