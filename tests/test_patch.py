@@ -599,6 +599,14 @@ def test_numpys_arguments(nothing_is_small):
     assert report["numpy.convolve"] == Counts(7, {}, 0) and report["numpy.correlate"] == Counts(2, {}, 0)
 
 
+@pytest.mark.parametrize("args", [(1, 1), (1, [1, 2, 3]), ([1, 2, 3], 2.0), (np.float32(2), np.ones(20_000))])
+def test_scalars_are_numpys(args):
+    with pytest.raises(ValueError) as desired:
+        np.correlate(*args)
+    with fastconv.patched_scipy("numpy.correlate"), pytest.raises(ValueError, match=re.escape(str(desired.value))):
+        np.correlate(*args)
+
+
 @pytest.mark.parametrize("name", ["convolve", "correlate"])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "complex128"])
 def test_numpys_functions_on_long_signals(name, dtype):

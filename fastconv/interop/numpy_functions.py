@@ -95,7 +95,7 @@ def correlate(a: Any, v: Any, mode: Mode = "valid") -> np.ndarray:
     >>> correlate([1, 2, 3], [0, 1, 0.5])
     array([3.5])
     """
-    a, v = np.array(a, copy=None, ndmin=1), np.array(v, copy=None, ndmin=1)
+    a, v = np.asarray(a), np.asarray(v)  # unlike `convolve`, NumPy's takes no scalars
     if _is_small(a, v):
         return np.correlate(a, v, mode)
     _check(a, v)
