@@ -60,3 +60,20 @@ def test_levels_have_their_own_builds():
     folder = Path(sys.modules["fastconv.engines.cython_cpu"].__file__).parent
     built = {path.name.split(".")[0] for path in folder.glob("*.so")}
     assert {SIMD, *LEVELS} <= built
+
+
+def test_functions_of_one_maker_have_names_of_their_own():
+    """Their symbols would be the same in two processes that compile one of them each, into one cache."""
+    from fastconv.engines.numba_cpu import jit
+
+    def made(number: int, inner) -> str:
+        def function(x):
+            return inner(x) + number
+
+        return jit.part(function).py_func.__qualname__
+
+    assert made(1, abs) == made(1, abs)
+    assert (
+        len({made(1, abs), made(2, abs), made(1, len), made(1, jit.part(lambda x: x)), made(1, jit.part(lambda x: -x))})
+        == 5
+    )

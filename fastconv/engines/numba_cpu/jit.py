@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import llvmlite
@@ -40,8 +41,33 @@ OPTIONS = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundsc
 
 def part(function: Callable, inline: str = "never") -> CPUDispatcher:
     """Make a function callable from kernels (it is compiled with the first kernel that calls it)."""
+    _name_by_contents(function)
     options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "inline": inline}
     return CPUDispatcher(function, targetoptions=options)
+
+
+def _name_by_contents(function: Callable) -> None:
+    """Put what a function closes over into its name.
+
+    Symbols are made of names, argument types and a number that each process counts anew.  Functions of one maker
+    that were compiled in different processes and cached may so have the same symbol: of two of them loaded by a third
+    process, the linker would take the first for both.
+    """
+    if getattr(function, "__closure__", None):
+        digest = hashlib.sha256(repr(_contents(function)).encode()).hexdigest()
+        function.__qualname__ += f"_{digest[:8]}"
+
+
+def _contents(value: Any) -> Any:
+    """What tells a value from others of its kind, in every process: of a function its code and what it closes over."""
+    function = getattr(value, "py_func", None) or getattr(value, "_defn", value)
+    if not isinstance(function, FunctionType):
+        return repr(value)
+    code = function.__code__
+    constants = [repr(c) for c in code.co_consts if not isinstance(c, CodeType)]
+    inner = [c.co_code for c in code.co_consts if isinstance(c, CodeType)]
+    cells = [_contents(cell.cell_contents) for cell in function.__closure__ or ()]
+    return function.__qualname__, code.co_code, code.co_names, constants, inner, cells
 
 
 def inlined(function: Callable) -> CPUDispatcher:
@@ -91,6 +117,7 @@ def compile_kernel(name: str, function: Callable, fields: tuple[str, ...]) -> CF
     """
     if numba.config.DISABLE_JIT:
         raise RuntimeError("the Numba engine cannot compile: NUMBA_DISABLE_JIT is set")
+    function.__qualname__ = f"{function.__qualname__}_{name}"  # see `_name_by_contents`
     signature = (Record(fields), types.int64, types.int64), types.void
     kernel = CFunc(function, signature, locals={}, options=OPTIONS)
     kernel._cache = _KernelCache(name)  # type: ignore[attr-defined]
