@@ -59,7 +59,7 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = list(signature(function).parameters)
         output = next((i for i, name in enumerate(parameters) if name in WRITTEN), -1)
-        memory = Memory(arrays, output, WRITTEN, config.SETTINGS, planning, REMEMBERED)
+        memory = Memory(arrays, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
         _memories.append(memory)
 
         @wraps(function)
@@ -117,8 +117,6 @@ class _Recorder:
 
 def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> R:
     """Call the function, and remember its launches if that gives the same result."""
-    if _recorder.get() is not None:  # part of a call that is being recorded
-        return function(*args, **kwargs)
     key, given = memory.key(args, kwargs)
     args = (
         *given[: memory.n_arrays],

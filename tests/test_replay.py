@@ -232,7 +232,7 @@ def test_results_do_not_share_memory():
 
 
 def test_memory_is_bounded():
-    memory = Memory(1, -1, frozenset(), (), ContextVar("never", default=None), 5)
+    memory = Memory(1, -1, frozenset(), (), (ContextVar("never", default=None),), 5)
     for i in range(50):
         key, _ = memory.key((np.zeros(3), i), {})
         memory.store(key, False)

@@ -58,6 +58,8 @@ def refuse(problem: Any) -> str | None:
         return "is for moving windows"
     if problem.kind not in ("max", "min", "mean") or not problem.passes:
         return "is for maxima, minima and means of full windows"
+    if any(problem.window[axis] == 1 for axis in problem.passes):
+        return "takes passes of windows of two elements and more"
     if not {problem.dtype, problem.out_dtype} <= set(DTYPE_CODES):
         return f"does not read {problem.dtype} and write {problem.out_dtype}"
     return None

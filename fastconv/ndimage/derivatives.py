@@ -227,7 +227,8 @@ def laplace(
     if 0 < len(axes) <= 3 and wraps_alike(image, target) and image.size and _is_small_integer(cval):
         _correlate_star(image, target, dict(zip(axes, rules, strict=True)), cval, threads)
         return result
-    by_value()  # NumPy adds the derivatives up
+    if len(axes) != 1:
+        by_value()  # NumPy adds the derivatives up
     if len(axes) > 1 and np.may_share_memory(image, target):
         image = image.copy()
     for i, (axis, rule) in enumerate(zip(axes, rules, strict=True)):

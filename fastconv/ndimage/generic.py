@@ -19,6 +19,8 @@ from fastconv.validate import as_array, type_name
 __all__ = ["generic_filter", "vectorized_filter"]
 
 # Modes of `vectorized_filter` that are compiled.  (SciPy takes "grid-mirror" for "mirror" there.)
+# Below so many elements SciPy's loop, which calls the function 4 million times a second, is done before ours begins (60 us).
+FEW = 256
 VECTORIZED_MODES = ("reflect", "constant", "nearest", "mirror", "wrap", "grid-constant", "grid-wrap", "valid")
 REAL = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 
@@ -116,7 +118,7 @@ def generic_filter(
     array([2., 3., 3., 4., 4.])
     """
     extra = _positional(function, extra_arguments, extra_keywords)
-    kernel = None if extra is None else _kernel(function, extra)
+    kernel = None if extra is None or np.size(input) < FEW else _kernel(function, extra)
     if kernel is None or extra is None:
         import scipy.ndimage
 

@@ -83,9 +83,11 @@ def filter_lines(
     if image.size == 0:
         return result
     lines = [line for line in lines if line.size > 1]
-    if not lines:
+    if not lines and (image.ndim == 0 or image.dtype != target.dtype or image.dtype.kind == "c"):
         target[...] = image
         return result
+    if not lines:
+        kind, cval = "max", np.zeros(())  # of one element: unlike a copy, a launch can be replayed
     with writable(target, image) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c":  # NaN stays in its part

@@ -262,16 +262,17 @@ cdef class Memory:
 
     cdef dict tapes
     cdef tuple settings
-    cdef object unless, written
+    cdef tuple unless
+    cdef object written
     cdef int limit, output
     cdef readonly int n_arrays, plays
 
-    def __init__(self, int n_arrays, int output, frozenset written, tuple settings, object unless, int limit):
+    def __init__(self, int n_arrays, int output, frozenset written, tuple settings, tuple unless, int limit):
         """The first `n_arrays` arguments must be arrays, lists or tuples; argument `output`, and those whose
         names are in `written`, may be one to write to.
 
         Other arrays are told apart by their values.  `settings` are the context variables that matter; nothing is
-        remembered while the context variable `unless` has a value.
+        remembered while one of the context variables `unless` has a value.
         """
         self.tapes, self.n_arrays, self.settings, self.unless = {}, n_arrays, settings, unless
         self.written = written
@@ -281,8 +282,9 @@ cdef class Memory:
         """(key, arrays) of a call, None if it cannot be remembered."""
         cdef list arrays = [], parts = []
         cdef Py_ssize_t i
-        if get_value(self.unless) is not None:
-            return None
+        for var in self.unless:
+            if get_value(var) is not None:
+                return None
         if len(args) < self.n_arrays:
             return None
         for i in range(len(args)):
