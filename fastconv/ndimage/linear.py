@@ -545,6 +545,13 @@ def correlate_into(
     with writable(target, image, kernel) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
+            if np.real(cval) == np.imag(cval) or "fill" not in rules:  # that may be told by an axis more
+                correlate_into(
+                    _as_real(native), _as_real(image), kernel[..., None], (*pad, 0), (*rules, "nearest"), np.real(cval),
+                    threads, order, acc, as_result=as_result, saturate=saturate, stride=stride and (*stride, 1),
+                    dilation=dilation and (*dilation, 1), policy=policy,
+                )  # fmt: skip
+                return
             parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
         for source, destination, fill in parts:
             sums = acc or sum_dtype(source.dtype, destination.dtype, as_result)
@@ -572,6 +579,11 @@ def correlate_into(
                 fill=np.asarray(fill),
                 threads=threads,
             )
+
+
+def _as_real(array: np.ndarray) -> np.ndarray:
+    """A complex array as a real one with a further axis, of its parts."""
+    return array[..., None].view(np.float32 if array.dtype == np.complex64 else np.float64)
 
 
 def line_order(kernel: np.ndarray) -> str:

@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+# Arrays of more bytes are copied by NumPy where nothing is to be computed.
+COPIED = 16 * 1024
+
+
 class Line(NamedTuple):
     """A window along one axis: it begins `pad` positions before the output's."""
 
@@ -83,7 +87,7 @@ def filter_lines(
     if image.size == 0:
         return result
     lines = [line for line in lines if line.size > 1]
-    if not lines and (image.ndim == 0 or image.dtype != target.dtype or image.dtype.kind == "c"):
+    if not lines and (image.nbytes > COPIED or image.dtype != target.dtype or image.dtype.kind == "c" or image.ndim == 0):
         target[...] = image
         return result
     if not lines:
