@@ -18,6 +18,7 @@ from fastconv.device import DeviceArray, as_device, new_array
 
 __all__ = [
     "ArgumentError",
+    "ArgumentTypeError",
     "as_array",
     "axis_index",
     "check_size",
@@ -41,6 +42,10 @@ class ArgumentError(ValueError, RuntimeError):
     A `ValueError` by fastconv's rule, and a `RuntimeError` for programs that catch what
     `scipy.ndimage` raises for the same mistake.
     """
+
+
+class ArgumentTypeError(TypeError, RuntimeError):
+    """An argument of the wrong type in an `ndimage` function: for those who catch SciPy's `RuntimeError`, too."""
 
 
 @cache

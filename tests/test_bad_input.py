@@ -255,3 +255,11 @@ def test_ndimage_errors_are_also_runtime_errors():
     for kwargs in ({"mode": "symm"}, {"output": np.zeros((1, 1))}):
         with pytest.raises(RuntimeError):
             ndimage.correlate(E, K, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["gaussian_filter", "uniform_filter", "maximum_filter", "median_filter"])
+def test_wrong_types_are_runtime_errors_too(name):
+    """As SciPy's are, for programs that catch those."""
+    for error in (TypeError, RuntimeError):
+        with pytest.raises(error, match="float16"):
+            getattr(fastconv.ndimage, name)(np.ones(9, "float16"), 3)

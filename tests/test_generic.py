@@ -25,7 +25,6 @@ def no_image_is_too_small(monkeypatch):
     monkeypatch.setattr("fastconv.ndimage.generic.FEW", 0)
 
 
-
 def weighted(window):
     """Tells every tap from every other."""
     total = 0.0

@@ -87,6 +87,8 @@ def test_the_order_of_an_exact_sum_follows_the_weights():
 
 
 def test_lists():
+    swapped = images((9, 8), ">f8", 2)
+    assert_replayed(fastconv.convolve2d, [(swapped[0], np.eye(3)), (swapped[1], np.eye(3).astype(">f8"))])
     assert_replayed(fastconv.convolve2d, [([[1.0, 2.0], [3, 4]], np.eye(3)), ([[1.0, 2.0], [7, 9]], np.eye(3))])
     x = images((9, 8), "float32", 1)[0]
     assert_replayed(fastconv.ndimage.correlate1d, [(x, [1, 2, 1]), (x, (1, 0, -1))], axis=0)
@@ -222,7 +224,6 @@ def test_what_is_not_remembered():
     x = images((300, 300), "float64", 1)[0]
     assert_not_replayed(fastconv.convolve2d, x, np.eye(3))  # large
     assert_not_replayed(fastconv.convolve2d, np.matrix(np.eye(4)), np.eye(3))
-    assert_not_replayed(fastconv.convolve2d, x[:9, :9].astype(">f8"), np.eye(3))  # byte-swapped
 
 
 def test_results_do_not_share_memory():

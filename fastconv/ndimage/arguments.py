@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.boundary import NDIMAGE_MODES
 from fastconv.replay import by_value
-from fastconv.validate import ArgumentError, axis_index, check_size, choice, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, axis_index, check_size, choice, type_name
 
 __all__ = [
     "DTYPES",
@@ -41,10 +41,10 @@ def filtered_axes(axes: Any, ndim: int) -> tuple[int, ...]:
 def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
     number = np.asarray(float(cval) if type(cval) is int and not -(1 << 63) <= cval < 1 << 64 else cval)
     if number.size != 1 or number.dtype.kind not in "biufc":
-        raise TypeError(f"cval must be a number; got {cval!r}")
+        raise ArgumentTypeError(f"cval must be a number; got {cval!r}")
     number = number.reshape(())
     if number.dtype.kind == "c" and image.dtype.kind != "c":
-        raise TypeError(f"cval must be real for a real input; got {cval!r}")
+        raise ArgumentTypeError(f"cval must be real for a real input; got {cval!r}")
     return number
 
 
@@ -56,7 +56,7 @@ def output_array(
     complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
     if isinstance(output, np.ndarray) or (output is not None and not isinstance(output, (str, type, np.dtype))):
         if not isinstance(output, np.ndarray):
-            raise TypeError(f"output must be an array or a dtype; got {type(output).__name__}")
+            raise ArgumentTypeError(f"output must be an array or a dtype; got {type(output).__name__}")
         if output.shape != shape:
             raise ArgumentError(f"output must have shape {shape}; got {output.shape}")
         dtype = output.dtype
@@ -68,12 +68,12 @@ def output_array(
         try:
             dtype = np.dtype(output)
         except TypeError:
-            raise TypeError(f"output must be an array or a dtype; got {output!r}") from None
+            raise ArgumentTypeError(f"output must be an array or a dtype; got {output!r}") from None
         if complex_result and dtype.kind != "c" and not isinstance(output, str):
             warnings.warn(f"promoting specified output dtype to complex; output was {dtype}", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
     if type_name(dtype) not in DTYPES:
-        raise TypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
+        raise ArgumentTypeError(f"output must have one of the dtypes {', '.join(DTYPES)}; got {dtype}")
     if complex_result and dtype.kind != "c":
         raise ArgumentError(f"output must have a complex dtype for complex input or weights; got {dtype}")
     if dtype.kind == "c" and not complex_result:

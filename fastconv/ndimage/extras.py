@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import config
 from fastconv.ndimage.arguments import DTYPES
-from fastconv.validate import ArgumentError, choice, int_tuple, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, choice, int_tuple, type_name
 
 __all__ = ["Extras", "asked_output", "clamps", "steps", "sum_dtype"]
 
@@ -42,16 +42,16 @@ def asked_output(output: Any, extras: Extras, complex_result: bool) -> Any:
         if output is not None:
             raise ArgumentError("output and out are the same argument: give one of them")
         if not isinstance(extras.out, np.ndarray):
-            raise TypeError(f"out must be a numpy.ndarray; got {type(extras.out).__name__}")
+            raise ArgumentTypeError(f"out must be a numpy.ndarray; got {type(extras.out).__name__}")
         output = extras.out
     if extras.dtype is None:
         return output
     try:
         dtype = np.dtype(extras.dtype).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"dtype must be a dtype; got {extras.dtype!r}") from None
+        raise ArgumentTypeError(f"dtype must be a dtype; got {extras.dtype!r}") from None
     if type_name(dtype) not in DTYPES:
-        raise TypeError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype}")
+        raise ArgumentTypeError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype}")
     if complex_result != (dtype.kind == "c"):
         allowed = "complex" if complex_result else "real"
         raise ArgumentError(f"dtype must be {allowed} for {allowed} input and weights; got {dtype}")

@@ -14,7 +14,7 @@ from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axe
 from fastconv.ndimage.derivatives import generic_gradient_magnitude, generic_laplace
 from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array
 from fastconv.replay import remembered
-from fastconv.validate import ArgumentError, axis_index
+from fastconv.validate import ArgumentError, ArgumentTypeError, axis_index
 
 __all__ = ["gaussian_filter", "gaussian_filter1d", "gaussian_gradient_magnitude", "gaussian_laplace"]
 
@@ -361,7 +361,7 @@ def _is_wide(sigma: Any) -> bool:
     try:
         return bool(sigma > LEAST_SIGMA)
     except (TypeError, ValueError):
-        raise TypeError(f"sigma must be a number, or a sequence of numbers; got {sigma!r}") from None
+        raise ArgumentTypeError(f"sigma must be a number, or a sequence of numbers; got {sigma!r}") from None
 
 
 def _gaussian(sigma: Any, order: Any, truncate: Any, radius: Any) -> Line:
@@ -374,7 +374,7 @@ def _gaussian(sigma: Any, order: Any, truncate: Any, radius: Any) -> Line:
         raise type(error)(f"sigma must be a number; got {sigma!r}") from None
     if radius is None:
         if isinstance(truncate, str) or truncate is None:
-            raise TypeError(f"truncate must be a number; got {truncate!r}")
+            raise ArgumentTypeError(f"truncate must be a number; got {truncate!r}")
         size = float(truncate) * deviation + 0.5
         if not math.isfinite(size):
             kind = ValueError if math.isnan(size) else OverflowError
@@ -385,7 +385,7 @@ def _gaussian(sigma: Any, order: Any, truncate: Any, radius: Any) -> Line:
     if isinstance(order, np.ndarray) and order.ndim == 0:
         order = order[()]
     if not isinstance(order, numbers.Integral) or isinstance(order, bool | np.bool):
-        raise TypeError(f"order must be an integer; got {order!r}")
+        raise ArgumentTypeError(f"order must be an integer; got {order!r}")
     if order < 0:
         raise ArgumentError(f"order must be at least 0; got {order!r}")
     if sigma * sigma == 0:

@@ -22,7 +22,7 @@ from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
-from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
 __all__ = ["convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
 
@@ -481,7 +481,7 @@ def _run(
 ) -> np.ndarray:
     for name, array in (("input", image), ("weights", kernel)):
         if type_name(array.dtype) not in DTYPES and not (name == "weights" and array.dtype.kind in "iuf"):
-            raise TypeError(f"{name} must have one of the dtypes {', '.join(DTYPES)}; got {array.dtype}")
+            raise ArgumentTypeError(f"{name} must have one of the dtypes {', '.join(DTYPES)}; got {array.dtype}")
     # As in SciPy, the kernel's axes belong to the filtered ones in ascending order, the origins
     # to them as they are named (if some axes are left out).
     kernel = np.expand_dims(kernel, tuple(a for a in range(image.ndim) if a not in axes))

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastconv.ndimage.extras import Extras
 from fastconv.replay import by_value
-from fastconv.validate import ArgumentError, choice
+from fastconv.validate import ArgumentError, ArgumentTypeError, choice
 
 __all__ = ["checked_policy", "marked", "weights_in_force"]
 
@@ -31,7 +31,7 @@ def checked_policy(extras: Extras, image: np.ndarray, kernel: np.ndarray) -> str
     """What becomes of samples that are missing."""
     policy = choice("nan_policy", extras.nan_policy, POLICIES)
     if policy != "propagate" and kernel.dtype.kind == "c":
-        raise TypeError(f"weights must be real for nan_policy={policy!r}; got {kernel.dtype}")
+        raise ArgumentTypeError(f"weights must be real for nan_policy={policy!r}; got {kernel.dtype}")
     if extras.mask is not None:
         if policy == "propagate":
             raise ArgumentError("mask needs nan_policy='omit' or 'interpolate'; got 'propagate'")

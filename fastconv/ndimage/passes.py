@@ -15,7 +15,7 @@ from fastconv.costs import MIN_SEPARABLE_TAPS, outer_products_worth_using
 from fastconv.ndimage.arguments import DTYPES, output_array
 from fastconv.ndimage.linear import correlate_into, line_order
 from fastconv.problem import accumulator
-from fastconv.validate import as_array, type_name
+from fastconv.validate import ArgumentTypeError, as_array, type_name
 
 __all__ = ["Line", "Pass", "checked_image", "correlate_passes", "result_array", "wraps_alike"]
 
@@ -59,7 +59,7 @@ def checked_image(input: Any) -> np.ndarray:
     """The argument as an array that filters take."""
     image = as_array("input", input, empty=True)
     if type_name(image.dtype) not in DTYPES:
-        raise TypeError(f"input must have one of the dtypes {', '.join(DTYPES)}; got {image.dtype}")
+        raise ArgumentTypeError(f"input must have one of the dtypes {', '.join(DTYPES)}; got {image.dtype}")
     return image
 
 

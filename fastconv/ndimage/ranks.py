@@ -21,7 +21,7 @@ from fastconv.ndimage.windows import compared, extreme, pad_before, window_image
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.replay import remembered
-from fastconv.validate import ArgumentError, int_tuple, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, int_tuple, type_name
 
 __all__ = ["median_filter", "percentile_filter", "rank_filter", "window_footprint"]
 
@@ -260,7 +260,7 @@ def percentile_filter(
     try:
         part = float(percentile)
     except (TypeError, ValueError):
-        raise TypeError(f"percentile must be a number; got {percentile!r}") from None
+        raise ArgumentTypeError(f"percentile must be a number; got {percentile!r}") from None
     if not -100 <= part <= 100:
         raise ArgumentError(f"percentile must be in [-100, 100]; got {percentile!r}")
     part += 100 * (part < 0)
@@ -382,4 +382,4 @@ def _index(name: str, value: Any) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer; got {value!r}") from None
+        raise ArgumentTypeError(f"{name} must be an integer; got {value!r}") from None

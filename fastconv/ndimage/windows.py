@@ -20,7 +20,7 @@ from fastconv.ndimage.arguments import (
 )
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
-from fastconv.validate import ArgumentError, as_array, axis_index, int_tuple, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
 __all__ = [
     "Line",
@@ -54,7 +54,7 @@ def window_image(input: Any, complex_too: bool = False) -> np.ndarray:
     image = as_array("input", input, empty=True)
     if type_name(image.dtype) not in DTYPES or (image.dtype.kind == "c" and not complex_too):
         allowed = ", ".join(name for name in DTYPES if complex_too or name[0] != "c")
-        raise TypeError(f"input must have one of the dtypes {allowed}; got {image.dtype}")
+        raise ArgumentTypeError(f"input must have one of the dtypes {allowed}; got {image.dtype}")
     return image
 
 
@@ -87,7 +87,9 @@ def filter_lines(
     if image.size == 0:
         return result
     lines = [line for line in lines if line.size > 1]
-    if not lines and (image.nbytes > COPIED or image.dtype != target.dtype or image.dtype.kind == "c" or image.ndim == 0):
+    if not lines and (
+        image.nbytes > COPIED or image.dtype != target.dtype or image.dtype.kind == "c" or image.ndim == 0
+    ):
         target[...] = image
         return result
     if not lines:
@@ -220,4 +222,4 @@ def whole(name: str, value: Any) -> int:
     try:
         return int(float(value))
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be an integer or a sequence of integers; got {value!r}") from None
+        raise ArgumentTypeError(f"{name} must be an integer or a sequence of integers; got {value!r}") from None

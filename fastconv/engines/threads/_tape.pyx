@@ -291,6 +291,8 @@ cdef class Memory:
             value = args[i]
             if i < self.n_arrays and (type(value) is list or type(value) is tuple):
                 value = numpy.asarray(value)
+            if i < self.n_arrays and cnp.PyArray_CheckExact(value) and not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
+                value = value.astype(value.dtype.newbyteorder("="))
             if not self.describe(value, parts, arrays, i < self.n_arrays or i == self.output):
                 return None
             if i < self.n_arrays and len(arrays) <= i:
