@@ -43,6 +43,17 @@ extensions = [
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-O2", "-Wno-unused-function"],
     ),
+    Extension(
+        "fastconv.memory._blocks",
+        ["fastconv/memory/_blocks.pyx", "fastconv/memory/blocks.c"],
+        include_dirs=["fastconv/memory", numpy.get_include()],
+        depends=["fastconv/memory/blocks.h"],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION"),
+        ],
+        extra_compile_args=["-O2"],
+    ),
 ] + [
     Extension(
         f"fastconv.engines.cython_cpu.{level}",

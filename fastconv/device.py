@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import memory
+
 __all__ = ["DeviceArray", "as_device", "native", "new_array", "on_device"]
 
 # NumPy functions that make views and so need no elements.
@@ -171,7 +173,7 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype, like: Iterable[Any]) -> A
     """A new array on the device and of the library of the first device array in `like`; else of NumPy."""
     first = next((array for array in like if isinstance(array, DeviceArray)), None)
     if first is None:
-        return np.empty(shape, dtype)
+        return memory.empty(shape, dtype)
     if first.library == "torch":
         torch = sys.modules["torch"]
         owner = torch.empty(shape, dtype=getattr(torch, dtype.name), device=first.owner.device)

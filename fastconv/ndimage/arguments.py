@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import memory
 from fastconv.boundary import NDIMAGE_MODES
 from fastconv.replay import by_value
 from fastconv.validate import ArgumentError, ArgumentTypeError, axis_index, check_size, choice, type_name
@@ -81,7 +82,7 @@ def output_array(
     check_size("output", shape, dtype)
     if isinstance(output, np.ndarray):
         return output, np.asarray(output)
-    result = np.empty(shape, dtype)
+    result = memory.empty(shape, dtype)
     return result, result
 
 

@@ -1,0 +1,37 @@
+"""The memory of results.
+
+Results of 16 MiB and more are written to memory that earlier results have left, if there is some of the same size:
+new pages cost as much as a small filter.  At most ``FASTCONV_KEEP_MIB`` MiB (default 512) are kept; the
+system may take them back whenever it is short of memory.
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+
+import numpy as np
+
+from fastconv.memory import _blocks
+
+__all__ = ["empty", "keep", "kept"]
+
+LEAST = 16 * 2**20
+DEFAULT_MIB = 512
+
+keep, kept = _blocks.keep, _blocks.kept
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array for a result, like `numpy.empty`."""
+    if prod(shape) * dtype.itemsize < LEAST or not dtype.isnative:
+        return np.empty(shape, dtype)
+    return _blocks.empty(shape, dtype)
+
+
+def _limit() -> int:
+    text = os.environ.get("FASTCONV_KEEP_MIB", "").strip()
+    return (int(text) if text.isdigit() else DEFAULT_MIB) * 2**20
+
+
+keep(_limit())

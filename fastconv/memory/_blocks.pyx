@@ -1,0 +1,65 @@
+# cython: language_level=3
+"""NumPy arrays over the memory of `blocks.c`."""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport strcpy
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "blocks.h" nogil:
+    void *fastconv_block_malloc(void *context, size_t size)
+    void *fastconv_block_calloc(void *context, size_t count, size_t size)
+    void *fastconv_block_realloc(void *context, void *data, size_t size)
+    void fastconv_block_free(void *context, void *data, size_t size)
+    void fastconv_keep_blocks(size_t bytes)
+    size_t fastconv_kept_blocks()
+
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyDataMemAllocator:
+        void *ctx
+        void *(*malloc)(void *, size_t) noexcept nogil
+        void *(*calloc)(void *, size_t, size_t) noexcept nogil
+        void *(*realloc)(void *, void *, size_t) noexcept nogil
+        void (*free)(void *, void *, size_t) noexcept nogil
+    ctypedef struct PyDataMem_Handler:
+        char name[127]
+        unsigned char version
+        PyDataMemAllocator allocator
+    object PyDataMem_SetHandler(object handler)
+
+cdef PyDataMem_Handler handler
+strcpy(handler.name, "fastconv_blocks")
+handler.version = 1
+handler.allocator.ctx = NULL
+handler.allocator.malloc = fastconv_block_malloc
+handler.allocator.calloc = fastconv_block_calloc
+handler.allocator.realloc = fastconv_block_realloc
+handler.allocator.free = fastconv_block_free
+cdef object capsule = PyCapsule_New(&handler, "mem_handler", NULL)
+
+
+def empty(tuple shape, cnp.dtype dtype):
+    """An array without contents whose memory is kept when it is freed.  It owns its data, as any other does."""
+    cdef cnp.npy_intp sizes[32]
+    cdef int axes = <int>len(shape), i
+    if axes > 32:
+        raise ValueError(f"shape must have at most 32 axes; got {axes}")
+    for i in range(axes):
+        sizes[i] = shape[i]
+    before = PyDataMem_SetHandler(capsule)
+    try:
+        return cnp.PyArray_EMPTY(axes, sizes, dtype.num, 0)
+    finally:
+        PyDataMem_SetHandler(before)
+
+
+def keep(size_t bytes) -> None:
+    """Keep at most so many bytes of freed memory."""
+    fastconv_keep_blocks(bytes)
+
+
+def kept() -> int:
+    """Bytes of freed memory that are kept now."""
+    return fastconv_kept_blocks()

@@ -1,0 +1,148 @@
+/* Memory of large results, kept when it is freed for the next result of the same size.
+
+   The system zeroes the pages of a new block one fault at a time: 64 MiB take 4-6 ms, as long as a 5x5 filter
+   that writes them.  Kept pages are offered back to the system (MADV_FREE), which takes them when memory is short
+   and costs nothing else.  malloc, which keeps blocks of up to 32 MiB itself, never keeps larger ones. */
+#define _GNU_SOURCE
+#include "blocks.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { HEADER = 4096, PAGE = 4096, HUGE = 2 << 20, SLOTS = 16 };
+
+typedef struct {
+    char *base;
+    size_t length;
+} block;
+
+/* Kept blocks, the oldest first.  Who finds the lock taken does without them: nobody waits, and the child of a
+   fork that another thread's hold has followed works, too. */
+static block kept[SLOTS];
+static int n_kept;
+static size_t kept_bytes, limit;
+static atomic_flag lock = ATOMIC_FLAG_INIT;
+
+static size_t length_for(size_t size)
+{
+    return (HEADER + size + PAGE - 1) / PAGE * PAGE;
+}
+
+static void drop(int i)
+{
+    munmap(kept[i].base, kept[i].length);
+    kept_bytes -= kept[i].length;
+    memmove(&kept[i], &kept[i + 1], (size_t)(--n_kept - i) * sizeof(block));
+}
+
+static char *take(size_t length)
+{
+    char *base = NULL;
+    if (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
+        return NULL;
+    for (int i = n_kept; i-- > 0 && !base;)
+        if (kept[i].length == length) {
+            base = kept[i].base;
+            kept_bytes -= length;
+            memmove(&kept[i], &kept[i + 1], (size_t)(--n_kept - i) * sizeof(block));
+        }
+    atomic_flag_clear_explicit(&lock, memory_order_release);
+    return base;
+}
+
+static int keep(char *base, size_t length)
+{
+    int done = 0;
+    if (length > limit || atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
+        return 0;
+    if (length <= limit) {
+        while (n_kept == SLOTS || kept_bytes + length > limit)
+            drop(0);
+#ifdef MADV_FREE
+        madvise(base, length, MADV_FREE);
+#endif
+        kept[n_kept++] = (block){base, length};
+        kept_bytes += length;
+        done = 1;
+    }
+    atomic_flag_clear_explicit(&lock, memory_order_release);
+    return done;
+}
+
+/* New memory that begins at a multiple of a huge page and is made of them, except for its end. */
+static char *map(size_t length)
+{
+    char *all = mmap(NULL, length + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGE - (uintptr_t)all % HUGE) % HUGE;
+    if (before)
+        munmap(all, before);
+    munmap(all + before + length, HUGE - before);
+#ifdef MADV_HUGEPAGE
+    madvise(all + before, length / HUGE * HUGE, MADV_HUGEPAGE);
+#endif
+    return all + before;
+}
+
+void *fastconv_block_malloc(void *context, size_t size)
+{
+    (void)context;
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    size_t length = length_for(size);
+    char *base = take(length);
+    if (!base)
+        base = map(length);
+    if (!base)
+        return NULL;
+    *(size_t *)base = length;
+    return base + HEADER;
+}
+
+void *fastconv_block_calloc(void *context, size_t count, size_t size)
+{
+    if (size && count > SIZE_MAX / size)
+        return NULL;
+    void *data = fastconv_block_malloc(context, count * size);
+    return data ? memset(data, 0, count * size) : NULL;
+}
+
+void fastconv_block_free(void *context, void *data, size_t size)
+{
+    (void)context, (void)size;
+    if (!data)
+        return;
+    char *base = (char *)data - HEADER;
+    size_t length = *(size_t *)base;
+    if (!keep(base, length))
+        munmap(base, length);
+}
+
+void *fastconv_block_realloc(void *context, void *data, size_t size)
+{
+    void *other = fastconv_block_malloc(context, size);
+    if (!data || !other)
+        return other;
+    size_t before = *(size_t *)((char *)data - HEADER) - HEADER;
+    memcpy(other, data, before < size ? before : size);
+    fastconv_block_free(context, data, before);
+    return other;
+}
+
+void fastconv_keep_blocks(size_t bytes)
+{
+    while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
+        ;
+    limit = bytes;
+    while (n_kept && kept_bytes > limit)
+        drop(0);
+    atomic_flag_clear_explicit(&lock, memory_order_release);
+}
+
+size_t fastconv_kept_blocks(void)
+{
+    return kept_bytes;
+}

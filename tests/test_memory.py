@@ -1,0 +1,158 @@
+"""The memory of large results is kept, within its limit, and belongs to the arrays while they live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import memory
+
+MIB = 2**20
+LARGE = (20, MIB)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    memory.keep(0)
+    memory.keep(64 * MIB)
+    yield
+    memory.keep(0)
+    memory.keep(memory.DEFAULT_MIB * MIB)
+
+
+def large(shape=LARGE, dtype="u1"):
+    return memory.empty(shape, np.dtype(dtype))
+
+
+def test_freed_memory_is_used_again():
+    first = large()
+    first[...] = 7
+    at = first.ctypes.data
+    assert memory.kept() == 0
+    del first
+    assert 20 * MIB <= memory.kept() < 21 * MIB
+    second, third = large(), large()
+    assert second.ctypes.data == at != third.ctypes.data
+    assert memory.kept() == 0
+
+
+def test_small_results_and_other_byte_orders_are_numpys():
+    for array in (large((4, 4)), large((4, MIB), ">f8")):
+        del array
+        assert memory.kept() == 0
+
+
+def test_no_more_is_kept_than_the_limit_and_the_oldest_goes_first():
+    arrays = [large((16 + i, MIB)) for i in range(4)]
+    at = arrays[-1].ctypes.data
+    while arrays:
+        arrays.pop(0)  # 16, 17, 18, 19 MiB
+    assert 54 * MIB <= memory.kept() <= 64 * MIB  # 16 MiB are gone
+    newest = large((19, MIB))
+    assert newest.ctypes.data == at
+    memory.keep(0)
+    del newest
+    assert memory.kept() == 0
+
+
+def test_many_sizes():
+    memory.keep(2**40)
+    for i in range(40):
+        large((16, MIB + 4096 * i))
+    assert memory.kept() < 17 * 17 * MIB
+
+
+def test_arrays_own_their_data_and_can_be_resized():
+    array = large()
+    assert array.flags.owndata and array.base is None
+    array[...] = 3
+    array.resize((24, MIB), refcheck=False)
+    assert (array[:20] == 3).all() and not array[20:].any()
+    array.resize((2, 5), refcheck=False)
+    assert (array == 3).all()
+
+
+def test_tracemalloc_sees_results():
+    tracemalloc.start()
+    try:
+        array = large()
+        assert 20 * MIB <= tracemalloc.get_traced_memory()[0] < 21 * MIB
+        del array
+        assert tracemalloc.get_traced_memory()[0] < MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_results_of_threads_are_apart():
+    def work(value, wrong):
+        for _ in range(30):
+            mine = large((16, MIB))
+            mine[:, ::4096] = value
+            if (mine[:, ::4096] != value).any():
+                wrong.append(value)
+
+    wrong: list[int] = []
+    threads = [threading.Thread(target=work, args=(i, wrong)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_functions_return_such_results():
+    image = np.ones((2048, 2048), np.float32)
+    for function, arguments in (
+        (fastconv.ndimage.uniform_filter, (3,)),
+        (fastconv.convolve2d, (np.ones((3, 3)), "same")),
+    ):
+        result = function(image, *arguments)
+        at = result.ctypes.data
+        del result
+        again = function(image, *arguments)
+        assert again.ctypes.data == at and again[5, 5] == pytest.approx(
+            image[5, 5] * (9 if function is fastconv.convolve2d else 1)
+        )
+
+
+def test_a_failed_allocation_is_a_memory_error():
+    with pytest.raises(MemoryError):
+        large((2**40, 2**10))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_its_own():
+    array = large()
+    array[...] = 1
+    child = os.fork()
+    if child == 0:
+        array[...] = 2
+        del array
+        other = large()
+        other[...] = 3
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (array == 1).all()
+
+
+@pytest.mark.parametrize(("text", "limit"), [("0", 0), ("32", 32 * MIB), ("", 512 * MIB), ("much", 512 * MIB)])
+def test_the_limit_is_the_environments(text, limit):
+    program = (
+        "import numpy as np; from fastconv import memory; memory.empty((20, 2**20), np.dtype('u1'))\n"
+        "print(memory.kept() > 0, memory._limit())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "FASTCONV_KEEP_MIB": text},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == [str(limit > 0), str(limit)]
