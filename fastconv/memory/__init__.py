@@ -12,21 +12,20 @@ from math import prod
 
 import numpy as np
 
-from fastconv.memory import _blocks
+from fastconv.memory._blocks import empty as _kept_memory
+from fastconv.memory._blocks import keep, kept
 
 __all__ = ["empty", "keep", "kept"]
 
 LEAST = 16 * 2**20
 DEFAULT_MIB = 512
 
-keep, kept = _blocks.keep, _blocks.kept
-
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """A new array for a result, like `numpy.empty`."""
     if prod(shape) * dtype.itemsize < LEAST or not dtype.isnative:
         return np.empty(shape, dtype)
-    return _blocks.empty(shape, dtype)
+    return _kept_memory(shape, dtype)
 
 
 def _limit() -> int:
