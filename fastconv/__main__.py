@@ -49,6 +49,7 @@ RESULTS = Path("bench-results")
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="All operations at few sizes: under two minutes.")] = False,
     cases: Annotated[str | None, typer.Option(metavar="GLOB", help="Cases by name: 'correlate2d*512x512*'.")] = None,
+    targets: Annotated[bool, typer.Option("--targets", help="The cases of the targets for image filters.")] = False,
     engines: Annotated[str, typer.Option(metavar="NAMES", help="Engines, with commas.")] = "numba,cython",
     rivals: Annotated[
         str, typer.Option(metavar="NAMES", help="With commas, or 'none'.")
@@ -64,8 +65,12 @@ def bench(
 
     with _told_plainly():
         from fastconv.bench.cases import select
+        from fastconv.bench.targets import CASES_OF_TARGETS
 
         chosen = select(cases, quick=quick)
+        if targets:
+            among = {case.name for case in select(CASES_OF_TARGETS)}
+            chosen = [case for case in chosen if case.name in among]
         if not chosen:
             raise ValueError(f"--cases must match the name of a case (see --list); got {cases!r}")
         if list_cases:

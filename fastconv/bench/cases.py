@@ -20,10 +20,12 @@ import numpy as np
 
 from fastconv.bench.pictures import COLOUR, GREY, images, picture
 
-__all__ = ["CASES", "IMAGE_SIZES", "KERNEL_SIZES", "Case", "select"]
+__all__ = ["CASES", "IMAGE_SIZES", "KERNEL_SIZES", "LARGE_KERNELS", "SMALL_SIZES", "Case", "select"]
 
-IMAGE_SIZES = (256, 512, 1024, 2048, 4096)
+IMAGE_SIZES = (256, 512, 1024, 2048, 4096, 8192)
 KERNEL_SIZES = (3, 5, 7, 9, 11, 15, 21, 31)
+SMALL_SIZES = (16, 32, 64)
+LARGE_KERNELS = (31, 63, 127, 255)
 MISSING = 0.01  # of the pixels, where there are some missing
 
 Options = tuple[tuple[str, Any], ...]
@@ -193,7 +195,7 @@ def _filters() -> Iterator[Case]:
             yield image_filter("signal.correlate2d", "valid", size, k, (("mode", "valid"),), quick=quick)
     for boundary in ("fill", "wrap", "symm"):
         options: Options = (("mode", "same"), ("boundary", boundary))
-        for size in IMAGE_SIZES if boundary == "fill" else (512, 2048):
+        for size in (256, 512, 1024, 2048, 4096) if boundary == "fill" else (512, 2048):
             for k in (3, 7, 15):
                 quick = size == 512 and k == 7
                 yield image_filter("signal.convolve2d", f"same-{boundary}", size, k, options, quick=quick)
@@ -204,13 +206,17 @@ def _filters() -> Iterator[Case]:
             yield image_filter("signal.convolve2d", "same-fill", size, k, options, dtype, quick)
 
     for dtype in ("float32", "uint8"):
-        for size in IMAGE_SIZES[1:]:
-            for k in (3, 5, 7, 9, 15) if size == 2048 else (3, 5, 9, 15):
+        for size in IMAGE_SIZES:
+            for k in (3, 5, 7, 9, 15, 31):
                 quick = (size, k) in ((512, 3), (1024, 9))
                 yield image_filter("ndimage.convolve", "reflect", size, k, (("mode", "reflect"),), dtype, quick)
     for mode in ("constant", "nearest", "mirror", "wrap"):
         for size in (512, 2048):
             yield image_filter("ndimage.convolve", mode, size, 5, (("mode", mode),), quick=size == 512)
+    for size in (512, 1024, 2048, 4096):
+        for k in LARGE_KERNELS if size > 512 else LARGE_KERNELS[:-1]:
+            quick = (size, k) == (1024, 63)
+            yield image_filter("signal.correlate2d", "same-large", size, k, (("mode", "same"),), quick=quick)
 
 
 def _lines_volumes_colours() -> Iterator[Case]:
@@ -243,19 +249,33 @@ def _lines_volumes_colours() -> Iterator[Case]:
 def _ready_made() -> Iterator[Case]:
     """Functions that make their own weights, and windows; each with the mode that it has by default."""
 
-    def ready_made(function: str, dtype: str, k: int, argument: float, quick: bool) -> Case:
+    def ready_made(
+        function: str, dtype: str, size: int, k: int, argument: float, variant: str = "reflect", quick: bool = False
+    ) -> Case:
         name, options = f"ndimage.{function}", (("mode", "reflect"),)
-        return Case(name, "reflect", _grey(2048, k), (2048, 2048), (k, k), dtype, options, quick, argument)
+        return Case(name, variant, _grey(size, k), (size, size), (k, k), dtype, options, quick, argument)
 
     for dtype in ("float32", "uint8"):
-        for sigma in (1, 2, 5):
-            yield ready_made("gaussian_filter", dtype, 8 * sigma + 1, float(sigma), sigma == 2)
-        for function in ("uniform_filter", "maximum_filter"):
-            for k in (3, 9, 31):
-                yield ready_made(function, dtype, k, k, k == 9)
+        for size in IMAGE_SIZES:
+            for sigma in (0.5, 1.0, 2.0, 4.0):
+                quick = (size, sigma) == (2048, 2.0)
+                yield ready_made("gaussian_filter", dtype, size, int(8 * sigma) + 1, sigma, quick=quick)
+            for function in ("uniform_filter", "maximum_filter"):
+                for k in (3, 5, 9, 31, 101):
+                    yield ready_made(function, dtype, size, k, k, quick=(size, k) == (2048, 9))
         for k in (3, 5):
-            yield ready_made("median_filter", dtype, k, k, k == 3)
-        yield ready_made("sobel", dtype, 3, -1, True)
+            yield ready_made("median_filter", dtype, 2048, k, k, quick=k == 3)
+        for size in (512, 2048):
+            yield ready_made("sobel", dtype, size, 3, -1, quick=size == 2048)
+        for size in SMALL_SIZES:
+            for k in (3, 5, 7):
+                options: Options = (("mode", "reflect"),)
+                yield Case(
+                    "ndimage.convolve", "small", "camera", (size, size), (k, k), dtype, options, (size, k) == (32, 3)
+                )
+            yield ready_made("gaussian_filter", dtype, size, 9, 1.0, "small")
+            yield ready_made("uniform_filter", dtype, size, 5, 5, "small")
+            yield ready_made("maximum_filter", dtype, size, 5, 5, "small")
 
 
 def _transforms_and_gaps() -> Iterator[Case]:

@@ -42,6 +42,7 @@ def measure(threads: int, engines: list[str], samples: int = 10) -> tuple[list[d
     if threads > 1:  # caches and clocks cool down, too: what one thread loses is not the pool's
         entries += _idle(1, engines[-1], 2 * samples)
     entries += _processes(threads, engines, max(1, samples // 2))
+    entries += [measured for engine in engines for measured in _scaling(threads, engine, max(3, samples // 3))]
     return entries, [_memory(engine) for engine in engines]
 
 
@@ -112,6 +113,21 @@ def _idle(threads: int, engine: str, samples: int) -> list[dict[str, Any]]:
             name = f"a short filter after {idle} ms of idleness, threads: {threads}"
             entries.append(_entry(name, engine, seconds, threads))
     return entries
+
+
+def _scaling(threads: int, engine: str, samples: int) -> list[dict[str, Any]]:
+    """A large filter that arithmetic limits on 1, 2, 4... threads, in turn."""
+    x, w = picture("camera", (4096, 4096), "float32"), np.random.default_rng(0).random((15, 15), np.float32)
+    counts = sorted({threads, *(2**i for i in range(threads.bit_length()))})
+    seconds: dict[int, list[float]] = {n: [] for n in counts}
+    with fastconv.use(engine=engine):
+        for i in range(samples + 1):
+            for n in counts:
+                start = time.perf_counter()
+                fastconv.correlate2d(x, w, "valid", threads=n)
+                if i:  # the first calls start threads and take new memory
+                    seconds[n].append(time.perf_counter() - start)
+    return [_entry(f"correlate2d of 4096x4096 with 15x15, threads: {n}", engine, seconds[n], n) for n in counts]
 
 
 def _processes(threads: int, engines: list[str], samples: int) -> list[dict[str, Any]]:

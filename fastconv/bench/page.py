@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from fastconv.bench import target_report
 from fastconv.bench.report import (
     NAMES,
     best_speedup,
@@ -67,6 +68,7 @@ def page(results: Results, figures: dict[str, Path]) -> str:
         _wrong(results),
         _tiles(results),
         *(_figure(name, path) for name, path in figures.items()),
+        target_report.html(results),
         _losses(results),
         _summary(results),
         _cases(results),

@@ -88,7 +88,15 @@ def case_sizes(row: Row) -> str:
 
 def print_tables(results: Results, console: Console) -> None:
     """Every case, the summary, the overheads, and what was not run or wrong."""
-    for renderable in (_cases_table(results), _summary_table(results), _overheads_table(results)):
+    from fastconv.bench import target_report
+
+    tables = (
+        _cases_table(results),
+        _summary_table(results),
+        target_report.terminal(results),
+        _overheads_table(results),
+    )
+    for renderable in tables:
         if renderable is not None:
             console.print(renderable)
     for line in notes(results):

@@ -39,8 +39,11 @@ def _flipped(case: Case, w: np.ndarray) -> np.ndarray:
 
 
 def _scipy_signal(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
-    function = getattr(import_module("scipy.signal"), case.function.split(".")[1])
-    keywords = case.keywords
+    signal, keywords = import_module("scipy.signal"), case.keywords
+    if case.variant == "same-large":  # what people take for kernels this large
+        w = np.ascontiguousarray(w[::-1, ::-1])
+        return lambda: signal.oaconvolve(x, w, **keywords)
+    function = getattr(signal, case.function.split(".")[1])
     return lambda: function(x, w, **keywords)
 
 

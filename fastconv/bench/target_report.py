@@ -1,0 +1,98 @@
+"""The targets of a run as a table for a terminal and as tables of every cell for the page."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from fastconv.bench.report import NAMES, times_text
+from fastconv.bench.results import Results
+from fastconv.bench.targets import LIMITS, Outcome, outcomes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["html", "terminal"]
+
+
+def terminal(results: Results) -> Table | None:
+    """One line for each target and engine."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = outcomes(results)
+    if not found:
+        return None
+    table = Table(title="Targets: the geometric mean over all cells, and the least cell", title_justify="left")
+    for i, title in enumerate(("work", "against", "engine", "cells", "at least", "measured", "least cell")):
+        table.add_column(title, justify="right" if i > 2 else "left")
+    for outcome in found:
+        style = "green" if outcome.reached else "bold red"
+        table.add_row(
+            outcome.target.name,
+            _against(outcome),
+            outcome.engine,
+            str(len(outcome.cells)),
+            times_text(outcome.target.least),
+            Text(times_text(outcome.mean), style=style),
+            times_text(outcome.least),
+        )
+    return table
+
+
+def html(results: Results) -> str:
+    """Every target with a table of its cells, image sizes down and kernel sizes across."""
+    found = outcomes(results)
+    if not found:
+        return ""
+    intro = "<p>Each cell is times as fast as the rival, or the part reached of what the machine allows.</p>"
+    return '<h2 id="targets">Targets</h2>' + intro + "".join(map(_section, found))
+
+
+def _section(outcome: Outcome) -> str:
+    target = outcome.target
+    verdict = "win" if outcome.reached else "loss"
+    wanted = f"at least {times_text(target.least)}"
+    if target.least_cell:
+        wanted += f", no cell under {times_text(target.least_cell)}"
+    head = (
+        f"<h3>{escape(target.name)}, {escape(outcome.engine)} against {escape(_against(outcome))}</h3>"
+        f'<p>Geometric mean <b class="{verdict}">{times_text(outcome.mean)}</b> ({wanted}), '
+        f"least {times_text(outcome.least)}.</p>"
+    )
+    return head + _grid(outcome)
+
+
+def _grid(outcome: Outcome) -> str:
+    kernels = sorted({cell.kernel for cell in outcome.cells}, key=lambda kernel: (kernel[-1], kernel))
+    shapes = sorted({cell.shape for cell in outcome.cells})
+    values: dict[tuple[tuple[int, ...], tuple[int, ...]], list[float]] = {}
+    for cell in outcome.cells:
+        values.setdefault((cell.shape, cell.kernel), []).append(cell.value)
+    header = "".join(f"<th>{_times(kernel)}</th>" for kernel in kernels)
+    rows = "".join(
+        f"<tr><td>{_times(shape)}</td>"
+        + "".join(_cell(outcome, values.get((shape, kernel))) for kernel in kernels)
+        + "</tr>"
+        for shape in shapes
+    )
+    return f'<div class="scroll"><table><thead><tr><th></th>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(outcome: Outcome, values: list[float] | None) -> str:
+    """Several functions may share a cell: the least to the most."""
+    if values is None:
+        return "<td></td>"
+    low, high = min(values), max(values)
+    floor = outcome.target.least_cell or min(1.0, outcome.target.least)
+    text = times_text(low) if low == high else f"{times_text(low)}…{times_text(high)}"
+    return f'<td><span class="{"win" if low >= floor else "loss"}">{text}</span></td>'
+
+
+def _against(outcome: Outcome) -> str:
+    against = outcome.target.against
+    return LIMITS.get(against) or ("the best rival" if against == "best" else NAMES.get(against, against))
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes))

@@ -1,0 +1,144 @@
+"""What image filters on a CPU are to reach, and whether a run shows it.
+
+Each target is a set of cases and what their times are held against: a rival, the best of
+the rivals, the other engine, or what the machine allows.  All cells are kept, for the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from fastconv.bench.results import Results, Row, geometric_mean
+
+__all__ = ["CASES_OF_TARGETS", "TARGETS", "Cell", "Outcome", "Target", "outcomes"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target.
+
+    Attributes
+    ----------
+    name : str
+        The work, for people.
+    cases : tuple of str
+        Shell patterns of the names of its cases.
+    against : str
+        A rival; ``"best"``, the fastest of them; ``"peak"``, the machine's multiply-adds;
+        ``"copy"``, the speed at which it copies memory; ``"numba"``, that engine.
+    least : float
+        What the geometric mean over the cases is to be at least.
+    least_cell : float
+        What every case is to be at least.
+    """
+
+    name: str
+    cases: tuple[str, ...]
+    against: str
+    least: float
+    least_cell: float = 0.0
+
+    def has(self, case: str) -> bool:
+        return any(fnmatchcase(case, pattern) for pattern in self.cases)
+
+
+def _reflect(function: str, dtype: str) -> tuple[str, ...]:
+    return (f"ndimage.{function}:reflect:{dtype}:*",)
+
+
+_FILTER = "signal.correlate2d:valid:float32:"
+_CACHED = tuple(f"{_FILTER}{n}x{n}:k{k}x{k}" for n in (512, 1024) for k in (5, 7, 9, 11, 15))
+
+TARGETS = (
+    Target("float32 2-D filter", _reflect("convolve", "float32"), "opencv", 4.0, 1.5),
+    Target("float32 2-D filter", _reflect("convolve", "float32"), "scipy", 100.0),
+    Target("float32 2-D filter, valid", (_FILTER + "*",), "opencv", 4.0, 1.5),
+    Target("float32 2-D filter, valid", (_FILTER + "*",), "scipy", 200.0),
+    Target("float32 2-D filter, 5×5 to 15×15 in cache", _CACHED, "peak", 0.75),
+    Target("float32 3×3 on 4096×4096", (_FILTER + "4096x4096:k3x3",), "copy", 0.85),
+    Target("uint8 2-D filter", _reflect("convolve", "uint8"), "opencv", 3.5),
+    Target("Gaussian, float32", _reflect("gaussian_filter", "float32"), "opencv", 2.2),
+    Target("Gaussian, uint8", _reflect("gaussian_filter", "uint8"), "opencv", 2.2),
+    Target("box mean, float32", _reflect("uniform_filter", "float32"), "opencv", 3.0),
+    Target("box mean, uint8", _reflect("uniform_filter", "uint8"), "opencv", 3.0),
+    Target("maximum, float32", _reflect("maximum_filter", "float32"), "opencv", 2.0),
+    Target("maximum, float32", _reflect("maximum_filter", "float32"), "scipy", 80.0),
+    Target("maximum, uint8", _reflect("maximum_filter", "uint8"), "opencv", 2.0),
+    Target("maximum, uint8", _reflect("maximum_filter", "uint8"), "scipy", 80.0),
+    Target("large kernels", ("signal.correlate2d:same-large:*",), "best", 1.7),
+    Target("small images", ("*:small:*",), "opencv", 1.0),
+    Target("the cython engine", ("*:reflect:*", _FILTER + "*", "*:same-large:*", "*:small:*"), "numba", 0.8),
+)
+# For `select`, which matches parts of names.
+CASES_OF_TARGETS = ",".join(dict.fromkeys(pattern for target in TARGETS for pattern in target.cases))
+
+LIMITS = {"peak": "of the multiply-add peak", "copy": "of the copy bandwidth"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case of a target, on one engine."""
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    value: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an engine reaches of a target."""
+
+    target: Target
+    engine: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def mean(self) -> float:
+        return geometric_mean(cell.value for cell in self.cells) or 0.0
+
+    @property
+    def least(self) -> float:
+        return min(cell.value for cell in self.cells)
+
+    @property
+    def reached(self) -> bool:
+        return self.mean >= self.target.least and self.least >= self.target.least_cell
+
+
+def outcomes(results: Results) -> list[Outcome]:
+    """The targets that the results have cases of, for each engine."""
+    found = []
+    for target in TARGETS:
+        for engine in results.engines:
+            cells = tuple(_cells(results, target, engine))
+            if cells:
+                found.append(Outcome(target, engine, cells))
+    return found
+
+
+def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
+    cells = []
+    for case, rows in results.cases.items():
+        if engine in rows and engine != target.against and target.has(case):
+            value = _value(results, rows, rows[engine], target.against)
+            if value is not None:
+                info = rows[engine].info
+                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value))
+    return cells
+
+
+def _value(results: Results, rows: dict[str, Row], ours: Row, against: str) -> float | None:
+    """Times as fast, or the part of what the machine allows."""
+    ceilings = results.more.get("ceilings", {})
+    if against == "peak":
+        return ours.gflops * 1e9 / ceilings["fma_float32"] if ours.gflops and ceilings else None
+    if against == "copy":
+        if not (ours.gbytes and ceilings):
+            return None
+        copy = {int(size): rate for size, rate in ceilings["copy"].items()}
+        return ours.gbytes * 1e9 / copy[max(copy)]
+    if against == "best":
+        times = [row.median for row in rows.values() if row.kind == "rival"]
+        return min(times) / ours.median if times else None
+    return rows[against].median / ours.median if against in rows else None

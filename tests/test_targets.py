@@ -1,0 +1,86 @@
+"""Targets: their cases, what is computed of a run, and how it is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastconv.bench import target_report
+from fastconv.bench.cases import CASES, select
+from fastconv.bench.results import Results, case_info, entry
+from fastconv.bench.rivals import ENGINES, RIVALS
+from fastconv.bench.targets import CASES_OF_TARGETS, TARGETS, outcomes
+
+GAUSS = [case for case in select("gaussian_filter:reflect:float32") if case.shape in ((256, 256), (512, 512))]
+CACHED = select("signal.correlate2d:valid:float32:512x512:k5x5")[0]
+COPIED = select("signal.correlate2d:valid:float32:4096x4096:k3x3")[0]
+LARGE = select("same-large:float32:512x512:k63x63")[0]
+
+
+def made_up(times: dict, ceilings: dict | None = None) -> Results:
+    """Results of a run that never was: seconds by case and contestant, a thousand operations and bytes each."""
+    benchmarks = [
+        entry(case.family, case.name, [seconds], case_info(case, {**ENGINES, **RIVALS}[who], 2, (1000, 1000)))
+        for case, of in times.items()
+        for who, seconds in of.items()
+    ]
+    return Results({"benchmarks": benchmarks, "fastconv": {"ceilings": ceilings or {}}})
+
+
+def reached(results: Results) -> dict:
+    return {(o.target.name, o.target.against, o.engine): o for o in outcomes(results)}
+
+
+def test_every_target_has_cases():
+    for target in TARGETS:
+        cases = [case for case in CASES if target.has(case.name)]
+        assert cases, target
+        assert {case.name for case in cases} <= {case.name for case in select(CASES_OF_TARGETS)}
+    sizes = {case.image_size for case in CASES if TARGETS[0].has(case.name)}
+    assert sizes == {256, 512, 1024, 2048, 4096, 8192}
+
+
+def test_the_geometric_mean_and_the_least_cell_against_a_rival():
+    fast, slow = GAUSS[0], GAUSS[1]
+    results = made_up({fast: {"cython": 1.0, "opencv": 8.0}, slow: {"cython": 1.0, "opencv": 0.5, "numba": 3.0}})
+    outcome = reached(results)["Gaussian, float32", "opencv", "cython"]
+    assert outcome.mean == pytest.approx(2.0) and outcome.least == 0.5
+    assert not outcome.reached  # 2.2 is asked
+    assert reached(results)["Gaussian, float32", "opencv", "numba"].mean == pytest.approx(1 / 6)
+    assert reached(results)["the cython engine", "numba", "cython"].mean == pytest.approx(3.0)
+    assert ("the cython engine", "numba", "numba") not in reached(results)
+
+
+def test_a_weak_cell_spoils_a_target_that_asks_for_every_cell():
+    cases = select("ndimage.convolve:reflect:float32:512x512")
+    times = {case: {"cython": 1.0, "opencv": 20.0} for case in cases}
+    assert reached(made_up(times))["float32 2-D filter", "opencv", "cython"].reached
+    times[cases[0]] = {"cython": 1.0, "opencv": 1.4}
+    outcome = reached(made_up(times))["float32 2-D filter", "opencv", "cython"]
+    assert outcome.mean > 4.0 and not outcome.reached
+
+
+def test_the_best_rival_counts():
+    results = made_up({LARGE: {"cython": 1.0, "opencv": 8.0, "scipy": 1.5, "torch": 5.0}})
+    assert reached(results)["large kernels", "best", "cython"].mean == pytest.approx(1.5)
+
+
+def test_parts_of_what_the_machine_allows():
+    ceilings = {"fma_float32": 4000.0, "fma_float64": 1.0, "copy": {"1000": 9e9, "100000": 1250.0}}
+    results = made_up({CACHED: {"cython": 0.5}, COPIED: {"cython": 1.0}}, ceilings)
+    assert reached(results)["float32 2-D filter, 5×5 to 15×15 in cache", "peak", "cython"].mean == pytest.approx(0.5)
+    assert reached(results)["float32 3×3 on 4096×4096", "copy", "cython"].mean == pytest.approx(0.8)
+    assert not outcomes(made_up({CACHED: {"cython": 0.5}}))  # nothing to hold it against
+
+
+def test_the_page_shows_every_cell():
+    results = made_up({case: {"cython": 1.0, "opencv": 2.0 + i} for i, case in enumerate(GAUSS)})
+    text = target_report.html(results)
+    for i in range(len(GAUSS)):
+        assert f"{2 + i:.1f}×</span>" in text
+    for case in GAUSS:
+        assert (
+            f"<th>{case.kernel[0]}×{case.kernel[0]}</th>" in text
+            and f"<td>{case.shape[0]}×{case.shape[0]}</td>" in text
+        )
+    assert target_report.html(made_up({})) == "" and target_report.terminal(made_up({})) is None
+    assert target_report.terminal(results).row_count == 1
