@@ -24,7 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER", "MAX_SLOTS",
-    "NORMALIZED_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
+    "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
     "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
@@ -95,6 +95,24 @@ SEPARABLE_FIELDS = GEOMETRY + (
     "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
     "pitch",  # row length of patches in scratch memory (elements), with room for a tile beyond the last column
     "col_of",  # pointer to int64[kernel_x]: 0, 1, 2 ...
+)  # fmt: skip
+
+# Convolution by Fourier transforms of overlapping blocks.  An entry is a block of a plane of the output; the inputs that it
+# is made from, and that are transformed together, have the lengths (z, y, x) of a block.  A unit is two entries, the
+# real and the imaginary part of one transform, or one entry of complex numbers.  Lines that are transformed along x alone
+# are taken several at a time, `lines` entries for each part.  `w` is the kernel's spectrum.
+OVERLAP_FIELDS = GEOMETRY + (
+    "src_planes",  # pointer to int64[planes][depth + ...]: byte offset of the source plane at each position, or BEYOND
+    "out_planes",  # pointer to int64[planes][out_depth]: byte offset of each output plane
+    "positions", "out_depth", "kernel_z",  # entries of a row of `src_planes`, of `out_planes`; taps along z
+    "length_z", "length_y", "length_x", "step_z", "step_y", "step_x",  # of a block: inputs, outputs
+    "blocks_z", "blocks_y", "blocks_x", "n_entries", "lines",
+    "radices_z", "radices_y", "radices_x",  # pointers to int64: of the passes of a transform; NULL: not transformed
+    "roots_z", "roots_y", "roots_x",  # pointers to the passes' roots of unity, elements of the sum's type
+    "pitch",  # elements from one line of a block to the next
+    "imaginary",  # bytes from a number's real part to the other in source and output; 0: real numbers
+    "spectrum_step",  # elements from the spectrum of some lines to that of the next ones
+    "analysis",  # whether spectra are the result: of one entry, written to `out`
 )  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are

@@ -23,6 +23,10 @@ cdef extern from "tiles_all.h" nogil:
     enum: GEMM_COLS
     int64_t tile_cols(const void *)
     int64_t line_cols(const void *)
+    void forwards(...)
+    void backwards(...)
+    void multiply_lines(...)
+    void spectrum_of_lines(...)
 
 ctypedef fused acc_t:
     float
@@ -38,6 +42,7 @@ include "conv.pxi"
 include "pool.pxi"
 include "rank.pxi"
 include "separable.pxi"
+include "overlap.pxi"
 include "sliding.pxi"
 include "taps.pxi"
 
@@ -55,6 +60,8 @@ KERNELS = {
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
+    "overlap:float32": <int64_t><uintptr_t>&overlap_f32,
+    "overlap:float64": <int64_t><uintptr_t>&overlap_f64,
     "rank:int8": <int64_t><uintptr_t>&rank_k8,
     "rank:int16": <int64_t><uintptr_t>&rank_k16,
     "rank:int32": <int64_t><uintptr_t>&rank_k32,

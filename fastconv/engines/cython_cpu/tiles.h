@@ -142,6 +142,9 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 #undef TAKE
 }
 
+#if IS_FLOAT
+#include "overlap.h"
+#endif
 #include "convert.h"
 
 #undef V

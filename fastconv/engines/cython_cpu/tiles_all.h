@@ -60,10 +60,12 @@ enum { SATURATE = 16 };
 
 #define T float
 #define IS_FLOAT 1
+#define ELEMENT_BYTES 4
 #define NAME(x) x##_f32
 #include "tiles.h"
 #define T double
 #define IS_FLOAT 1
+#define ELEMENT_BYTES 8
 #define NAME(x) x##_f64
 #include "tiles.h"
 #define T uint32_t
@@ -82,11 +84,16 @@ enum { SATURATE = 16 };
     _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64,              \
              const double *: name##_f64, uint32_t *: name##_u32, const uint32_t *: name##_u32,       \
              uint64_t *: name##_u64, const uint64_t *: name##_u64)
+#define PICK_FLOAT(name, p) _Generic((p), float *: name##_f32, double *: name##_f64)
 #define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
 #define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
 #define store_run(src, ...) PICK(store_run, src)(src, __VA_ARGS__)
+#define forwards(re, ...) PICK_FLOAT(forwards, re)(re, __VA_ARGS__)
+#define backwards(re, ...) PICK_FLOAT(backwards, re)(re, __VA_ARGS__)
+#define multiply_lines(re, ...) PICK_FLOAT(multiply_lines, re)(re, __VA_ARGS__)
+#define spectrum_of_lines(re, ...) PICK_FLOAT(spectrum_of_lines, re)(re, __VA_ARGS__)
 #define tile_cols(p) PICK(tile_cols, p)
 #define line_cols(p) PICK(line_cols, p)
 

@@ -1,0 +1,146 @@
+# Convolution by Fourier transforms of overlapping blocks: see fastconv.algorithms.overlap.
+#
+# A unit is a pair of blocks, the real and the imaginary part of one complex block in scratch memory: with the spectrum
+# of a real kernel both are filtered at once.  Transforms run along z and y where the lines lie; lines along x
+# are transposed, transformed, multiplied and transformed back while they are in the first cache.
+
+ctypedef fused real_t:
+    float
+    double
+
+
+cdef struct OverlapArgs:
+    Geometry g
+    const int64_t *src_planes
+    const int64_t *out_planes
+    int64_t positions, out_depth, kernel_z
+    int64_t length_z, length_y, length_x, step_z, step_y, step_x
+    int64_t blocks_z, blocks_y, blocks_x, n_entries, lines
+    const int64_t *radices_z
+    const int64_t *radices_y
+    const int64_t *radices_x
+    const void *roots_z
+    const void *roots_y
+    const void *roots_x
+    int64_t pitch
+    int64_t imaginary
+    int64_t spectrum_step
+    int64_t analysis
+
+
+cdef struct Entry:
+    int64_t plane, z, y, x  # the first output
+
+
+cdef inline Entry entry_at(const OverlapArgs *a, int64_t index) noexcept nogil:
+    cdef Entry e
+    e.x = index % a.blocks_x * a.step_x
+    index = index // a.blocks_x
+    e.y = index % a.blocks_y * a.step_y
+    index = index // a.blocks_y
+    e.z = index % a.blocks_z * a.step_z
+    e.plane = index // a.blocks_z
+    return e
+
+
+cdef void gather_line(const OverlapArgs *a, real_t *dst, Entry e, int64_t z, int64_t y, int64_t part, bint inside) noexcept nogil:
+    # A line of a block's inputs; zeros where no output of the block depends on them.
+    cdef const Geometry *g = &a.g
+    cdef const char *plane = NULL
+    cdef const char *row = NULL
+    cdef int64_t n = 0, i
+    if inside and e.z + z < a.positions and e.y + y < g.out_height + g.kernel_y - 1:
+        n = min(a.length_x, g.out_width + g.kernel_x - 1 - e.x)
+        i = a.src_planes[e.plane * a.positions + e.z + z]
+        if i != BEYOND:
+            row = source_row(g, g.x + i + part * a.imaginary, e.y + y - g.pad_y)
+        stage_row(g, dst, row, (<const real_t *>g.fill)[part if a.imaginary else 0], e.x - g.pad_x, n)
+    for i in range(n, a.length_x):
+        dst[i] = 0
+
+
+cdef void gather(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noexcept nogil:
+    cdef int64_t part, i, z, y, index
+    cdef real_t *dst
+    for part in range(2):
+        dst = im if part else re
+        for i in range(a.lines):
+            index = (unit if a.imaginary else 2 * unit + part) * a.lines + i
+            for z in range(a.length_z):
+                for y in range(a.length_y):
+                    gather_line(a, dst, entry_at(a, index), z, y, part, index < a.n_entries)
+                    dst += a.pitch
+
+
+cdef void scatter(const OverlapArgs *a, const real_t *re, const real_t *im, int64_t unit) noexcept nogil:
+    # The outputs of a unit: those behind the first taps of each axis.
+    cdef const Geometry *g = &a.g
+    cdef int64_t part, i, z, y, index
+    cdef const real_t *src
+    cdef Entry e
+    cdef char *out
+    for part in range(2):
+        for i in range(a.lines):
+            index = (unit if a.imaginary else 2 * unit + part) * a.lines + i
+            if index >= a.n_entries:
+                return
+            e = entry_at(a, index)
+            for z in range(min(a.step_z, a.out_depth - e.z)):
+                out = g.out + a.out_planes[e.plane * a.out_depth + e.z + z] + part * a.imaginary + e.x * g.out_col
+                for y in range(min(a.step_y, g.out_height - e.y)):
+                    src = (im if part else re) + ((i * a.length_z + z + a.kernel_z - 1) * a.length_y + y + g.kernel_y - 1) * a.pitch
+                    store_run(src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, g.out_col, min(a.step_x, g.out_width - e.x),
+                              g.out_code)
+
+
+cdef void down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept nogil:
+    # Transforms along z and y, or back: then only lines that hold outputs.
+    cdef int64_t lanes = tile_cols(re) // TILE_COLS, plane = a.length_y * a.pitch, z, y, x, at
+    cdef int64_t first = (a.g.kernel_x - 1) // lanes if back else 0
+    if a.radices_z != NULL and not back:
+        for y in range(a.length_y):
+            for x in range(a.length_x // lanes):
+                at = y * a.pitch + x * lanes
+                forwards(re + at, im + at, plane, a.length_z, a.radices_z, <const real_t *>a.roots_z)
+    if a.radices_y != NULL:
+        for z in range(a.length_z):
+            for x in range(first, a.length_x // lanes):
+                at = z * plane + x * lanes
+                if back:
+                    backwards(re + at, im + at, a.pitch, a.length_y, a.radices_y, <const real_t *>a.roots_y)
+                else:
+                    forwards(re + at, im + at, a.pitch, a.length_y, a.radices_y, <const real_t *>a.roots_y)
+    if a.radices_z != NULL and back:
+        for y in range(a.g.kernel_y - 1, a.length_y):
+            for x in range(first, a.length_x // lanes):
+                at = y * a.pitch + x * lanes
+                backwards(re + at, im + at, plane, a.length_z, a.radices_z, <const real_t *>a.roots_z)
+
+
+cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re) noexcept nogil:
+    cdef int64_t lanes = tile_cols(re) // TILE_COLS, rows = a.lines * a.length_z * a.length_y, i
+    cdef real_t *im = re + rows * a.pitch
+    cdef real_t *tile = im + rows * a.pitch
+    cdef real_t *spectrum = <real_t *>(a.g.out if a.analysis else a.g.w)
+    gather(a, re, im, unit)
+    down(a, re, im, False)
+    for i in range(rows // lanes):
+        if a.analysis:
+            spectrum_of_lines(re + i * lanes * a.pitch, im + i * lanes * a.pitch, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x,
+                              <real_t>(1.0 / (a.length_z * a.length_y * a.length_x)), spectrum + i * a.spectrum_step)
+        else:
+            multiply_lines(re + i * lanes * a.pitch, im + i * lanes * a.pitch, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x,
+                           spectrum + i * a.spectrum_step, tile)
+    if not a.analysis:
+        down(a, re, im, True)
+        scatter(a, <const real_t *>re, <const real_t *>im, unit)
+
+
+cdef void overlap_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const OverlapArgs *a = <const OverlapArgs *>args
+    overlap_unit(a, unit, <float *>(a.g.scratch + worker * a.g.scratch_bytes))
+
+
+cdef void overlap_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const OverlapArgs *a = <const OverlapArgs *>args
+    overlap_unit(a, unit, <double *>(a.g.scratch + worker * a.g.scratch_bytes))
