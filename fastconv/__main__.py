@@ -28,6 +28,7 @@ app = typer.Typer(
 
 # Seconds for each contestant of a case, blocks, the longest call worth waiting for, and seconds in all.
 QUICK, FULL = (0.1, 5, 3.0, 75.0), (0.5, 8, 30.0, float("inf"))
+TARGETS = (0.2, 5, 6.0, float("inf"))  # 350 cases: about eight minutes
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def bench(
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)
-    results = _measure(chosen, contestants, missing, n, quick)
+    results = _measure(chosen, contestants, missing, n, QUICK if quick else TARGETS if targets else FULL)
     with _told_plainly():
         if json is not None:
             results.save(json)
@@ -218,7 +219,11 @@ def _contestants(
 
 
 def _measure(
-    cases: list[Case], contestants: list[Contestant], missing: dict[str, str], threads: int, quick: bool
+    cases: list[Case],
+    contestants: list[Contestant],
+    missing: dict[str, str],
+    threads: int,
+    effort: tuple[float, int, float, float],
 ) -> Results:
     """Run the benchmark with a progress bar."""
     from rich.console import Console
@@ -236,9 +241,9 @@ def _measure(
             cases,
             contestants,
             threads=threads,
-            effort=runner.Effort(*(QUICK if quick else FULL)),
+            effort=runner.Effort(*effort),
             missing=missing,
-            overheads=lambda: overheads.measure(threads, measured, 5 if quick else 15),
+            overheads=lambda: overheads.measure(threads, measured, 15 if effort is FULL else 5),
             progress=progress,
         )
 

@@ -28,6 +28,7 @@ from fastconv.bench.results import OVERHEAD, Results, case_info, entry, geometri
 from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, choose
 
 ROOT = Path(__file__).parents[1]
+BEGIN, END = report.marks("benchmark")
 EFFORT = runner.Effort(seconds=0.002, blocks=2, patience=5.0)
 
 
@@ -506,7 +507,7 @@ def test_times_have_three_digits_and_a_unit(seconds: float, text: str):
 
 def test_the_readme_table_is_rewritten_and_nothing_else(synthetic: Results, tmp_path: Path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.MARK_BEGIN}\nold\n{report.MARK_END}\nafter\n")
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     report.update_readme(synthetic, readme)
     once = readme.read_text()
     report.update_readme(synthetic, readme)
@@ -524,7 +525,7 @@ def test_the_readme_table_is_rewritten_and_nothing_else(synthetic: Results, tmp_
 
 
 def test_the_projects_readme_has_the_marks():
-    assert report._split(ROOT / "README.md")
+    assert report._marked(ROOT / "README.md")
 
 
 def test_a_family_slower_on_average_is_bold(tmp_path: Path):

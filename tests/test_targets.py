@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastconv.bench import target_report
+from fastconv.bench import machine, report, target_report
 from fastconv.bench.cases import CASES, select
 from fastconv.bench.results import Results, case_info, entry
 from fastconv.bench.rivals import ENGINES, RIVALS
@@ -84,3 +84,15 @@ def test_the_page_shows_every_cell():
         )
     assert target_report.html(made_up({})) == "" and target_report.terminal(made_up({})) is None
     assert target_report.terminal(results).row_count == 1
+
+
+def test_the_readmes_table_has_a_line_for_each_target(tmp_path):
+    results = made_up({GAUSS[0]: {"cython": 1.0, "numba": 4.0, "opencv": 2.0}})
+    results.document |= {"machine_info": machine.machine_info(2), "commit_info": {}, "datetime": "2026-01-02"}
+    readme, (begin, end) = tmp_path / "README.md", report.marks("targets")
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    report.update_readme(results, readme)
+    lines = readme.read_text().splitlines()
+    assert lines[:2] == ["before", begin] and lines[-2:] == [end, "after"] and "old" not in lines
+    assert "| Gaussian, float32 | OpenCV | 1 | 2.0× | **0.50×** |" in lines
+    assert sum(line.startswith("| ") for line in lines) == 4  # heads, the target, and one engine against the other

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 __all__ = [
-    "MARK_BEGIN",
-    "MARK_END",
     "markdown_table",
+    "marks",
     "prepare",
     "print_tables",
     "spread_text",
@@ -25,7 +24,6 @@ __all__ = [
     "write_all",
 ]
 
-MARK_BEGIN, MARK_END = "<!-- benchmark table -->", "<!-- /benchmark table -->"
 NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch", "astropy": "astropy"}
 
 
@@ -36,7 +34,7 @@ def prepare(folder: Path, readme: Path | None = None) -> None:
             raise ModuleNotFoundError(f"{distribution} is not installed: pip install 'fastconv[bench]'")
     folder.mkdir(parents=True, exist_ok=True)
     if readme is not None:
-        _split(readme)
+        _marked(readme)
 
 
 def write_all(results: Results, folder: Path) -> dict[str, Path]:
@@ -284,15 +282,27 @@ LIBRARIES = ("fastconv", "numpy", "scipy", "numba", "opencv-python-headless", "o
 
 
 def update_readme(results: Results, readme: Path) -> None:
-    """Put the table between the marks of a Markdown file."""
-    before, after = _split(readme)
-    readme.write_text(f"{before}{MARK_BEGIN}\n{markdown_table(results)}\n{MARK_END}{after}")
+    """Put the tables between their marks in a Markdown file; it may have marks for one of them or for both."""
+    from fastconv.bench import target_report
+
+    text = readme.read_text()
+    for name, table in (("benchmark", markdown_table(results)), ("targets", target_report.markdown(results))):
+        if name in _marked(readme) and table:
+            begin, end = marks(name)
+            before, _, rest = text.partition(begin)
+            text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    readme.write_text(text)
 
 
-def _split(readme: Path) -> tuple[str, str]:
-    """What stands before and after the marked table."""
-    before, begin, rest = readme.read_text().partition(MARK_BEGIN)
-    _, end, after = rest.partition(MARK_END)
-    if not begin or not end:
-        raise ValueError(f"readme must have the lines {MARK_BEGIN} and {MARK_END}; {readme} has not")
-    return before, after
+def marks(name: str) -> tuple[str, str]:
+    """The lines before and after a table in a Markdown file."""
+    return f"<!-- {name} table -->", f"<!-- /{name} table -->"
+
+
+def _marked(readme: Path) -> list[str]:
+    """The tables that a Markdown file has marks for."""
+    text = readme.read_text()
+    found = [name for name in ("benchmark", "targets") if -1 < text.find(marks(name)[0]) < text.find(marks(name)[1])]
+    if not found:
+        raise ValueError(f"readme must have the lines {' and '.join(marks('benchmark'))}; {readme} has not")
+    return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from fastconv.bench.report import NAMES, times_text
+from fastconv.bench.report import NAMES, provenance, times_text
 from fastconv.bench.results import Results
-from fastconv.bench.targets import LIMITS, Outcome, outcomes
+from fastconv.bench.targets import LIMITS, Outcome, Target, outcomes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["html", "terminal"]
+__all__ = ["html", "markdown", "terminal"]
 
 
 def terminal(results: Results) -> Table | None:
@@ -38,6 +38,31 @@ def terminal(results: Results) -> Table | None:
             times_text(outcome.least),
         )
     return table
+
+
+def markdown(results: Results) -> str:
+    """A table for a README, a line for each target with the engines side by side; "" if the results have none."""
+    found = outcomes(results)
+    engines = list(dict.fromkeys(outcome.engine for outcome in found))
+    rows: dict[Target, dict[str, Outcome]] = {}
+    for outcome in found:
+        rows.setdefault(outcome.target, {})[outcome.engine] = outcome
+    lines = [
+        " | ".join(["| work | against | cells", *engines]) + " |",
+        "| --- | --- |" + " ---: |" * (1 + len(engines)),
+    ]
+    for target, by_engine in rows.items():
+        one = next(iter(by_engine.values()))
+        cells = [_mean_and_range(by_engine[engine]) if engine in by_engine else "–" for engine in engines]
+        lines.append(" | ".join([f"| {target.name}", _against(one), str(len(one.cells)), *cells]) + " |")
+    return "\n".join([*lines, "", provenance(results)]) if found else ""
+
+
+def _mean_and_range(outcome: Outcome) -> str:
+    most = max(cell.value for cell in outcome.cells)
+    mean = times_text(outcome.mean)
+    text = f"{mean} ({times_text(outcome.least)}…{times_text(most)})" if len(outcome.cells) > 1 else mean
+    return f"**{text}**" if outcome.mean < min(1.0, outcome.target.least) else text
 
 
 def html(results: Results) -> str:
