@@ -21,7 +21,7 @@ HEADERS = [
         *("tiles_all.h", "tiles.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
         *("rank.pxi", "rank.h", "rank_keys.h"),
-        *("separable.pxi", "sliding.pxi", "sliding.h", "taps.pxi"),
+        *("separable.pxi", "overlap.pxi", "overlap.h", "sliding.pxi", "sliding.h", "taps.pxi"),
     )
 ]
 

@@ -44,6 +44,8 @@ class ConvProblem:
     halves to even, and clamped to the dtype's range; NaN becomes 0; an unsigned ``acc`` then holds
     signed sums.  ``rank``: the kernel is a sum of so many outer products, to the accuracy in force, and
     separable passes are estimated to be faster (`fastconv.separability`); 0: nothing is known.
+    ``transforms``: Fourier transforms are estimated to be faster, and their rounding errors fit the precision in force
+    (`fastconv.choice`): ``(1, 1)``, or for integers into how many parts, of fewer bits, image and kernel are cut; (): not so.
     """
 
     in_shape: Shape
@@ -66,6 +68,7 @@ class ConvProblem:
     exact: str = ""
     saturate: bool = False
     rank: int = 0
+    transforms: tuple[int, int] | tuple[()] = ()
 
     @property
     def ndim(self) -> int:
@@ -103,6 +106,7 @@ class ConvProblem:
         ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
         tags += ["saturate"] * self.saturate + [f"rank{self.rank}"] * (self.rank > 0)
+        tags += ["fft" + "x".join(map(str, self.transforms))] * bool(self.transforms)
         return "conv " + " ".join(tags)
 
 

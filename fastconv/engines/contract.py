@@ -115,6 +115,7 @@ OVERLAP_FIELDS = GEOMETRY + (
     "analysis",  # whether spectra are the result: of one entry, written to `out`
 )  # fmt: skip
 
+    "rounded",  # whether sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators
 # Convolution with many filters, as a matrix product of weights and windows that are
 # staged a block of channels and pixels at a time (implicit GEMM).
 CONV_FIELDS = GEOMETRY + (

@@ -25,7 +25,7 @@ cdef struct OverlapArgs:
     int64_t pitch
     int64_t imaginary
     int64_t spectrum_step
-    int64_t analysis
+    int64_t analysis, rounded
 
 
 cdef struct Entry:
@@ -72,7 +72,15 @@ cdef void gather(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noe
                     dst += a.pitch
 
 
-cdef void scatter(const OverlapArgs *a, const real_t *re, const real_t *im, int64_t unit) noexcept nogil:
+cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n) noexcept nogil:
+    if a.rounded:
+        round_run(<double *>src, n)
+        store_run(<const uint64_t *>src, out, a.g.out_col, n, a.g.out_code)
+    else:
+        store_run(<const real_t *>src, out, a.g.out_col, n, a.g.out_code)
+
+
+cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noexcept nogil:
     # The outputs of a unit: those behind the first taps of each axis.
     cdef const Geometry *g = &a.g
     cdef int64_t part, i, z, y, index
@@ -133,14 +141,19 @@ cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re) noexcept 
                            spectrum + i * a.spectrum_step, tile)
     if not a.analysis:
         down(a, re, im, True)
-        scatter(a, <const real_t *>re, <const real_t *>im, unit)
+        scatter(a, re, im, unit)
+
+
+cdef inline char *scratch_of(const OverlapArgs *a, int64_t worker) noexcept nogil:
+    # Aligned: vectors of a transform lie within lines of the cache.
+    return <char *>((<uintptr_t>a.g.scratch + 63) // 64 * 64) + worker * a.g.scratch_bytes
 
 
 cdef void overlap_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const OverlapArgs *a = <const OverlapArgs *>args
-    overlap_unit(a, unit, <float *>(a.g.scratch + worker * a.g.scratch_bytes))
+    overlap_unit(a, unit, <float *>scratch_of(a, worker))
 
 
 cdef void overlap_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const OverlapArgs *a = <const OverlapArgs *>args
-    overlap_unit(a, unit, <double *>(a.g.scratch + worker * a.g.scratch_bytes))
+    overlap_unit(a, unit, <double *>scratch_of(a, worker))
