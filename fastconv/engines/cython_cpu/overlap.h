@@ -211,5 +211,12 @@ static void NAME(spectrum_of_lines)(const T *re, const T *im, int64_t pitch, int
     NAME(forwards)(spectrum, spectrum + n * LANES, LANES, n, radices, roots);
     for (int64_t i = 0; i < 2 * n * LANES; i++) spectrum[i] *= scale;
 }
+#if ELEMENT_BYTES == 8
+/* Doubles become the nearest 64-bit integers, in the same memory. */
+static void round_run(double *at, int64_t n) {
+    typedef int64_t integer __attribute__((may_alias));
+    for (int64_t i = 0; i < n; i++) ((integer *)at)[i] = (int64_t)__builtin_rint(at[i]);
+}
+#endif
 #undef IN_REGISTERS
 #undef ELEMENT_BYTES

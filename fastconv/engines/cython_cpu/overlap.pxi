@@ -83,8 +83,8 @@ cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_
 cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noexcept nogil:
     # The outputs of a unit: those behind the first taps of each axis.
     cdef const Geometry *g = &a.g
-    cdef int64_t part, i, z, y, index
-    cdef const real_t *src
+    cdef int64_t part, i, z, y, index, n
+    cdef real_t *src
     cdef Entry e
     cdef char *out
     for part in range(2):
@@ -93,12 +93,12 @@ cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) no
             if index >= a.n_entries:
                 return
             e = entry_at(a, index)
+            n = min(a.step_x, g.out_width - e.x)
             for z in range(min(a.step_z, a.out_depth - e.z)):
                 out = g.out + a.out_planes[e.plane * a.out_depth + e.z + z] + part * a.imaginary + e.x * g.out_col
                 for y in range(min(a.step_y, g.out_height - e.y)):
                     src = (im if part else re) + ((i * a.length_z + z + a.kernel_z - 1) * a.length_y + y + g.kernel_y - 1) * a.pitch
-                    store_run(src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, g.out_col, min(a.step_x, g.out_width - e.x),
-                              g.out_code)
+                    store_line(a, src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, n)
 
 
 cdef void down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept nogil:

@@ -1,0 +1,319 @@
+"""Convolution by Fourier transforms of overlapping blocks, by kernels of the engine (overlap-save).
+
+The output is cut into blocks along the filtered axes.  A block of ``step`` outputs depends on ``length = step + K - 1``
+inputs, whose cyclic convolution with the kernel has these outputs behind its first ``K - 1`` elements.  The kernel
+(`OVERLAP_FIELDS` of the contract) gathers the inputs by the edge maps, so all boundary rules are served and nothing
+is padded.  Two blocks of a real image are the real and the imaginary part of one complex transform, whose product with the
+spectrum of a real kernel filters both.
+
+Axes that are not filtered become planes.  Where one axis is filtered, lines of several planes and blocks are
+transformed at once.
+
+A block that holds NaN or infinity is NaN throughout: one output of each tells, and the sum is done again directly.
+
+Reference: T. G. Stockham, "High-speed convolution and correlation", AFIPS Spring Joint Computer Conference (1966) 229,
+doi:10.1145/1464182.1464209.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.algorithms.executor import Bound, refuse_types, run
+from fastconv.algorithms.filter import Filter
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
+from fastconv.boundary import index_map
+from fastconv.engines.contract import BEYOND, OVERLAP_FIELDS, record
+from fastconv.problem import ConvProblem
+from fastconv.replay import address, by_value
+
+__all__ = ["Blocks", "Overlap", "best_blocks", "is_ready", "refuse"]
+
+Shape = tuple[int, ...]
+
+# Transforms split a length by these factors; larger ones make fewer passes, those that are not powers of 2 come first.
+RADICES = (5, 3, 8, 4, 2)
+# Lengths considered along an axis, the best by themselves, where so many axes are filtered.
+CANDIDATES = {1: 40, 2: 12, 3: 6}
+# Lines transformed at once: a multiple of every build's lanes.
+LINES = 16
+# Records remembered for each plan.
+REMEMBERED = 8
+# Points of a block: larger ones leave the caches, and are `scipy.fft`'s.
+MOST_POINTS = {1: 2**15, 2: 2**20, 3: 2**21}
+
+
+def refuse(problem: Any) -> str | None:
+    """Why these transforms cannot do a problem, or None."""
+    why = refuse_types(problem)
+    if why is not None:
+        return why
+    p = problem
+    if not p.transforms:
+        return "is for large kernels and finite numbers"
+    if p.transforms != (1, 1):
+        return "is for integers that need not be cut into parts"
+    if p.acc in PARTS and not p.in_dtype == p.out_dtype == p.acc:
+        return "is for complex images where results are complex"
+    if p.batch * p.channels * p.filters > 1 or p.bias or max(p.stride + p.dilation) > 1:
+        return "is for one image, one kernel, and steps of 1"
+    filtered = _filtered(p)
+    if not 1 <= len(filtered) <= 3:
+        return "is for kernels along one to three axes"
+    if any(p.pad[a] or p.in_shape[a] != p.out_shape[a] for a in range(p.ndim) if a not in filtered):
+        return "is for axes that are filtered, or left as they are"
+    return None if best_blocks(p, 1) else "is for kernels that fit in a block"
+
+
+def is_ready(problem: ConvProblem, engine: Any) -> bool:
+    """Whether the engine's kernel is compiled."""
+    return engine.is_ready("overlap", _part(problem))
+
+
+def _filtered(problem: ConvProblem) -> list[int]:
+    return [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the outputs along the filtered axes are cut into blocks, and what that is estimated to cost."""
+
+    lengths: Shape
+    steps: Shape
+    counts: Shape
+    lines: int  # entries side by side in each part of a unit
+    units: int
+    seconds: float
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.lengths))
+        return f"{prod(self.counts)} blocks of {size} inputs for {'x'.join(map(str, self.steps))} outputs each"
+
+
+@lru_cache(maxsize=512)
+def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
+    """The cheapest blocks; None if the kernel is too long for any."""
+    p, axes = problem, _filtered(problem)
+    itemsize = np.dtype(_part(p)).itemsize
+    lines, parts = (LINES if len(axes) == 1 else 1), (1 if p.acc in PARTS else 2)
+    planes = prod(n for axis, n in enumerate(p.out_shape) if axis not in axes)
+    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)]) for axis in axes]
+    found = []
+    for combination in product(*lengths):
+        points = prod(combination)
+        if points > MOST_POINTS[len(axes)]:
+            continue
+        steps = tuple(n - p.kernel_shape[axis] + 1 for axis, n in zip(axes, combination, strict=True))
+        counts = tuple(ceil(p.out_shape[axis] / step) for axis, step in zip(axes, steps, strict=True))
+        units = ceil(planes * prod(counts) / (lines * parts))
+        seconds = costs.overlap_seconds(points, lines, units, itemsize, threads)
+        found.append(Blocks(combination, steps, counts, lines, units, seconds))
+    return min(found, key=lambda blocks: blocks.seconds, default=None)
+
+
+@lru_cache(maxsize=4096)
+def _lengths(outputs: int, taps: int, most: int) -> list[int]:
+    """Lengths of blocks along an axis, those first that transform the fewest points."""
+    longest = outputs + taps - 1
+    lengths = [n for n in _smooth() if n >= taps]
+    lengths = [n for i, n in enumerate(lengths) if i == 0 or lengths[i - 1] < longest]
+    return sorted(lengths, key=lambda n: n * (ceil(outputs / (n - taps + 1)) + 0.5))[:most]
+
+
+@lru_cache(maxsize=1)
+def _smooth() -> list[int]:
+    """Multiples of `LINES` without factors but 2, 3 and 5, in ascending order."""
+    most = max(MOST_POINTS.values())
+    numbers = (LINES * 2**a * 3**b * 5**c for a in range(18) for b in range(3) for c in range(3))
+    return sorted(n for n in numbers if n <= most)
+
+
+@lru_cache(maxsize=256)
+def _passes(length: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Radices of a transform's passes, and the roots of unity between them, as `overlap.h` reads them."""
+    radices, roots, part = [], [np.zeros(0)], length
+    while part > 1:
+        # 16 is 4 x 4 rather than 8 x 2
+        radix = next(r for r in RADICES if part % r == 0 and not (r == 8 and part == 16))
+        m = part // radix
+        angles = -2 * np.pi / part * (np.arange(m)[:, None] * np.arange(1, radix) % part)
+        roots.append(np.stack([np.cos(angles), np.sin(angles)], -1).reshape(-1))
+        radices.append(radix)
+        part = m
+    return np.array(radices, np.int64), np.concatenate(roots).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Records of both launches, and what the caller must know."""
+
+    analysis: Bound
+    convolution: Bound
+    spectrum: int  # elements
+    places: tuple[tuple[int, int], ...]  # filtered axes, and outputs of a block along them
+
+
+class Overlap:
+    """Executes a `ConvProblem` by an engine's transforms; what is not finite by the direct filter."""
+
+    operation = "overlap"
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        self.problem = problem
+        self.part = _part(problem)
+        self.itemsize = np.dtype(self.part).itemsize
+        self.kernel = engine.kernel(self.operation, self.part)
+        self.lanes = engine.TILE[1] // 2 // self.itemsize
+        self.direct = Filter(replace(problem, transforms=(), rank=0), engine)
+        self._bounds: dict[tuple, Bounds] = {}
+
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        by_value()
+        kernel = w[0, 0][(slice(None, None, -1),) * self.problem.ndim]
+        bounds = self._bind(x.strides[2:], kernel.strides, out.strides[2:], threads)
+        spectrum = _aligned(bounds.spectrum, self.part)
+        zeros = np.zeros(2, self.part)
+        run(self.kernel, bounds.analysis, kernel, None, spectrum, None, zeros, 1)
+        run(self.kernel, bounds.convolution, x, spectrum, out, None, self._fills(fill), threads)
+        if out.dtype.kind in "fc" and not _all_finite(out[0, 0], bounds.places):
+            self.direct(x, w, out, bias, fill, threads)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory and of the kernel's spectrum."""
+        blocks = self._blocks(threads)
+        return self._scratch_bytes(blocks) * min(threads, blocks.units) + self._spectrum(blocks) * self.itemsize
+
+    def describe(self, threads: int) -> str:
+        """How the output is cut, in words."""
+        return str(self._blocks(threads))
+
+    def _blocks(self, threads: int) -> Blocks:
+        blocks = best_blocks(self.problem, threads)
+        assert blocks is not None, "refused"
+        return blocks
+
+    def _fills(self, fill: Any) -> np.ndarray:
+        if self.problem.in_dtype in PARTS:
+            return np.ascontiguousarray(np.atleast_1d(fill), self.problem.in_dtype).view(self.part)
+        return np.atleast_1d(np.asarray(fill)).astype(self.part)
+
+    def _spectrum(self, blocks: Blocks) -> int:
+        return 2 * prod(blocks.lengths) * (self.lanes if blocks.lines > 1 else 1)
+
+    def _pitch(self, blocks: Blocks) -> int:
+        """Elements from line to line: an odd number of vectors, for lines in step fall on the same sets of a cache."""
+        return (blocks.lengths[-1] // self.lanes | 1) * self.lanes
+
+    def _scratch_bytes(self, blocks: Blocks) -> int:
+        lines = blocks.lines * prod(blocks.lengths[:-1])
+        elements = 2 * lines * self._pitch(blocks) + 2 * blocks.lengths[-1] * self.lanes
+        return -(-elements * self.itemsize // 64) * 64 + 64
+
+    def _bind(self, x_steps: Shape, w_steps: Shape, out_steps: Shape, threads: int) -> Bounds:
+        key = (x_steps, w_steps, out_steps, threads)
+        if key not in self._bounds:
+            if len(self._bounds) >= REMEMBERED:
+                self._bounds.clear()
+            self._bounds[key] = self._new_bounds(x_steps, w_steps, out_steps, self._blocks(threads))
+        return self._bounds[key]
+
+    def _new_bounds(self, x_steps: Shape, w_steps: Shape, out_steps: Shape, blocks: Blocks) -> Bounds:
+        p = self.problem
+        axes = spatial_axes(p, (0, 0, *x_steps), (0, 0, *out_steps))
+        filtered = _filtered(p)
+        outer = [axis for i, axis in enumerate(axes) if i not in filtered]
+        z, y, x = [NO_AXIS] * (3 - len(filtered)) + [axes[i] for i in filtered]
+        planes = [_offsets([np.arange(a.size) * step for a, step in steps]) for steps in (
+            [(a, a.x_step) for a in outer], [(a, a.out_step) for a in outer])]  # fmt: skip
+        depths = index_map(np.arange(z.out_size + z.taps - 1) - z.pad, z.size, z.rule)
+        inside = np.where(depths < 0, BEYOND, depths * z.x_step + planes[0][:, None])
+        src = np.ascontiguousarray(inside, np.int64)
+        out = np.ascontiguousarray(np.arange(z.out_size) * z.out_step + planes[1][:, None], np.int64)
+        common = self._block_slots(blocks)
+        maps = y.edges(), x.edges()
+        values = geometry(p, y, x, *maps) | common | {
+            "src_planes": src.ctypes.data, "out_planes": out.ctypes.data, "positions": src.shape[1],
+            "out_depth": z.out_size, "kernel_z": z.taps, "n_entries": len(src) * prod(blocks.counts),
+            "imaginary": self.itemsize if p.in_dtype in PARTS else 0, "analysis": 0,
+        }  # fmt: skip
+        convolution = Bound(
+            record(OVERLAP_FIELDS, values), blocks.units, common["scratch_bytes"], (), (src, out, *maps, *self._tables)
+        )
+        steps = [0] * (3 - len(filtered)) + [w_steps[i] for i in filtered]
+        places = tuple(zip(filtered, blocks.steps, strict=True))
+        return Bounds(self._analysis(common, (z, y, x), steps, blocks), convolution, self._spectrum(blocks), places)
+
+    def _block_slots(self, blocks: Blocks) -> dict[str, int]:
+        """Slots that both launches have in common."""
+        lengths, steps, counts = (
+            (1,) * (3 - len(n)) + n for n in (blocks.lengths, blocks.steps, blocks.counts)
+        )
+        passes = [_passes(n, self.part) for n in lengths]
+        self._tables = [table for pair in passes for table in pair]
+        slots: dict[str, int] = {}
+        for i, axis in enumerate("zyx"):
+            radices, roots = passes[i]
+            slots |= {
+                f"length_{axis}": lengths[i], f"step_{axis}": steps[i], f"blocks_{axis}": counts[i],
+                f"radices_{axis}": radices.ctypes.data if lengths[i] > 1 else 0, f"roots_{axis}": roots.ctypes.data,
+            }  # fmt: skip
+        lines = blocks.lines > 1
+        return slots | {
+            "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
+            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": self.problem.out_dtype[0] not in "fc",
+        }  # fmt: skip
+
+    def _analysis(self, common: dict[str, int], axes: tuple[Axis, ...], steps: list[int], blocks: Blocks) -> Bound:
+        """The record of the kernel's spectrum: the kernel is the image, and in every line where lines are transformed."""
+        z, y, x = (
+            Axis(axis.taps, axis.taps, 1, 1, 1, 0, "fill", step, 0) for axis, step in zip(axes, steps, strict=True)
+        )
+        p, none = self.problem, np.zeros(1, np.int64)
+        lines = self.lanes if blocks.lines > 1 else 1
+        src = np.ascontiguousarray(np.broadcast_to(np.arange(z.size) * z.x_step, (lines, z.size)), np.int64)
+        weights = replace(p, in_dtype=p.kernel_dtype, out_dtype="float64", saturate=False)
+        values = geometry(weights, y, x, none, none) | common | {
+            "src_planes": src.ctypes.data, "out_planes": 0, "positions": z.size, "out_depth": z.size, "kernel_z": 1,
+            "blocks_z": 1, "blocks_y": 1, "blocks_x": 1, "n_entries": lines, "lines": lines,
+            "imaginary": part_size(p.kernel_dtype) if p.kernel_dtype in PARTS else 0, "analysis": 1,
+        }  # fmt: skip
+        return Bound(
+            record(OVERLAP_FIELDS, values), 1, common["scratch_bytes"], (), (src, none, *self._tables)
+        )
+
+
+def _part(problem: ConvProblem) -> str:
+    """What is transformed in: sums of integers are, in double precision."""
+    part = PARTS.get(problem.acc, problem.acc)
+    return part if part[0] == "f" and np.dtype(problem.out_dtype).kind in "fc" else "float64"
+
+
+def _offsets(steps: list[np.ndarray]) -> np.ndarray:
+    """Byte offsets of all planes: sums of one element of each array, in C order."""
+    total = np.zeros(1, np.int64)
+    for values in steps:
+        total = (total[:, None] + values).reshape(-1)
+    return total
+
+
+def _aligned(elements: int, dtype: str) -> np.ndarray:
+    """New memory that begins with a line of the cache."""
+    memory = np.empty(elements * np.dtype(dtype).itemsize + 64, np.uint8)
+    first = -address(memory) % 64
+    return memory[first : first + elements * np.dtype(dtype).itemsize].view(dtype)
+
+
+def _all_finite(out: np.ndarray, places: tuple[tuple[int, int], ...]) -> bool:
+    """Whether the first output of every block is finite."""
+    for axis, step in places:
+        out = out[(*[slice(None)] * axis, slice(None, None, step))]
+    return bool(np.isfinite(out).all())
