@@ -18,6 +18,7 @@ __all__ = [
     "direct_seconds",
     "fourier_seconds",
     "outer_products_worth_using",
+    "overlap_seconds",
     "seconds_one_thread",
     "separable_gain",
     "threads_worth_using",
@@ -49,6 +50,21 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
     """How many of the available threads to use."""
     seconds = seconds_one_thread(flops, nbytes)
     return 1 if seconds < MIN_SECONDS else min(available, 1 + int(seconds / (MIN_SECONDS / 2)))
+
+
+# Fourier transforms by the engine's kernels, forth and back with the product between: seconds for each complex point, and
+# for each point and halving; bytes of a block, and what a point takes more from there on; of a line from the first cache on.
+OVERLAP_POINT_SECONDS, OVERLAP_HALVING_SECONDS = 0.5e-9, 0.04e-9
+OVERLAP_CACHES = ((512 * 1024, 1.0), (1024 * 1024, 1.3), (4 * 1024 * 1024, 1.6), (1 << 62, 2.2))
+OVERLAP_CALL_SECONDS = 20e-6
+
+
+def overlap_seconds(points: int, lines: int, units: int, itemsize: int, threads: int) -> float:
+    """Estimated time of a convolution by so many complex transforms of a block, or of `lines` blocks each."""
+    nbytes = 2 * points * lines * itemsize
+    slower = next(factor for size, factor in OVERLAP_CACHES if nbytes <= size) * (itemsize / 4)
+    each = points * lines * (OVERLAP_POINT_SECONDS + OVERLAP_HALVING_SECONDS * log2(points)) * slower
+    return OVERLAP_CALL_SECONDS + (0.5 + -(-units // min(threads, units))) * each
 
 
 def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int:

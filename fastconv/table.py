@@ -62,6 +62,7 @@ _ENGINE_MODULES = {
 TABLE = (
     Implementation("conv", "Conv", "numba"),
     Implementation("conv", "Conv", "cython"),
+    Implementation("overlap", "Overlap", "cython"),
     Implementation("separable", "Separable", "numba"),
     Implementation("separable", "Separable", "cython"),
     Implementation("lowrank", "LowRank", "numba"),

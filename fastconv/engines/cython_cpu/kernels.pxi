@@ -29,6 +29,7 @@ cdef extern from "tiles_all.h" nogil:
     void spectrum_of_lines(...)
 
 ctypedef fused acc_t:
+    void round_run(double *at, int64_t n)
     float
     double
     uint32_t
