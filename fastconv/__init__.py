@@ -9,7 +9,7 @@ array([[5., 2.],
 from fastconv import kernels, ndimage, nn, signal
 from fastconv.config import get_num_threads, set_num_threads, use
 from fastconv.nn import avg_pool2d, conv2d, max_pool2d
-from fastconv.plan import plan, warmup
+from fastconv.plan import plan
 from fastconv.signal import convolve, convolve2d, correlate, correlate2d
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ _LATER = {
     "patch_scipy": "fastconv.interop.scipy_patch",
     "patched_scipy": "fastconv.interop.scipy_patch",
     "unpatch_scipy": "fastconv.interop.scipy_patch",
+    "warmup": "fastconv.compilation",
 }
 
 

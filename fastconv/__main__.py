@@ -139,10 +139,18 @@ def report(
 
 
 @app.command()
-def info() -> None:
+def info(
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Delete the kernels that the Numba engine compiled.")
+    ] = False,
+) -> None:
     """Print engines, SIMD level, threads, caches and versions."""
     from fastconv import about
 
+    if clear_cache:
+        with _told_plainly():
+            typer.echo(about.clear_cache())
+        return
     about.show_config()
     about.show_versions()
 

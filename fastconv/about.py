@@ -8,7 +8,7 @@ import sys
 from importlib import import_module, metadata
 from pathlib import Path
 
-__all__ = ["configuration", "processor", "show_config", "show_versions", "versions"]
+__all__ = ["clear_cache", "compiled_kernels", "configuration", "processor", "show_config", "show_versions", "versions"]
 
 LIBRARIES = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "platformdirs", "rich", "typer")
 OPTIONAL = (
@@ -60,8 +60,40 @@ def configuration() -> dict[str, dict[str, str]]:
             "processors": f"{_processors()} of {os.cpu_count()} for this process",
         },
         "processor": {"name": processor(), "caches": _caches(), "system": f"{platform.system()} {platform.machine()}"},
-        "compiled kernels": {"cache folder": _cache_folder()},
+        "compiled kernels": compiled_kernels(),
     }
+
+
+def compiled_kernels() -> dict[str, str]:
+    """Where the Numba engine keeps its kernels, and how many."""
+    try:
+        folder = import_module("fastconv.engines.numba_cpu.jit").cache_folder()
+    except ImportError as error:
+        return {"cache folder": f"none: {error}"}
+    if folder.problem:
+        return {"cache folder": f"{folder.path} (not used, kernels stay in memory: {folder.problem})"}
+    sizes = folder.sizes()
+    used = f"{len(sizes)}, {sum(sizes.values()) / 2**20:.1f} of at most {folder.limit / 2**20:.0f} MiB"
+    every = import_module("fastconv.engines.numba_cpu").SPECIALISATIONS
+    counts = ", ".join(f"{operation} {len(names)}" for operation, names in every.items())
+    return {
+        "cache folder": str(folder.path),
+        "set by": "FASTCONV_CACHE_DIR"
+        if os.environ.get("FASTCONV_CACHE_DIR")
+        else "the system; else FASTCONV_CACHE_DIR",
+        "kept there": used,
+        "there are": f"{sum(map(len, every.values()))} for a processor: {counts}",
+    }
+
+
+def clear_cache() -> str:
+    """Delete the compiled kernels; return what was done in a sentence."""
+    folder = import_module("fastconv.engines.numba_cpu.jit").cache_folder()
+    if folder.problem:
+        raise OSError(f"the cache folder {folder.path} is not used: {folder.problem}")
+    before = len(folder.sizes())
+    folder.clear()
+    return f"deleted {before - len(folder.sizes())} compiled kernels from {folder.path}"
 
 
 def versions() -> dict[str, str]:
@@ -152,14 +184,6 @@ def _caches() -> str:
         if kind != "Instruction":
             found.append(f"L{level} {size.replace('K', ' KiB').replace('M', ' MiB')}")
     return ", ".join(found) or "unknown"
-
-
-def _cache_folder() -> str:
-    try:
-        folder = import_module("fastconv.engines.numba_cpu.jit").cache_folder()
-    except ImportError as error:
-        return f"none: {error}"
-    return f"{folder.path} (not used: {folder.problem})" if folder.problem else str(folder.path)
 
 
 def _as_text(sections: dict[str, dict[str, str]]) -> str:

@@ -23,9 +23,11 @@ __all__ = [
     "SETTINGS",
     "current_engine",
     "current_precision",
+    "enforced",
     "get_num_threads",
     "resolve_threads",
     "set_num_threads",
+    "settings",
     "use",
 ]
 
@@ -139,6 +141,22 @@ def use(*, engine: str | None = None, threads: int | None = None, precision: str
         tokens.append((_threads_override, _threads_override.set(threads)))
     if precision is not None:
         tokens.append((_precision, _precision.set(precision)))
+    try:
+        yield
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)
+
+
+def settings() -> tuple:
+    """The values of `SETTINGS` here and now."""
+    return _engine.get(), _precision.get(), _threads_override.get()
+
+
+@contextmanager
+def enforced(values: tuple) -> Iterator[None]:
+    """What `settings` returned earlier is in force inside the ``with`` block."""
+    tokens = [(variable, variable.set(value)) for variable, value in zip(SETTINGS, values, strict=True)]
     try:
         yield
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from fastconv.device import on_device
 from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
 from fastconv.table import TABLE, Implementation
 
-__all__ = ["Plan", "execute", "plan", "plan_for", "warmup"]
+__all__ = ["Plan", "PlannedCall", "execute", "plan", "plan_for", "planned"]
 
 Problem = ConvProblem | NormalizedProblem | PoolProblem | WindowProblem
 
@@ -117,7 +119,72 @@ def _engine_for(*arrays: Any) -> str:
     return "cuda"
 
 
-def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
+class PlannedCall(Plan):
+    """The plan of a call of a function, to be made again on other arrays: ``planned(image)``.
+
+    Attributes
+    ----------
+    function : callable
+        Whose call was planned.  The arguments behind the arrays that are given, and the settings in force
+        when it was planned, stay as they were.
+    """
+
+    def __init__(self, chosen: Plan, function: Callable, args: tuple, kwargs: dict[str, Any]):
+        self.__dict__.update(chosen.__dict__)
+        self.function = function
+        bound = signature(function).bind(*args, **kwargs)
+        self._likes = [(np.shape(value), getattr(value, "dtype", None)) for value in bound.args]
+        self._args, self._kwargs = (None, *bound.args[1:]), bound.kwargs  # the first is always given anew
+        names = list(bound.signature.parameters)
+        self._out_name = next((name for name in names if name in replay.WRITTEN), "out")
+        self._out_index = (
+            names.index(self._out_name) if self._out_name in list(bound.arguments)[: len(bound.args)] else 0
+        )
+        self._settings = config.settings()
+
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        """Make the planned call with these arrays in the place of its first arguments.
+
+        Parameters
+        ----------
+        *arrays : array_like
+            At least one, each of the shape and dtype of the one in whose place it stands.
+        out : ndarray, optional
+            Array for the result, whatever name the function has for it.
+
+        Returns
+        -------
+        ndarray
+            What the function returns.
+
+        Raises
+        ------
+        ValueError
+            If the shape or dtype of an array is not the planned one.
+        TypeError
+            If there is no array, or more than the planned call had arguments.
+        """
+        given = len(arrays)
+        if not 0 < given <= len(self._likes):
+            raise TypeError(f"a planned call takes 1 to {len(self._likes)} arrays; got {given}")
+        for array, like in zip(arrays, self._likes, strict=False):
+            found = (np.shape(array), getattr(array, "dtype", None))
+            if found != like:
+                raise ValueError(
+                    f"arrays must have the planned shape and dtype, {like[0]} {like[1]}; got {found[0]} {found[1]}"
+                )
+        args, kwargs = (*arrays, *self._args[given:]), self._kwargs
+        if out is not None and self._out_index >= given:
+            args = (*args[: self._out_index], out, *args[self._out_index + 1 :])
+        elif out is not None:
+            kwargs = kwargs | {self._out_name: out}
+        if config.settings() == self._settings:
+            return self.function(*args, **kwargs)
+        with config.enforced(self._settings):
+            return self.function(*args, **kwargs)
+
+
+def plan(function: Callable, /, *args: Any, **kwargs: Any) -> PlannedCall:
     """Return the plan of a call without computing it.
 
     Parameters
@@ -129,13 +196,21 @@ def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
 
     Returns
     -------
-    Plan
-        Print it to see the choice, the estimates and each refusal.
+    PlannedCall
+        Print it to see the choice, the estimates and each refusal.  Call it with an array like the first
+        argument to compute: ``planned(image)`` is the planned call on that image, with the engine, threads and
+        precision that were in force, ``planned(image, kernel)`` has another kernel of the same shape and
+        dtype too, and ``planned(image, out=result)`` writes into an array.
 
     Raises
     ------
     ValueError
         If the call needs no plan (an empty result, for instance).
+
+    Notes
+    -----
+    What a function does may depend on the values in its arrays (kernels of low rank are faster, numbers that are
+    not finite take other ways): then a planned call does what suits the values that it is given.
 
     Examples
     --------
@@ -143,56 +218,21 @@ def plan(function: Any, /, *args: Any, **kwargs: Any) -> Plan:
     >>> p = fastconv.plan(fastconv.correlate2d, np.ones((64, 64), "f4"), np.ones((3, 3), "f4"), "valid")
     >>> p.problem.out_shape
     (62, 62)
+    >>> p(np.full((64, 64), 2, "f4"))[0, :3]
+    array([18., 18., 18.], dtype=float32)
     """
-    token = replay.planning.set([])
-    try:
-        function(*args, **kwargs)
-        captured = replay.planning.get()
-    finally:
-        replay.planning.reset(token)
+    captured = planned(function, args, kwargs)
     if not captured:
         raise ValueError(f"function {getattr(function, '__name__', function)!r} computed nothing that is planned")
-    return captured[-1]
+    return PlannedCall(captured[-1], function, args, kwargs)
 
 
-def warmup(function: Any = None, /, *args: Any, **kwargs: Any) -> None:
-    """Compile what the Numba engine needs, so that later calls find it ready.
-
-    Parameters
-    ----------
-    function : callable, optional
-        A function of fastconv; default: the float32 and float64 filters.
-    *args, **kwargs
-        Its arguments.  Arrays are read for shape and dtype only.
-
-    Returns
-    -------
-    None
-
-    Raises
-    ------
-    NotImplementedError
-        If the Numba engine cannot do the call.
-
-    Notes
-    -----
-    Compiled code is kept on disk: in a later process `warmup` loads it in a fraction of a second.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> image, kernel = np.ones((64, 64), "f4"), np.ones((3, 3), "f4")
-    >>> fastconv.warmup(fastconv.correlate2d, image, kernel, "valid")
-    >>> fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation
-    'numba:filter'
-    """
-    with config.use(engine="numba"):
-        if function is not None:
-            plan(function, *args, **kwargs)
-        else:
-            from fastconv.signal import correlate2d
-
-            for dtype in ("float32", "float64"):
-                plan(correlate2d, np.ones((64, 64), dtype), np.ones((3, 3), dtype), "valid")
-    plan_for.cache_clear()  # plans and tapes made before passed the Numba engine over
-    replay.forget()
+def planned(function: Callable, args: tuple, kwargs: dict[str, Any]) -> list[Plan]:
+    """The plans of all that a call computes."""
+    captured: list[Plan] = []
+    token = replay.planning.set(captured)
+    try:
+        function(*args, **kwargs)
+    finally:
+        replay.planning.reset(token)
+    return captured

@@ -162,6 +162,7 @@ def test_an_operation_has_one_file_name_in_every_layer():
 LAYERS = [
     ["memory"],
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
+    ["engines.level"],
     ["engines", "reference", "config"],
     ["replay"],
     ["separability"],
@@ -169,12 +170,12 @@ LAYERS = [
     ["table", "plan", "validate", "testing"],
     ["signal", "ndimage", "nn"],
     ["interop"],
+    ["compilation"],
     ["", "about"],
     ["bench", "picture_filter", "__main__"],
 ]
 # Imports upwards, inside functions, each for a reason.
 UPWARDS = {
-    ("fastconv.plan", "fastconv.signal"): "warmup plans calls of a public function",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
 }
 ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
@@ -185,7 +186,7 @@ OPTIONAL = {
     "platformdirs": ["engines.numba_cpu", "about"],
     "scipy": ["signal", "ndimage", "algorithms.fourier", "bench"],
     "matplotlib": ["bench", "picture_filter"],
-    "rich": ["bench", "__main__"],
+    "rich": ["bench", "__main__", "compilation"],
     "typer": ["bench", "__main__"],
     "skimage": ["bench", "picture_filter", "__main__"],
     "PIL": ["bench", "picture_filter", "__main__"],
@@ -244,7 +245,13 @@ def test_imports_point_downwards(name):
 # -- documentation ------------------------------------------------------------------------------
 
 
-NO_OPERATIONS = ("fastconv.config", "fastconv.plan", "fastconv.about", "fastconv.interop.scipy_patch")
+NO_OPERATIONS = (
+    "fastconv.config",
+    "fastconv.plan",
+    "fastconv.compilation",
+    "fastconv.about",
+    "fastconv.interop.scipy_patch",
+)
 
 
 def sections(function) -> set[str]:

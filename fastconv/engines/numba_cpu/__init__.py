@@ -9,7 +9,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
-__all__ = ["GEMM", "LINE", "TILE", "is_ready", "kernel"]
+__all__ = ["GEMM", "LINE", "SPECIALISATIONS", "TILE", "is_ready", "kernel"]
 
 # Which module makes the kernels of an operation.
 _MODULES = {
@@ -23,6 +23,34 @@ _MODULES = {
     "separable": "separable",
     "sliding": "sliding",
     "taps": "taps",
+}
+
+_BYTES = ("int8", "uint8")
+_INTEGERS = (*_BYTES, "int16", "uint16", "int32", "uint32", "int64", "uint64")
+_FLOATS = ("float32", "float64")
+_NUMBERS = (*_INTEGERS, *_FLOATS)
+
+# All that `kernel` may be asked for: "dtype" or "dtype-variant" of each operation.  Sizes of kernels and windows,
+# boundaries, and the dtypes of input and output where sums are wider, are decided at run time.
+SPECIALISATIONS: dict[str, tuple[str, ...]] = {
+    "filter": (*_FLOATS, "float64-exact", "uint32", "uint64"),
+    "normalized": (*_FLOATS, "float64-exact"),
+    "conv": (*_FLOATS, "uint32", "uint64"),
+    "separable": _FLOATS,
+    "rank": ("int8", "int16", "int32", "int64"),
+    "max_pool": ("bool", *_NUMBERS),
+    "max_pool_indices": ("bool", *_NUMBERS),
+    "avg_pool": (
+        *(f"{dtype}-{bits}" for dtype in _BYTES for bits in (16, 32, 64)),
+        *(f"{dtype}-{bits}" for dtype in ("int16", "uint16") for bits in (32, 64)),
+        *(f"{dtype}-64" for dtype in ("int32", "uint32", "int64", "uint64")),
+        *_FLOATS,
+    ),
+    "sliding": (
+        *(f"{dtype}-{kind}" for dtype in _NUMBERS for kind in ("max", "min")),
+        *(f"{dtype}-mean" for dtype in ("uint16", *_FLOATS)),
+    ),
+    "taps": tuple(f"{dtype}-{kind}" for dtype in _NUMBERS for kind in ("max", "min", "max-raised", "min-raised")),
 }
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.

@@ -3,6 +3,9 @@
 Compiled code that is loaded is executed, so a folder or file that another user owns, or
 could write, is never read: the kernels are compiled again and stay in memory.  All access
 goes through the folder's descriptor, so the folder that was checked is the one used.
+
+Any number of processes may use it at once: a file appears as a whole or not at all, and may
+vanish at any time.  What was used longest ago goes first when the folder grows too large.
 """
 
 from __future__ import annotations
@@ -11,15 +14,26 @@ import hashlib
 import os
 import secrets
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["PrivateFolder"]
 
 _CHECKSUM = hashlib.sha256
+# Seconds after which a file that was never finished is left over from a process that died.
+ABANDONED = 3600
 
 
 class PrivateFolder:
     """Named blobs on disk; reading and writing fail silently, for a cache is only a convenience.
+
+    Parameters
+    ----------
+    path : Path
+        It is made, readable by its owner alone, if it does not exist.
+    limit : int
+        Bytes of all files together.
 
     Attributes
     ----------
@@ -28,8 +42,8 @@ class PrivateFolder:
         Why the folder is not used; empty if it is.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, limit: int):
+        self.path, self.limit = path, limit
         self.problem = ""
         self._descriptor = -1
         try:
@@ -54,6 +68,7 @@ class PrivateFolder:
                 if not _is_private(os.fstat(descriptor)):
                     return None
                 content = file.read()
+                _mark_used(descriptor)
         except OSError:
             return None
         size = _CHECKSUM().digest_size
@@ -74,9 +89,49 @@ class PrivateFolder:
                 os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError:
                 os.unlink(draft, dir_fd=folder)
+            else:
+                self._make_room()
         except OSError:
             pass  # read-only, full: the code stays in memory
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each blob."""
+        return {name: status.st_size for name, status in self._files().items() if not name.startswith(".")}
+
+    def clear(self) -> None:
+        """Delete every blob; processes that have loaded one keep it."""
+        for name in self._files():
+            self._delete(name)
+
+    def _files(self) -> dict[str, os.stat_result]:
+        found = {}
+        if not self.problem:
+            for name in os.listdir(self._descriptor):
+                try:
+                    found[name] = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+                except OSError:
+                    continue  # another process deleted it
+        return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
+
+    def _make_room(self) -> None:
+        """Delete what was used longest ago until the rest fits, and drafts that nobody finishes."""
+        files = self._files()
+        room = self.limit - sum(status.st_size for status in files.values())
+        for name, status in sorted(files.items(), key=lambda file: file[1].st_mtime_ns):
+            abandoned = name.startswith(".") and status.st_mtime < time.time() - ABANDONED
+            if abandoned or (room < 0 and not name.startswith(".")):
+                self._delete(name)
+                room += status.st_size
+
+    def _delete(self, name: str) -> None:
+        with suppress(OSError):  # another process deleted it, or the folder is read-only
+            os.unlink(name, dir_fd=self._descriptor)
 
 
 def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _mark_used(descriptor: int) -> None:
+    with suppress(OSError):  # read-only
+        os.utime(descriptor)

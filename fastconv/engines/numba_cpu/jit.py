@@ -29,10 +29,13 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, models, register_model
 
-from fastconv.engines import contract
+from fastconv.engines import contract, level
 from fastconv.engines.numba_cpu.folder import PrivateFolder
 
 __all__ = ["Record", "cache_folder", "compile_kernel", "inlined", "part"]
+
+# Bytes of compiled kernels on disk, of all versions: each has 50 to 200 KB, all of one version 12 MB.
+CACHE_BYTES = 256 << 20
 
 # numpy: no division checks, so no exceptions.  fastmath stays off: its nnan and ninf would
 # delete NaN tests, and reordering would break the exact sums of `scipy.ndimage`.
@@ -147,7 +150,7 @@ class _KernelCache:
 
     def _file(self, context: Any) -> str:
         versions = (numba.__version__, llvmlite.__version__, sys.version_info[:3], sys.implementation.name)
-        key = repr((_source_hash(), versions, context.codegen().magic_tuple()))
+        key = repr((_source_hash(), versions, context.codegen().magic_tuple(), level.SIMD))
         return f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
@@ -155,7 +158,7 @@ class _KernelCache:
 def cache_folder() -> PrivateFolder:
     """The folder of compiled kernels: below ``FASTCONV_CACHE_DIR``, or the user's own cache folder."""
     base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", appauthor=False)
-    return PrivateFolder(Path(base).expanduser() / "numba")
+    return PrivateFolder(Path(os.path.expanduser(base)) / "numba", CACHE_BYTES)
 
 
 @cache

@@ -23,6 +23,8 @@ from numba import types
 from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic, models, overload, register_model
 
+from fastconv.engines import level
+
 __all__ = [
     "BLOCK_HEIGHTS",
     "HAS_FMA",
@@ -53,7 +55,7 @@ def _host_simd() -> tuple[int, bool]:
     """Bytes of the widest vector register, and whether it multiplies and adds in one step.
 
     LLVM is asked, by looking at what it makes of a 64-byte sum, so that
-    ``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` count.
+    ``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and ``NUMBA_ENABLE_AVX`` count; so does ``FASTCONV_SIMD``.
     """
     features = config.CPU_FEATURES
     if features is None:
@@ -71,7 +73,8 @@ def _host_simd() -> tuple[int, bool]:
         }""")
     assembly = machine.emit_assembly(module)
     width = 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
-    return width, "fmaf" not in assembly
+    widest = width if level.SIMD in level.LEVELS[-1:] else level.VECTOR_BYTES[level.SIMD]
+    return min(width, widest), "fmaf" not in assembly and level.SIMD != "v2"
 
 
 VECTOR_BYTES, HAS_FMA = _host_simd()
