@@ -8,7 +8,7 @@ nothing is validated, planned or converted again.
 
 A call is recorded only if its tape, played at once, gives the same bytes.  What a tape cannot
 hold is left out: results above `LARGEST` bytes, whose time hides the overhead; arrays whose values, and not only
-their memory, decide something (`by_value`); work done by NumPy besides the launches.
+their memory, decide something (`by_value`); work done by NumPy besides the launches and plain copies.
 """
 
 from __future__ import annotations
@@ -21,11 +21,22 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from fastconv import config
+from fastconv import config, memory
 from fastconv.engines.contract import DTYPE_CODES, EXACT_CODES, FILTER_FIELDS
 from fastconv.engines.threads._tape import Memory, Tape, play
 
-__all__ = ["LARGEST", "Copy", "address", "by_value", "conjugate", "forget", "launched", "planning", "remembered"]
+__all__ = [
+    "LARGEST",
+    "Copy",
+    "address",
+    "by_value",
+    "conjugate",
+    "copy_into",
+    "forget",
+    "launched",
+    "planning",
+    "remembered",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,14 +70,14 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = list(signature(function).parameters)
         output = next((i for i, name in enumerate(parameters) if name in WRITTEN), -1)
-        memory = Memory(arrays, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
-        _memories.append(memory)
+        tapes = Memory(arrays, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
+        _memories.append(tapes)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            result = memory.recall(args, kwargs)
+            result = tapes.recall(args, kwargs)
             if result is None:
-                return _record(memory, function, args, kwargs)
+                return _record(tapes, function, args, kwargs)
             return function(*args, **kwargs) if result is False else result
 
         return call
@@ -76,8 +87,8 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def forget() -> None:
     """Drop every tape: kernels that were not ready when they were recorded are now."""
-    for memory in _memories:
-        memory.forget()
+    for tapes in _memories:
+        tapes.forget()
 
 
 def by_value() -> None:
@@ -89,12 +100,20 @@ def by_value() -> None:
 
 def launched(
     kernel: int, bound: Any, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
-    copies: Sequence[Copy],
+    copies: Sequence[Copy], reports: bool,
 ) -> None:  # fmt: skip
-    """Tell of a launch; `copies` made `w`, if they alone did."""
+    """Tell of a launch; `copies` made `w`, if they alone did, or the kernel reports there what went wrong."""
     recorder = _recorder.get()
     if recorder is not None:
-        recorder.launches.append((kernel, bound, threads, x, w, out, bias, fill, copies))
+        recorder.launches.append((kernel, bound, threads, x, w, out, bias, fill, copies, reports))
+
+
+def copy_into(target: np.ndarray, array: np.ndarray) -> None:
+    """Copy an array, which tapes can do too."""
+    target[...] = array
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.copies.append((target, array))
 
 
 def conjugate(array: np.ndarray) -> np.ndarray:
@@ -112,16 +131,14 @@ class _Recorder:
     def __init__(self) -> None:
         self.launches: list[tuple] = []
         self.conjugates: list[tuple[np.ndarray, np.ndarray]] = []
+        self.copies: list[tuple[np.ndarray, np.ndarray]] = []
         self.valid = True
 
 
-def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> R:
+def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> R:
     """Call the function, and remember its launches if that gives the same result."""
-    key, given = memory.key(args, kwargs)
-    args = (
-        *given[: memory.n_arrays],
-        *args[memory.n_arrays :],
-    )  # lists as the arrays that the launches are to be found in
+    key, given = tapes.key(args, kwargs)
+    args = (*given[: tapes.n_arrays], *args[tapes.n_arrays :])  # lists as the arrays that launches are to be found in
     recorder = _Recorder()
     token = _recorder.set(recorder)
     try:
@@ -133,12 +150,12 @@ def _record(memory: Memory, function: Callable[P, R], args: Any, kwargs: Any) ->
     if any(np.may_share_memory(a, b) for a in by_values for b in written if isinstance(b, np.ndarray)):
         recorder.valid = False
     tape = _tape(recorder, given, result) if recorder.valid else None
-    if tape is not None:
+    if tape is not None and not any(launch[-1] for launch in recorder.launches):  # a user's function might print
         expected = result.tobytes()  # type: ignore[attr-defined]
         again = play(tape, given)
         if again is None or again.tobytes() != expected:
             tape = None
-    memory.store(key, tape if tape is not None else False)
+    tapes.store(key, tape if tape is not None else False)
     return result
 
 
@@ -153,17 +170,22 @@ class _Unknown(Exception):
 
 def _tape(recorder: _Recorder, given: list[np.ndarray], result: Any) -> Tape | None:
     """The tape of a call, or None if it has none."""
-    if type(result) is not np.ndarray or not recorder.launches or result.nbytes > LARGEST or result.size == 0:
+    if type(result) is not np.ndarray or result.size == 0 or not (recorder.launches or recorder.copies):
+        return None
+    if result.nbytes > (LARGEST if recorder.launches else memory.LEAST):
         return None
     written = next((i for i, array in enumerate(given) if array is result), -1)
     if written < 0 and not (result.base is None and result.flags.c_contiguous and result.dtype.isnative):
         return None
     places = _Places([*given, *([result] if written < 0 else [])], len(given), written, recorder.conjugates)
     try:
+        copied = places.whole(recorder.copies, result)
         launches = [places.launch(*launch) for launch in recorder.launches]
         if not places.all_used():
             return None
         tape = Tape(len(given), written, result, [owner.nbytes for owner in places.temporaries], places.kept)
+        if copied is not None:
+            tape.copy(copied)
         for launch in launches:
             tape.add(*launch)
     except (_Unknown, OverflowError):
@@ -183,7 +205,7 @@ class _Places:
 
     def launch(
         self, kernel: int, bound: Any, threads: int, x: np.ndarray, w: np.ndarray | None, out: np.ndarray,
-        bias: Any, fill: Any, copies: Sequence[Copy],
+        bias: Any, fill: Any, copies: Sequence[Copy], reports: bool,
     ) -> tuple:  # fmt: skip
         """The arguments of `Tape.add`."""
         if bias is not None:
@@ -193,10 +215,23 @@ class _Places:
             target = self.temporary(out)
         elif target[0] < self.n_given and target[0] != self.written:
             raise _Unknown
-        packing = self.packing(bound, w, copies)
-        places = [self.known(x), self.constant(w) if packing is None else (-1, 0), target, self.constant(fill)]
+        report = w.nbytes if reports and w is not None else 0
+        packing = None if report else self.packing(bound, w, copies)
+        weights = (-1, 0) if report or packing is not None else self.constant(w)
+        places = [self.known(x), weights, target, self.constant(fill)]
         self.kept.append(bound)
-        return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing
+        return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing, report
+
+    def whole(self, copies: list[tuple[np.ndarray, np.ndarray]], result: np.ndarray) -> int | None:
+        """Which array of the call is copied into the result, if one is."""
+        if not copies:
+            return None
+        (target, source), *others = copies
+        found = next((i for i, (_, _, array) in enumerate(self.arrays[: self.n_given]) if array is source), None)
+        if found is None or others or target is not result:
+            raise _Unknown
+        self.used |= {found, next(i for i, (_, _, array) in enumerate(self.arrays) if array is result)}
+        return found
 
     def packing(self, bound: Any, w: np.ndarray | None, copies: Sequence[Copy]) -> tuple | None:
         """How the weights are made of arrays of the call; None if they follow from its other arguments."""

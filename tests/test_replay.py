@@ -142,6 +142,44 @@ def test_many_launches():
     assert_replayed(fastconv.ndimage.grey_closing, [(x[0], (2, 3, 4)), (x[1], (2, 3, 4))])
 
 
+def test_copies():
+    """Windows of one element leave an array as it is."""
+    x = images((9, 8), "float32", 2)
+    for name in ("uniform_filter", "maximum_filter", "median_filter"):
+        function = getattr(fastconv.ndimage, name)
+        for image in (x[0], x[1][::2, ::-1].T, (1000 * x[0]).astype(">i4"), np.array(3.0)):
+            function(image, 1)
+            before = plays()
+            assert_identical(function(image, 1), np.array(image, image.dtype.newbyteorder("=")))
+            assert plays() == before + 1
+    assert_replayed(fastconv.ndimage.uniform_filter1d, [(x[0] + 2j, 1), (x[1] - 1j, 1)])
+    out = np.empty((9, 8), "uint8")
+    for image in x:
+        assert fastconv.ndimage.minimum_filter(image, 1, output=out) is out
+        assert_identical(out, image.astype("uint8"))
+
+
+def test_functions_that_raise():
+    """An exception surfaces from a replayed call, too, and later calls are right again."""
+    numba = pytest.importorskip("numba")
+
+    @numba.njit
+    def limited(window):
+        if window[0] > 8:
+            raise ValueError("too large")
+        return window[0]
+
+    filtered, small = fastconv.ndimage.generic_filter, np.arange(8.0)
+    for _ in range(2):  # the second time it is compiled
+        filtered(small, limited, 3)
+    before = plays()
+    for _ in range(3):
+        assert_identical(filtered(small, limited, 3), scipy.ndimage.generic_filter(small, limited, 3))
+        with pytest.raises(ValueError, match="too large"):
+            filtered(small + 3, limited, 3)
+    assert plays() == before + 6
+
+
 def test_strided_and_reversed_arrays():
     x = images((20, 30, 2), "float32", 1)[0]
     w = images((6, 8), "float32", 1)[0]

@@ -284,6 +284,24 @@ def test_any(engine, shape, mode, data):
 # -- generic functions --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (30, 40), (301, 299), (300, 302), (3, 4, 5)], ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_laplace_keeps_nan_and_infinity_in_their_star(value, shape):
+    """Sums along two axes at once would spread them to the corners."""
+    image = values(shape, "float32")
+    for at in [(0,) * len(shape), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)]:
+        x = image.copy()
+        x[at] = value
+        for axes in (None, (-2, -1), (0, -1)):
+            with np.errstate(invalid="ignore"):
+                desired = scipy.ndimage.laplace(x, axes=axes)
+            assert_matches(fastconv.ndimage.laplace(x, axes=axes), desired, np.abs(image).max(), 12)
+    x[at] = value
+    desired = fastconv.ndimage.laplace(x)
+    assert fastconv.ndimage.laplace(x, output=x) is x
+    assert_identical(x, desired)
+
+
 @pytest.mark.parametrize("name", ["generic_laplace", "generic_gradient_magnitude"])
 def test_generic(engine, name):
     def derivative(input, axis, output, mode, cval, weights, shift=0):

@@ -54,15 +54,16 @@ class Bound:
 
 def run(
     kernel: int, bound: Bound, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
-    copies: Sequence[Copy] = (),
+    copies: Sequence[Copy] = (), reports: bool = False,
 ) -> None:  # fmt: skip
     """Launch a kernel on arrays: `w`, `bias` and `fill` as the kernel reads them.
 
-    `copies` tell how `w` was made of the caller's weights, if by copies alone.
+    `copies` tell how `w` was made of the caller's weights, if by copies alone.  A kernel that `reports` leaves
+    in `w` what went wrong, 0 first if nothing did.
     """
     scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
     launch(kernel, bound.slots, x, w, out, bias, fill, scratch, bound.units, threads)
-    launched(kernel, bound, x, w, out, bias, fill, threads, copies)
+    launched(kernel, bound, x, w, out, bias, fill, threads, copies, reports)
 
 
 class ConvExecutor(ABC):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from fastconv.config import current_precision
 from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.linear import correlate_into
 from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array, wraps_alike
 from fastconv.problem import accumulator
-from fastconv.replay import by_value, remembered
+from fastconv.replay import by_value, planning, remembered
 from fastconv.validate import as_array, axis_index
 
 __all__ = ["generic_gradient_magnitude", "generic_laplace", "laplace", "prewitt", "sobel"]
@@ -155,7 +157,6 @@ def prewitt(
     return _derivative(input, axis, output, mode, cval, threads, across=_BOX)
 
 
-@remembered(arrays=1)
 def laplace(
     input: Any,
     output: Any = None,
@@ -203,7 +204,8 @@ def laplace(
     Notes
     -----
     Differs from `scipy.ndimage.laplace` as `sobel` does from SciPy's, and the input may be the
-    output (SciPy then filters what it has overwritten).
+    output (SciPy then filters what it has overwritten).  Floating-point sums along two axes are
+    made in one pass if the result is finite.
 
     References
     ----------
@@ -219,25 +221,12 @@ def laplace(
            [ 1, -4,  1],
            [ 0,  1,  0]])
     """
-    image = checked_image(input)
-    axes = filtered_axes(axes, image.ndim)
-    rules = [boundary_rule(m) for m in per_axis("mode", mode, len(axes))]
-    cval = checked_cval(cval, image, image)
-    result, target = result_array(output, image)
-    if 0 < len(axes) <= 3 and wraps_alike(image, target) and image.size and _is_small_integer(cval):
-        _correlate_star(image, target, dict(zip(axes, rules, strict=True)), cval, threads)
-        return result
-    if len(axes) != 1:
-        by_value()  # NumPy adds the derivatives up
-    if len(axes) > 1 and np.may_share_memory(image, target):
-        image = image.copy()
-    for i, (axis, rule) in enumerate(zip(axes, rules, strict=True)):
-        term = np.empty(target.shape, target.dtype) if i else target
-        _second_difference(image, axis, term, rule, cval.item(), threads)
-        if i:
-            np.add(target, term, out=target)
-    if not axes:
-        target[...] = image
+    overlap = isinstance(output, np.ndarray) and np.may_share_memory(np.asarray(input), output)
+    at_once = not overlap and current_precision() != "strict"
+    result = _laplace(input, output, mode, cval, axes, threads, at_once)
+    floats = result.ndim > 1 and result.dtype.kind in "fc"
+    if at_once and floats and planning.get() is None and not _all_finite(result, axes):
+        return _laplace(input, output, mode, cval, axes, threads, False)
     return result
 
 
@@ -386,12 +375,60 @@ _DIFFERENCE, _SECOND = Line(np.array([-1.0, 0, 1])), Line(np.array([1.0, -2, 1])
 _BINOMIAL, _BOX = Line(np.array([1.0, 2, 1])), Line(np.array([1.0, 1, 1]))
 
 
+# A large result is finite if these rows are, beside which there are no two others.
+SAMPLED, STEP = 1 << 16, 3
+
+
+@remembered(arrays=1)
+def _laplace(
+    input: Any, output: Any, mode: Any, cval: Any, axes: Any, threads: int | None, at_once: bool
+) -> np.ndarray:
+    """`laplace`; if `at_once`, floating-point sums along two axes have taps of weight 0, which NaN and infinity show."""
+    image = checked_image(input)
+    axes = filtered_axes(axes, image.ndim)
+    rules = [boundary_rule(m) for m in per_axis("mode", mode, len(axes))]
+    cval = checked_cval(cval, image, image)
+    result, target = result_array(output, image)
+    integers = len(axes) in (1, 2, 3) and wraps_alike(image, target) and _is_small_integer(cval)
+    if image.size and (integers or (at_once and len(axes) == 2 and target.dtype.kind in "fc")):
+        _correlate_star(image, target, tuple(zip(axes, rules, strict=True)), cval, threads)
+    elif len(axes) == 1:
+        correlate_passes(image, target, [Pass(axes[0], _SECOND, rules[0])], cval, threads)
+    else:
+        _add_second_differences(image, target, list(zip(axes, rules, strict=True)), cval, threads)
+    return result
+
+
+def _add_second_differences(
+    image: np.ndarray, target: np.ndarray, rules: list[tuple[int, str]], cval: np.ndarray, threads: int | None
+) -> None:
+    """One axis after another; what each gives is stored as the result's dtype."""
+    by_value()  # NumPy adds them up
+    if not rules:
+        target[...] = image
+        return
+    image = image.copy() if np.may_share_memory(image, target) else np.ascontiguousarray(image)
+    term = np.empty(target.shape, target.dtype)
+    for i, (axis, rule) in enumerate(rules):
+        _second_difference(image, axis, term if i else target, rule, cval.item(), threads)
+        if i:
+            np.add(target, term, out=target)
+
+
 @remembered(arrays=1)
 def _second_difference(
     image: np.ndarray, axis: int, out: np.ndarray, rule: str, cval: Any, threads: int | None
 ) -> np.ndarray:
     correlate_passes(image, out, [Pass(axis, _SECOND, rule)], np.asarray(cval), threads)
     return out
+
+
+def _all_finite(result: np.ndarray, axes: Any) -> bool:
+    """Whether sums whose windows reach one element further hold neither NaN nor infinity."""
+    if result.size > SAMPLED:
+        rows = result.swapaxes(0, filtered_axes(axes, result.ndim)[0])
+        return bool(np.isfinite(rows[::STEP]).all() and np.isfinite(rows[-1]).all())
+    return bool(np.isfinite(result).all())
 
 
 def _derivative(
@@ -463,15 +500,24 @@ def _is_small_integer(cval: np.ndarray) -> bool:
 
 
 def _correlate_star(
-    image: np.ndarray, target: np.ndarray, rules: dict[int, str], cval: np.ndarray, threads: int | None
+    image: np.ndarray, target: np.ndarray, rules: tuple[tuple[int, str], ...], cval: np.ndarray, threads: int | None
 ) -> None:
-    """The sum of second differences in one pass; taps of weight 0 do no harm to integers."""
-    n = image.ndim
-    kernel = np.zeros([3 if axis in rules else 1 for axis in range(n)], np.int64)
+    """The sum of second differences in one pass."""
+    kernel = _star(image.ndim, tuple(axis for axis, _ in rules))
+    rule_of = dict(rules)
+    boundary = tuple(rule_of.get(axis, "fill") for axis in range(image.ndim))
+    acc = None
+    if target.dtype.kind in "iu":
+        kernel, cval, acc = kernel.astype(np.int64), cval.astype(np.int64), accumulator(target.dtype)
+    correlate_into(target, image, kernel, tuple(n // 2 for n in kernel.shape), boundary, cval, threads, acc=acc)
+
+
+@lru_cache(maxsize=32)
+def _star(ndim: int, axes: tuple[int, ...]) -> np.ndarray:
+    """Weights of the sum of second differences; those in the corners are 0."""
+    kernel = np.zeros([3 if axis in axes else 1 for axis in range(ndim)])
     centre = tuple(size // 2 for size in kernel.shape)
-    for axis in rules:
+    for axis in axes:
         at: tuple[Any, ...] = centre[:axis] + (slice(None),) + centre[axis + 1 :]
         kernel[at] += [1, -2, 1]
-    boundary = tuple(rules.get(axis, "fill") for axis in range(n))
-    acc = accumulator(target.dtype)
-    correlate_into(target, image, kernel, centre, boundary, cval.astype(np.int64), threads, acc=acc)
+    return kernel

@@ -6,7 +6,8 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
+from weakref import WeakSet
 
 import numpy as np
 
@@ -14,14 +15,15 @@ from fastconv import config
 from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, warn_caller, writable
 from fastconv.ndimage.ranks import median_filter, window_footprint
 from fastconv.ndimage.windows import extreme, pad_before, window_image
+from fastconv.replay import remembered
 from fastconv.validate import as_array, type_name
 
 __all__ = ["generic_filter", "vectorized_filter"]
 
 # Modes of `vectorized_filter` that are compiled.  (SciPy takes "grid-mirror" for "mirror" there.)
-# Below so many elements SciPy's loop, which calls the function 4 million times a second, is done before ours begins (60 us).
-FEW = 256
 VECTORIZED_MODES = ("reflect", "constant", "nearest", "mirror", "wrap", "grid-constant", "grid-wrap", "valid")
+# Compiling a loop takes half a second: for fewer elements it waits until the function comes again.
+FEW = 256
 REAL = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 
 
@@ -118,25 +120,18 @@ def generic_filter(
     array([2., 3., 3., 4., 4.])
     """
     extra = _positional(function, extra_arguments, extra_keywords)
-    kernel = None if extra is None or np.size(input) < FEW else _kernel(function, extra)
+    kernel = None if extra is None or (np.size(input) < FEW and _is_new(function)) else _kernel(function, extra)
     if kernel is None or extra is None:
         import scipy.ndimage
 
         return scipy.ndimage.generic_filter(
             input, function, size, footprint, output, mode, cval, origin, extra_arguments, extra_keywords, axes=axes
         )
-    image = window_image(input)
-    if size is not None and footprint is not None:
-        warn_caller("ignoring size because footprint is set")
-    inside, origins = window_footprint(size, footprint, origin, filtered_axes(axes, image.ndim), image.ndim)
-    rule = boundary_rule(mode)
-    cval = checked_cval(cval, image, image)
-    pad = tuple(pad_before(n, shift) for n, shift in zip(inside.shape, origins, strict=True))
-    result, target = output_array(output, image, image)
-    if image.size > 0:
-        with writable(target, image) as native:
-            _apply(kernel, function, extra, image, native, inside, pad, rule, cval, threads)
-    return result
+    try:
+        return _by_kernel(input, kernel.address, size, footprint, output, mode, cval, origin, axes, threads)
+    except _Raised as raised:
+        window = raised.window
+    return _raise_again(function, window, extra)
 
 
 def vectorized_filter(
@@ -232,7 +227,9 @@ def vectorized_filter(
         if kernel is not None:
             result = np.empty(image.shape)
             pad = tuple(n // 2 + shift for n, shift in zip(inside.shape, origins, strict=True))
-            _apply(kernel, function, (), image, result, inside, pad, boundary_rule(rule), fill, threads)
+            failed = _apply(kernel.address, image, result, inside, pad, boundary_rule(rule), fill, threads)
+            if failed is not None:
+                _raise_again(function, failed, ())
         elif reduction is not None:
             result = reduction(image, inside, origins, rule, fill, threads)
     if result is None:
@@ -295,10 +292,60 @@ def _parameters(function: Any) -> int | None:
     return len(inspect.signature(function.py_func).parameters)
 
 
+_seen: WeakSet[Any] = WeakSet()
+
+
+def _is_new(function: Any) -> bool:
+    """Whether a jitted function has not come before."""
+    if not _is_jitted(function) or function in _seen:
+        return False
+    _seen.add(function)
+    return True
+
+
+class _Raised(Exception):
+    """The function raised an exception on this window."""
+
+    def __init__(self, window: np.ndarray):
+        self.window = window
+
+
+def _raise_again(function: Any, window: np.ndarray, extra: tuple) -> NoReturn:
+    function(window, *extra)
+    raise RuntimeError(f"function {function!r} raised an exception in one of the windows, but not when called again")
+
+
+@remembered(arrays=1)
+def _by_kernel(
+    input: Any,
+    kernel: int,
+    size: Any,
+    footprint: Any,
+    output: Any,
+    mode: Any,
+    cval: Any,
+    origin: Any,
+    axes: Any,
+    threads: int | None,
+) -> np.ndarray:
+    image = window_image(input)
+    if size is not None and footprint is not None:
+        warn_caller("ignoring size because footprint is set")
+    inside, origins = window_footprint(size, footprint, origin, filtered_axes(axes, image.ndim), image.ndim)
+    rule = boundary_rule(mode)
+    cval = checked_cval(cval, image, image)
+    pad = tuple(pad_before(n, shift) for n, shift in zip(inside.shape, origins, strict=True))
+    result, target = output_array(output, image, image)
+    if image.size > 0:
+        with writable(target, image) as native:
+            failed = _apply(kernel, image, native, inside, pad, rule, cval, threads)
+            if failed is not None:
+                raise _Raised(failed)
+    return result
+
+
 def _apply(
-    kernel: Any,
-    function: Callable,
-    extra: tuple,
+    kernel: int,
     image: np.ndarray,
     out: np.ndarray,
     inside: np.ndarray,
@@ -306,17 +353,12 @@ def _apply(
     rule: str,
     fill: Any,
     threads: int | None,
-) -> None:
+) -> np.ndarray | None:
+    """Write what the function makes of each window; if it raises an exception, return that window."""
     from fastconv.algorithms.function import run_function
 
-    rules = (rule,) * image.ndim
     threads = config.resolve_threads(threads)
-    failed = run_function(kernel.address, image, out, inside, pad, rules, fill, threads)
-    if failed is not None:
-        function(failed, *extra)  # raises what it raised in the loop
-        raise RuntimeError(
-            f"function {function!r} raised an exception in one of the windows, but not when called again"
-        )
+    return run_function(kernel, image, out, inside, pad, (rule,) * image.ndim, fill, threads)
 
 
 # -- windows of `vectorized_filter` --------------------------------------------------------------

@@ -20,6 +20,7 @@ from fastconv.ndimage.arguments import (
 )
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
+from fastconv.replay import copy_into
 from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
 __all__ = [
@@ -34,10 +35,6 @@ __all__ = [
     "whole",
     "window_image",
 ]
-
-
-# Arrays of more bytes are copied by NumPy where nothing is to be computed.
-COPIED = 16 * 1024
 
 
 class Line(NamedTuple):
@@ -87,13 +84,9 @@ def filter_lines(
     if image.size == 0:
         return result
     lines = [line for line in lines if line.size > 1]
-    if not lines and (
-        image.nbytes > COPIED or image.dtype != target.dtype or image.dtype.kind == "c" or image.ndim == 0
-    ):
-        target[...] = image
-        return result
     if not lines:
-        kind, cval = "max", np.zeros(())  # of one element: unlike a copy, a launch can be replayed
+        copy_into(target, image)
+        return result
     with writable(target, image) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c":  # NaN stays in its part
@@ -171,6 +164,7 @@ def extreme(
 def _problem(kind: str, image: np.ndarray, out: np.ndarray, lines: Sequence[Line], fill: Any) -> WindowProblem:
     window, pad, rules = [1] * image.ndim, [0] * image.ndim, ["reflect"] * image.ndim
     for line in lines:
+        line = line if kind == "mean" else _cut(line, image.shape[line.axis])
         window[line.axis], pad[line.axis], rules[line.axis] = line.size, line.pad, line.rule
     accumulator = _summed if kind == "mean" else compared
     acc = accumulator(image, out, "fill" in rules, fill)
@@ -178,6 +172,16 @@ def _problem(kind: str, image: np.ndarray, out: np.ndarray, lines: Sequence[Line
         kind, image.shape, tuple(window), type_name(image.dtype), acc, type_name(out.dtype), tuple(pad), tuple(rules),
         passes=tuple(line.axis for line in lines),
     )  # fmt: skip
+
+
+def _cut(line: Line, n: int) -> Line:
+    """A window that reaches no further than it must to hold the same samples of `n`."""
+    before, after = line.pad, line.size - 1 - line.pad
+    if line.rule != "fill" and min(before, after) >= n - 1:  # all of them
+        return Line(line.axis, n, 0, "wrap")
+    enough = {"fill": n, "nearest": n - 1, "reflect": 2 * n - 1, "mirror": 2 * n - 2, "wrap": n - 1}[line.rule]
+    before, after = min(before, enough), min(after, enough)
+    return Line(line.axis, before + 1 + after, before, line.rule)
 
 
 def compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:

@@ -59,6 +59,7 @@ cdef struct Step:
     Place x, w, out, fill
     int n_copies, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
     int64_t packed, taps  # bytes and elements of packed weights
+    int64_t report  # bytes that stand in for weights, where the kernel tells what went wrong, or 0
     Copy copies[MAX_COPIES]
 
 
@@ -118,7 +119,7 @@ cdef class Tape:
     """The launches of one call; see `fastconv.replay`, which records and plays it."""
 
     cdef Step steps[MAX_STEPS]
-    cdef int n_steps, n_arrays, n_temporaries, written, axes
+    cdef int n_steps, n_arrays, n_temporaries, written, axes, copied
     cdef int64_t temporaries[MAX_TEMPORARIES]
     cdef int64_t scratch, weights
     cdef cnp.npy_intp shape[32]
@@ -129,6 +130,7 @@ cdef class Tape:
         cdef int i
         if n_arrays > MAX_ARRAYS or len(temporaries) > MAX_TEMPORARIES:
             raise OverflowError("too many arrays for a tape")
+        self.copied = -1
         self.n_arrays, self.written, self.kept, self.dtype = n_arrays, written, kept, result.dtype
         self.axes, self.n_temporaries, self.n_steps, self.scratch, self.weights = result.ndim, len(temporaries), 0, 0, 0
         for i in range(self.axes):
@@ -136,11 +138,16 @@ cdef class Tape:
         for i in range(self.n_temporaries):
             self.temporaries[i] = -(-temporaries[i] // 64) * 64
 
-    def add(self, kernel, record, units, threads, scratch, places, packing):
+    def copy(self, int array):
+        """Begin with a copy of an array of the call into the result."""
+        self.copied = array
+
+    def add(self, kernel, record, units, threads, scratch, places, packing, report):
         """Append a launch.
 
         `places`: (buffer, offset) of x, w, out and fill.  `packing`: None, or for weights that lie in arrays of the call
         (dtype, shape, order slot, copies), each copy (place, code, negative, shape, steps, offset, steps in the packed ones).
+        `report`: bytes of a report in the place of weights, or 0.
         """
         if self.n_steps == MAX_STEPS:
             raise OverflowError("too many launches for a tape")
@@ -152,7 +159,8 @@ cdef class Tape:
             step.slots[i] = slots[i]
         (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset) = places[:2]
         (step.out.buffer, step.out.offset), (step.fill.buffer, step.fill.offset) = places[2:]
-        step.n_copies = 0
+        step.n_copies, step.report = 0, report
+        self.weights = max(self.weights, step.report)
         if packing is not None:
             part, taps, step.order_slot, copies = packing
             step.part, step.taps = PARTS.index(part), taps
@@ -183,6 +191,7 @@ cdef class Tape:
         cdef int64_t size = 64 + self.scratch + self.weights + 64
         cdef Step *step
         cdef int i
+        cdef bint failed = False
         cdef char *memory
         cdef char *weights
         cdef char *scratch
@@ -192,6 +201,10 @@ cdef class Tape:
             result = arrays[self.written]
         else:
             return None
+        if self.copied >= 0:
+            cnp.PyArray_CopyInto(<cnp.ndarray>result, <cnp.ndarray>arrays[self.copied])
+            if self.n_steps == 0:
+                return result
         for i in range(self.n_arrays):
             base[i] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
         base[self.n_arrays] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>result)
@@ -220,9 +233,15 @@ cdef class Tape:
                     slots[1] = <int64_t><uintptr_t>weights
                     if step.order_slot:
                         slots[step.order_slot] = line_order(<const double *>weights, step.taps)
+                if step.report:
+                    memset(weights, 0, step.report)
+                    slots[1] = <int64_t><uintptr_t>weights
                 pool_run(<fastconv_kernel><uintptr_t>step.kernel, slots, step.units, step.threads)
+                if step.report and (<int64_t *>weights)[0]:
+                    failed = True
+                    break
         PyMem_RawFree(memory)
-        return result
+        return None if failed else result
 
     cdef bint may_write(self, list arrays) except -1:
         # Whether the caller's array for the result is writable and apart from the others in memory.
