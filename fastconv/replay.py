@@ -223,12 +223,16 @@ class _Places:
         return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing, report
 
     def whole(self, copies: list[tuple[np.ndarray, np.ndarray]], result: np.ndarray) -> int | None:
-        """Which array of the call is copied into the result, if one is."""
+        """Which array of the call is copied into the result, if one is, perhaps by way of others."""
         if not copies:
             return None
-        (target, source), *others = copies
+        *others, (target, source) = copies
+        for copy, original in reversed(others):
+            if copy is not source or copy.dtype != original.dtype:
+                raise _Unknown
+            source = original
         found = next((i for i, (_, _, array) in enumerate(self.arrays[: self.n_given]) if array is source), None)
-        if found is None or others or target is not result:
+        if found is None or target is not result:
             raise _Unknown
         self.used |= {found, next(i for i, (_, _, array) in enumerate(self.arrays) if array is result)}
         return found
