@@ -18,7 +18,7 @@ HEADERS = [
     f"{ENGINE}/{name}"
     for name in (
         *("kernels.pxi", "stage.pxi", "filter.pxi", "exact.pxi", "normalized.pxi", "conv.pxi"),
-        *("tiles_all.h", "tiles.h", "exact.h", "convert.h"),
+        *("tiles_all.h", "tiles.h", "separable.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
         *("rank.pxi", "rank.h", "rank_keys.h"),
         *("separable.pxi", "overlap.pxi", "overlap.h", "sliding.pxi", "sliding.h", "taps.pxi"),

@@ -11,12 +11,12 @@ import numpy as np
 
 from fastconv import config, costs, replay
 from fastconv.device import on_device
-from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, SeparableProblem, WindowProblem
 from fastconv.table import TABLE, Implementation
 
 __all__ = ["Plan", "PlannedCall", "execute", "plan", "plan_for", "planned"]
 
-Problem = ConvProblem | NormalizedProblem | PoolProblem | WindowProblem
+Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
 
 class Plan:

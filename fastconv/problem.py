@@ -25,7 +25,7 @@ from math import prod
 
 import numpy as np
 
-__all__ = ["ConvProblem", "NormalizedProblem", "PoolProblem", "WindowProblem", "accumulator"]
+__all__ = ["ConvProblem", "LinesProblem", "NormalizedProblem", "PoolProblem", "SeparableProblem", "WindowProblem", "accumulator"]
 
 Shape = tuple[int, ...]
 
@@ -141,6 +141,88 @@ class NormalizedProblem:
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class SeparableProblem:
+    """The correlation `conv` with a kernel that is an outer product of lines, which are given themselves.
+
+    Its argument `w` is one-dimensional: the weights along each axis of several taps, one axis after another.
+    Any order of summation will do, and sums along one axis may be rounded before those along the next.
+    """
+
+    conv: ConvProblem
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the passes."""
+        return 2 * self.conv.batch * prod(self.conv.out_shape) * sum(k for k in self.conv.kernel_shape if k > 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return self.conv.nbytes
+
+    def __str__(self) -> str:
+        return f"separable {self.conv}"
+
+
+@dataclass(frozen=True)
+class LinesProblem:
+    """Correlations with one-dimensional kernels, one axis after another; input and output have `shape`.
+
+    Along each of ``axes`` in turn sums are made in SciPy's ``orders`` and truncated to the integers of
+    ``out_dtype`` (see `ConvProblem.exact`), which the next pass reads.  ``taps``, ``pad`` and ``boundary`` are
+    those of each pass.  The argument `w` of `fastconv.plan.execute` has the weights of all passes, one after another.
+    """
+
+    shape: Shape
+    axes: Shape
+    taps: Shape
+    pad: Shape
+    boundary: tuple[str, ...]
+    orders: tuple[str, ...]
+    dtype: str
+    out_dtype: str
+
+    @property
+    def steps(self) -> tuple[ConvProblem, ...]:
+        """The passes."""
+
+        def at(axis: int, value: int, other: int) -> Shape:
+            return tuple(value if a == axis else other for a in range(len(self.shape)))
+
+        passes = zip(self.axes, self.taps, self.pad, self.boundary, self.orders, strict=True)
+        return tuple(
+            ConvProblem(
+                in_shape=self.shape, kernel_shape=at(axis, taps, 1), out_shape=self.shape,
+                in_dtype=self.out_dtype if i else self.dtype, kernel_dtype="float64", acc="float64",
+                out_dtype=self.out_dtype, pad=at(axis, pad, 0),
+                boundary=tuple(rule if a == axis else "fill" for a in range(len(self.shape))),
+                stride=at(0, 1, 1), dilation=at(0, 1, 1), exact=order,
+            )  # fmt: skip
+            for i, (axis, taps, pad, rule, order) in enumerate(passes)
+        )
+
+    def split(self, w: np.ndarray) -> list[np.ndarray]:
+        """The weights of each pass."""
+        ends = [sum(self.taps[: i + 1]) for i in range(len(self.taps))]
+        return [w[end - taps : end] for end, taps in zip(ends, self.taps, strict=True)]
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of the direct sums."""
+        return 2 * prod(self.shape) * sum(self.taps)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return prod(self.shape) * (np.dtype(self.dtype).itemsize + np.dtype(self.out_dtype).itemsize)
+
+    def __str__(self) -> str:
+        lines = zip(self.axes, self.taps, self.pad, self.boundary, self.orders, strict=True)
+        tags = [f"axis{axis}:k{taps}p{pad}/{rule}/{order}" for axis, taps, pad, rule, order in lines]
+        return f"lines {_axes('i', self.shape)} {' '.join(tags)} {self.dtype}->{self.out_dtype}"
+
+
 class PoolProblem:
     """One max or average pooling of canonical arrays ``(N, C, *in_shape)``.
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, SeparableProblem, WindowProblem
 
 __all__ = ["TABLE", "Implementation"]
 
-Problem = ConvProblem | NormalizedProblem | PoolProblem | WindowProblem
+Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,13 @@ TABLE = (
     Implementation("conv", "Conv", "numba"),
     Implementation("conv", "Conv", "cython"),
     Implementation("overlap", "Overlap", "cython"),
-    Implementation("separable", "Separable", "numba"),
+    Implementation("transforms", "Transforms", "cython"),
+    Implementation("transforms", "Transforms", "numba"),
     Implementation("separable", "Separable", "cython"),
+    Implementation("separable", "Separable", "numba"),
+    Implementation("lines", "Lines", "cython", leaves="not_bytes"),
+    Implementation("lines", "Passes", "numba", leaves="one_pass"),
+    Implementation("lines", "Passes", "cython", leaves="one_pass"),
     Implementation("lowrank", "LowRank", "numba"),
     Implementation("lowrank", "LowRank", "cython"),
     Implementation("filter", "Filter", "cython", leaves="not_exact_bytes"),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from cases import layouts, values
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
+from fastconv import reference
 from fastconv.algorithms import separable
 from fastconv.algorithms.separable import Separable
 from fastconv.plan import plan_for
-from fastconv.problem import ConvProblem
-from fastconv.separability import OuterProducts
+from fastconv.problem import ConvProblem, SeparableProblem
+from fastconv.separability import OuterProducts, outer_product
 from fastconv.testing import assert_matches
 
 ENGINES = ["cython", "numba"]
@@ -133,7 +136,7 @@ def test_any(module, data):
     pad = tuple(data.draw(st.integers(0, k - 1)) for k in taps)
     down, across = (values((k,), "float64", k) for k in taps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separable, "STRIP_BYTES", data.draw(st.sampled_from([1, 4096, 65536])))
+        patch.setattr(separable, "ROW_BYTES", data.draw(st.sampled_from([128, 1024, 8192])))
         check(module, values(shape, dtype), down, across, rule, pad=pad)
 
 
@@ -146,11 +149,94 @@ def test_the_plan_tells():
     for changes, why in (
         ({"rank": 2}, "outer product"),
         ({"acc": "complex64", "in_dtype": "complex64", "out_dtype": "complex64"}, "float32"),
-        ({"in_dtype": "uint8"}, "throughout"),
-        ({"kernel_shape": (21, 1), "pad": (10, 0)}, "last two axes"),
+        ({"out_dtype": "int32"}, "results in float32"),
+        ({"stride": (2, 1)}, "without stride"),
+        ({"rank": 0}, "one line"),
     ):
         assert why in separable.refuse(replace(plan.problem, **changes))
     colours = problem_of(
         np.zeros((2, 3, 4), "float32"), np.ones(3), np.ones(3), "fill", pad=(1, 1, 1), kernel_shape=(1, 3, 3)
     )
     assert "filtered" in separable.refuse(colours)
+    volume = problem_of(
+        np.zeros((30, 40, 200), "float32"), np.ones(3), np.ones(3), "fill", pad=(1, 1, 0), kernel_shape=(3, 3, 1)
+    )
+    assert "last two" in separable.refuse(volume)
+
+
+# -- lines that are given -------------------------------------------------------------------------
+
+LINES = [
+    ((200,), (9,)), ((3000,), (101,)), ((1,), (5,)), ((5,), (12,)),  # signals
+    ((3, 700), (1, 17)), ((700, 3), (17, 1)), ((150, 40), (1, 9)), ((150, 40), (9, 1)), ((1, 9), (4, 1)),
+    ((20, 30, 40), (5, 1, 1)), ((20, 30, 40), (1, 5, 1)), ((20, 30, 40), (1, 1, 5)), ((70, 3, 2), (1, 4, 1)),
+    ((40, 50, 3), (5, 8, 1)), ((9, 40, 5), (3, 4, 1)), ((500, 2, 2), (3, 4, 1)), ((12, 1, 90), (3, 1, 4)),
+    ((60, 5, 90), (1, 3, 4)),
+]  # fmt: skip
+
+
+def lines_of(image: np.ndarray, taps: tuple[int, ...], rule: str, acc: str) -> tuple[SeparableProblem, np.ndarray]:
+    """A problem with lines along the axes of several taps, and these."""
+    conv = ConvProblem(
+        in_shape=image.shape,
+        kernel_shape=taps,
+        out_shape=image.shape,
+        in_dtype=image.dtype.name,
+        kernel_dtype="float64",
+        acc=acc,
+        out_dtype=acc,
+        pad=tuple(k // 3 for k in taps),
+        boundary=tuple(rule if k > 1 else "fill" for k in taps),
+        stride=(1,) * image.ndim,
+        dilation=(1,) * image.ndim,
+    )
+    return SeparableProblem(conv), np.concatenate([values((k,), "float64", k) for k in taps if k > 1])
+
+
+def summed(problem: SeparableProblem, image: np.ndarray, lines: np.ndarray, fill: float) -> np.ndarray:
+    """The direct sums in double."""
+    kernel, wide = outer_product(lines, problem.conv.kernel_shape), image.dtype.kind == "c"
+    acc = "complex128" if wide else "float64"
+    out = np.empty(problem.conv.out_shape, acc)
+    conv = replace(problem.conv, acc=acc, out_dtype=acc)
+    reference.conv(conv, image[None, None], kernel[None, None], out[None, None], None, np.asarray(fill))
+    return out.astype(problem.conv.out_dtype)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int64"])
+def test_lines_along_any_axes(module, dtype, rule):
+    for (shape, taps), acc in product(LINES, ("float32", "float64")):
+        image = values(shape, dtype)
+        problem, lines = lines_of(image, taps, rule, acc)
+        assert separable.refuse(problem) is None
+        desired, out = summed(problem, image, lines, 0.5), np.full(shape, 7, acc)
+        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image.astype(float)).max(initial=0.5)
+        for threads in (1, 3):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("fastconv.costs.threads_worth_using", lambda flops, nbytes, threads: threads)
+                Separable(problem, module)(image[None, None], lines, out[None, None], None, np.asarray(0.5), threads)
+            assert_matches(out, desired, scale, sum(taps), acc, f"{problem}, {threads} threads")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_other_axes_run_as_passes(engine, dtype):
+    for shape, taps in [((30, 40, 200), (3, 5, 1)), ((9, 20, 30), (3, 4, 5)), ((4, 5, 6, 7), (3, 1, 2, 2))]:
+        image = values(shape, dtype)
+        problem, lines = lines_of(image, taps, "wrap", dtype)
+        plan, out = plan_for(problem, engine), np.empty(shape, dtype)
+        assert plan.implementation.split(":")[1] == ("naive" if engine == "reference" else "lowrank")
+        plan.execute(image[None, None], lines, out[None, None], fill=np.asarray(0.0))
+        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image).max()
+        assert_matches(out, summed(problem, image, lines, 0.0), scale, sum(taps))
+
+
+def test_lines_of_calls_are_their_own(engine):
+    """Calls that are replayed take the weights that they are given."""
+    image = values((40, 60), "float32")
+    for taps in (3, 8):
+        for seed in range(3):
+            weights = values((taps,), "float64", seed)
+            for axis in (0, 1):
+                desired = scipy.ndimage.correlate1d(image.astype(float), weights, axis)
+                np.testing.assert_allclose(fastconv.ndimage.correlate1d(image, weights, axis), desired, atol=1e-4)

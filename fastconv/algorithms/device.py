@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from fastconv.device import DeviceArray
-from fastconv.problem import ConvProblem, PoolProblem
+from fastconv.problem import ConvProblem, PoolProblem, SeparableProblem
+from fastconv.separability import outer_product
 
 __all__ = ["executor", "refuse"]
 
-Problem = ConvProblem | PoolProblem
+Problem = ConvProblem | PoolProblem | SeparableProblem
 Steps = tuple[int, ...]
 AXES = "zyx"
 ACCUMULATORS = ("float32", "float64", "uint32", "uint64", "complex64", "complex128")
@@ -29,6 +30,8 @@ def refuse(problem: Problem) -> str | None:
     """Why the plain kernels cannot do a problem, or None."""
     if not isinstance(problem, Problem):
         return "has no kernels for this on a GPU"
+    if isinstance(problem, SeparableProblem):
+        return refuse(problem.conv)
     if len(problem.in_shape) > len(AXES):
         return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):
@@ -47,6 +50,8 @@ def refuse(problem: Problem) -> str | None:
 
 def executor(problem: Problem, engine: Any) -> DeviceFilter | DevicePool:
     """The executor of a problem."""
+    if isinstance(problem, SeparableProblem):
+        return DeviceLines(problem.conv, engine)
     return DevicePool(problem, engine) if isinstance(problem, PoolProblem) else DeviceFilter(problem, engine)
 
 
@@ -95,6 +100,13 @@ class DeviceFilter:
         return record(**values)
 
 
+class DeviceLines(DeviceFilter):
+    """Executes a `SeparableProblem` with the outer product of its lines."""
+
+    def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
+        super().__call__(x, outer_product(w, self.problem.kernel_shape)[None, None], out, bias, fill, threads)
+
+
 class DevicePool:
     """Executes a `PoolProblem` with the pooling kernels of a GPU."""
 
@@ -139,7 +151,7 @@ class DevicePool:
         return record(**values)
 
 
-def _extents(p: Problem, filters: int) -> dict[str, int]:
+def _extents(p: ConvProblem | PoolProblem, filters: int) -> dict[str, int]:
     """The grid's extents and the numbers of each axis."""
     depth, height, width = _padded(p.out_shape, 1)
     planar = (width, height, p.batch * filters * depth)

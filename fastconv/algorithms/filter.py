@@ -25,7 +25,7 @@ from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.problem import ConvProblem
 
-__all__ = ["Filter", "is_ready", "not_exact_bytes", "refuse"]
+__all__ = ["Filter", "can_fold", "is_ready", "not_exact_bytes", "refuse"]
 
 # A trailing axis shorter than this is folded into the filtered axis before it.
 FOLD_BELOW = 64
@@ -215,7 +215,7 @@ def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, 
     """
     places = list(range(len(axes)))
     folded: list[int] = []
-    while len(axes) > 1 and _can_fold(axes[-2], axes[-1]):
+    while len(axes) > 1 and can_fold(axes[-2], axes[-1]):
         folded.insert(0, places.pop())  # it has one tap, which may stand anywhere
         axes = [*axes[:-2], axes[-2].fold(axes[-1])]
     last = places[-1] if places else 0
@@ -226,7 +226,8 @@ def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, 
     return arranged, (*folded, *rows_last)
 
 
-def _can_fold(outer: Axis, inner: Axis) -> bool:
+def can_fold(outer: Axis, inner: Axis) -> bool:
+    """Whether an axis can take in the one behind it."""
     return (
         inner.untouched
         and (inner.size < FOLD_BELOW or outer.untouched)

@@ -17,13 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.algorithms import separable
 from fastconv.algorithms.executor import kernel_types, refuse_types
 from fastconv.algorithms.filter import Filter
+from fastconv.algorithms.separable import Separable, all_finite
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem
+from fastconv.problem import ConvProblem, SeparableProblem
 from fastconv.separability import OuterProducts, outer_products
 
-__all__ = ["LowRank", "all_finite", "is_ready", "refuse"]
+__all__ = ["LowRank", "is_ready", "refuse"]
 
 # Bytes of the planes of a block: of 0.5 to 4 MB the largest is the fastest (a launch takes 8 us), and one block of
 # 2048x2048 up to twice as slow where there are two planes.
@@ -34,10 +36,13 @@ BLOCK_ROWS = 16
 
 def refuse(problem: Any) -> str | None:
     """Why separable passes cannot do a problem, or None."""
+    known = isinstance(problem, SeparableProblem)
+    if known:
+        problem = problem.conv
     why = refuse_types(problem)
     if why is not None:
         return why
-    if problem.rank == 0 or sum(taps > 1 for taps in problem.kernel_shape) < 2:
+    if not (problem.rank or known) or sum(taps > 1 for taps in problem.kernel_shape) < 2:
         return "is for large kernels that are sums of a few outer products"
     for size, out, taps, pad in zip(
         problem.in_shape, problem.out_shape, problem.kernel_shape, problem.pad, strict=True
@@ -49,23 +54,11 @@ def refuse(problem: Any) -> str | None:
     return None
 
 
-def is_ready(problem: ConvProblem, engine: Any) -> bool:
-    """Whether the engine's kernel is compiled."""
-    return engine.is_ready("filter", *kernel_types(problem))
-
-
-def all_finite(out: np.ndarray, kernel_shape: tuple[int, ...]) -> bool:
-    """Whether image and result of separable passes are finite.
-
-    Wherever a window holds NaN or infinity, so do the planes, and the output is not finite. Each
-    element of the image is in the windows of a box of outputs, the kernel's size but for the
-    borders: one output of each such box, and the last one, tell.
-    """
-    for axis, taps in enumerate(kernel_shape):
-        if taps > 1:
-            size = out.shape[axis]
-            out = out.take(np.append(np.arange(0, size - 1, taps), size - 1), axis)
-    return bool(np.isfinite(out).all())
+def is_ready(problem: ConvProblem | SeparableProblem, engine: Any) -> bool:
+    """Whether the engine's kernels are compiled."""
+    conv = problem.conv if isinstance(problem, SeparableProblem) else problem
+    lines = conv.acc not in ("float32", "float64") or engine.is_ready("separable", conv.acc)
+    return lines and engine.is_ready("filter", *kernel_types(conv))
 
 
 @dataclass(frozen=True)
@@ -79,14 +72,18 @@ class Block:
 
 
 class LowRank:
-    """Executes a `ConvProblem` whose kernel is a sum of outer products; other kernels by the direct filter."""
+    """Executes a `SeparableProblem`, or a `ConvProblem` whose kernel is a sum of outer products.
+
+    What was taken for such a sum and is none is summed directly.
+    """
 
     operation = "filter"
 
-    def __init__(self, problem: ConvProblem, engine: Any):
-        self.problem = problem
+    def __init__(self, problem: ConvProblem | SeparableProblem, engine: Any):
+        self.known = isinstance(problem, SeparableProblem)
+        self.problem = problem = replace(problem.conv, rank=1) if isinstance(problem, SeparableProblem) else problem
         self.engine = engine
-        self.direct = Filter(replace(problem, rank=0), engine)
+        self.direct = None if self.known else Filter(replace(problem, rank=0), engine)
         self.axes = [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
         self._passes: dict[ConvProblem, Filter] = {}
         self.blocks = [self._block(place) for place in self._places()]
@@ -95,7 +92,7 @@ class LowRank:
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
-        found = outer_products(self.problem, w[0, 0], fill)
+        found = self._lines(w) if self.known else outer_products(self.problem, w[0, 0], fill)
         if found.rank == self.problem.rank:
             weights = [self._weights(found, axis) for axis in self.axes]
             fills = self._fills(found, fill)
@@ -103,7 +100,8 @@ class LowRank:
                 self._run(block, x[0, 0], weights, out[0, 0], fills, threads)
             if found.same_signs or all_finite(out[0, 0], self.problem.kernel_shape):
                 return
-        self.direct(x, w, out, bias, fill, threads)
+        if self.direct is not None:
+            self.direct(x, w, out, bias, fill, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
@@ -124,6 +122,11 @@ class LowRank:
                 result = np.empty((1, p.filters, *p.out_shape), p.out_dtype)
             step(planes, kernels, result, None, fill, threads)
             planes = result
+
+    def _lines(self, w: np.ndarray) -> OuterProducts:
+        """The one outer product of lines that are given."""
+        sizes = [self.problem.kernel_shape[axis] for axis in self.axes]
+        return OuterProducts(tuple(line[None] for line in np.split(w, np.cumsum(sizes)[:-1])), True)
 
     def _weights(self, found: OuterProducts, axis: int) -> np.ndarray:
         """The weights of the pass along an axis, (filter, channel, taps)."""
@@ -199,6 +202,8 @@ class LowRank:
                 groups=1 if starts or ends else p.rank,
                 rank=0,
             )
-            passes.append(self._passes.setdefault(step, Filter(step, self.engine)))
+            if step not in self._passes:
+                self._passes[step] = (Filter if separable.refuse(step) else Separable)(step, self.engine)
+            passes.append(self._passes[step])
             shape = out_shape
         return tuple(passes)

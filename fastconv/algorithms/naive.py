@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, SeparableProblem, WindowProblem
+from fastconv.separability import outer_product
 
 __all__ = ["Naive", "refuse"]
 
+Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
 def refuse(problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem) -> str | None:
     """The reference does every problem."""
@@ -29,6 +31,11 @@ class Naive:
         if isinstance(self.problem, ConvProblem):
             self.reference.conv(self.problem, x, w, out, bias, fill)
         elif isinstance(self.problem, NormalizedProblem):
+        elif isinstance(self.problem, LinesProblem):
+            self.reference.lines(self.problem, x, w, out, fill)
+        elif isinstance(self.problem, SeparableProblem):
+            conv = self.problem.conv
+            self.reference.conv(conv, x, outer_product(w, conv.kernel_shape)[None, None], out, bias, fill)
             self.reference.normalized(self.problem, x, w, out, fill)
         elif isinstance(self.problem, PoolProblem):
             self.reference.pool(self.problem, x, w, out)

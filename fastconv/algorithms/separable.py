@@ -1,110 +1,206 @@
-"""A kernel that is one outer product, as a pass down and a pass across of a few rows at a time.
+"""Kernels that are one line, or the outer product of two: a pass down, a pass across, or one after the other.
 
 Of an image plane, the kernel (`SEPARABLE_FIELDS` of the contract) filters some rows down their columns
 into a strip of scratch memory, which stays in the cache, and the strip across into the output: the
 image is read once and the output written once.  Columns of the strip beyond the border are columns
-of the strip again, by the edge map.
+of the strip again, by the edge map.  A pass of one tap is left out: then tiles write the output itself, or
+rows are staged in the strip.
 
-Measured against passes by the direct filter on blocks of the image (`lowrank`), one thread, 2048x2048:
-9x9 1.4 times as fast in float32 and 1.2 in float64, 17x17 1.3 and 1.2, 41x41 1.2 and 1.25.
+The last filtered axis is the plane's columns, the other one its rows; colours behind them are folded into the
+columns, and everything else is further planes.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms.executor import Bound, run
-from fastconv.algorithms.filter import UNITS_PER_THREAD, Filter
-from fastconv.algorithms.geometry import geometry, spatial_axes
-from fastconv.algorithms.lowrank import all_finite
-from fastconv.engines.contract import SEPARABLE_FIELDS, record
-from fastconv.problem import ConvProblem
-from fastconv.separability import OuterProducts, outer_products
+from fastconv.algorithms.executor import Bound, Copy, run
+from fastconv.algorithms.filter import FOLD_BELOW, NARROW, Filter, can_fold
+from fastconv.algorithms.geometry import NO_AXIS, Axis, geometry, spatial_axes
+from fastconv.engines.contract import DTYPE_CODES, SEPARABLE_FIELDS, record
+from fastconv.problem import ConvProblem, SeparableProblem
+from fastconv.separability import outer_products
 
-__all__ = ["Separable", "is_ready", "refuse"]
+__all__ = ["Separable", "all_finite", "is_ready", "refuse"]
 
-# Bytes of the strip.  Eight rows of 2048 float32 are the fastest of 128 to 2048 columns, and of 8 to 64 rows.
-STRIP_BYTES = 64 * 1024
+# Bytes of a row of the strip.  Of 1 to 8 KiB the longest is the fastest, for 5 to 33 taps (eight rows of it fit in the
+# first cache or not): 2048x2048 float32, 9+9 taps, one thread: 1.38, 1.3 and 1.15 ms for 2, 4 and 8 KiB.
+ROW_BYTES = 8 * 1024
 # Rows of the strip where its source must be staged first, which costs the kernel's height in further rows.
 STAGED_ROWS = 64
+# Most scratch memory of a thread, unless a strip of one tile takes more.
+SCRATCH_BYTES = 3 * 2**19
+UNITS_PER_THREAD = 4
+# Bytes of image and output from which on memory is called for ahead of its use: 2048x2048 float32, 5+5 and 9+9 taps, takes
+# 0.7 of the time on one and two threads; in the second cache nothing is gained, nor lost.
+AHEAD_BYTES = 8 * 2**20
+# Columns of the strip are a multiple of so many bytes: what the pass across makes at once.
+RUN_BYTES = 512
 
 
 def refuse(problem: Any) -> str | None:
-    """Why this pair of passes cannot do a problem, or None."""
-    if not isinstance(problem, ConvProblem):
+    """Why passes down and across cannot do a problem, or None."""
+    p = problem.conv if isinstance(problem, SeparableProblem) else problem
+    if not isinstance(p, ConvProblem):
         return "is for convolutions"
-    if problem.rank != 1:
-        return "is for kernels that are one outer product"
-    if problem.acc not in ("float32", "float64") or {problem.in_dtype, problem.out_dtype} != {problem.acc}:
-        return "is for float32 and float64 throughout"
-    *lead, down, across = (1, 1, *problem.kernel_shape)
-    if max(lead) > 1 or min(down, across) == 1:
-        return "is for kernels along the last two axes"
-    if problem.in_shape[:-2] != problem.out_shape[:-2] or any(problem.pad[:-2]):
+    filtered = [axis for axis, taps in enumerate(p.kernel_shape) if taps > 1]
+    if p is problem and len(filtered) != 1 and p.rank != 1:
+        return "is for kernels that are one line or outer product"
+    if p.acc not in ("float32", "float64") or p.out_dtype not in ("float32", "float64") or p.in_dtype not in DTYPE_CODES:
+        return "is for sums and results in float32 and float64"
+    if max(p.channels, p.filters) > 1 or p.bias or max(p.stride + p.dilation) > 1:
+        return "is for one channel and filter, without stride, dilation and bias"
+    if not 0 < len(filtered) < 3 or (len(filtered) > 1 and prod(p.in_shape[filtered[-1] + 1 :]) >= FOLD_BELOW):
+        return "is for kernels along one axis, or the last two"
+    if any(p.pad[a] or p.in_shape[a] != p.out_shape[a] for a in range(p.ndim) if a not in filtered):
         return "is for axes that are filtered, or left as they are"
     return None
 
 
-def is_ready(problem: ConvProblem, engine: Any) -> bool:
+def is_ready(problem: ConvProblem | SeparableProblem, engine: Any) -> bool:
     """Whether the engine's kernel is compiled."""
-    return engine.is_ready("separable", problem.acc) and engine.is_ready("filter", problem.acc)
+    acc = problem.conv.acc if isinstance(problem, SeparableProblem) else problem.acc
+    return engine.is_ready("separable", acc) and engine.is_ready("filter", acc)
+
+
+def all_finite(out: np.ndarray, kernel_shape: tuple[int, ...]) -> bool:
+    """Whether image and result of separable passes are finite.
+
+    Wherever a window holds NaN or infinity, so do the planes, and the output is not finite. Each
+    element of the image is in the windows of a box of outputs, the kernel's size but for the
+    borders: one output of each such box, and the last one, tell.
+    """
+    for axis, taps in enumerate(kernel_shape):
+        if taps > 1:
+            size = out.shape[axis]
+            out = out.take(np.append(np.arange(0, size - 1, taps), size - 1), axis)
+    return bool(np.isfinite(out).all())
 
 
 class Separable(Filter):
-    """Executes a `ConvProblem` whose kernel is an outer product; other kernels by the direct filter."""
+    """Executes a `SeparableProblem`, or a `ConvProblem` whose kernel is one line or outer product.
+
+    What was taken for an outer product and is none is summed directly.
+    """
 
     operation = "separable"
 
-    def __init__(self, problem: ConvProblem, engine: Any):
-        super().__init__(problem, engine)
-        self.direct = Filter(replace(problem, rank=0), engine)
-        self.work = 2 * int(np.prod(problem.out_shape)) * sum(problem.kernel_shape[-2:])
+    def __init__(self, problem: ConvProblem | SeparableProblem, engine: Any):
+        conv = problem.conv if isinstance(problem, SeparableProblem) else problem
+        super().__init__(conv, engine)
+        self.axes = [axis for axis, taps in enumerate(conv.kernel_shape) if taps > 1]
+        self.known = conv is not problem or len(self.axes) == 1
+        self.direct = None if self.known else Filter(replace(conv, rank=0), engine)
+        self.work = 2 * conv.batch * prod(conv.out_shape) * sum(conv.kernel_shape[axis] for axis in self.axes)
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
+        if self.direct is None:
+            self._run(self._lines(w), x, out, fill, threads)
+            return
         found = outer_products(self.problem, w[0, 0], fill)
         if found.rank == 1:
-            seats = costs.threads_worth_using(self.work, self.problem.nbytes, threads)
-            bound = self._bind(x.strides, out.strides, seats)
-            run(self.kernel, bound, x, self._lines(found), out, None, self._constants(fill), seats)
+            self._run([vectors[0] for vectors in found.factors], x, out, fill, threads)
             if found.same_signs or all_finite(out[0, 0], self.problem.kernel_shape):
                 return
         self.direct(x, w, out, bias, fill, threads)
 
-    def _lines(self, found: OuterProducts) -> np.ndarray:
-        """The weights down, then those across."""
-        return np.concatenate([vectors[0] for vectors in found.factors]).astype(self.part)
+    def _run(self, lines: list[np.ndarray], x: np.ndarray, out: np.ndarray, fill: Any, threads: int) -> None:
+        seats = costs.threads_worth_using(self.work, self.problem.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, seats)
+        weights, copies = self._packed(lines, bound.order)
+        run(self.kernel, bound, x, weights, out, None, self._constants(fill), seats, copies)
+
+    def _lines(self, w: np.ndarray) -> list[np.ndarray]:
+        """The weights along each filtered axis."""
+        if w.ndim == 1:
+            first = self.problem.kernel_shape[self.axes[0]]
+            return [w[:first], w[first:]]
+        return [w[(0, 0, *(slice(None) if taps > 1 else 0 for taps in self.problem.kernel_shape))]]
+
+    def _packed(self, lines: list[np.ndarray], order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
+        """The weights down, then those across (of an axis that is not filtered, any one)."""
+        down = self.problem.kernel_shape[order[0]] if order[0] in self.axes else 1
+        across = self.problem.kernel_shape[order[1]] if order[1] in self.axes else 1
+        packed, copies = np.ones(down + across, self.part), []
+        for axis, target in zip(order, (packed[:down], packed[down:]), strict=True):
+            if axis in self.axes:
+                target[...] = lines[self.axes.index(axis)]
+                copies.append((lines[self.axes.index(axis)], target, False))
+        return packed, copies
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p, size = self.problem, self.itemsize
-        *lead, y, x = spatial_axes(p, x_strides, out_strides)
+        (*lead, y, x), order = _arrange(spatial_axes(p, x_strides, out_strides))
         src_planes, out_planes, _ = self._planes(lead, x_strides, out_strides)
-        map_y, map_x, col_of = y.edges(), x.edges(), np.arange(x.taps)
-        in_place = x.x_step == size and y.x_step % size == 0
-        store_direct = x.out_step == size and y.out_step % size == 0
+        map_y, map_x, col_of = y.edges(), x.edges(), np.arange(x.taps) * x.dilation
+        in_place = p.in_dtype == self.part and x.x_step == size and y.x_step % size == 0
+        store_direct = p.out_dtype == self.part and x.out_step == size and y.out_step % size == 0
 
-        tile_rows, tile_bytes = self.engine.TILE
-        tile_cols = tile_bytes // size
-        rows = tile_rows if in_place else -(-STAGED_ROWS // tile_rows) * tile_rows
-        widest = max(STRIP_BYTES // (rows * tile_bytes), 1)
-        cols = min(widest, -(-x.out_size // tile_cols)) * tile_cols
-        pitch = cols + -(-(x.taps - 1 + tile_cols) // tile_cols) * tile_cols  # tiles may end beyond the last column
-        scratch_bytes = -(-(rows + y.taps - 1 + 2 * rows) * pitch * size // 64) * 64
-
-        wanted_strips = -(-threads * UNITS_PER_THREAD // len(out_planes)) if threads > 1 else 1
-        strip = -(-y.out_size // min(wanted_strips, -(-y.out_size // rows)) // rows) * rows
+        rows, cols, pitch = self._patch_of(y, x, in_place)
+        scratch_bytes = -(-self._rows_of_scratch(rows, y) * pitch * size // 64) * 64
+        wanted = -(-threads * UNITS_PER_THREAD // len(out_planes)) if threads > 1 else 1
+        strip = -(-y.out_size // min(wanted, -(-y.out_size // rows)) // rows) * rows
         n_strips = -(-y.out_size // strip)
+        wanted, blocks = -(-wanted // n_strips), -(-x.out_size // cols)
+        span = -(-blocks // min(wanted, blocks)) * cols
+        n_spans = -(-x.out_size // span)
         values = {
             **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
             "src_planes": src_planes.ctypes.data, "out_planes": out_planes.ctypes.data,
             "in_place": in_place, "store_direct": store_direct, "patch_rows": rows, "patch_cols": cols,
-            "strip": strip, "n_strips": n_strips, "pitch": pitch, "col_of": col_of.ctypes.data,
+            "strip": strip, "n_strips": n_strips, "span": span, "n_spans": n_spans, "pitch": pitch,
+            "col_of": col_of.ctypes.data,
+            "ahead": in_place and store_direct and p.nbytes >= AHEAD_BYTES,
         }  # fmt: skip
         tables = (src_planes, out_planes, map_y, map_x, col_of)
-        return Bound(record(SEPARABLE_FIELDS, values), len(out_planes) * n_strips, scratch_bytes, (), tables)
+        units = len(out_planes) * n_strips * n_spans
+        return Bound(record(SEPARABLE_FIELDS, values), units, scratch_bytes, order, tables)
+
+    def _patch_of(self, y: Axis, x: Axis, in_place: bool) -> tuple[int, int, int]:
+        """Rows and columns that are filtered at once, and the length of a row in scratch memory."""
+        size = self.itemsize
+        tile_rows, tile_bytes = self.engine.TILE
+        tile_cols, line_cols, reach = tile_bytes // size, self.engine.LINE[1] // size, (x.taps - 1) * x.dilation
+        rows = 1 if y.taps == 1 else tile_rows if in_place else -(-min(STAGED_ROWS, y.out_size) // tile_rows) * tile_rows
+        most = max(ROW_BYTES // size, 2 * reach // tile_cols * tile_cols)
+        while True:
+            blocks, step = -(-x.out_size // most), RUN_BYTES // size if x.out_size * size > RUN_BYTES else tile_cols
+            cols = -(-x.out_size // blocks // step) * step
+            pitch = max(cols, line_cols) + -(-(reach + tile_cols) // tile_cols) * tile_cols  # tiles may end beyond n
+            if most <= tile_cols or self._rows_of_scratch(rows, y) * pitch * size <= SCRATCH_BYTES:
+                return rows, cols, pitch
+            most //= 2
+
+    @staticmethod
+    def _rows_of_scratch(rows: int, y: Axis) -> int:
+        """Rows of a window, if it is staged, of the strip, and of outputs that cannot be stored directly."""
+        return (rows + y.taps - 1 if y.taps > 1 else 0) + 2 * rows
+
+
+def _arrange(axes: list[Axis]) -> tuple[list[Axis], tuple[int, int]]:
+    """Leading axes, then the plane's rows and columns, and which of the axes these are (-1: none that is filtered)."""
+    first, *second = (i for i, axis in enumerate(axes) if axis.taps > 1)
+    x = second[0] if second else first
+    y = first if second else -1
+    if prod(axis.out_size for axis in axes[x:]) < NARROW:  # rows should be long
+        longest = max((i for i in range(len(axes)) if i != x and y in (i, -1)), key=lambda i: axes[i].out_size, default=x)
+        if axes[longest].out_size > axes[x].out_size:
+            lead = [axis for i, axis in enumerate(axes) if i not in (x, longest)]
+            return [*lead, axes[x], axes[longest]], (x, longest)
+    behind = axes[x:]
+    while len(behind) > 1 and can_fold(behind[-2], behind[-1]):
+        behind[-2:] = [behind[-2].fold(behind[-1])]
+    before = [axis for i, axis in enumerate(axes[:x]) if i != y]
+    if y >= 0:
+        return [*before, *behind[1:], axes[y], behind[0]], (y, x)
+    if len(behind) > 1:  # the axis is down, and what lies behind it across
+        return [*before, *behind[1:-1], behind[0], behind[-1]], (x, -1)
+    return [*before[:-1], before[-1] if before else NO_AXIS, behind[0]], (-1, x)

@@ -87,12 +87,14 @@ NORMALIZED_FIELDS = FILTER_FIELDS + (
     "renormalize",  # whether sums are scaled by the weight of all samples over that of the valid ones
 )  # fmt: skip
 
-# Two one-dimensional passes over each plane, down and across; `w` has the weights down, then those across.
+# One-dimensional passes over each plane, down, across, or down and then across (one tap is no pass); `w` has the
+# weights down, then those across.
 SEPARABLE_FIELDS = GEOMETRY + (
     "src_planes", "out_planes",  # pointers to int64[planes]: byte offset of each source and output plane
     "in_place", "store_direct",  # tiles may read the source / write the output where it lies
     "patch_rows", "patch_cols",  # the part of a plane that is filtered down and then across at once
-    "strip", "n_strips",  # rows of an output plane in one unit, units of a plane
+    "strip", "n_strips",  # rows of an output plane in one unit, and such strips of a plane
+    "span", "n_spans",  # columns of an output plane in one unit, and such spans of a plane
     "pitch",  # row length of patches in scratch memory (elements), with room for a tile beyond the last column
     "col_of",  # pointer to int64[kernel_x]: 0, 1, 2 ...
 )  # fmt: skip

@@ -24,7 +24,7 @@ from fastconv.replay import conjugate, remembered
 from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
-__all__ = ["convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
+__all__ = ["as_real", "convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
 
 
 @remembered(arrays=2)
@@ -547,7 +547,7 @@ def correlate_into(
         if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
             if np.real(cval) == np.imag(cval) or "fill" not in rules:  # that may be told by an axis more
                 correlate_into(
-                    _as_real(native), _as_real(image), kernel[..., None], (*pad, 0), (*rules, "nearest"), np.real(cval),
+                    as_real(native), as_real(image), kernel[..., None], (*pad, 0), (*rules, "nearest"), np.real(cval),
                     threads, order, acc, as_result=as_result, saturate=saturate, stride=stride and (*stride, 1),
                     dilation=dilation and (*dilation, 1), policy=policy,
                 )  # fmt: skip
@@ -581,7 +581,7 @@ def correlate_into(
             )
 
 
-def _as_real(array: np.ndarray) -> np.ndarray:
+def as_real(array: np.ndarray) -> np.ndarray:
     """A complex array as a real one with a further axis, of its parts."""
     return array[..., None].view(np.float32 if array.dtype == np.complex64 else np.float64)
 

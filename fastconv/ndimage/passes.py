@@ -10,22 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.config import current_precision
-from fastconv.costs import MIN_SEPARABLE_TAPS, outer_products_worth_using
-from fastconv.ndimage.arguments import DTYPES, output_array
-from fastconv.ndimage.linear import correlate_into, line_order
-from fastconv.problem import accumulator
+from fastconv.config import current_engine, current_precision
+from fastconv.ndimage.arguments import DTYPES, output_array, writable
+from fastconv.ndimage.linear import as_real, correlate_into, line_order
+from fastconv.plan import execute
+from fastconv.problem import ConvProblem, LinesProblem, SeparableProblem, accumulator
 from fastconv.validate import ArgumentTypeError, as_array, type_name
 
 __all__ = ["Line", "Pass", "checked_image", "correlate_passes", "result_array", "wraps_alike"]
 
 # Passes are joined to one kernel of so many taps: up to there memory is what they cost.
 DIRECT_TAPS = 27
-# Up to twice the work is worth it for images of so many bytes, two of which do not fit in a second cache.
-LARGE = 1 << 21
-# A larger kernel, up to this one, is split again where it runs, a block of the image at a time: the
-# whole of what a pass leaves is never stored (2048x2048 float32, sigma 1: 1.5 ms rather than 3.3 ms).
-MOST_TAPS = 1 << 14
+# Fewer elements than this along axes behind the filtered ones are columns, too.
+FEW = 64
 # The smallest product of weights that is still exact in float32.
 LEAST_PRODUCT = 1e-30
 
@@ -91,6 +88,10 @@ def correlate_passes(
         target[...] = image
     elif _may_be_joined(image, target, passes, cval):
         _correlate_joined(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
+    elif _may_be_fused(image, target, passes, cval):
+        _correlate_fused(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
+    elif len(passes) > 1 and image.dtype == target.dtype == np.uint8 and current_engine() != "cuda":
+        _correlate_bytes(image, target, passes, cval, threads)
     elif len(passes) > 1 and not target.dtype.isnative:  # passes could not read it
         native = np.empty(target.shape, target.dtype.newbyteorder("="))
         correlate_passes(image, native, passes, cval, threads)
@@ -107,21 +108,79 @@ def correlate_passes(
             image = destination
 
 
+def _correlate_bytes(
+    image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray, threads: int | None
+) -> None:
+    taps = tuple(step.line.weights.size for step in passes)
+    problem = LinesProblem(
+        shape=image.shape,
+        axes=tuple(step.axis for step in passes),
+        taps=taps,
+        pad=tuple(size // 2 for size in taps),
+        boundary=tuple(step.rule for step in passes),
+        orders=tuple(step.line.order for step in passes),
+        dtype="uint8",
+        out_dtype="uint8",
+    )
+    weights = np.concatenate([step.line.weights for step in passes])
+    with writable(target, image) as out:
+        execute(problem, image[None, None], weights, out[None, None], fill=np.asarray(cval), threads=threads)
+
+
 def _may_be_joined(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray) -> bool:
     """Whether one correlation, with the products of the weights, has the same result sooner."""
     lines = [step.line for step in passes]
-    sizes = tuple(line.weights.size for line in lines)
-    if len(lines) == 1 or (cval != 0 and any(step.rule == "fill" for step in passes)):
-        return False  # each pass continues with cval what the one before has left
-    if target.dtype.kind in "biu":
-        return prod(sizes) <= DIRECT_TAPS and wraps_alike(image, target) and all(line.whole for line in lines)
-    if prod(line.least for line in lines) < LEAST_PRODUCT:
+    if len(lines) == 1 or _continues(passes, cval) or prod(line.weights.size for line in lines) > DIRECT_TAPS:
         return False
-    taps = prod(sizes)
-    if taps < MIN_SEPARABLE_TAPS:
-        return taps <= DIRECT_TAPS or image.nbytes > LARGE
-    split_again = outer_products_worth_using(2 * image.size * taps, sizes) > 0 and current_precision() != "strict"
-    return taps <= MOST_TAPS and split_again
+    if target.dtype.kind in "biu":
+        return wraps_alike(image, target) and all(line.whole for line in lines)
+    fused = len(lines) == 2 and _may_be_fused(image, target, passes, cval)
+    last = max(step.axis for step in passes)
+    if fused and prod(image.shape[last + 1 :]) < FEW:
+        return False
+    return prod(line.least for line in lines) >= LEAST_PRODUCT
+
+
+def _may_be_fused(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray) -> bool:
+    """Whether what a pass leaves need not be stored: passes follow each other where it lies in the cache."""
+    same = target.dtype.kind in "fc" and type_name(image.dtype) == type_name(target.dtype)
+    several = len(passes) > 1 and all(step.line.weights.size > 1 for step in passes)
+    return same and several and not _continues(passes, cval) and current_precision() != "strict"
+
+
+def _continues(passes: Sequence[Pass], cval: np.ndarray) -> bool:
+    """Whether each pass continues with a value of its own what the one before has left."""
+    return bool(cval != 0) and any(step.rule == "fill" for step in passes)
+
+
+def _correlate_fused(
+    image: np.ndarray, target: np.ndarray, passes: tuple[Pass, ...], cval: np.ndarray, threads: int | None
+) -> None:
+    shape, rules = [1] * image.ndim, ["fill"] * image.ndim
+    for axis, line, rule in passes:
+        shape[axis], rules[axis] = line.weights.size, rule
+    with writable(target, image) as out:
+        if out.dtype.kind == "c":  # as real images with an axis more
+            image, out = as_real(image), as_real(out)
+            shape, rules, cval = [*shape, 1], [*rules, "fill"], np.real(cval)
+        name = type_name(out.dtype)
+        conv = ConvProblem(
+            in_shape=image.shape,
+            kernel_shape=tuple(shape),
+            out_shape=image.shape,
+            in_dtype=name,
+            kernel_dtype="float64",
+            acc=name,
+            out_dtype=name,
+            pad=tuple(size // 2 for size in shape),
+            boundary=tuple(rules),
+            stride=(1,) * image.ndim,
+            dilation=(1,) * image.ndim,
+        )
+        weights = np.concatenate([step.line.weights for step in passes])
+        execute(
+            SeparableProblem(conv), image[None, None], weights, out[None, None], fill=np.asarray(cval), threads=threads
+        )
 
 
 def _correlate_joined(

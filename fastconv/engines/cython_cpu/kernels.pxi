@@ -11,6 +11,8 @@ cdef extern from "tiles_all.h" nogil:
     const int64_t BEYOND
     void tiles(...)
     void line(...)
+    void across(...)
+    void prefetch "__builtin_prefetch"(...)
     void tile_exact(...)
     float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill)
     int64_t store_guarded(...)

@@ -1,8 +1,9 @@
-# A pass down and a pass across: see fastconv.algorithms.separable.
+# A pass down, a pass across, or one after the other: see fastconv.algorithms.separable.
 #
-# A unit is a strip of rows of one output plane.  Of each block of it, columns first, rows are filtered down
-# into `middle`, whose column 0 stands at position x - pad_x of the image, and from there across.  Tiles are
-# whole: the last one of a row overlaps its neighbour, or ends in room that is there for it.
+# A unit is a strip of rows and a span of columns of one output plane.  Of each block of it, columns first, rows are
+# filtered down into `middle`, whose column 0 stands at position x - pad_x of the image, and from there across.
+# Where there is nothing to do down, rows are staged there; where there is nothing to do across, tiles write the
+# output itself.  Tiles are whole: the last one of a row overlaps its neighbour, or ends in room that is there for it.
 
 cdef struct SeparableArgs:
     Geometry g
@@ -11,101 +12,143 @@ cdef struct SeparableArgs:
     int64_t in_place, store_direct
     int64_t patch_rows, patch_cols
     int64_t strip, n_strips
+    int64_t span, n_spans
     int64_t pitch
     const int64_t *col_of
+    int64_t ahead
 
 
-cdef void tiles_down(const SeparableArgs *a, acc_t *middle, acc_t *patch, const char *plane, int64_t y, int64_t first,
-                     int64_t n, int64_t rows) noexcept nogil:
-    # Filter `n` columns of the image, from column `first`, down into `middle`.
+cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, acc_t *dst, int64_t step, int64_t n,
+                     int64_t rows, bint ahead) noexcept nogil:
+    # Filter `n` columns down, at least a tile's width unless there is room for one; `ahead`, call for the memory of
+    # the rows that follow.
+    cdef int64_t width = tile_cols(src), line = 64 // <int64_t>sizeof(acc_t), i, j, k, at
+    cdef const acc_t *next = src + (rows + a.g.kernel_y - 1) * pitch
+    for j in range((rows + TILE_ROWS - 1) // TILE_ROWS):
+        for i in range((n + width - 1) // width):
+            at = max(min(i * width, n - width), <int64_t>0)
+            if ahead:
+                for k in range(TILE_ROWS * width // line):
+                    prefetch(next + k % TILE_ROWS * pitch + at + k // TILE_ROWS * line, 0)
+                    prefetch(dst + (rows + k % TILE_ROWS) * step + at + k // TILE_ROWS * line, 1)
+            tiles(src + at, pitch, pitch, a.col_of, <const acc_t *>a.g.w, a.g.kernel_y, <int64_t>1, dst + at, step, False,
+                  <acc_t>0, <int64_t>1)
+        src += TILE_ROWS * pitch
+        dst += TILE_ROWS * step
+
+
+cdef void stage_strip(const SeparableArgs *a, acc_t *patch, const char *plane, int64_t y, int64_t rows, int64_t first,
+                        int64_t n) noexcept nogil:
+    # What `rows` rows of the output read in n columns from `first`.
+    cdef int64_t j
+    for j in range(rows + a.g.kernel_y - 1):
+        stage_row(&a.g, patch + j * a.pitch, source_row(&a.g, plane, y - a.g.pad_y + j), (<const acc_t *>a.g.fill)[0], first, n)
+
+
+cdef void columns_down(const SeparableArgs *a, acc_t *dst, int64_t step, acc_t *patch, const char *plane, int64_t y,
+                       int64_t first, int64_t n, int64_t rows) noexcept nogil:
+    # Filter `n` columns of the image, from column `first`, down into `dst`.
     cdef const Geometry *g = &a.g
     cdef const acc_t *src = patch
-    cdef const acc_t *weights = <const acc_t *>g.w
-    cdef int64_t j, pitch = a.pitch, width = tile_cols(patch), top = y - g.pad_y, whole = (n + width - 1) // width
-    if a.in_place and n >= width and top >= 0 and top + a.patch_rows + g.kernel_y - 1 <= g.height:
+    cdef int64_t top = y - g.pad_y, pitch = a.pitch
+    cdef bint ahead = False
+    if n <= 0:
+        return
+    if a.in_place and n >= tile_cols(patch) and top >= 0 and top + a.patch_rows + g.kernel_y - 1 <= g.height:
         src = <const acc_t *>(plane + top * g.x_row) + first
         pitch = g.x_row // <int64_t>sizeof(acc_t)
-        whole = n // width
+        ahead = a.ahead and g.kernel_x == 1
     else:
-        for j in range(rows + g.kernel_y - 1):
-            stage_row(g, patch + j * a.pitch, source_row(g, plane, top + j), (<const acc_t *>g.fill)[0], first, n)
-    for j in range((rows + TILE_ROWS - 1) // TILE_ROWS):
-        tiles(src, pitch, pitch, a.col_of, weights, g.kernel_y, <int64_t>1, middle, a.pitch, False, <acc_t>0, whole)
-        if whole * width < n:
-            tiles(src + n - width, pitch, pitch, a.col_of, weights, g.kernel_y, <int64_t>1, middle + n - width, a.pitch,
-                  False, <acc_t>0, <int64_t>1)
-        src += TILE_ROWS * pitch
-        middle += TILE_ROWS * a.pitch
+        stage_strip(a, patch, plane, y, rows, first, n)
+    tiles_down(a, src, pitch, dst, step, n, rows, ahead)
 
 
-cdef acc_t one_down(const SeparableArgs *a, const acc_t *like, const char *plane, int64_t y, int64_t column) noexcept nogil:
-    # One element of the first pass (`like` tells its type).
-    cdef const Geometry *g = &a.g
-    cdef const char *row
-    cdef acc_t total = 0, value
-    cdef int64_t k
-    for k in range(g.kernel_y):
-        row = source_row(g, plane, y - g.pad_y + k)
-        value = (<const acc_t *>g.fill)[0]
-        if row != NULL and column >= 0:
-            stage_run(&value, row + column * g.x_col, g.x_col, <int64_t>1, g.src_code)
-        total += (<const acc_t *>g.w)[k] * value
-    return total
-
-
-cdef void edge_columns(const SeparableArgs *a, acc_t *middle, const char *plane, int64_t y, int64_t rows, int64_t left,
-                       int64_t begin, int64_t end, int64_t first, int64_t last) noexcept nogil:
-    # Columns begin..end of `middle`, which lie beyond the border, from its columns first..last, where it has them.
+cdef void edge_columns(const SeparableArgs *a, acc_t *middle, acc_t *staged, acc_t *patch, const char *plane, int64_t y,
+                       int64_t rows, int64_t left, int64_t begin, int64_t end, int64_t first, int64_t last) noexcept nogil:
+    # Columns begin..end of `middle`, which lie beyond the border: from its columns first..last, or made for themselves.
+    cdef const acc_t *src = patch
+    cdef acc_t beyond = 0
     cdef int64_t j, i, column
+    cdef bint elsewhere = False
+    for j in range(a.g.kernel_y):
+        beyond += (<const acc_t *>a.g.w)[j] * (<const acc_t *>a.g.fill)[0]
     for i in range(begin, end):
         column = mapped(a.g.map_x, left + i, a.g.width, a.g.pad_x)
-        for j in range(rows):
-            if column >= 0 and first <= column - left < last:
+        if column < 0:
+            for j in range(rows):
+                middle[j * a.pitch + i] = beyond
+        elif first <= column - left < last:
+            for j in range(rows):
                 middle[j * a.pitch + i] = middle[j * a.pitch + column - left]
-            else:
-                middle[j * a.pitch + i] = one_down(a, middle, plane, y + j, column)
+        else:
+            elsewhere = True
+    if elsewhere:
+        stage_strip(a, patch, plane, y, rows, left + begin, end - begin)
+        tiles_down(a, src, a.pitch, staged, a.pitch, end - begin, rows, False)
+        for j in range(rows):
+            for i in range(begin, end):
+                middle[j * a.pitch + i] = staged[j * a.pitch + i - begin]
 
 
-cdef inline void tiles_across(const SeparableArgs *a, const acc_t *src, const acc_t *weights, acc_t *dst, int64_t step,
-                              int64_t n) noexcept nogil:
-    cdef int64_t width = tile_cols(src), whole = max(n // width, <int64_t>1)
-    tiles(src, a.pitch, a.pitch, a.col_of, weights, <int64_t>1, a.g.kernel_x, dst, step, False, <acc_t>0, whole)
-    if whole * width < n:
-        tiles(src + n - width, a.pitch, a.pitch, a.col_of, weights, <int64_t>1, a.g.kernel_x, dst + n - width, step, False,
-              <acc_t>0, <int64_t>1)
+cdef void row_across(const SeparableArgs *a, const acc_t *middle, acc_t *staged, const char *plane, char *out, int64_t y,
+                     int64_t x, int64_t n) noexcept nogil:
+    # The output's row y, n columns from x, of a row of `middle`.
+    cdef const Geometry *g = &a.g
+    cdef const acc_t *weights = <const acc_t *>g.w + g.kernel_y
+    cdef const acc_t *next = NULL
+    cdef const acc_t *below = NULL
+    cdef acc_t *dst = <acc_t *>out
+    cdef int64_t lanes = line_cols(middle) // LINE_COLS
+    if not a.store_direct or n < lanes:
+        across(middle, g.dilation_x, weights, g.kernel_x, staged, max(n, lanes), next, below)
+        store_run(<const acc_t *>staged, out, g.out_col, n, g.out_code)
+        return
+    if a.ahead:
+        next = <const acc_t *>(plane + (y - g.pad_y + a.patch_rows + g.kernel_y - 1) * g.x_row + max(x - g.pad_x, <int64_t>0) * g.x_col)
+        below = <const acc_t *>(out + g.out_row)
+    across(middle, g.dilation_x, weights, g.kernel_x, dst, n, next, below)
+
+
+cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plane, char *out, int64_t y, int64_t x,
+                          int64_t rows, int64_t n) noexcept nogil:
+    # Output rows y.. and columns x.. of a plane.
+    cdef const Geometry *g = &a.g
+    cdef int64_t window_rows = a.patch_rows + g.kernel_y - 1 if g.kernel_y > 1 else 0, left = x - g.pad_x, j
+    cdef int64_t width = n + (g.kernel_x - 1) * g.dilation_x
+    cdef int64_t first = min(max(-left, <int64_t>0), width), last = max(first, min(width, g.width - left))
+    cdef acc_t *middle = patch + window_rows * a.pitch
+    cdef acc_t *staged = middle + a.patch_rows * a.pitch
+    cdef const acc_t *row = middle
+    out += y * g.out_row + x * g.out_col
+    if g.kernel_x == 1 and a.store_direct and rows == a.patch_rows and n >= tile_cols(patch):
+        columns_down(a, <acc_t *>out, g.out_row // <int64_t>sizeof(acc_t), patch, plane, y, x, n, rows)
+        return
+    if g.kernel_y == 1:
+        stage_strip(a, middle, plane, y, rows, left, width)
+    else:
+        columns_down(a, middle + first, a.pitch, patch, plane, y, left + first, last - first, rows)
+        edge_columns(a, middle, staged, patch, plane, y, rows, left, <int64_t>0, first, first, last)
+        edge_columns(a, middle, staged, patch, plane, y, rows, left, last, width, first, last)
+    for j in range(rows):
+        if g.kernel_x == 1:
+            store_run(row + j * a.pitch, out + j * g.out_row, g.out_col, n, g.out_code)
+        else:
+            row_across(a, row + j * a.pitch, staged, plane, out + j * g.out_row, y + j, x, n)
 
 
 cdef void separable_unit(const SeparableArgs *a, int64_t unit, acc_t *patch) noexcept nogil:
     cdef const Geometry *g = &a.g
-    cdef int64_t out_plane = unit // a.n_strips, width = tile_cols(patch), x = 0, y, i, j, n, rows, left, first, last, step
-    cdef int64_t first_row = unit % a.n_strips * a.strip, end_row = min(g.out_height, first_row + a.strip)
-    cdef const char *plane = g.x + a.src_planes[out_plane]
-    cdef char *out
-    cdef acc_t *middle = patch + (a.patch_rows + g.kernel_y - 1) * a.pitch
-    cdef acc_t *staged = middle + a.patch_rows * a.pitch
-    cdef acc_t *dst
-    cdef const acc_t *across = <const acc_t *>g.w + g.kernel_y
-    while x < g.out_width:
-        n = min(a.patch_cols, g.out_width - x)
-        left = x - g.pad_x
-        first = min(max(-left, <int64_t>0), n + g.kernel_x - 1)
-        last = max(first, min(n + g.kernel_x - 1, g.width - left))
-        for i in range((end_row - first_row + a.patch_rows - 1) // a.patch_rows):
-            y = first_row + i * a.patch_rows
-            rows = min(a.patch_rows, end_row - y)
-            tiles_down(a, middle + first, patch, plane, y, left + first, last - first, rows)
-            edge_columns(a, middle, plane, y, rows, left, <int64_t>0, first, first, last)
-            edge_columns(a, middle, plane, y, rows, left, last, n + g.kernel_x - 1, first, last)
-            out = g.out + a.out_planes[out_plane] + y * g.out_row + x * g.out_col
-            dst, step = staged, a.pitch
-            if a.store_direct and rows == a.patch_rows and n >= width:
-                dst, step = <acc_t *>out, g.out_row // <int64_t>sizeof(acc_t)
-            for j in range((rows + TILE_ROWS - 1) // TILE_ROWS):
-                tiles_across(a, middle + j * TILE_ROWS * a.pitch, across, dst + j * TILE_ROWS * step, step, n)
-            if dst == staged:
-                for j in range(rows):
-                    store_run(<const acc_t *>staged + j * step, out + j * g.out_row, g.out_col, n, g.out_code)
-        x += n
+    cdef int64_t part = unit % (a.n_strips * a.n_spans), out_plane = unit // (a.n_strips * a.n_spans), x, y
+    cdef int64_t first_row = part // a.n_spans * a.strip, end_row = min(g.out_height, first_row + a.strip)
+    cdef int64_t end_col = min(g.out_width, (part % a.n_spans + 1) * a.span)
+    x = part % a.n_spans * a.span
+    while x < end_col:
+        y = first_row
+        while y < end_row:
+            separable_block(a, patch, g.x + a.src_planes[out_plane], g.out + a.out_planes[out_plane], y, x,
+                            min(a.patch_rows, end_row - y), min(a.patch_cols, end_col - x))
+            y += a.patch_rows
+        x += a.patch_cols
 
 
 cdef void separable_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

@@ -147,6 +147,7 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 #endif
 #include "convert.h"
 
+#include "separable.h"
 #undef V
 #undef LANES
 #undef LOAD

@@ -87,6 +87,7 @@ enum { SATURATE = 16 };
 #define PICK_FLOAT(name, p) _Generic((p), float *: name##_f32, double *: name##_f64)
 #define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
+#define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
 #define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
 #define store_run(src, ...) PICK(store_run, src)(src, __VA_ARGS__)

@@ -1,9 +1,10 @@
-"""A pass down and a pass across: see `fastconv.algorithms.separable`.
+"""A pass down, a pass across, or one after the other: see `fastconv.algorithms.separable`.
 
-The same kernel as the Cython engine's.  A unit is a strip of rows of one output plane.  Of each block of it,
-columns first, rows are filtered down into `middle`, whose column 0 stands at position x - pad_x of the image,
-and from there across.  Tiles are whole: the last one of a row overlaps its neighbour, or ends in room that is
-there for it.
+The same kernel as the Cython engine's.  A unit is a strip of rows and a span of columns of one output plane.
+Of each block of it, columns first, rows are filtered down into `middle`, whose column 0 stands at position
+x - pad_x of the image, and from there across.  Where there is nothing to do down, rows are staged there; where there
+is nothing to do across, tiles write the output itself.  Tiles are whole: the last one of a row overlaps its
+neighbour, or ends in room that is there for it.
 """
 
 from __future__ import annotations
@@ -13,77 +14,144 @@ from collections.abc import Callable
 from numba import int64, types
 
 from fastconv.engines.contract import SEPARABLE_FIELDS
-from fastconv.engines.numba_cpu.convert import load_run, store_run
-from fastconv.engines.numba_cpu.filter import COLS, ROWS, USUAL
+from fastconv.engines.numba_cpu.convert import store_run
+from fastconv.engines.numba_cpu.filter import COLS, LINE_COLS, ROWS, USUAL
 from fastconv.engines.numba_cpu.jit import inlined, part
-from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke, tile_correlate, tile_fill, tile_store
+from fastconv.engines.numba_cpu.simd import (
+    VECTOR_BYTES,
+    itemsize,
+    peek,
+    poke,
+    tile_correlate,
+    tile_fill,
+    tile_prefetch,
+    tile_store,
+)  # fmt: skip
 from fastconv.engines.numba_cpu.stage import mapped, source_row, stage_row
 
 __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = SEPARABLE_FIELDS
 
-TILE_BYTES = COLS * VECTOR_BYTES
+TILE_BYTES, LINE_BYTES = COLS * VECTOR_BYTES, LINE_COLS * VECTOR_BYTES
 
 
 @part
-def tiles(a, src, step, w, down, across, dst, dst_step, n, rows, zero, acc):
-    """Rows of tiles with `down` x `across` taps, one of which is 1, for `n` bytes of each row."""
-    blocks = (down + USUAL - 1) // USUAL
-    height, higher = down // blocks, down % blocks
+def tiles_down(a, src, step, dst, dst_step, n, rows, ahead, acc):
+    """Rows of tiles, `n` bytes of each; `ahead`, the rows that follow are called for."""
+    blocks = (a.kernel_y + USUAL - 1) // USUAL
+    height, higher = a.kernel_y // blocks, a.kernel_y % blocks
     for _ in range(0, rows, ROWS):
         for begin in range(0, n, TILE_BYTES):
             x = min(begin, max(int64(0), n - TILE_BYTES))
-            sums, at, weights = tile_fill(zero, ROWS, COLS), src + x, w
+            if ahead:
+                tile_prefetch(src + x + (rows + a.kernel_y - 1) * step, step, ROWS, COLS)
+            sums, at, weights = tile_fill(acc(0), ROWS, COLS), src + x, a.w
             for block in range(blocks):
                 taps = height + 1 if block < higher else height
-                sums = tile_correlate(sums, at, step, a.col_of, weights, across, taps)
+                sums = tile_correlate(sums, at, step, a.col_of, weights, int64(1), taps)
                 at += taps * step
-                weights += taps * across * itemsize(acc)
+                weights += taps * itemsize(acc)
             tile_store(sums, dst + x, dst_step)
         src += ROWS * step
         dst += ROWS * dst_step
 
 
+@part
+def stage_strip(a, patch, plane, y, rows, first, n, acc):
+    # What `rows` rows of the output read in n columns from `first`.
+    fill = peek(a.fill, acc)
+    for j in range(rows + a.kernel_y - 1):
+        row = source_row(a, plane, y - a.pad_y + j)
+        stage_row(a, patch + j * a.pitch * itemsize(acc), row, fill, first, n, acc)
+
+
 @inlined
-def filter_down(a, middle, patch, plane, y, first, n, rows, fill, zero, acc):
-    # Filter `n` columns of the image, from column `first`, down into `middle`.
-    size = itemsize(acc)
-    top, pitch = y - a.pad_y, a.pitch * size
-    src, step = patch, pitch
-    if a.in_place != 0 and n * size >= TILE_BYTES and top >= 0 and top + a.patch_rows + a.kernel_y - 1 <= a.height:
-        src, step = plane + top * a.x_row + first * size, a.x_row
-    else:
-        for j in range(rows + a.kernel_y - 1):
-            stage_row(a, patch + j * pitch, source_row(a, plane, top + j), fill, first, n, acc)
-    tiles(a, src, step, a.w, a.kernel_y, int64(1), middle, pitch, n * size, rows, zero, acc)
+def columns_down(a, dst, dst_step, patch, plane, y, first, n, rows, acc):
+    # Filter `n` columns of the image, from column `first`, down into `dst`.
+    size, top = itemsize(acc), y - a.pad_y
+    if n > 0:
+        src, step, ahead = patch, a.pitch * size, False
+        if a.in_place != 0 and n * size >= TILE_BYTES and top >= 0 and top + a.patch_rows + a.kernel_y - 1 <= a.height:
+            src, step, ahead = plane + top * a.x_row + first * size, a.x_row, a.ahead != 0
+        else:
+            stage_strip(a, patch, plane, y, rows, first, n, acc)
+        tiles_down(a, src, step, dst, dst_step, n * size, rows, ahead, acc)
+
+
+@inlined
+def copy_column(a, middle, to, of, rows, acc):
+    for j in range(rows):
+        row = middle + j * a.pitch * itemsize(acc)
+        poke(row + to * itemsize(acc), peek(row + of * itemsize(acc), acc))
 
 
 @part
-def one_down(a, to, plane, y, column, fill, zero, acc):
-    # One element of the first pass.
-    total = zero
-    for k in range(a.kernel_y):
-        row = source_row(a, plane, y - a.pad_y + k)
-        poke(to, fill)
-        if row != 0 and column >= 0:
-            load_run(to, row + column * a.x_col, a.x_col, int64(1), a.src_code, acc)
-        total += peek(a.w + k * itemsize(acc), acc) * peek(to, acc)
-    poke(to, total)
-
-
-@part
-def edge_columns(a, middle, plane, y, rows, left, begin, end, first, last, fill, zero, acc):
-    # Columns begin..end of `middle`, which lie beyond the border, from its columns first..last, where it has them.
-    size = itemsize(acc)
+def edge_columns(a, middle, staged, patch, plane, y, rows, left, begin, end, first, last, acc):
+    # Columns begin..end of `middle`, which lie beyond the border: from its columns first..last, or made for themselves.
+    size, elsewhere = itemsize(acc), False
+    beyond = acc(0)
+    for j in range(a.kernel_y):
+        beyond += peek(a.w + j * size, acc) * peek(a.fill, acc)
     for i in range(begin, end):
         column = mapped(a.map_x, left + i, a.width, a.pad_x)
+        if column < 0:
+            for j in range(rows):
+                poke(middle + (j * a.pitch + i) * size, beyond)
+        elif first <= column - left < last:
+            copy_column(a, middle, i, column - left, rows, acc)
+        else:
+            elsewhere = True
+    if elsewhere:
+        stage_strip(a, patch, plane, y, rows, left + begin, end - begin, acc)
+        tiles_down(a, patch, a.pitch * size, staged, a.pitch * size, (end - begin) * size, rows, False, acc)
         for j in range(rows):
-            row = middle + j * a.pitch * size
-            if column >= 0 and first <= column - left < last:
-                poke(row + i * size, peek(row + (column - left) * size, acc))
+            for i in range(begin, end):
+                poke(middle + (j * a.pitch + i) * size, peek(staged + (j * a.pitch + i - begin) * size, acc))
+
+
+@part
+def row_across(a, src, staged, out, n, acc):
+    # n columns of a row of the output from one of `middle`.
+    size = itemsize(acc)
+    dst, bytes_in_all = staged, max(n * size, LINE_BYTES)
+    if a.store_direct != 0 and n * size >= LINE_BYTES:
+        dst = out
+    for begin in range(0, bytes_in_all, LINE_BYTES):
+        x = min(begin, bytes_in_all - LINE_BYTES)
+        sums = tile_fill(acc(0), 1, LINE_COLS)
+        sums = tile_correlate(sums, src + x, int64(0), a.col_of, a.w + a.kernel_y * size, a.kernel_x, 1)
+        tile_store(sums, dst + x, int64(0))
+    if dst == staged:
+        store_run(out, a.out_col, staged, n, a.out_code, acc)
+
+
+@inlined
+def block(a, patch, plane, out, y, x, rows, n, acc):
+    # Output rows y.. and columns x.. of a plane.
+    size, pitch, left, width = itemsize(acc), a.pitch * itemsize(acc), x - a.pad_x, n + (a.kernel_x - 1) * a.dilation_x
+    first = min(max(-left, int64(0)), width)
+    last = max(first, min(width, a.width - left))
+    middle = patch
+    if a.kernel_y > 1:
+        middle += (a.patch_rows + a.kernel_y - 1) * pitch
+    staged = middle + a.patch_rows * pitch
+    direct = a.kernel_x == 1 and a.store_direct != 0 and rows == a.patch_rows and n * size >= TILE_BYTES
+    if a.kernel_y == 1:
+        stage_strip(a, middle, plane, y, rows, left, width, acc)
+    else:
+        to, step = middle + first * size, pitch
+        if direct:
+            to, step = out, a.out_row
+        columns_down(a, to, step, patch, plane, y, left + first, last - first, rows, acc)
+        edge_columns(a, middle, staged, patch, plane, y, rows, left, int64(0), first, first, last, acc)
+        edge_columns(a, middle, staged, patch, plane, y, rows, left, last, width, first, last, acc)
+    if not direct:
+        for j in range(rows):
+            if a.kernel_x == 1:
+                store_run(out + j * a.out_row, a.out_col, middle + j * pitch, n, a.out_code, acc)
             else:
-                one_down(a, row + i * size, plane, y + j, column, fill, zero, acc)
+                row_across(a, middle + j * pitch, staged, out + j * a.out_row, n, acc)
 
 
 def make(acc: str, variant: str = "") -> Callable:
@@ -91,36 +159,16 @@ def make(acc: str, variant: str = "") -> Callable:
     acc_type = getattr(types, acc)
 
     def kernel(a, unit, worker):
-        size, zero, fill = itemsize(acc_type), acc_type(0), peek(a.fill, acc_type)
-        pitch, patch = a.pitch * size, a.scratch + worker * a.scratch_bytes
-        middle = patch + (a.patch_rows + a.kernel_y - 1) * pitch
-        staged = middle + a.patch_rows * pitch
-        out_plane, first_row = unit // a.n_strips, unit % a.n_strips * a.strip
-        end_row = min(a.out_height, first_row + a.strip)
+        patch, parts = a.scratch + worker * a.scratch_bytes, a.n_strips * a.n_spans
+        out_plane, strip, span = unit // parts, unit % parts // a.n_spans, unit % a.n_spans
         plane = a.x + peek(a.src_planes + 8 * out_plane, int64)
         out_at = a.out + peek(a.out_planes + 8 * out_plane, int64)
-        for x in range(0, a.out_width, a.patch_cols):
-            n = min(a.patch_cols, a.out_width - x)
-            left, needed = x - a.pad_x, n + a.kernel_x - 1
-            first = min(max(-left, int64(0)), needed)
-            last = max(first, min(needed, a.width - left))
-            for y in range(first_row, end_row, a.patch_rows):
-                rows = min(a.patch_rows, end_row - y)
-                filter_down(
-                    a, middle + first * size, patch, plane, y, left + first, last - first, rows, fill, zero, acc_type
-                )
-                edge_columns(a, middle, plane, y, rows, left, int64(0), first, first, last, fill, zero, acc_type)
-                edge_columns(a, middle, plane, y, rows, left, last, needed, first, last, fill, zero, acc_type)
+        end_row, end_col = min(a.out_height, (strip + 1) * a.strip), min(a.out_width, (span + 1) * a.span)
+        for x in range(span * a.span, end_col, a.patch_cols):
+            n = min(a.patch_cols, end_col - x)
+            for y in range(strip * a.strip, end_row, a.patch_rows):
                 out = out_at + y * a.out_row + x * a.out_col
-                direct = a.store_direct != 0 and rows == a.patch_rows and n * size >= TILE_BYTES
-                dst, step = staged, pitch
-                if direct:
-                    dst, step = out, a.out_row
-                weights = a.w + a.kernel_y * size
-                tiles(a, middle, pitch, weights, int64(1), a.kernel_x, dst, step, n * size, rows, zero, acc_type)
-                if not direct:
-                    for j in range(rows):
-                        store_run(out + j * a.out_row, a.out_col, staged + j * pitch, n, a.out_code, acc_type)
+                block(a, patch, plane, out, y, x, min(a.patch_rows, end_row - y), n, acc_type)
 
     return kernel
 
