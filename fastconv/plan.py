@@ -141,6 +141,8 @@ class PlannedCall(Plan):
             names.index(self._out_name) if self._out_name in list(bound.arguments)[: len(bound.args)] else 0
         )
         self._settings = config.settings()
+        self._tapes = getattr(function, "tapes", None)
+        self._shortcuts: dict[tuple[int, bool], Any] = {}
 
     def __call__(self, *arrays: Any, out: Any = None) -> Any:
         """Make the planned call with these arrays in the place of its first arguments.
@@ -164,24 +166,36 @@ class PlannedCall(Plan):
         TypeError
             If there is no array, or more than the planned call had arguments.
         """
-        given = len(arrays)
-        if not 0 < given <= len(self._likes):
-            raise TypeError(f"a planned call takes 1 to {len(self._likes)} arrays; got {given}")
+        given = arrays if out is None else (*arrays, out)
+        shortcut = self._shortcuts.get((len(arrays), out is None))
+        result = None if shortcut is None else shortcut.play(given)
+        return self._long_way(arrays, out, given) if result is None else result
+
+    def _long_way(self, arrays: tuple, out: Any, given: tuple) -> Any:
+        n = len(arrays)
+        if not 0 < n <= len(self._likes):
+            raise TypeError(f"a planned call takes 1 to {len(self._likes)} arrays; got {n}")
         for array, like in zip(arrays, self._likes, strict=False):
             found = (np.shape(array), getattr(array, "dtype", None))
             if found != like:
                 raise ValueError(
                     f"arrays must have the planned shape and dtype, {like[0]} {like[1]}; got {found[0]} {found[1]}"
                 )
-        args, kwargs = (*arrays, *self._args[given:]), self._kwargs
-        if out is not None and self._out_index >= given:
+        args, kwargs = (*arrays, *self._args[n:]), self._kwargs
+        if out is not None and self._out_index >= n:
             args = (*args[: self._out_index], out, *args[self._out_index + 1 :])
         elif out is not None:
             kwargs = kwargs | {self._out_name: out}
         if config.settings() == self._settings:
-            return self.function(*args, **kwargs)
+            return self._make(args, kwargs, given, (n, out is None))
         with config.enforced(self._settings):
-            return self.function(*args, **kwargs)
+            return self._make(args, kwargs, given, (n, out is None))
+
+    def _make(self, args: tuple, kwargs: dict[str, Any], given: tuple, key: tuple[int, bool]) -> Any:
+        result = self.function(*args, **kwargs)
+        if self._tapes is not None:
+            self._shortcuts[key] = self._tapes.shortcut(args, kwargs, given)
+        return result
 
 
 def plan(function: Callable, /, *args: Any, **kwargs: Any) -> PlannedCall:

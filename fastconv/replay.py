@@ -75,11 +75,14 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            while len(args) < arrays and parameters[len(args)] in kwargs:  # arrays given by name
+                args = (*args, kwargs.pop(parameters[len(args)]))  # type: ignore[assignment]
             result = tapes.recall(args, kwargs)
             if result is None:
                 return _record(tapes, function, args, kwargs)
             return function(*args, **kwargs) if result is False else result
 
+        call.tapes = tapes  # type: ignore[attr-defined]
         return call
 
     return decorate

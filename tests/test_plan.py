@@ -8,14 +8,16 @@ import sys
 
 import numpy as np
 import pytest
-from cases import LONG
+from cases import LONG, values
 from hypothesis import given
 from strategies import conv_problems, pool_problems
 
 import fastconv
+from fastconv import config
 from fastconv.plan import Plan, plan_for
 from fastconv.problem import ConvProblem, PoolProblem
 from fastconv.table import TABLE
+from fastconv.testing import assert_identical
 
 IMAGE, KERNEL = np.ones((64, 80), "float32"), np.ones((3, 5), "float32")
 
@@ -161,6 +163,101 @@ def test_plans_of_all_functions():
     ]
     for function, *args in calls:
         assert ":" in fastconv.plan(function, *args).implementation
+
+
+# -- calls that are planned ---------------------------------------------------------------------
+
+PLANNED = [
+    (fastconv.ndimage.correlate, (KERNEL,), {"mode": "mirror"}),
+    (fastconv.ndimage.correlate, (KERNEL, "float64", "constant", 2.0), {}),
+    (fastconv.ndimage.gaussian_filter, (1.5,), {}),
+    (fastconv.ndimage.gaussian_gradient_magnitude, (1.5,), {}),  # not replayed
+    (fastconv.ndimage.maximum_filter, (), {"size": (3, 4)}),
+    (fastconv.ndimage.median_filter, (3,), {}),
+    (fastconv.correlate2d, (KERNEL, "same"), {"boundary": "symm"}),
+    (fastconv.convolve, (KERNEL,), {"method": "direct"}),
+]
+
+
+@pytest.mark.parametrize("function, args, kwargs", PLANNED, ids=[row[0].__name__ for row in PLANNED])
+def test_a_planned_call_is_the_call_on_other_arrays(engine, function, args, kwargs):
+    planned = fastconv.plan(function, IMAGE, *args, **kwargs)
+    for seed in range(4):  # made, made and recorded, replayed
+        image = values(IMAGE.shape, "float32", seed)
+        result = planned(image)
+        assert_identical(result, function(image, *args, **kwargs))
+        assert_identical(planned(np.asfortranarray(image)), function(np.asfortranarray(image), *args, **kwargs))
+        out = np.full_like(result, 7)
+        if result.dtype == image.dtype:
+            assert planned(image, out=out) is out
+            assert_identical(out, result)
+
+
+def test_a_planned_call_takes_other_weights_and_arguments_by_name():
+    planned = fastconv.plan(fastconv.ndimage.convolve, mode="wrap", weights=KERNEL, input=IMAGE)
+    for seed in range(3):
+        image, kernel = values(IMAGE.shape, "float32", seed), values(KERNEL.shape, "float32", seed + 9)
+        assert_identical(planned(image), fastconv.ndimage.convolve(image, KERNEL, mode="wrap"))
+        assert_identical(planned(image, kernel), fastconv.ndimage.convolve(image, kernel, mode="wrap"))
+
+
+def test_a_planned_call_reads_its_weights_anew():
+    kernel = KERNEL.copy()
+    planned = fastconv.plan(fastconv.ndimage.correlate, IMAGE, kernel)
+    planned(IMAGE)
+    planned(IMAGE)
+    kernel[0, 0] = 100
+    assert_identical(planned(IMAGE), fastconv.ndimage.correlate(IMAGE, kernel))
+
+
+def test_a_planned_call_keeps_its_settings():
+    with fastconv.use(engine="reference", threads=1, precision="strict"):
+        planned = fastconv.plan(fastconv.ndimage.correlate, IMAGE / 3, KERNEL / 7)
+    image = values(IMAGE.shape, "float32")
+    with fastconv.use(precision="strict"):
+        desired = fastconv.ndimage.correlate(image, KERNEL / 7)
+    with fastconv.use(precision="fast"):
+        for _ in range(3):
+            assert_identical(planned(image), desired)
+        assert config.current_precision() == "fast"
+
+
+def test_a_planned_call_follows_the_default_number_of_threads():
+    planned, before = fastconv.plan(fastconv.ndimage.correlate, IMAGE, KERNEL), fastconv.get_num_threads()
+    desired = fastconv.ndimage.correlate(IMAGE, KERNEL)
+    try:
+        for threads in (before, 1, before):
+            fastconv.set_num_threads(threads)
+            for _ in range(3):
+                assert_identical(planned(IMAGE), desired)
+    finally:
+        fastconv.set_num_threads(before)
+
+
+def test_a_planned_call_inside_others():
+    planned = fastconv.plan(fastconv.ndimage.correlate, IMAGE, KERNEL)
+    planned(IMAGE)
+    assert fastconv.plan(lambda image: planned(image), IMAGE).implementation == planned.implementation
+    both = fastconv.plan(lambda image: planned(image) + planned(image), IMAGE)
+    assert_identical(both(IMAGE), 2 * planned(IMAGE))
+
+
+@pytest.mark.parametrize(
+    "arrays, error, words",
+    [
+        ((), TypeError, "1 to 2 arrays; got 0"),
+        ((IMAGE, KERNEL, KERNEL), TypeError, "got 3"),
+        ((IMAGE[1:],), ValueError, r"\(64, 80\) float32; got \(63, 80\)"),
+        ((IMAGE.astype("float64"),), ValueError, "got .* float64"),
+        ((IMAGE, KERNEL.T), ValueError, r"\(3, 5\)"),
+    ],
+)
+def test_a_planned_call_refuses_other_shapes_and_dtypes(arrays, error, words):
+    planned = fastconv.plan(fastconv.ndimage.correlate, IMAGE, KERNEL)
+    for _ in range(3):
+        planned(IMAGE)
+        with pytest.raises(error, match=words):
+            planned(*arrays)
 
 
 def test_printing_a_plan():

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
+from fastconv.replay import remembered
 from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, result_type, type_name
 
 __all__ = ["conv2d"]
@@ -18,6 +19,7 @@ DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 comp
 DATA_FORMATS = {"NCHW": False, "NHWC": True}
 
 
+@remembered(arrays=2)
 def conv2d(
     input: Any,
     weight: Any,

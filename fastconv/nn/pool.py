@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import PoolProblem
+from fastconv.replay import remembered
 from fastconv.validate import as_array, choice, int_tuple, new_or_checked_out, type_name
 
 __all__ = ["avg_pool2d", "max_pool2d"]
@@ -20,6 +21,7 @@ DATA_FORMATS = {"NCHW": False, "NHWC": True}
 Pair = tuple[int, ...]
 
 
+@remembered(arrays=1)
 def max_pool2d(
     input: Any,
     kernel_size: int | Iterable[int],
@@ -111,6 +113,7 @@ def max_pool2d(
     return results if return_indices else results[0]
 
 
+@remembered(arrays=1)
 def avg_pool2d(
     input: Any,
     kernel_size: int | Iterable[int],

@@ -386,6 +386,64 @@ cdef class Memory:
         self.tapes.clear()
 
 
+    def shortcut(self, tuple args, dict kwargs, tuple given):
+        """A way to the tape of a call for further calls that differ in the arrays `given`; None if it has none."""
+        found = self.key(args, kwargs)
+        tape = None if found is None else self.tapes.get(found[0])
+        if type(tape) is not Tape:
+            return None
+        places = [next((i for i, array in enumerate(given) if array is taken), -1) for taken in found[1]]
+        if not set(range(len(given))) <= set(places):
+            return None
+        return Shortcut(tape, found[1], places, self.unless)
+
+
+cdef class Shortcut:
+    """Plays a tape on arrays like those that it was made with; nothing else is looked at."""
+
+    cdef Tape tape
+    cdef list arrays, places, shapes, strides, dtypes
+    cdef tuple unless
+    cdef int64_t threads
+
+    def __init__(self, Tape tape, list arrays, list places, tuple unless):
+        """`places`: of each array of the call, which of the arrays given it is, or -1 for one that stays."""
+        self.tape, self.places, self.unless, self.threads = tape, places, unless, default_threads()
+        self.arrays = [array if place < 0 else None for array, place in zip(arrays, places)]
+        self.shapes, self.strides = [array.shape for array in arrays], [array.strides for array in arrays]
+        self.dtypes = [array.dtype for array in arrays]
+
+    def play(self, tuple given):
+        """The call's result; None if it must be made."""
+        cdef list arrays = list(self.arrays)
+        cdef Py_ssize_t i, place
+        for var in self.unless:
+            if get_value(var) is not None:
+                return None
+        if default_threads() != self.threads:
+            return None
+        for i in range(len(arrays)):
+            place = self.places[i]
+            if place < 0:
+                continue
+            array = given[place]
+            if not cnp.PyArray_CheckExact(array) or not self.fits(<cnp.ndarray>array, i):
+                return None
+            arrays[i] = array
+        return self.tape.play(arrays)
+
+    cdef bint fits(self, cnp.ndarray array, Py_ssize_t i) except -1:
+        cdef tuple shape = self.shapes[i], strides = self.strides[i]
+        cdef Py_ssize_t axis
+        if cnp.PyArray_NDIM(array) != len(shape):
+            return False
+        for axis in range(len(shape)):
+            if cnp.PyArray_DIM(array, axis) != shape[axis] or cnp.PyArray_STRIDE(array, axis) != strides[axis]:
+                return False
+        dtype = self.dtypes[i]
+        return <object>cnp.PyArray_DESCR(array) is dtype or <object>cnp.PyArray_DESCR(array) == dtype
+
+
 def play(Tape tape, list arrays):
     """Play a tape on arrays like those it was recorded with."""
     return tape.play(arrays)
