@@ -31,7 +31,7 @@ cdef extern from "tiles_all.h" nogil:
     void spectrum_of_lines(...)
 
 ctypedef fused acc_t:
-    void round_run(double *at, int64_t n)
+    void round_run(double *at, int64_t n, int integers)
     float
     double
     uint32_t
@@ -40,6 +40,10 @@ ctypedef fused acc_t:
 include "stage.pxi"
 include "filter.pxi"
 include "exact.pxi"
+ctypedef fused real_t:
+    float
+    double
+
 include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
