@@ -1,4 +1,7 @@
-"""Convolution by Fourier transforms: of whole arrays, or of overlapping blocks of long ones (overlap-save).
+"""Convolution by the transforms of `scipy.fft`: of whole arrays, or of overlapping blocks of long ones (overlap-save).
+
+For what the engines' own transforms (`overlap`) are not made for: kernels that fit in no block, many axes, integers
+that are cut into parts.
 
 The output is cut into blocks along the transformed axes.  A block of `step` outputs depends on
 ``length = step + K - 1`` inputs, whose cyclic convolution with the kernel has these outputs behind
@@ -9,6 +12,8 @@ lie within the input are transformed where they are.  An axis in one block need 
 Blocks are gathered in tasks that fit a processor's cache, and tasks go to threads, so memory is
 bounded by the tasks under way.  An axis that is not transformed broadcasts; it is cut into blocks
 of one element, which makes it an axis like the others.
+
+What lies beyond the borders is gathered with the blocks, by index maps; of arrays that are transformed whole it is zeros.
 """
 
 from __future__ import annotations
@@ -26,8 +31,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from fastconv import costs
+from fastconv.boundary import index_map
 
-__all__ = ["Blocks", "best_blocks", "convolve", "work_dtype"]
+__all__ = ["TASK_BYTES", "Blocks", "best_blocks", "convolve", "work_dtype"]
 
 Shape = tuple[int, ...]
 Place = tuple[tuple[int, int], ...]  # for each axis the first block of a task, and how many
@@ -78,6 +84,8 @@ class Blocks:
         For each of `axes`.
     seconds : float
         Estimated time.
+    beyond : tuple of str
+        Boundary rules of all axes; empty: there are zeros.
     """
 
     axes: Shape
@@ -87,16 +95,25 @@ class Blocks:
     whole: bool
     cuts: tuple[Cut, ...]
     seconds: float
+    beyond: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        size = "x".join(str(cut.length) for cut in self.cuts)
+        return "whole arrays" if self.whole else f"{prod(cut.blocks for cut in self.cuts)} blocks of {size} inputs"
 
 
 @lru_cache(maxsize=512)
 def best_blocks(
-    shape1: Shape, shape2: Shape, low: Shape, size: Shape, axes: Shape, dtype: np.dtype, threads: int
-) -> Blocks:
-    """The cheapest blocks for the outputs ``low ... low + size`` of a full convolution along `axes`."""
-    swapped = prod(shape2[axis] for axis in axes) > prod(shape1[axis] for axis in axes)
+    shape1: Shape, shape2: Shape, low: Shape, size: Shape, axes: Shape, dtype: np.dtype, threads: int,
+    beyond: tuple[str, ...] = (),
+) -> Blocks:  # fmt: skip
+    """The cheapest blocks for the outputs ``low ... low + size`` of a full convolution along `axes`.
+
+    With boundary rules, the first array is continued `beyond` its borders by them.
+    """
+    swapped = not beyond and prod(shape2[axis] for axis in axes) > prod(shape1[axis] for axis in axes)
     n, k = (shape2, shape1) if swapped else (shape1, shape2)
-    cuts = [_cuts(n[axis], k[axis], low[axis], size[axis], dtype.kind != "c") for axis in axes]
+    cuts = [_cuts(n[axis], k[axis], low[axis], size[axis], dtype.kind != "c", bool(beyond)) for axis in axes]
     if len(axes) > 1:
         cuts = [few[: max(int(MOST_CUTS ** (1 / len(axes))), 2)] for few in cuts]
     pairs = prod(size) // prod(size[axis] for axis in axes)
@@ -106,16 +123,21 @@ def best_blocks(
         length, blocks = tuple(cut.length for cut in combination), prod(cut.blocks for cut in combination)
         seconds = costs.fourier_seconds(length, pairs * blocks, kernels, dtype, threads)
         whole = blocks == 1 and all(cut.inputs == n[axis] for axis, cut in zip(axes, combination, strict=True))
-        whole = whole and (pairs == 1 or pairs * prod(length) * dtype.itemsize <= TASK_BYTES)
+        whole = whole and not beyond and (pairs == 1 or pairs * prod(length) * dtype.itemsize <= TASK_BYTES)
         seconds += 0 if whole else costs.BLOCKS_CALL_SECONDS
-        choices.append(Blocks(axes, low, size, swapped, whole, combination, seconds))
+        choices.append(Blocks(axes, low, size, swapped, whole, combination, seconds, beyond))
     return min(choices, key=lambda blocks: blocks.seconds)
 
 
-def _cuts(n: int, k: int, low: int, size: int, real: bool) -> list[Cut]:
+def _cuts(n: int, k: int, low: int, size: int, real: bool, beyond: bool = False) -> list[Cut]:
     """One block, which has all inputs, and blocks with the inputs that their outputs need; the least points first."""
-    longest = _fast_length(max(n, k, low + size, n + k - 1 - low), real)
-    cuts, length = [Cut(longest, n, size, 1, 0, low)], max(2 ** ceil(log2(k + k // 4)), SHORTEST)
+    if beyond:
+        longest = _fast_length(size + k - 1, real)
+        cuts = [Cut(longest, size + k - 1, size, 1, low - (k - 1), k - 1)]
+    else:
+        longest = _fast_length(max(n, k, low + size, n + k - 1 - low), real)
+        cuts = [Cut(longest, n, size, 1, 0, low)]
+    length = max(2 ** ceil(log2(k + k // 4)), SHORTEST)
     while length < longest:
         for points in (length, length // 2 * 3):
             step = min(points - k + 1, size)
@@ -146,13 +168,17 @@ def _odd_factors(n: int) -> int:
     return factors
 
 
-def convolve(in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int) -> None:
+def convolve(
+    in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int, dtype: np.dtype | None = None,
+    fill: Any = 0,
+) -> None:  # fmt: skip
     """Write the outputs of a convolution that `blocks` is for into `out`; integers are rounded, and wrap."""
     threads = threads if blocks.seconds > costs.PYTHON_THREADS_SECONDS else 1
+    dtype = dtype or work_dtype(in1.dtype, in2.dtype)
     if blocks.whole:
-        _convolve_whole(in1, in2, out, blocks, threads)
+        _convolve_whole(in1, in2, out, blocks, threads, dtype)
         return
-    job = _Convolution(in1, in2, out, blocks)
+    job = _Convolution(in1, in2, out, blocks, dtype, fill)
     places = job.places(threads)
     job.workers = threads if len(places) == 1 else 1
     job.prepare_kernel(threads)
@@ -182,9 +208,11 @@ def _for_each(function: Callable[[Any], None], items: Iterable[Any], threads: in
             helper.result()
 
 
-def _convolve_whole(in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int) -> None:
+def _convolve_whole(
+    in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, threads: int, dtype: np.dtype
+) -> None:
     """Convolve whole arrays; each is transformed on a thread of its own."""
-    dtype, transforms = work_dtype(in1.dtype, in2.dtype), list(zip(blocks.axes, blocks.cuts, strict=True))
+    transforms = list(zip(blocks.axes, blocks.cuts, strict=True))
     arrays = [_broadcast_part(array, blocks).astype(dtype, copy=False) for array in (in1, in2)]
 
     def forward(i: int) -> None:
@@ -244,12 +272,12 @@ class _Convolution:
     Arrays of windows, and their spectra, have the blocks' axes first and the axes within a block last.
     """
 
-    def __init__(self, in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks):
+    def __init__(self, in1: np.ndarray, in2: np.ndarray, out: np.ndarray, blocks: Blocks, dtype: np.dtype, fill: Any):
         ndim = out.ndim
         arrays = (in2, in1) if blocks.swapped else (in1, in2)
         self.x, self.w = (_broadcast_part(array, blocks) for array in arrays)
         self.out, self.workers = out, 1
-        self.dtype = work_dtype(in1.dtype, in2.dtype)
+        self.dtype, self.beyond, self.fill = dtype, blocks.beyond, fill
         self.transforms = [(ndim + axis, cut) for axis, cut in zip(blocks.axes, blocks.cuts, strict=True)]
         self.cuts = [Cut(1, 1, 1, n, 0, 0) for n in out.shape]
         for axis, cut in zip(blocks.axes, blocks.cuts, strict=True):
@@ -297,7 +325,9 @@ class _Convolution:
             low.append(0 if shared else first * cut.step + cut.origin)
             span.append((windows[-1] - 1) * cut.step + cut.inputs)
         region = self.x[tuple(slice(max(a, 0), max(a + s, 0)) for a, s in zip(low, span, strict=True))]
-        if region.shape != tuple(span):
+        if region.shape != tuple(span) and self.beyond:
+            region = self._continued(low, span)
+        elif region.shape != tuple(span):
             padded = np.zeros(span, self.dtype)
             padded[tuple(slice(max(-a, 0), max(-a, 0) + n) for a, n in zip(low, region.shape, strict=True))] = region
             region = padded
@@ -307,6 +337,18 @@ class _Convolution:
         steps = [stride * cut.step for stride, cut in zip(region.strides, self.cuts, strict=True)]
         lengths = [cut.inputs for cut in self.cuts]
         return as_strided(region, (*windows, *lengths), (*steps, *region.strides), writeable=False)
+
+    def _continued(self, low: list[int], span: list[int]) -> np.ndarray:
+        """A region that reaches beyond the borders."""
+        region, outside = self.x, []
+        for axis, (first, count, rule) in enumerate(zip(low, span, self.beyond, strict=True)):
+            places = index_map(np.arange(first, first + count), self.x.shape[axis], rule)
+            outside.append((places < 0).nonzero()[0])
+            region = region.take(np.maximum(places, 0), axis)
+        region = region.astype(self.dtype, copy=False)
+        for axis, places in enumerate(outside):
+            region.swapaxes(0, axis)[places] = self.fill
+        return region
 
     def _split(self, array: np.ndarray) -> np.ndarray:
         """An array with its axes that are transformed last, and those that broadcast first."""

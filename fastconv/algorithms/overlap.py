@@ -17,6 +17,7 @@ doi:10.1145/1464182.1464209.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -26,17 +27,20 @@ from typing import Any
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms.executor import Bound, refuse_types, run
+from fastconv.algorithms.executor import Bound, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, OVERLAP_FIELDS, record
+from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
 from fastconv.replay import address, by_value
 
 __all__ = ["Blocks", "Overlap", "best_blocks", "is_ready", "refuse"]
 
 Shape = tuple[int, ...]
+
+_local = threading.local()
 
 # Transforms split a length by these factors; larger ones make fewer passes, those that are not powers of 2 come first.
 RADICES = (5, 3, 8, 4, 2)
@@ -46,6 +50,8 @@ CANDIDATES = {1: 40, 2: 12, 3: 6}
 LINES = 16
 # Records remembered for each plan.
 REMEMBERED = 8
+# Bytes of scratch memory that a thread keeps from one call to the next.
+MOST_KEPT = 16 * 2**20
 # Points of a block: larger ones leave the caches, and are `scipy.fft`'s.
 MOST_POINTS = {1: 2**15, 2: 2**20, 3: 2**21}
 
@@ -56,10 +62,8 @@ def refuse(problem: Any) -> str | None:
     if why is not None:
         return why
     p = problem
-    if not p.transforms:
+    if p.transforms != "overlap":
         return "is for large kernels and finite numbers"
-    if p.transforms != (1, 1):
-        return "is for integers that need not be cut into parts"
     if p.acc in PARTS and not p.in_dtype == p.out_dtype == p.acc:
         return "is for complex images where results are complex"
     if p.batch * p.channels * p.filters > 1 or p.bias or max(p.stride + p.dilation) > 1:
@@ -171,7 +175,7 @@ class Overlap:
         self.itemsize = np.dtype(self.part).itemsize
         self.kernel = engine.kernel(self.operation, self.part)
         self.lanes = engine.TILE[1] // 2 // self.itemsize
-        self.direct = Filter(replace(problem, transforms=(), rank=0), engine)
+        self.direct = Filter(replace(problem, transforms="", rank=0, whole=False), engine)
         self._bounds: dict[tuple, Bounds] = {}
 
     def __call__(
@@ -180,10 +184,12 @@ class Overlap:
         by_value()
         kernel = w[0, 0][(slice(None, None, -1),) * self.problem.ndim]
         bounds = self._bind(x.strides[2:], kernel.strides, out.strides[2:], threads)
-        spectrum = _aligned(bounds.spectrum, self.part)
-        zeros = np.zeros(2, self.part)
-        run(self.kernel, bounds.analysis, kernel, None, spectrum, None, zeros, 1)
-        run(self.kernel, bounds.convolution, x, spectrum, out, None, self._fills(fill), threads)
+        nbytes, used = bounds.spectrum * self.itemsize, bounds.convolution.scratch_bytes * threads
+        memory = _memory(nbytes + used)
+        spectrum, scratch = memory[:nbytes], memory[nbytes:]
+        first, then, zeros = bounds.analysis, bounds.convolution, np.zeros(2, self.part)
+        launch(self.kernel, first.slots, kernel, None, spectrum, None, zeros, scratch, first.units, 1)
+        launch(self.kernel, then.slots, x, spectrum, out, None, self._fills(fill), scratch, then.units, threads)
         if out.dtype.kind in "fc" and not _all_finite(out[0, 0], bounds.places):
             self.direct(x, w, out, bias, fill, threads)
 
@@ -254,9 +260,7 @@ class Overlap:
 
     def _block_slots(self, blocks: Blocks) -> dict[str, int]:
         """Slots that both launches have in common."""
-        lengths, steps, counts = (
-            (1,) * (3 - len(n)) + n for n in (blocks.lengths, blocks.steps, blocks.counts)
-        )
+        lengths, steps, counts = ((1,) * (3 - len(n)) + n for n in (blocks.lengths, blocks.steps, blocks.counts))
         passes = [_passes(n, self.part) for n in lengths]
         self._tables = [table for pair in passes for table in pair]
         slots: dict[str, int] = {}
@@ -269,7 +273,7 @@ class Overlap:
         lines = blocks.lines > 1
         return slots | {
             "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
-            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": self.problem.out_dtype[0] not in "fc",
+            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": 1 if self.problem.out_dtype[0] not in "fc" else 2 if self.problem.whole else 0,
         }  # fmt: skip
 
     def _analysis(self, common: dict[str, int], axes: tuple[Axis, ...], steps: list[int], blocks: Blocks) -> Bound:
@@ -286,15 +290,13 @@ class Overlap:
             "blocks_z": 1, "blocks_y": 1, "blocks_x": 1, "n_entries": lines, "lines": lines,
             "imaginary": part_size(p.kernel_dtype) if p.kernel_dtype in PARTS else 0, "analysis": 1,
         }  # fmt: skip
-        return Bound(
-            record(OVERLAP_FIELDS, values), 1, common["scratch_bytes"], (), (src, none, *self._tables)
-        )
+        return Bound(record(OVERLAP_FIELDS, values), 1, common["scratch_bytes"], (), (src, none, *self._tables))
 
 
 def _part(problem: ConvProblem) -> str:
-    """What is transformed in: sums of integers are, in double precision."""
+    """What is transformed in: sums of whole numbers are, in double precision."""
     part = PARTS.get(problem.acc, problem.acc)
-    return part if part[0] == "f" and np.dtype(problem.out_dtype).kind in "fc" else "float64"
+    return part if problem.out_dtype[0] in "fc" and not problem.whole else "float64"
 
 
 def _offsets(steps: list[np.ndarray]) -> np.ndarray:
@@ -305,11 +307,16 @@ def _offsets(steps: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _aligned(elements: int, dtype: str) -> np.ndarray:
-    """New memory that begins with a line of the cache."""
-    memory = np.empty(elements * np.dtype(dtype).itemsize + 64, np.uint8)
-    first = -address(memory) % 64
-    return memory[first : first + elements * np.dtype(dtype).itemsize].view(dtype)
+def _memory(nbytes: int) -> np.ndarray:
+    """Scratch memory that begins with a line of the cache.  A thread keeps its last: new pages cost half a small transform."""
+    kept = getattr(_local, "memory", None)
+    if kept is not None and kept.size >= nbytes:
+        return kept
+    memory = np.empty(nbytes + 64, np.uint8)
+    memory = memory[-address(memory) % 64 :]
+    if nbytes <= MOST_KEPT:
+        _local.memory = memory
+    return memory
 
 
 def _all_finite(out: np.ndarray, places: tuple[tuple[int, int], ...]) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastconv.boundary import SIGNAL_BOUNDARIES
+from fastconv.choice import chosen
 from fastconv.device import native
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, accumulator
@@ -20,14 +22,13 @@ from fastconv.signal.method import (
     check_dimensions,
     must_swap,
     operand,
-    transforms,
     without_idle_taps,
 )
 from fastconv.signal.products import FEW, are_long, inner_products
 from fastconv.signal.sums import Sums, asked_sums
 from fastconv.validate import as_array, choice, fill_value, new_or_checked_out, result_type, type_name
 
-__all__ = ["convolve", "convolve2d", "correlate", "correlate2d"]
+__all__ = ["by_overlap", "convolve", "convolve2d", "correlate", "correlate2d", "signal_problem"]
 
 DTYPES = (
     "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64 complex64 complex128 "
@@ -303,11 +304,9 @@ def convolve(
         in1, in2 = in2, in1
     in1, in2, method = _prepared(in1, in2, method, sums)
     in2 = without_idle_taps(in1, in2, mode)
-    way = transforms(in1, in2, mode, method, threads)
-    if way is not None:
-        in1, in2 = _as_summed(in1, in2, sums)
-        return by_fft(in1, in2, way, out, threads, warn=method == "fft")
-    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads, sums=sums)
+    if method == "fft":
+        return by_fft(*_as_summed(in1, in2, sums), mode, out, threads)
+    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, out, threads, sums=sums, method=method)
 
 
 @remembered(arrays=2)
@@ -392,15 +391,13 @@ def correlate(
     swapped = must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size)
     in1, in2, method = _prepared(in1, in2, method, sums)
     in2 = without_idle_taps(in1, in2, mode, flipped=True)
-    larger, smaller = (in2, in1) if swapped else (in1, in2)
-    way = transforms(larger, smaller, mode, method, threads)
-    if way is not None:
+    if method == "fft":
         in1, in2 = _as_summed(in1, in2, sums)
         larger, smaller = (np.flip(in2).conj(), in1) if swapped else (in1, np.flip(in2).conj())
-        return by_fft(larger, smaller, way, out, threads, warn=method == "fft")
+        return by_fft(larger, smaller, mode, out, threads)
     # corr(a, b) is the reversed conjugate of corr(b, a)
     image, kernel = (conjugate(in2), in1) if swapped else (in1, conjugate(in2))
-    return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, swapped, sums)
+    return _run(image, kernel, mode, _pads(mode, kernel.shape), "fill", 0, out, threads, swapped, sums, method)
 
 
 # -- what the four have in common -----------------------------------------------------------
@@ -488,6 +485,7 @@ def _run(
     threads: int | None,
     reverse: bool = False,
     sums: Sums | None = None,
+    method: str = "auto",
 ) -> np.ndarray:
     """Correlate an image with a kernel given in correlation order; `reverse` flips the result."""
     if sums is None:
@@ -505,21 +503,36 @@ def _run(
         image = image.astype(sums.acc)
     if kernel.dtype.kind == "b" and dtype.kind == "c":
         kernel = kernel.view(np.uint8)  # to be negated
+    problem = signal_problem(image, kernel, mode, pad, rule, sums)
+    if method == "overlap":
+        problem = replace(problem, transforms=method)
+    elif method == "direct":
+        problem = with_rank(problem, kernel, fill)
+    else:
+        problem = chosen(problem, image, kernel, fill, threads)
+    execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
+    return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's
+
+
+def signal_problem(image: Any, kernel: Any, mode: str, pad: tuple[int, ...], rule: str, sums: Sums) -> ConvProblem:
+    """What is to be computed for an image and a kernel in correlation order, of which shapes and dtypes are read."""
     axes = image.ndim
-    problem = ConvProblem(
+    return ConvProblem(
         in_shape=image.shape,
         kernel_shape=kernel.shape,
-        out_shape=shape,
+        out_shape=_out_shape(mode, image.shape, kernel.shape),
         in_dtype=type_name(image.dtype),
         kernel_dtype=type_name(kernel.dtype),
         acc=sums.acc,
-        out_dtype=type_name(dtype),
+        out_dtype=type_name(sums.dtype),
         pad=pad,
         boundary=(rule,) * axes,
         stride=(1,) * axes,
         dilation=(1,) * axes,
         saturate=sums.saturate,
     )
-    problem = with_rank(problem, kernel, fill)
-    execute(problem, image[None, None], kernel[None, None], target[None, None], fill=fill, threads=threads)
-    return native(result if result.ndim or out is not None else result[()])  # a scalar, as SciPy's
+
+
+def by_overlap(in1: np.ndarray, in2: np.ndarray, mode: str, threads: int | None) -> np.ndarray:
+    """Convolve by the engines' transforms; `in1` is the larger array, and both are of the result's dtype."""
+    return _run(in1, np.flip(in2), mode, _pads(mode, in2.shape), "fill", 0, None, threads, method="overlap")

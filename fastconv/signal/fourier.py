@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache, partial
-from math import prod
+from math import inf, prod
 from timeit import Timer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from fastconv import config, costs
 from fastconv.device import on_device
+from fastconv.plan import plan
 from fastconv.signal import direct
 from fastconv.signal.method import (
     MODES,
@@ -21,9 +23,8 @@ from fastconv.signal.method import (
     operand,
     outputs,
     taps_of_same,
-    transforms,
-    without_idle_taps,
 )
+from fastconv.signal.sums import Sums
 from fastconv.validate import check_size, choice, type_name
 
 if TYPE_CHECKING:
@@ -209,12 +210,16 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
     in1, in2 = operand("in1", in1), operand("in2", in2)
     check_dimensions(in1, in2)
     mode = choice("mode", mode, MODES)
+    must_swap(mode, in1.shape, in2.shape)
     if in1.dtype.kind == "O" or in2.dtype.kind == "O":
         return "direct"
-    if must_swap(mode, in1.shape, in2.shape) or (mode == "full" and in2.size > in1.size):
-        in1, in2 = in2, in1
-    in2 = without_idle_taps(in1, in2, mode)
-    return "direct" if transforms(in1, in2, mode, "auto", None) is None else "fft"
+    if any(a.dtype.kind in "fc" and not np.isfinite(a).all() for a in (in1, in2)):
+        return "direct"
+    try:
+        problem = plan(direct.convolve, in1, in2, mode).problem
+    except ValueError:  # nothing is planned: SciPy's work
+        return "direct"
+    return "fft" if getattr(problem, "transforms", "") else "direct"
 
 
 def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int | None) -> Any:
@@ -240,10 +245,12 @@ def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int 
         in1, in2 = in2, in1
     if way.blocks is None:
         return (in1 * in2)[tuple(slice(a, a + n) for a, n in zip(way.low, way.size, strict=True))]
-    if way.direct:
-        return direct.convolve(
-            in1.astype(way.dtype, copy=False), in2.astype(way.dtype, copy=False), mode, "direct", threads=threads
-        )
+    if way.by == "direct" or (way.by == "overlap" and all(_is_finite(a) for a in (in1, in2))):
+        in1, in2 = in1.astype(way.dtype, copy=False), in2.astype(way.dtype, copy=False)
+        if way.by == "direct":
+            return direct.convolve(in1, in2, mode, "direct", threads=threads)
+        larger, smaller = (in2, in1) if mode == "full" and in2.size > in1.size else (in1, in2)
+        return direct.by_overlap(larger, smaller, mode, threads)
 
     from fastconv.algorithms import fourier
 
@@ -259,7 +266,7 @@ class _Way(NamedTuple):
     low: tuple[int, ...]
     size: tuple[int, ...]
     dtype: np.dtype
-    direct: bool
+    by: str  # "direct", "overlap" (transforms of the engines), "fourier" (of scipy.fft)
     blocks: Blocks | None  # None: a product
 
 
@@ -291,14 +298,42 @@ def _way(
     dtype = fourier.work_dtype(dtype1, dtype2)
     check_size("the result", size, dtype)
     if not axes:
-        return _Way(swapped, low, size, dtype, False, None)
+        return _Way(swapped, low, size, dtype, "direct", None)
     blocks = fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
+    times = {"fourier": blocks.seconds}
     alike = all(k == 1 for axis, k in enumerate(shape2) if axis not in axes)  # one kernel for all signals
-    taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
-    flops = 2 * prod(size) * taps * (4 if dtype.kind == "c" else 1)
-    summed = alike and type_name(dtype) in DIRECT_DTYPES
-    summed = summed and costs.direct_seconds(flops, prod(size), len(axes), type_name(dtype), threads) < blocks.seconds
-    return _Way(swapped, low, size, dtype, summed, blocks)
+    if alike and type_name(dtype) in DIRECT_DTYPES:
+        taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
+        flops = 2 * prod(size) * taps * (4 if dtype.kind == "c" else 1)
+        times["direct"] = costs.direct_seconds(flops, prod(size), len(axes), type_name(dtype), threads)
+        times["overlap"] = _overlap_seconds(shape1, shape2, mode, dtype, threads)
+    return _Way(swapped, low, size, dtype, min(times, key=lambda name: times[name]), blocks)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether the sum of the elements is finite: then they are, too."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum()))
+
+
+def _overlap_seconds(
+    shape1: tuple[int, ...], shape2: tuple[int, ...], mode: str, dtype: np.dtype, threads: int
+) -> float:
+    """Estimated time of `fastconv.algorithms.overlap`; infinite if it cannot do the problem."""
+    from fastconv.algorithms import overlap
+
+    if mode == "full" and prod(shape2) > prod(shape1):
+        shape1, shape2 = shape2, shape1
+    image, kernel = (
+        np.lib.stride_tricks.as_strided(np.zeros((), dtype), shape, [0] * len(shape)) for shape in (shape1, shape2)
+    )
+    pad = tuple({"full": k - 1, "same": k // 2, "valid": 0}[mode] for k in shape2)
+    sums = Sums(dtype, type_name(dtype), dtype)
+    problem = replace(direct.signal_problem(image, kernel, mode, pad, "fill", sums), transforms="overlap")
+    if config.current_engine() not in ("auto", "cython") or overlap.refuse(problem) is not None:
+        return inf
+    blocks = overlap.best_blocks(problem, threads)
+    return inf if blocks is None else blocks.seconds
 
 
 def _axes(axes: Any, ndim: int) -> tuple[int, ...]:

@@ -1,46 +1,33 @@
-"""What convolutions along any axes have in common: arguments, outputs asked for, sum or Fourier transform."""
+"""What convolutions along any axes have in common: arguments, outputs asked for, transforms asked for."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from functools import lru_cache
-from itertools import product
-from math import ceil, log2, prod, sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastconv import config, costs
+from fastconv import config
 from fastconv.device import as_device, on_device
-from fastconv.problem import accumulator
 from fastconv.replay import by_value
-from fastconv.separability import gain
 from fastconv.validate import as_array, check_size, new_or_checked_out
-
-if TYPE_CHECKING:
-    from fastconv.algorithms.fourier import Blocks
 
 __all__ = [
     "METHODS",
     "MODES",
-    "Transforms",
     "by_fft",
     "check_dimensions",
     "must_swap",
     "operand",
     "outputs",
     "taps_of_same",
-    "transforms",
     "without_idle_taps",
 ]
 
 Shape = tuple[int, ...]
 
 MODES = {"full": "full", "same": "same", "valid": "valid"}
-# Integers are cut into at most as many parts.
-MOST_PARTS = 4
-
 METHODS = {"auto": "auto", "direct": "direct", "fft": "fft"}
 
 
@@ -110,110 +97,33 @@ def without_idle_taps(in1: np.ndarray, in2: np.ndarray, mode: str, *, flipped: b
     return taps_of_same(in1, in2, flipped=flipped)
 
 
-class Transforms(NamedTuple):
-    """How to convolve by transforms: in blocks; integers as sums of as many parts, of fewer bits each."""
-
-    blocks: Blocks
-    parts: tuple[int, int] = (1, 1)
-
-
-def transforms(in1: np.ndarray, in2: np.ndarray, mode: str, method: str, threads: int | None) -> Transforms | None:
-    """How to convolve by transforms, if they are asked for, or worth it and safe.
+def by_fft(in1: np.ndarray, in2: np.ndarray, mode: str, out: np.ndarray | None, threads: int | None) -> np.ndarray:
+    """Convolve by transforms, because they are asked for; integers are rounded, NaN and infinity spread, with a warning.
 
     For "valid" mode, `in1` is the larger array.
     """
-    if on_device(in1, in2) and method == "fft":
+    if on_device(in1, in2):
         raise TypeError("method must be 'direct' or 'auto' for arrays on a device: they are not copied to the host")
-    if method == "direct" or on_device(in1, in2):
-        return None
-    flops, direct, blocks = _estimates(
-        in1.shape, in2.shape, mode, in1.dtype, in2.dtype, method, config.resolve_threads(threads)
-    )
-    if blocks is None or (method == "auto" and direct < blocks.seconds):
-        return None
-    if method == "fft":
-        return Transforms(blocks)
-    by_value()
-    direct /= gain(in2, flops, accumulator(np.result_type(in1.dtype, in2.dtype)))
-    if direct < blocks.seconds:
-        return None
-    if np.result_type(in1.dtype, in2.dtype).kind in "iu":
-        parts = _exact_parts(in1, in2, blocks)
-        return Transforms(blocks, parts) if prod(parts) * blocks.seconds < direct else None
-    finite = all(a.dtype.kind not in "fc" or np.isfinite(a).all() for a in (in1, in2))
-    return Transforms(blocks) if finite and config.current_precision() != "strict" else None
-
-
-@lru_cache(maxsize=512)
-def _estimates(
-    shape1: Shape, shape2: Shape, mode: str, dtype1: np.dtype, dtype2: np.dtype, method: str, threads: int
-) -> tuple[int, float, Blocks | None]:
-    """Operations and estimated time of the direct sum, and the way by transforms unless that must be slower."""
-    axes = tuple(axis for axis in range(len(shape1)) if shape1[axis] > 1 and shape2[axis] > 1)
-    low, size = outputs(mode, shape1, shape2, axes)
-    taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
-    flops = 2 * prod(size) * taps * (2 if dtype1.kind == "c" else 1) * (2 if dtype2.kind == "c" else 1)
-    direct = costs.direct_seconds(
-        flops, prod(size), len(axes) or 1, accumulator(np.result_type(dtype1, dtype2)), threads
-    )
-    if not axes or (method == "auto" and direct < costs.FOURIER_CALL_SECONDS):
-        return flops, direct, None
 
     from fastconv.algorithms import fourier
 
-    dtype = fourier.work_dtype(dtype1, dtype2)
-    check_size("the result", size, dtype)
-    return flops, direct, fourier.best_blocks(shape1, shape2, low, size, axes, dtype, threads)
-
-
-def _exact_parts(in1: np.ndarray, in2: np.ndarray, blocks: Blocks) -> tuple[int, int]:
-    """The fewest parts of integers for which rounding the transforms' results is certain to be exact.
-
-    The error of a result is at most about ``eps log2(points)`` times the 2-norms of the inputs (N. J.
-    Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), section 24.1,
-    doi:10.1137/1.9780898718027).
-    """
-    points = prod(cut.length for cut in blocks.cuts)
-    norms = sqrt(min(in1.size, points)) * sqrt(min(in2.size, points))
-    bits = log2(0.5 / (8 * float(np.finfo(float).eps) * log2(points) * norms))  # of a product of parts
-    bits1, bits2 = (max(int(a.max()), -int(a.min()), 1).bit_length() for a in (in1, in2))
-    pairs = [(m, n) for m in range(1, MOST_PARTS + 1) for n in range(1, MOST_PARTS + 1)]
-    certain = [(m, n) for m, n in pairs if ceil(bits1 / m) + ceil(bits2 / n) <= bits]
-    return min(certain, key=prod, default=(MOST_PARTS**2, MOST_PARTS**2))
-
-
-def by_fft(
-    in1: np.ndarray, in2: np.ndarray, way: Transforms, out: np.ndarray | None, threads: int | None, warn: bool
-) -> np.ndarray:
-    """Convolve by transforms; integers are rounded.  `warn` of NaN and infinity, which they spread."""
-    from fastconv.algorithms import fourier
-
-    dtype, workers = np.result_type(in1.dtype, in2.dtype), config.resolve_threads(threads)
-    result = new_or_checked_out(out, way.blocks.size, dtype, {"in1": in1, "in2": in2})
-    if way.parts == (1, 1):
-        fourier.convolve(in1, in2, result, way.blocks, workers)
+    axes = tuple(axis for axis in range(in1.ndim) if in1.shape[axis] > 1 and in2.shape[axis] > 1)
+    low, size = outputs(mode, in1.shape, in2.shape, axes)
+    dtype, sums, workers = (
+        np.result_type(in1, in2),
+        fourier.work_dtype(in1.dtype, in2.dtype),
+        config.resolve_threads(threads),
+    )
+    check_size("the result", size, sums)
+    result = new_or_checked_out(out, size, dtype, {"in1": in1, "in2": in2})
+    if axes:
+        blocks = fourier.best_blocks(in1.shape, in2.shape, low, size, axes, sums, workers)
+        fourier.convolve(in1, in2, result, blocks, workers)
     else:
-        result[...] = 0
-        term = np.empty_like(result)
-        for (shift1, part1), (shift2, part2) in product(_split(in1, way.parts[0]), _split(in2, way.parts[1])):
-            if shift1 + shift2 < 8 * dtype.itemsize:  # the others wrap to nothing
-                fourier.convolve(part1, part2, term, way.blocks, workers)
-                result += term << dtype.type(shift1 + shift2)
-    if warn:
-        _warn_unless_finite(result)
+        with np.errstate(all="ignore"):
+            result[...] = (in1 * in2)[tuple(slice(a, a + n) for a, n in zip(low, size, strict=True))]
+    _warn_unless_finite(result)
     return result
-
-
-def _split(array: np.ndarray, parts: int) -> list[tuple[int, np.ndarray]]:
-    """Integers as a sum of numbers of about equally many bits, each shifted to its place."""
-    if parts == 1:
-        return [(0, array)]
-    bits = -(-max(int(array.max()), -int(array.min()), 1).bit_length() // parts)
-    pieces = []
-    for i in range(parts):
-        rest = array >> array.dtype.type(i * bits)  # rounds down, so all pieces but the last are positive
-        pieces.append((i * bits, rest & array.dtype.type(2**bits - 1) if i < parts - 1 else rest))
-    return pieces
 
 
 def _warn_unless_finite(result: np.ndarray) -> None:

@@ -212,10 +212,13 @@ static void NAME(spectrum_of_lines)(const T *re, const T *im, int64_t pitch, int
     for (int64_t i = 0; i < 2 * n * LANES; i++) spectrum[i] *= scale;
 }
 #if ELEMENT_BYTES == 8
-/* Doubles become the nearest 64-bit integers, in the same memory. */
-static void round_run(double *at, int64_t n) {
+/* Doubles become the nearest whole numbers, or 64-bit integers in the same memory. */
+static void round_run(double *at, int64_t n, int integers) {
     typedef int64_t integer __attribute__((may_alias));
-    for (int64_t i = 0; i < n; i++) ((integer *)at)[i] = (int64_t)__builtin_rint(at[i]);
+    if (integers)
+        for (int64_t i = 0; i < n; i++) ((integer *)at)[i] = (int64_t)__builtin_rint(at[i]);
+    else
+        for (int64_t i = 0; i < n; i++) at[i] = __builtin_rint(at[i]) + 0.0; /* no -0 */
 }
 #endif
 #undef IN_REGISTERS

@@ -4,11 +4,6 @@
 # of a real kernel both are filtered at once.  Transforms run along z and y where the lines lie; lines along x
 # are transposed, transformed, multiplied and transformed back while they are in the first cache.
 
-ctypedef fused real_t:
-    float
-    double
-
-
 cdef struct OverlapArgs:
     Geometry g
     const int64_t *src_planes
@@ -74,7 +69,8 @@ cdef void gather(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noe
 
 cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n) noexcept nogil:
     if a.rounded:
-        round_run(<double *>src, n)
+        round_run(<double *>src, n, a.rounded == 1)
+    if a.rounded == 1:
         store_run(<const uint64_t *>src, out, a.g.out_col, n, a.g.out_code)
     else:
         store_run(<const real_t *>src, out, a.g.out_col, n, a.g.out_code)
@@ -91,7 +87,7 @@ cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) no
         for i in range(a.lines):
             index = (unit if a.imaginary else 2 * unit + part) * a.lines + i
             if index >= a.n_entries:
-                return
+                break
             e = entry_at(a, index)
             n = min(a.step_x, g.out_width - e.x)
             for z in range(min(a.step_z, a.out_depth - e.z)):

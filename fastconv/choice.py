@@ -1,0 +1,170 @@
+"""Which algorithm computes a convolution: the one place that decides for all functions.
+
+Three ways compete where a problem is large enough for it to matter: the direct sum, separable passes for kernels that
+are sums of a few outer products (`fastconv.separability`), and Fourier transforms.  Estimated times decide
+(`fastconv.costs`), among those that give what is asked for.
+
+Transforms are taken for floating-point numbers where their rounding errors are comparable to those of the direct sum.
+With ``n`` points, ``K`` weights ``w``, an image of magnitude up to ``M``, and the unit roundoff ``u``, errors are typically
+
+    transforms   sqrt(log2 n) u |w|_2 |x|_2  <=  sqrt(n log2 n) u |w|_2 M     for each output
+    direct sum   sqrt(K) u |w|_1 M
+
+if roundings are independent (N. J. Higham, T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+Comput. 41 (2019) A2815, doi:10.1137/18M1226312; the worst case has ``log2 n`` and ``K``), so kernels qualify whose
+weights are of similar magnitude.  Errors of transforms are alike all over a block, where those of the direct sum are
+smaller in windows of smaller numbers.  ``precision="strict"`` takes no transforms, ``"fast"`` allows larger errors.
+
+Integers are transformed where the rounded result is certain to be exact, in double precision, and so are
+floating-point numbers that are whole in image and kernel: counts stay counts, and zeros zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, isfinite, log2, prod, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv import config, costs
+from fastconv.device import on_device
+from fastconv.problem import ConvProblem
+from fastconv.replay import by_value
+from fastconv.separability import gain, with_rank
+
+__all__ = ["Way", "chosen"]
+
+# How many times the direct sum's typical error the transforms' may be.
+COMPARABLE = {"default": 2.0, "fast": 16.0}
+# Integers are cut into at most as many parts.
+MOST_PARTS = 4
+
+
+def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads: int | None = None) -> ConvProblem:
+    """The problem with what its arrays' values allow, if that is estimated to be faster than the direct sum."""
+    if kernel.size < costs.MIN_TRANSFORM_TAPS and kernel.size < costs.MIN_SEPARABLE_TAPS:
+        return problem
+    p, workers = problem, config.resolve_threads(threads)
+    filtered = sum(taps > 1 for taps in p.kernel_shape)
+    direct = costs.direct_seconds(p.flops, prod(p.out_shape), filtered, p.acc, workers)
+    if direct < costs.MIN_TRANSFORM_SECONDS or not _may_be_transformed(p, image, kernel):
+        return with_rank(p, kernel, fill)
+    found = with_rank(p, kernel, fill)
+    seconds = direct / (gain(kernel, p.flops, p.acc) if found.rank else 1.0)
+    ways = [way for way in _ways(p, fill, workers) if way.seconds < seconds]
+    if not ways:
+        return found
+    by_value()
+    if p.out_dtype[0] in "fc":
+        if _are_whole(kernel, image, fill):
+            return _whole(p, image, kernel, fill, seconds, workers) or found
+        best = min(ways, key=lambda way: way.seconds)
+        return replace(p, transforms=best.algorithm) if _accurate(kernel, best.points) else found
+    for way in sorted(ways, key=lambda way: way.seconds):
+        parts = _exact_parts(p, image, kernel, fill, way.points)
+        if parts == (1, 1) or (parts and way.algorithm == "transforms" and prod(parts) * way.seconds < seconds):
+            return replace(p, transforms=way.algorithm, parts=parts)
+    return found
+
+
+def _whole(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any, seconds: float, threads: int) -> ConvProblem | None:
+    """The problem by transforms in double precision that are rounded, if that is faster and certain to be exact."""
+    rounded = replace(p, whole=True)
+    for way in _ways(rounded, fill, threads):
+        if way.algorithm == "overlap" and way.seconds < seconds and _exact_parts(p, image, kernel, fill, way.points) == (1, 1):
+            return replace(rounded, transforms="overlap")
+    return None
+
+
+def _are_whole(*arrays: Any) -> bool:
+    """Whether all numbers of all arrays are whole.  Of most that have others, a few elements tell."""
+    for array in map(np.asarray, arrays):
+        if array.dtype.kind == "c":
+            return False
+        if array.dtype.kind == "f":
+            few = array[tuple(slice(None, None, max(n // 8, 1)) for n in array.shape)]
+            if not ((np.rint(few) == few).all() and (np.rint(array) == array).all() and np.isfinite(array).all()):
+                return False
+    return True
+
+
+class Way(NamedTuple):
+    """Transforms of the table, their estimated time, and the points of one of them."""
+
+    algorithm: str
+    seconds: float
+    points: int
+
+
+def _may_be_transformed(p: ConvProblem, image: Any, kernel: Any) -> bool:
+    """Whether transforms can give the result that a problem asks for, values apart."""
+    if on_device(image, kernel) or config.current_engine() not in ("auto", "cython", "numba"):
+        return False
+    if p.batch * p.channels * p.filters > 1 or p.bias or max(p.stride + p.dilation) > 1:
+        return False
+    if p.out_dtype[0] in "fc":
+        return p.acc in ("float32", "float64", "complex64", "complex128") and config.current_precision() != "strict"
+    return p.in_dtype[0] in "iub" and (p.acc[0] == "u" or p.exact == "order")
+
+
+def _ways(p: ConvProblem, fill: Any, threads: int) -> list[Way]:
+    """The transforms that can do a problem."""
+    from fastconv.algorithms import overlap, transforms
+
+    asked, found = replace(p, transforms="overlap"), []
+    if config.current_engine() != "numba" and overlap.refuse(asked) is None:
+        own = overlap.best_blocks(asked, threads)
+        if own is not None:
+            found.append(Way("overlap", own.seconds, 2 * prod(own.lengths)))
+    if transforms.refuse(asked) is None:
+        blocks = transforms.blocks_for(asked, not np.any(fill), threads)
+        if blocks is not None:
+            found.append(Way("transforms", blocks.seconds, prod(cut.length for cut in blocks.cuts)))
+    return found
+
+
+def _accurate(kernel: np.ndarray, points: int) -> bool:
+    """Whether typical errors of transforms are comparable to those of the direct sum."""
+    weights = np.abs(kernel).astype(np.float64)
+    with np.errstate(over="ignore"):
+        total, norm = float(weights.sum()), sqrt(float(np.square(weights).sum()))  # no BLAS: its threads would wake
+    allowed = COMPARABLE[config.current_precision()] * sqrt(kernel.size) * total
+    return isfinite(norm) and sqrt(points * log2(points)) * norm <= allowed
+
+
+def _exact_parts(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any, points: int) -> tuple[int, ...]:
+    """The fewest parts of integers for which rounding the transforms' results is certain to be exact; () if there are none.
+
+    The error of a result is at most about ``8 eps log2(points)`` times the 2-norms of the inputs (N. J.
+    Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. (2002), section 24.1,
+    doi:10.1137/1.9780898718027).
+    """
+    whole = kernel.dtype.kind in "biu"
+    if not _are_whole(kernel, fill):
+        return ()
+    weights = np.abs(kernel.astype(np.float64))
+    most, norm = _magnitude(image, fill), sqrt(float(np.square(weights).sum()))
+    if p.exact and most * float(weights.sum()) >= 2.0**31:
+        return ()
+    room = 0.5 / (8 * float(np.finfo(float).eps) * log2(points))
+    if most * sqrt(points) * norm < room:
+        return (1, 1)
+    if not whole or p.exact:
+        return ()
+    bits = log2(room / (sqrt(points) * sqrt(min(kernel.size, points))))  # of a product of parts
+    bits1, bits2 = ceil(log2(most + 1)), int(_magnitude(kernel, 0)).bit_length()
+    pairs = [(m, n) for m in range(1, MOST_PARTS + 1) for n in range(1, MOST_PARTS + 1)]
+    certain = [(m, n) for m, n in pairs if ceil(bits1 / m) + ceil(bits2 / n) <= bits]
+    return min(certain, key=prod, default=())
+
+
+def _magnitude(array: np.ndarray, fill: Any) -> int:
+    """The largest of the elements and the fill value; of small types, of what they can hold."""
+    if array.dtype.kind == "b":
+        most = 1
+    elif array.itemsize == 1:
+        most = max(int(np.iinfo(array.dtype).max), -int(np.iinfo(array.dtype).min))
+    else:
+        most = max(int(array.max()), -int(array.min()), 1)
+    return max(most, abs(int(fill)))
