@@ -14,6 +14,8 @@ __all__ = [
     "BLOCKS_CALL_SECONDS",
     "FOURIER_CALL_SECONDS",
     "MIN_SEPARABLE_TAPS",
+    "MIN_TRANSFORM_SECONDS",
+    "MIN_TRANSFORM_TAPS",
     "PYTHON_THREADS_SECONDS",
     "direct_seconds",
     "fourier_seconds",
@@ -39,6 +41,8 @@ LINE_TAP, LINE_PASS, FILTER_PASS = 2.3, 17.0, 20.0
 # (10-20 us) to cost less than 3% of the direct sum.
 MIN_GAIN, SECONDS_A_TERM = 1.3, 400e-6
 MIN_SEPARABLE_TAPS = 81
+# Transforms are not considered for smaller kernels, nor for direct sums that take less.
+MIN_TRANSFORM_TAPS, MIN_TRANSFORM_SECONDS = 24, 60e-6
 
 
 def seconds_one_thread(flops: int, nbytes: int) -> float:

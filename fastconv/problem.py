@@ -44,8 +44,9 @@ class ConvProblem:
     halves to even, and clamped to the dtype's range; NaN becomes 0; an unsigned ``acc`` then holds
     signed sums.  ``rank``: the kernel is a sum of so many outer products, to the accuracy in force, and
     separable passes are estimated to be faster (`fastconv.separability`); 0: nothing is known.
-    ``transforms``: Fourier transforms are estimated to be faster, and their rounding errors fit the precision in force
-    (`fastconv.choice`): ``(1, 1)``, or for integers into how many parts, of fewer bits, image and kernel are cut; (): not so.
+    ``transforms`` names the algorithm by which Fourier transforms are estimated to be faster, with errors
+    that fit the precision in force (`fastconv.choice`); it may cut the integers of image and kernel into so many `parts`.  ``whole``: image and kernel have whole
+    numbers, as floating-point numbers, so that sums by transforms are rounded to what direct sums are.
     """
 
     in_shape: Shape
@@ -68,7 +69,9 @@ class ConvProblem:
     exact: str = ""
     saturate: bool = False
     rank: int = 0
-    transforms: tuple[int, int] | tuple[()] = ()
+    transforms: str = ""
+    parts: tuple[int, ...] = (1, 1)
+    whole: bool = False
 
     @property
     def ndim(self) -> int:
@@ -106,7 +109,8 @@ class ConvProblem:
         ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
         tags += ["saturate"] * self.saturate + [f"rank{self.rank}"] * (self.rank > 0)
-        tags += ["fft" + "x".join(map(str, self.transforms))] * bool(self.transforms)
+        tags += [self.transforms] * bool(self.transforms) + ["parts" + "x".join(map(str, self.parts))] * (self.parts != (1, 1))
+        tags += ["whole"] * self.whole
         return "conv " + " ".join(tags)
 
 

@@ -167,6 +167,7 @@ LAYERS = [
     ["replay"],
     ["separability"],
     ["algorithms"],
+    ["choice"],
     ["table", "plan", "validate", "testing"],
     ["signal", "ndimage", "nn"],
     ["interop"],

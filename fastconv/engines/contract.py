@@ -117,7 +117,6 @@ OVERLAP_FIELDS = GEOMETRY + (
     "analysis",  # whether spectra are the result: of one entry, written to `out`
 )  # fmt: skip
 
-    "rounded",  # whether sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators
 # Convolution with many filters, as a matrix product of weights and windows that are
 # staged a block of channels and pixels at a time (implicit GEMM).
 CONV_FIELDS = GEOMETRY + (
@@ -126,6 +125,15 @@ CONV_FIELDS = GEOMETRY + (
     "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
     "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
     "n_fills",  # channel c beyond the border reads fill[c % n_fills]
+    "rounded",  # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers
+)  # fmt: skip
+
+# Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.
+LINES_FIELDS = GEOMETRY + (
+    "src_planes", "out_planes",  # pointers to int64[planes]: byte offset of each source and output plane
+    "down", "across",  # whether there are weights for the direction
+    "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
+    "pitch",  # bytes of a row in scratch memory
     "channels_last",  # lanes are filters (weights [block of filters][k][lane]), else pixels (weights [filter][k])
     "block_channels",  # channels staged at once
     "unit_pixels", "n_pixel_units",  # output pixels of an image in one unit, and units of an image

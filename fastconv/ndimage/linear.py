@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.choice import chosen
 from fastconv.ndimage.arguments import (
     DTYPES,
     boundary_rule,
@@ -21,7 +22,6 @@ from fastconv.ndimage.normalized import checked_policy, marked, weights_in_force
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.replay import conjugate, remembered
-from fastconv.separability import with_rank
 from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
 __all__ = ["as_real", "convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "line_order"]
@@ -572,7 +572,9 @@ def correlate_into(
             )
             missing = policy != "propagate"
             execute(
-                NormalizedProblem(conv, policy == "interpolate") if missing else with_rank(conv, kernel, fill),
+                NormalizedProblem(conv, policy == "interpolate")
+                if missing
+                else chosen(conv, source, kernel, fill, threads),
                 source[None, None],
                 kernel[None, None],
                 destination[None, None],
