@@ -16,6 +16,10 @@ cnp.import_array()
 
 from fastconv.engines.threads._threads cimport default_threads, fastconv_kernel, pool_run
 
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+
 cdef extern from "tiles_all.h" nogil:
     enum: ORDER_LINE
     enum: ORDER_SYMMETRIC
@@ -30,11 +34,12 @@ cdef enum:
     MAX_COPIES = 4
     MAX_TEMPORARIES = 8
     MAX_BY_VALUE = 4096  # bytes
+    MAX_TEXT = 1024
 
 # Arguments besides arrays and tuples that calls are remembered by.
-HASHABLE = frozenset((str, int, bool, type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG")),
+HASHABLE = frozenset((type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG")),
                       *(numpy.dtype(code).type for code in "?bBhHiIlLqQ")))
-FLOATS = frozenset((float, numpy.float32, numpy.float64))
+FLOATS = frozenset((numpy.float32, numpy.float64))
 
 # The accumulators that weights are packed for, in the order of `PARTS` here.
 PARTS = ("float32", "float64", "uint32", "uint64")
@@ -276,6 +281,90 @@ cdef inline int64_t address(Place place, const char **base) noexcept nogil:
     return <int64_t><uintptr_t>(base[place.buffer] + place.offset)
 
 
+# What a call is remembered by is written to bytes: they are hashed and compared sooner than tuples of objects.
+cdef struct Text:
+    Py_ssize_t size
+    char data[MAX_TEXT]
+
+
+cdef inline bint write(Text *text, char tag, const void *data, Py_ssize_t size):
+    if text.size + 1 + size > MAX_TEXT:
+        return False
+    text.data[text.size] = tag
+    memcpy(text.data + text.size + 1, data, size)
+    text.size += 1 + size
+    return True
+
+
+cdef inline bint write_number(Text *text, char tag, int64_t number):
+    return write(text, tag, &number, sizeof(int64_t))
+
+
+cdef bint write_string(Text *text, str value) except -1:
+    cdef Py_ssize_t size
+    cdef const char *letters = PyUnicode_AsUTF8AndSize(value, &size)
+    return write_number(text, b"s", size) and write(text, b"s", letters, size)
+
+
+cdef bint write_array(Text *text, cnp.ndarray array) except -1:
+    # Of how it lies in memory all but the address.
+    cdef int n = cnp.PyArray_NDIM(array)
+    cdef int64_t kind = cnp.PyArray_TYPE(array) * 256 + n
+    if cnp.PyArray_TYPE(array) > cnp.NPY_CLONGDOUBLE and cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT16:
+        return False  # has more than a type
+    return (cnp.PyArray_ISNOTSWAPPED(array) and write_number(text, b"a", kind)
+            and write(text, b"d", cnp.PyArray_DIMS(array), n * sizeof(cnp.npy_intp))
+            and write(text, b"i", cnp.PyArray_STRIDES(array), n * sizeof(cnp.npy_intp)))
+
+
+cdef bint describe(object value, Text *text, list others, list arrays) except -1:
+    # Write what a call on this argument is remembered by, or append it to the others; False if that cannot be told.
+    cdef object kind = type(value)
+    cdef int overflow = 0
+    cdef int64_t number
+    cdef double real
+    if value is None:
+        return write(text, b"-", NULL, 0)
+    if cnp.PyArray_CheckExact(value):
+        if arrays is not None:
+            arrays.append(value)
+            return len(arrays) <= MAX_ARRAYS and write_array(text, <cnp.ndarray>value)
+        if value.nbytes > MAX_BY_VALUE or value.dtype.hasobject:
+            return False
+        others += (value.shape, value.dtype, value.tobytes())
+    elif kind is int:
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow:
+            return write_number(text, b"n", number)
+        others.append(value)
+    elif kind is str:
+        return write_string(text, value)
+    elif kind is float:
+        real = value
+        return real == real and write(text, b"f", &real, sizeof(double))
+    elif kind is bool:
+        return write(text, b"1" if value else b"0", NULL, 0)
+    elif kind is tuple or kind is list:
+        for item in value:
+            if not describe(item, text, others, None):
+                return False
+        return write_number(text, b"(" if kind is tuple else b"[", len(value))
+    elif kind in FLOATS:
+        if value != value:
+            return False
+        others += (value, copysign(1, value))
+    elif kind is complex:
+        if value != value:
+            return False
+        others += (value, copysign(1, value.real), copysign(1, value.imag))
+    elif kind in HASHABLE:
+        others.append(value)
+    else:
+        return False
+    others.append(kind)
+    return write(text, b"o", NULL, 0)
+
+
 cdef class Memory:
     """Tapes of one function by what its calls depend on: metadata of arrays, other arguments, settings."""
 
@@ -299,8 +388,16 @@ cdef class Memory:
 
     def key(self, tuple args, dict kwargs):
         """(key, arrays) of a call, None if it cannot be remembered."""
-        cdef list arrays = [], parts = []
+        cdef list arrays = []
+        key = self.key_of(args, kwargs, arrays)
+        return None if key is None else (key, arrays)
+
+    cdef object key_of(self, tuple args, dict kwargs, list arrays):
+        # The key, None if there is none; appends the arrays that the tape will be played on.
+        cdef Text text
+        cdef list others = []
         cdef Py_ssize_t i
+        text.size = 0
         for var in self.unless:
             if get_value(var) is not None:
                 return None
@@ -308,71 +405,37 @@ cdef class Memory:
             return None
         for i in range(len(args)):
             value = args[i]
-            if i < self.n_arrays and (type(value) is list or type(value) is tuple):
-                value = numpy.asarray(value)
-            if i < self.n_arrays and cnp.PyArray_CheckExact(value) and not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
-                value = value.astype(value.dtype.newbyteorder("="))
-            if not self.describe(value, parts, arrays, i < self.n_arrays or i == self.output):
-                return None
-            if i < self.n_arrays and len(arrays) <= i:
+            if i < self.n_arrays:
+                if type(value) is list or type(value) is tuple:
+                    value = numpy.asarray(value)
+                if not cnp.PyArray_CheckExact(value):
+                    return None
+                if not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
+                    value = value.astype(value.dtype.newbyteorder("="))
+            if not describe(value, &text, others, arrays if i < self.n_arrays or i == self.output else None):
                 return None
         for name, value in kwargs.items():
-            parts.append(name)
-            if not self.describe(value, parts, arrays, name in self.written):
+            if not (write_string(&text, name) and describe(value, &text, others, arrays if name in self.written else None)):
                 return None
         for var in self.settings:
-            parts.append(get_value(var))
-        parts.append(default_threads())
-        return tuple(parts), arrays
-
-    cdef bint describe(self, object value, list parts, list arrays, bint by_memory) except -1:
-        cdef object kind = type(value)
-        cdef int n
-        if cnp.PyArray_CheckExact(value):
-            if not by_memory:
-                if value.nbytes > MAX_BY_VALUE or value.dtype.hasobject:
-                    return False
-                parts += (value.shape, value.dtype, value.tobytes())
-                return True
-            n = cnp.PyArray_NDIM(<cnp.ndarray>value)
-            if len(arrays) == MAX_ARRAYS or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
-                return False
-            arrays.append(value)
-            parts.append(PyBytes_FromStringAndSize(<const char *>cnp.PyArray_DIMS(<cnp.ndarray>value), n * sizeof(cnp.npy_intp)))
-            parts.append(PyBytes_FromStringAndSize(<const char *>cnp.PyArray_STRIDES(<cnp.ndarray>value), n * sizeof(cnp.npy_intp)))
-            parts.append((<cnp.ndarray>value).dtype)
-            return True
-        if kind in FLOATS:
-            if value != value:
-                return False
-            parts.append(value)
-            parts.append(copysign(1, value))
-        elif kind is complex:
-            if value != value:
-                return False
-            parts += (value, copysign(1, value.real), copysign(1, value.imag))
-        elif kind is tuple or kind is list:
-            for item in value:
-                if not self.describe(item, parts, arrays, False):
-                    return False
-            parts.append(len(value))
-        elif value is None or kind in HASHABLE:
-            parts.append(value)
-        else:
-            return False
-        parts.append(kind)
-        return True
+            if not describe(get_value(var), &text, others, None):
+                return None
+        if not write_number(&text, b"n", default_threads()):
+            return None
+        written = PyBytes_FromStringAndSize(text.data, text.size)
+        return (written, *others) if others else written
 
     def recall(self, tuple args, dict kwargs):
         """The result of a call that has a tape; None if it is new, False if it cannot be remembered."""
-        found = self.key(args, kwargs)
-        if found is None:
+        cdef list arrays = []
+        key = self.key_of(args, kwargs, arrays)
+        if key is None:
             return False
-        tape = self.tapes.get(found[0])
+        tape = self.tapes.get(key)
         if tape is None or tape is False:
             return tape
         self.plays += 1
-        result = (<Tape>tape).play(found[1])
+        result = (<Tape>tape).play(arrays)
         return False if result is None else result
 
     def store(self, key, tape):
