@@ -22,6 +22,7 @@ HEADERS = [
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
         *("rank.pxi", "rank.h", "rank_keys.h"),
         *("separable.pxi", "overlap.pxi", "overlap.h", "sliding.pxi", "sliding.h", "taps.pxi"),
+        *("lines.pxi", "bytes_line.h", "bytes_vector.h"),
     )
 ]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem, NormalizedProblem, PoolProblem, WindowProblem
+from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, WindowProblem
 
-__all__ = ["c_cast", "conv", "normalized", "pool", "saturated", "window"]
+__all__ = ["c_cast", "conv", "lines", "normalized", "pool", "saturated", "window"]
 
 Tap = tuple[int, ...]  # channel of the group, then one kernel index for each axis
 
@@ -48,6 +48,15 @@ def conv(
         for values, weights in _terms(p.exact, taps, value, weight):
             total = total + values * weights  # for bool: or, and
         out[...] = saturated(total, out.dtype) if p.saturate else c_cast(total, out.dtype)
+
+
+def lines(problem: LinesProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any = 0) -> None:
+    """Compute a `LinesProblem` into `out`."""
+    for step, weights in zip(problem.steps, problem.split(w), strict=True):
+        stored = np.empty(out.shape, out.dtype)
+        conv(step, x, weights.reshape(1, 1, *step.kernel_shape), stored, fill=fill)
+        x = stored
+    out[...] = x
 
 
 def normalized(problem: NormalizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any = 0) -> None:

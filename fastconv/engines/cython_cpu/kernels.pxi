@@ -51,6 +51,7 @@ include "rank.pxi"
 include "separable.pxi"
 include "overlap.pxi"
 include "sliding.pxi"
+include "lines.pxi"
 include "taps.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
@@ -74,6 +75,7 @@ KERNELS = {
     "rank:int32": <int64_t><uintptr_t>&rank_k32,
     "rank:int64": <int64_t><uintptr_t>&rank_k64,
 }
+KERNELS["lines:uint8"] = <int64_t><uintptr_t>&lines_u8
 for _type in POOL_TYPES:  # the record names the element type
     KERNELS[f"max_pool:{_type}"] = <int64_t><uintptr_t>&max_pool
     KERNELS[f"max_pool_indices:{_type}"] = <int64_t><uintptr_t>&max_pool_indices
