@@ -48,9 +48,9 @@ class Normalized(Filter):
         self.renormalize = problem.renormalize
         super().__init__(problem.conv, engine)
 
-    def _patch(self, y: Axis, x: Axis, tile_by_tile: bool) -> tuple[int, int]:
+    def _patch(self, y: Axis, x: Axis) -> tuple[int, int]:
         # Exact tiles write beyond the end of a single row, where the weights of valid samples are.
-        return super()._patch(replace(y, out_size=max(y.out_size, 2)) if self.problem.exact else y, x, tile_by_tile)
+        return super()._patch(replace(y, out_size=max(y.out_size, 2)) if self.problem.exact else y, x)
 
     def _scratch_bytes(self, window: int, patch: int, taps: int) -> int:
         return 2 * ((window + patch) * self.itemsize + LINE)

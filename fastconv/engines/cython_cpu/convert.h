@@ -11,14 +11,36 @@
     }                                                                                               \
     break
 
+/* `n` elements, COUNT or more, in whole vectors from i on, the last of which overlaps its neighbour. */
+#define COUNT ((int64_t)(VECTOR_BYTES / sizeof(T)))
+#define EACH_CHUNK(i) for (int64_t i = 0; i < n; i = i + COUNT == n || i + 2 * COUNT <= n ? i + COUNT : n - COUNT)
+
+/* Wider integers of vectors of small ones; loops over bytes take three times as long. */
+#if defined(__AVX512F__) && IS_FLOAT
+#define DENSE(S, WIDENED, LOADED)                                                                   \
+    if (sizeof(T) == 4 && step == (int64_t)sizeof(S) && n >= COUNT) {                               \
+        EACH_CHUNK(i) _mm512_storeu_ps((float *)dst + i, _mm512_cvtepi32_ps(                        \
+            WIDENED(LOADED((const void *)(memory + i * (int64_t)sizeof(S))))));                     \
+        break;                                                                                      \
+    }
+#else
+#define DENSE(S, WIDENED, LOADED)
+#endif
+
 /* dst[i] = the element at memory + i * step bytes */
-static void NAME(stage_run)(T *dst, const char *memory, int64_t step, int64_t n, int64_t code) {
+static void NAME(stage_run)(T *restrict dst, const char *restrict memory, int64_t step, int64_t n, int64_t code) {
+    typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+    const int64_t own = sizeof(T) == 4 ? (IS_FLOAT ? FLOAT32 : UINT32) : sizeof(T) == 8 ? (IS_FLOAT ? FLOAT64 : UINT64) : -1;
+    if (code == own && step == (int64_t)sizeof(T) && n >= COUNT) { /* a loop would become a slower `rep movs` */
+        EACH_CHUNK(i) *(chunk *)(dst + i) = *(const chunk *)(memory + i * (int64_t)sizeof(T));
+        return;
+    }
     switch (code) {
         case BOOL:
-        case UINT8: RUN(const uint8_t, dst[i] = (T)*at);
-        case INT8: RUN(const int8_t, dst[i] = (T)*at);
-        case INT16: RUN(const int16_t, dst[i] = (T)*at);
-        case UINT16: RUN(const uint16_t, dst[i] = (T)*at);
+        case UINT8: DENSE(uint8_t, _mm512_cvtepu8_epi32, _mm_loadu_si128) RUN(const uint8_t, dst[i] = (T)*at);
+        case INT8: DENSE(int8_t, _mm512_cvtepi8_epi32, _mm_loadu_si128) RUN(const int8_t, dst[i] = (T)*at);
+        case INT16: DENSE(int16_t, _mm512_cvtepi16_epi32, _mm256_loadu_si256) RUN(const int16_t, dst[i] = (T)*at);
+        case UINT16: DENSE(uint16_t, _mm512_cvtepu16_epi32, _mm256_loadu_si256) RUN(const uint16_t, dst[i] = (T)*at);
         case INT32: RUN(const int32_t, dst[i] = (T)*at);
         case UINT32: RUN(const uint32_t, dst[i] = (T)*at);
         case INT64: RUN(const int64_t, dst[i] = (T)*at);
@@ -47,7 +69,7 @@ static inline int64_t NAME(clamped)(T v, int64_t lo, int64_t hi) {
 #endif
 
 /* the element at memory + i * step bytes = src[i], converted as C does or (code + SATURATE) clamped */
-static void NAME(store_run)(const T *src, char *memory, int64_t step, int64_t n, int64_t code) {
+static void NAME(store_run)(const T *restrict src, char *restrict memory, int64_t step, int64_t n, int64_t code) {
     switch (code) {
         case SATURATE + BOOL: RUN(uint8_t, *at = (uint8_t)NAME(clamped)(src[i], 0, 1));
         case SATURATE + UINT8: RUN(uint8_t, *at = (uint8_t)NAME(clamped)(src[i], 0, UINT8_MAX));
@@ -87,6 +109,21 @@ static void NAME(store_run)(const T *src, char *memory, int64_t step, int64_t n,
 #endif
     }
 }
+
+/* `n` elements of a window's row: `before` positions beyond the row's left end, `inside` elements from `low` on, and
+ * positions beyond its right end.  `left` and `right` are edge maps, -1 the fill value. */
+static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_t low, int64_t before, int64_t inside,
+                                  int64_t size, T fill, const int64_t *left, const int64_t *right) {
+    typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+    const int64_t n = inside;
+    if (n < COUNT) for (int64_t i = 0; i < n; i++) dst[before + i] = row[low + i];
+    else EACH_CHUNK(i) *(chunk *)(dst + before + i) = *(const chunk *)(row + low + i);
+    for (int64_t i = 0; i < before; i++) dst[i] = left[i] < 0 ? fill : row[left[i]];
+    for (int64_t i = before + n; i < size; i++, right++) dst[i] = *right < 0 ? fill : row[*right];
+}
 #undef RUN
+#undef COUNT
+#undef EACH_CHUNK
+#undef DENSE
 #undef WIDE
 #undef IS_FLOAT

@@ -19,12 +19,14 @@ cdef extern from "tiles_all.h" nogil:
     enum: EXACT_WIDTH
     enum: UINT8
     void stage_run(...)
+    void copy_row(...)
     void store_run(...)
     void gemm(...)
     enum: GEMM_ROWS
     enum: GEMM_COLS
     int64_t tile_cols(const void *)
     int64_t line_cols(const void *)
+    int64_t code_of(const void *)
     void forwards(...)
     void backwards(...)
     void multiply_lines(...)

@@ -26,54 +26,50 @@ cdef inline int64_t mapped(const int64_t *edges, int64_t position, int64_t size,
     return position
 
 
-cdef inline void stage_one(const Geometry *g, acc_t *dst, const char *row, acc_t fill, int64_t position) noexcept nogil:
-    # One element of a row at a position that may lie beyond its ends.
-    cdef int64_t column = mapped(g.map_x, position, g.width, g.pad_x)
-    if column < 0:
-        dst[0] = fill
-    else:
-        stage_run(dst, row + column * g.x_col, g.x_col, <int64_t>1, g.src_code)
-
-
-cdef void stage_edge(const Geometry *g, acc_t *dst, const char *row, acc_t fill, const int64_t *edges, int64_t n) noexcept nogil:
-    # n neighbouring positions beyond an end of a row: pieces of it, forwards, backwards or one element repeated.
-    cdef int64_t i = 0, run, step
-    while i < n:
-        run = 1
-        if edges[i] < 0:
+cdef void stage_edge(const Geometry *g, acc_t *dst, const char *row, acc_t fill, const int64_t *edges, int64_t n,
+                     const acc_t *staged, int64_t low, int64_t n_staged) noexcept nogil:
+    # n neighbouring positions beyond an end of a row.  Most are among its `n_staged` elements from `low` on, which
+    # `staged` holds already.
+    cdef int64_t i, column
+    for i in range(n):
+        column = edges[i]
+        if <uint64_t>(column - low) < <uint64_t>n_staged:
+            dst[i] = staged[column - low]
+        elif column < 0:
             dst[i] = fill
         else:
-            step = edges[i + 1] - edges[i] if i + 1 < n else 0
-            while i + run < n and edges[i + run] - edges[i + run - 1] == step:
-                run += 1
-            stage_run(dst + i, row + edges[i] * g.x_col, step * g.x_col, run, g.src_code)
-        i += run
+            stage_run(dst + i, row + column * g.x_col, g.x_col, <int64_t>1, g.src_code)
 
 
 cdef void stage_row(const Geometry *g, acc_t *dst, const char *row, acc_t fill, int64_t first, int64_t n) noexcept nogil:
     # dst[i] = the element at position first + i * stride_x of a row (NULL: the fill value), i < n.
-    cdef int64_t step = g.stride_x, i = 0, inside = 0
+    cdef int64_t step = g.stride_x, i = 0, inside = 0, position, before, low
     if row == NULL:
         for i in range(n):
             dst[i] = fill
         return
-    if step == 1 and first < 0:
-        i = min(n, -first)
-        stage_edge(g, dst, row, fill, g.map_x + (first + g.pad_x), i)
-    while i < n and first + i * step < 0:
-        stage_one(g, dst + i, row, fill, first + i * step)
-        i += 1
-    if first < g.width:
-        inside = min(n, (g.width - first + step - 1) // step)
-    if inside > i:
-        stage_run(dst + i, row + (first + i * step) * g.x_col, step * g.x_col, inside - i, g.src_code)
-        i = inside
-    if step == 1 and i < n:
-        stage_edge(g, dst + i, row, fill, g.map_x + (g.pad_x + first + i - g.width), n - i)
+    if step == 1:
+        before = min(n, max(-first, <int64_t>0))
+        low = first + before
+        inside = max(min(n - before, g.width - low), <int64_t>0)
+        if inside:
+            stage_run(dst + before, row + low * g.x_col, g.x_col, inside, g.src_code)
+        if before:
+            stage_edge(g, dst, row, fill, g.map_x + (first + g.pad_x), before, dst + before, low, inside)
+        i = before + inside
+        if i < n:
+            stage_edge(g, dst + i, row, fill, g.map_x + (g.pad_x + first + i - g.width), n - i, dst + before, low, inside)
         return
     while i < n:
-        stage_one(g, dst + i, row, fill, first + i * step)
-        i += 1
+        position = first + i * step
+        if 0 <= position < g.width:
+            inside = min(n - i, (g.width - position + step - 1) // step)
+            stage_run(dst + i, row + position * g.x_col, step * g.x_col, inside, g.src_code)
+            i += inside
+        else:
+            stage_edge(g, dst + i, row, fill, g.map_x + (position + g.pad_x if position < 0 else g.pad_x + position - g.width),
+                       <int64_t>1, dst, <int64_t>0, <int64_t>0)
+            i += 1
 
 
 cdef inline const char *source_row(const Geometry *g, const char *plane, int64_t position) noexcept nogil:

@@ -29,6 +29,7 @@ typedef T NAME(vecu) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_a
 #define STORE(p, v) (*(NAME(vecu) *)(p) = (v))
 
 enum { NAME(tile_cols) = TILE_COLS * VECTOR_BYTES / sizeof(T), NAME(line_cols) = LINE_COLS * VECTOR_BYTES / sizeof(T) };
+enum { NAME(code_of) = IS_FLOAT ? (sizeof(T) == 4 ? FLOAT32 : FLOAT64) : sizeof(T) == 4 ? UINT32 : UINT64 };
 
 /* One block of `block` kernel rows; a constant `block` unrolls everything but kx.  GCC needs two
  * hints, worth a third of the speed: HOLD(x) loads a vector once (not again in each of its

@@ -97,5 +97,7 @@ enum { SATURATE = 16 };
 #define spectrum_of_lines(re, ...) PICK_FLOAT(spectrum_of_lines, re)(re, __VA_ARGS__)
 #define tile_cols(p) PICK(tile_cols, p)
 #define line_cols(p) PICK(line_cols, p)
+#define code_of(p) PICK(code_of, p)
+#define copy_row(dst, ...) PICK(copy_row, dst)(dst, __VA_ARGS__)
 
 #endif

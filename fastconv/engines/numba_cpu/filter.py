@@ -1,17 +1,17 @@
 """The direct filter: staging, tiles and edges of one unit of work.
 
-The same kernel as the Cython engine's.  A unit is a strip of rows of one output plane.  It
-is computed patch by patch.  Where the source can be read as it lies, and the patch's window
-is inside the image, tiles read the image itself; elsewhere (edges, other dtypes, strides)
-the window is first staged in scratch memory, where positions beyond the border come from
-the edge maps.
+The same kernel as the Cython engine's.  A unit is a strip of rows of one output plane (of a
+plane of one row, of columns).  Where the source can be read as it lies, and windows are inside
+the image, tiles read the image itself; the frame around that part (and whatever has another
+dtype or a stride) is staged in scratch memory, patch by patch, where positions beyond the border
+come from the edge maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from numba import int64, types
+from numba import boolean, int64, types
 
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS
 from fastconv.engines.numba_cpu.convert import store_run
@@ -52,7 +52,7 @@ IN_ORDER, LINE_ORDER, SYMMETRIC = (EXACT_CODES[name] for name in ("order", "line
 # -- staging -------------------------------------------------------------------------------
 
 
-@inlined
+@part
 def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc):
     # The window of output rows y.. and columns x.. of one source plane (0: all fill).
     # Column j of the window lies at phase j % stride_x, place j // stride_x of its row.
@@ -172,7 +172,7 @@ def exact_tiles(a, src, planes, n_planes, row_step, tap_step, w, dst, dst_step, 
 # -- patches -------------------------------------------------------------------------------
 
 
-@inlined
+@part
 def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, resume, init, acc, exact):
     # All tiles of a patch.  One-row patches take the line kernel; exact ones the exact tile, whose rows
     # then are pieces of the line.
@@ -194,51 +194,93 @@ def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, 
 
 
 @inlined
-def readable_patches(a, planes, y, x, end):
-    # How many patches from row y and column x to `end` need no staging.
-    top, left = y * a.stride_y - a.pad_y, x * a.stride_x - a.pad_x
-    bottom = top + (a.patch_rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y
-    if a.in_place == 0 or top < 0 or left < 0 or bottom >= a.height:
-        return int64(0)
-    for p in range(a.n_planes):
-        if peek(planes + 8 * p, int64) == BEYOND:
-            return int64(0)
-    return max(0, min(a.width - left - (a.kernel_x - 1) * a.dilation_x, end - x)) // a.patch_cols
-
-
-@inlined
-def filter_row(a, planes, patch, y, rows, first, end, w, out, init, acc, exact):
-    # One row of patches, from column `first` to `end`.  The last patch overlaps its neighbour rather than being ragged.
+def staged_patch(a, planes, patch, w, out, init, y, x, rows, cols, direct, acc, exact):
+    # A patch of the output, its windows staged one source plane after the other.
     size = itemsize(acc)
     weights = a.kernel_y * a.kernel_x * size
     window_rows = (a.patch_rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y + 1
-    done = first
-    while done < end:
-        x = min(done, max(first, end - a.patch_cols))
-        cols = min(a.patch_cols, end - x)
-        to = out + y * a.out_row + x * a.out_col
-        direct = a.store_direct != 0 and rows == a.patch_rows and cols == a.patch_cols
-        dst, dst_step = patch + window_rows * a.pitch * size, a.patch_cols * size
-        if direct:
-            dst, dst_step = to, a.out_row
-        readable = readable_patches(a, planes, y, x, end)
-        src, pitch, offsets, together = patch, a.pitch * size, int64(0), int64(1)
-        if readable > 0:
-            src = a.x + (y * a.stride_y - a.pad_y) * a.x_row + (x - a.pad_x) * a.x_col
-            pitch, offsets, together = a.x_row, planes, a.n_planes
-            cols = readable * a.patch_cols if direct else cols
-        for p in range(0, a.n_planes, together):
-            if readable == 0:  # the windows are staged, one source plane after the other
-                plane = peek(planes + 8 * p, int64)
-                fill = peek(a.fill + p % a.n_fills * size, acc)
-                stage_patch(a, patch, int64(0) if plane == BEYOND else a.x + plane, fill, y, x, rows, cols, acc)
-            filter_patch(
-                a, src, offsets, together, pitch, w + p * weights, dst, dst_step, rows, cols, p > 0, init, acc, exact
+    to = out + y * a.out_row + x * a.out_col
+    dst, step = patch + window_rows * a.pitch * size, a.patch_cols * size
+    if direct:
+        dst, step = to, a.out_row
+    for p in range(a.n_planes):
+        plane = peek(planes + 8 * p, int64)
+        fill = peek(a.fill + p % a.n_fills * size, acc)
+        stage_patch(a, patch, int64(0) if plane == BEYOND else a.x + plane, fill, y, x, rows, cols, acc)
+        at = w + p * weights
+        filter_patch(
+            a, patch, int64(0), int64(1), a.pitch * size, at, dst, step, rows, cols, p > 0, init, acc, exact
+        )  # fmt: skip
+    if not direct:
+        for r in range(rows):
+            store_run(to + r * a.out_row, a.out_col, dst + r * step, cols, a.out_code, acc)
+
+
+@part
+def filter_staged(a, planes, patch, w, out, init, unit_y, unit_x, y, end_row, x, end_col, acc, exact):
+    # A part of a unit by patches.  Those stored directly are whole tiles, which overlap what the unit has made before.
+    height, width = tile_shape(a, acc)
+    for top in range(y, end_row, a.patch_rows):
+        rows = min(a.patch_rows, end_row - top)
+        up = (height - rows % height) % height
+        for left in range(x, end_col, a.patch_cols):
+            cols = min(a.patch_cols, end_col - left)
+            back = (width - cols % width) % width
+            direct = a.store_direct != 0 and top - up >= unit_y and left - back >= unit_x
+            over, aside = (up, back) if direct else (int64(0), int64(0))
+            staged_patch(
+                a, planes, patch, w, out, init, top - over, left - aside, rows + over, cols + aside, direct, acc, exact
             )
-        if not direct:
-            for r in range(rows):
-                store_run(to + r * a.out_row, a.out_col, dst + r * dst_step, cols, a.out_code, acc)
-        done = x + cols
+
+
+@part
+def filter_inside(a, planes, w, out, init, y, end_row, x, end_col, acc, exact):
+    # A part of the output by tiles that read the source where it lies; the last ones overlap their neighbours.
+    size = itemsize(acc)
+    height, width = tile_shape(a, acc)
+    for begin in range(y, end_row, height):
+        top = min(begin, end_row - height)
+        for ragged in range(1 if (end_col - x) % width == 0 else 2):
+            left = end_col - width if ragged else x
+            cols = width if ragged else (end_col - x) // width * width
+            src = a.x + (top * a.stride_y - a.pad_y) * a.x_row + (left - a.pad_x) * size
+            dst = out + top * a.out_row + left * size
+            filter_patch(
+                a, src, planes, a.n_planes, a.x_row, w, dst, a.out_row, height, cols, boolean(0), init, acc, exact
+            )  # fmt: skip
+
+
+@inlined
+def tile_shape(a, acc):
+    if a.patch_rows == 1:
+        return int64(1), int64(LINE_COLS * VECTOR_BYTES // itemsize(acc))
+    return int64(ROWS), int64(COLS * VECTOR_BYTES // itemsize(acc))
+
+
+@part
+def windows_inside(begin, end, size, pad, reach, stride, tile):
+    # The outputs whose windows are inside the source, a whole number of tiles after the first and before the last.
+    first = max((pad + stride - 1) // stride, begin)
+    last = min((size - 1 + pad - reach) // stride + 1 if size + pad > reach else int64(0), end)
+    return begin + (first - begin + tile - 1) // tile * tile, end - (end - last + tile - 1) // tile * tile
+
+
+@part
+def collide(a, source, out):
+    # Whether neighbouring rows of source and output all lie in the same few sets of the first cache, and so
+    # displace each other.
+    apart = (out - source) & 4095
+    return a.x_row % 4096 == 0 and a.out_row % 4096 == 0 and (apart < 512 or apart > 3584)
+
+
+@part
+def readable(a, planes, out):
+    # Whether all source planes can be read where they lie.
+    for p in range(a.n_planes):
+        plane = peek(planes + 8 * p, int64)
+        if plane == BEYOND or (a.kernel_y * a.kernel_x >= 25 and collide(a, a.x + plane, out)):
+            return False
+    return a.in_place != 0
 
 
 def make(acc: str, variant: str = "") -> Callable:
@@ -260,10 +302,25 @@ def make(acc: str, variant: str = "") -> Callable:
         out = a.out + peek(a.out_planes + 8 * out_plane, int64)
         w = a.w + filter_index * a.n_planes * a.kernel_y * a.kernel_x * size
         init = acc_type(0) if a.bias == 0 else peek(a.bias + filter_index * size, acc_type)
-        for top in range(first_row, end_row, a.patch_rows):
-            y = min(top, max(first_row, end_row - a.patch_rows))  # the last row of patches overlaps, too
-            rows = min(a.patch_rows, end_row - y)
-            filter_row(a, planes, patch, y, rows, first_col, end_col, w, out, init, acc_type, exact)
+        height, width = tile_shape(a, acc_type)
+        reach_y, reach_x = (a.kernel_y - 1) * a.dilation_y, (a.kernel_x - 1) * a.dilation_x
+        y0, y1 = windows_inside(first_row, end_row, a.height, a.pad_y, reach_y, a.stride_y, height)
+        x0, x1 = windows_inside(first_col, end_col, a.width, a.pad_x, reach_x, int64(1), width)
+        if y1 - y0 < height or x1 - x0 < width or not readable(a, planes, out):
+            y0, y1 = end_row, end_row
+        else:
+            filter_inside(a, planes, w, out, init, y0, y1, x0, x1, acc_type, exact)
+        for side in range(4):  # the frame: above, left, right, below
+            top, bottom, left, right = y0, y1, first_col, x0
+            if side == 0:
+                top, bottom, right = first_row, y0, end_col
+            elif side == 2:
+                left, right = x1, end_col
+            elif side == 3:
+                top, bottom, right = y1, end_row, end_col
+            filter_staged(
+                a, planes, patch, w, out, init, first_row, first_col, top, bottom, left, right, acc_type, exact
+            )  # fmt: skip
 
     return kernel
 
