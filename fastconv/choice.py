@@ -68,11 +68,17 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
     return found
 
 
-def _whole(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any, seconds: float, threads: int) -> ConvProblem | None:
+def _whole(
+    p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any, seconds: float, threads: int
+) -> ConvProblem | None:
     """The problem by transforms in double precision that are rounded, if that is faster and certain to be exact."""
     rounded = replace(p, whole=True)
     for way in _ways(rounded, fill, threads):
-        if way.algorithm == "overlap" and way.seconds < seconds and _exact_parts(p, image, kernel, fill, way.points) == (1, 1):
+        if (
+            way.algorithm == "overlap"
+            and way.seconds < seconds
+            and _exact_parts(p, image, kernel, fill, way.points) == (1, 1)
+        ):
             return replace(rounded, transforms="overlap")
     return None
 
@@ -116,7 +122,7 @@ def _ways(p: ConvProblem, fill: Any, threads: int) -> list[Way]:
     if config.current_engine() != "numba" and overlap.refuse(asked) is None:
         own = overlap.best_blocks(asked, threads)
         if own is not None:
-            found.append(Way("overlap", own.seconds, 2 * prod(own.lengths)))
+            found.append(Way("overlap", own.seconds, 2 * own.points))
     if transforms.refuse(asked) is None:
         blocks = transforms.blocks_for(asked, not np.any(fill), threads)
         if blocks is not None:

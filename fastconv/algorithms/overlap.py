@@ -6,8 +6,8 @@ inputs, whose cyclic convolution with the kernel has these outputs behind its fi
 is padded.  Two blocks of a real image are the real and the imaginary part of one complex transform, whose product with the
 spectrum of a real kernel filters both.
 
-Axes that are not filtered become planes.  Where one axis is filtered, lines of several planes and blocks are
-transformed at once.
+Axes that are not filtered become planes; the last one, if it is long, is carried along: its elements are the lanes of
+transforms along the others.  Where only the last axis is filtered, lines of several planes and blocks are transformed at once.
 
 A block that holds NaN or infinity is NaN throughout: one output of each tells, and the sum is done again directly.
 
@@ -48,6 +48,8 @@ RADICES = (5, 3, 8, 4, 2)
 CANDIDATES = {1: 40, 2: 12, 3: 6}
 # Lines transformed at once: a multiple of every build's lanes.
 LINES = 16
+# Lengths of blocks along an axis that is carried along.
+WIDTHS = (64, 128, 256)
 # Records remembered for each plan.
 REMEMBERED = 8
 # Bytes of scratch memory that a thread keeps from one call to the next.
@@ -85,41 +87,58 @@ def _filtered(problem: ConvProblem) -> list[int]:
     return [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
 
 
+def _carries(problem: ConvProblem) -> bool:
+    """Whether the last axis, not filtered, is a block's last."""
+    last = problem.ndim - 1
+    return len(_filtered(problem)) < 3 and problem.kernel_shape[last] == 1 and problem.in_shape[last] >= LINES
+
+
 @dataclass(frozen=True)
 class Blocks:
-    """How the outputs along the filtered axes are cut into blocks, and what that is estimated to cost."""
+    """How the outputs along the filtered axes, and the one carried along, are cut, and what that is estimated to cost."""
 
+    axes: Shape
     lengths: Shape
     steps: Shape
     counts: Shape
     lines: int  # entries side by side in each part of a unit
     units: int
+    points: int  # of a transform
     seconds: float
 
     def __str__(self) -> str:
-        size = "x".join(map(str, self.lengths))
-        return f"{prod(self.counts)} blocks of {size} inputs for {'x'.join(map(str, self.steps))} outputs each"
+        size, steps = ("x".join(map(str, numbers)) for numbers in (self.lengths, self.steps))
+        return f"{prod(self.counts)} blocks of {size} inputs for {steps} outputs each"
 
 
 @lru_cache(maxsize=512)
 def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
     """The cheapest blocks; None if the kernel is too long for any."""
-    p, axes = problem, _filtered(problem)
+    p, filtered = problem, _filtered(problem)
+    carried = [p.ndim - 1] if _carries(p) else []
+    axes = (*filtered, *carried)
     itemsize = np.dtype(_part(p)).itemsize
     lines, parts = (LINES if len(axes) == 1 else 1), (1 if p.acc in PARTS else 2)
     planes = prod(n for axis, n in enumerate(p.out_shape) if axis not in axes)
-    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)]) for axis in axes]
+    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)]) for axis in filtered]
+    lengths += [_widths(p.out_shape[axis]) for axis in carried]
     found = []
     for combination in product(*lengths):
-        points = prod(combination)
-        if points > MOST_POINTS[len(axes)]:
+        if prod(combination) > MOST_POINTS[len(axes)]:
             continue
         steps = tuple(n - p.kernel_shape[axis] + 1 for axis, n in zip(axes, combination, strict=True))
         counts = tuple(ceil(p.out_shape[axis] / step) for axis, step in zip(axes, steps, strict=True))
         units = ceil(planes * prod(counts) / (lines * parts))
-        seconds = costs.overlap_seconds(points, lines, units, itemsize, threads)
-        found.append(Blocks(combination, steps, counts, lines, units, seconds))
+        points = prod(combination[: len(filtered)])
+        work = lines * prod(combination)
+        seconds = costs.overlap_seconds(points, work, units, itemsize, p.nbytes, threads)
+        found.append(Blocks(axes, combination, steps, counts, lines, units, points, seconds))
     return min(found, key=lambda blocks: blocks.seconds, default=None)
+
+
+def _widths(size: int) -> list[int]:
+    """Lengths of blocks along an axis that is carried along."""
+    return [n for n in WIDTHS if n < size] or [-(-size // LINES) * LINES]
 
 
 @lru_cache(maxsize=4096)
@@ -213,15 +232,19 @@ class Overlap:
         return np.atleast_1d(np.asarray(fill)).astype(self.part)
 
     def _spectrum(self, blocks: Blocks) -> int:
-        return 2 * prod(blocks.lengths) * (self.lanes if blocks.lines > 1 else 1)
+        return 2 * blocks.points * (self.lanes if blocks.lines > 1 else 1)
 
     def _pitch(self, blocks: Blocks) -> int:
         """Elements from line to line: an odd number of vectors, for lines in step fall on the same sets of a cache."""
         return (blocks.lengths[-1] // self.lanes | 1) * self.lanes
 
+    def _slice(self, blocks: Blocks) -> int:
+        """Elements from plane to plane, an odd number of vectors, too."""
+        lines = blocks.lengths[-2] if len(blocks.lengths) > 1 else blocks.lines
+        return (lines * self._pitch(blocks) // self.lanes | 1) * self.lanes
+
     def _scratch_bytes(self, blocks: Blocks) -> int:
-        lines = blocks.lines * prod(blocks.lengths[:-1])
-        elements = 2 * lines * self._pitch(blocks) + 2 * blocks.lengths[-1] * self.lanes
+        elements = 2 * prod(blocks.lengths[:-2]) * self._slice(blocks) + 2 * blocks.lengths[-1] * self.lanes
         return -(-elements * self.itemsize // 64) * 64 + 64
 
     def _bind(self, x_steps: Shape, w_steps: Shape, out_steps: Shape, threads: int) -> Bounds:
@@ -235,9 +258,8 @@ class Overlap:
     def _new_bounds(self, x_steps: Shape, w_steps: Shape, out_steps: Shape, blocks: Blocks) -> Bounds:
         p = self.problem
         axes = spatial_axes(p, (0, 0, *x_steps), (0, 0, *out_steps))
-        filtered = _filtered(p)
-        outer = [axis for i, axis in enumerate(axes) if i not in filtered]
-        z, y, x = [NO_AXIS] * (3 - len(filtered)) + [axes[i] for i in filtered]
+        outer = [axis for i, axis in enumerate(axes) if i not in blocks.axes]
+        z, y, x = [NO_AXIS] * (3 - len(blocks.axes)) + [axes[i] for i in blocks.axes]
         planes = [_offsets([np.arange(a.size) * step for a, step in steps]) for steps in (
             [(a, a.x_step) for a in outer], [(a, a.out_step) for a in outer])]  # fmt: skip
         depths = index_map(np.arange(z.out_size + z.taps - 1) - z.pad, z.size, z.rule)
@@ -254,8 +276,8 @@ class Overlap:
         convolution = Bound(
             record(OVERLAP_FIELDS, values), blocks.units, common["scratch_bytes"], (), (src, out, *maps, *self._tables)
         )
-        steps = [0] * (3 - len(filtered)) + [w_steps[i] for i in filtered]
-        places = tuple(zip(filtered, blocks.steps, strict=True))
+        steps = [0] * (3 - len(blocks.axes)) + [w_steps[i] for i in blocks.axes]
+        places = tuple(zip(_filtered(p), blocks.steps, strict=False))
         return Bounds(self._analysis(common, (z, y, x), steps, blocks), convolution, self._spectrum(blocks), places)
 
     def _block_slots(self, blocks: Blocks) -> dict[str, int]:
@@ -263,16 +285,18 @@ class Overlap:
         lengths, steps, counts = ((1,) * (3 - len(n)) + n for n in (blocks.lengths, blocks.steps, blocks.counts))
         passes = [_passes(n, self.part) for n in lengths]
         self._tables = [table for pair in passes for table in pair]
+        first = 3 - len(blocks.axes)
+        transformed = range(first, first + len(_filtered(self.problem)))
         slots: dict[str, int] = {}
         for i, axis in enumerate("zyx"):
             radices, roots = passes[i]
             slots |= {
                 f"length_{axis}": lengths[i], f"step_{axis}": steps[i], f"blocks_{axis}": counts[i],
-                f"radices_{axis}": radices.ctypes.data if lengths[i] > 1 else 0, f"roots_{axis}": roots.ctypes.data,
+                f"radices_{axis}": radices.ctypes.data if i in transformed else 0, f"roots_{axis}": roots.ctypes.data,
             }  # fmt: skip
         lines = blocks.lines > 1
         return slots | {
-            "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
+            "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks), "slice": self._slice(blocks),
             "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": 1 if self.problem.out_dtype[0] not in "fc" else 2 if self.problem.whole else 0,
         }  # fmt: skip
 

@@ -211,6 +211,15 @@ static void NAME(spectrum_of_lines)(const T *re, const T *im, int64_t pitch, int
     NAME(forwards)(spectrum, spectrum + n * LANES, LANES, n, radices, roots);
     for (int64_t i = 0; i < 2 * n * LANES; i++) spectrum[i] *= scale;
 }
+/* A line of `n` numbers times c + d i. */
+static void NAME(multiply_line)(T *re, T *im, int64_t n, T c, T d) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        const V a = LOAD(re + i), b = LOAD(im + i);
+        STORE(re + i, a * SPLAT(c) - b * SPLAT(d));
+        STORE(im + i, a * SPLAT(d) + b * SPLAT(c));
+    }
+}
+
 #if ELEMENT_BYTES == 8
 /* Doubles become the nearest whole numbers, or 64-bit integers in the same memory. */
 static void round_run(double *at, int64_t n, int integers) {

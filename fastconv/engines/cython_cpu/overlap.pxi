@@ -17,7 +17,7 @@ cdef struct OverlapArgs:
     const void *roots_z
     const void *roots_y
     const void *roots_x
-    int64_t pitch
+    int64_t pitch, slice
     int64_t imaginary
     int64_t spectrum_step
     int64_t analysis, rounded
@@ -57,14 +57,15 @@ cdef void gather_line(const OverlapArgs *a, real_t *dst, Entry e, int64_t z, int
 cdef void gather(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noexcept nogil:
     cdef int64_t part, i, z, y, index
     cdef real_t *dst
+    cdef Entry e
     for part in range(2):
         dst = im if part else re
         for i in range(a.lines):
             index = (unit if a.imaginary else 2 * unit + part) * a.lines + i
+            e = entry_at(a, index)
             for z in range(a.length_z):
                 for y in range(a.length_y):
-                    gather_line(a, dst, entry_at(a, index), z, y, part, index < a.n_entries)
-                    dst += a.pitch
+                    gather_line(a, dst + z * a.slice + (i + y) * a.pitch, e, z, y, part, index < a.n_entries)
 
 
 cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n) noexcept nogil:
@@ -93,23 +94,23 @@ cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) no
             for z in range(min(a.step_z, a.out_depth - e.z)):
                 out = g.out + a.out_planes[e.plane * a.out_depth + e.z + z] + part * a.imaginary + e.x * g.out_col
                 for y in range(min(a.step_y, g.out_height - e.y)):
-                    src = (im if part else re) + ((i * a.length_z + z + a.kernel_z - 1) * a.length_y + y + g.kernel_y - 1) * a.pitch
+                    src = (im if part else re) + (z + a.kernel_z - 1) * a.slice + (i + y + g.kernel_y - 1) * a.pitch
                     store_line(a, src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, n)
 
 
-cdef void down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept nogil:
+cdef void overlap_down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept nogil:
     # Transforms along z and y, or back: then only lines that hold outputs.
-    cdef int64_t lanes = tile_cols(re) // TILE_COLS, plane = a.length_y * a.pitch, z, y, x, at
+    cdef int64_t lanes = tile_cols(re) // TILE_COLS, z, y, x, at
     cdef int64_t first = (a.g.kernel_x - 1) // lanes if back else 0
     if a.radices_z != NULL and not back:
         for y in range(a.length_y):
             for x in range(a.length_x // lanes):
                 at = y * a.pitch + x * lanes
-                forwards(re + at, im + at, plane, a.length_z, a.radices_z, <const real_t *>a.roots_z)
+                forwards(re + at, im + at, a.slice, a.length_z, a.radices_z, <const real_t *>a.roots_z)
     if a.radices_y != NULL:
         for z in range(a.length_z):
             for x in range(first, a.length_x // lanes):
-                at = z * plane + x * lanes
+                at = z * a.slice + x * lanes
                 if back:
                     backwards(re + at, im + at, a.pitch, a.length_y, a.radices_y, <const real_t *>a.roots_y)
                 else:
@@ -118,25 +119,45 @@ cdef void down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept
         for y in range(a.g.kernel_y - 1, a.length_y):
             for x in range(first, a.length_x // lanes):
                 at = y * a.pitch + x * lanes
-                backwards(re + at, im + at, plane, a.length_z, a.radices_z, <const real_t *>a.roots_z)
+                backwards(re + at, im + at, a.slice, a.length_z, a.radices_z, <const real_t *>a.roots_z)
+
+
+cdef void overlap_across(const OverlapArgs *a, real_t *re, real_t *im, real_t *tile) noexcept nogil:
+    # The product with the spectrum, between transforms of the lines along x.
+    cdef int64_t lanes = tile_cols(re) // TILE_COLS, z, y, at, n = 0
+    cdef real_t *spectrum = <real_t *>(a.g.out if a.analysis else a.g.w)
+    cdef real_t scale = <real_t>(1.0 / (a.length_z * a.length_y * (a.length_x if a.radices_x != NULL else 1)))
+    if a.radices_x == NULL:
+        for z in range(a.length_z):
+            for y in range(a.length_y):
+                at = z * a.slice + y * a.pitch
+                if a.analysis:
+                    spectrum[n] = re[at] * scale
+                    spectrum[n + 1] = im[at] * scale
+                else:
+                    multiply_line(re + at, im + at, a.length_x, spectrum[n], spectrum[n + 1])
+                n += 2
+        return
+    for z in range(a.length_z):
+        for y in range(max(a.length_y, a.lines) // lanes):
+            at = z * a.slice + y * lanes * a.pitch
+            if a.analysis:
+                spectrum_of_lines(re + at, im + at, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x, scale,
+                                  spectrum + n * a.spectrum_step)
+            else:
+                multiply_lines(re + at, im + at, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x,
+                               spectrum + n * a.spectrum_step, tile)
+            n += 1
 
 
 cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re) noexcept nogil:
-    cdef int64_t lanes = tile_cols(re) // TILE_COLS, rows = a.lines * a.length_z * a.length_y, i
-    cdef real_t *im = re + rows * a.pitch
-    cdef real_t *tile = im + rows * a.pitch
-    cdef real_t *spectrum = <real_t *>(a.g.out if a.analysis else a.g.w)
+    cdef int64_t size = a.lines * a.pitch if a.lines > 1 else a.length_z * a.slice
+    cdef real_t *im = re + size
     gather(a, re, im, unit)
-    down(a, re, im, False)
-    for i in range(rows // lanes):
-        if a.analysis:
-            spectrum_of_lines(re + i * lanes * a.pitch, im + i * lanes * a.pitch, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x,
-                              <real_t>(1.0 / (a.length_z * a.length_y * a.length_x)), spectrum + i * a.spectrum_step)
-        else:
-            multiply_lines(re + i * lanes * a.pitch, im + i * lanes * a.pitch, a.pitch, a.length_x, a.radices_x, <const real_t *>a.roots_x,
-                           spectrum + i * a.spectrum_step, tile)
+    overlap_down(a, re, im, False)
+    overlap_across(a, re, im, im + size)
     if not a.analysis:
-        down(a, re, im, True)
+        overlap_down(a, re, im, True)
         scatter(a, re, im, unit)
 
 
