@@ -143,6 +143,12 @@ def test_top_level_names():
         _ = fastconv.no_such_name
 
 
+@pytest.mark.parametrize("name", ["fastconv", *(f"fastconv.{part}" for part in ("kernels", "ndimage", "nn", "signal"))])
+def test_packages_show_public_names(name):
+    module = importlib.import_module(name)
+    assert set(dir(module)) - {"__version__"} == set(module.__all__)
+
+
 def test_an_operation_has_one_file_name_in_every_layer():
     from fastconv.table import TABLE
 

@@ -49,3 +49,7 @@ __all__ = [
     "sobel",
     "unsharp",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -4,3 +4,7 @@ from fastconv.nn.conv import conv2d
 from fastconv.nn.pool import avg_pool2d, max_pool2d
 
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
