@@ -56,19 +56,19 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
     return 1 if seconds < MIN_SECONDS else min(available, 1 + int(seconds / (MIN_SECONDS / 2)))
 
 
-# Fourier transforms by the engine's kernels, forth and back with the product between: seconds for each complex point, and
-# for each point and halving; bytes of a block, and what a point takes more from there on; of a line from the first cache on.
-OVERLAP_POINT_SECONDS, OVERLAP_HALVING_SECONDS = 0.5e-9, 0.04e-9
-OVERLAP_CACHES = ((512 * 1024, 1.0), (1024 * 1024, 1.3), (4 * 1024 * 1024, 1.6), (1 << 62, 2.2))
-OVERLAP_CALL_SECONDS = 20e-6
+# Fourier transforms by the engine's kernels, forth and back with the product between: seconds for each complex point of
+# float32, and for each point and halving; factors by the bytes of a block.
+OVERLAP_POINT_SECONDS, OVERLAP_HALVING_SECONDS = 0.7e-9, 0.045e-9
+OVERLAP_CACHES = ((768 * 1024, 1.0), (1536 * 1024, 1.15), (4 * 1024 * 1024, 1.4), (1 << 62, 1.8))
+OVERLAP_CALL_SECONDS = 25e-6
 
 
-def overlap_seconds(points: int, lines: int, units: int, itemsize: int, threads: int) -> float:
-    """Estimated time of a convolution by so many complex transforms of a block, or of `lines` blocks each."""
-    nbytes = 2 * points * lines * itemsize
-    slower = next(factor for size, factor in OVERLAP_CACHES if nbytes <= size) * (itemsize / 4)
-    each = points * lines * (OVERLAP_POINT_SECONDS + OVERLAP_HALVING_SECONDS * log2(points)) * slower
-    return OVERLAP_CALL_SECONDS + (0.5 + -(-units // min(threads, units))) * each
+def overlap_seconds(points: int, work: int, units: int, itemsize: int, nbytes: int, threads: int) -> float:
+    """Estimated time of a convolution by transforms of so many points, of which a unit does so much `work` in points."""
+    slower = next(factor for size, factor in OVERLAP_CACHES if 2 * work * itemsize <= size) * (itemsize / 4)
+    each = work * (OVERLAP_POINT_SECONDS + OVERLAP_HALVING_SECONDS * log2(points)) * slower
+    seconds = (0.5 + -(-units // min(threads, units))) * each
+    return OVERLAP_CALL_SECONDS + seconds + nbytes / BANDWIDTH
 
 
 def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int:

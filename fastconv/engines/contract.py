@@ -23,7 +23,8 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "BEYOND", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER", "MAX_SLOTS",
+    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER",
+    "LINES_FIELDS", "MAX_SLOTS",
     "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
     "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
@@ -109,12 +110,22 @@ OVERLAP_FIELDS = GEOMETRY + (
     "positions", "out_depth", "kernel_z",  # entries of a row of `src_planes`, of `out_planes`; taps along z
     "length_z", "length_y", "length_x", "step_z", "step_y", "step_x",  # of a block: inputs, outputs
     "blocks_z", "blocks_y", "blocks_x", "n_entries", "lines",
-    "radices_z", "radices_y", "radices_x",  # pointers to int64: of the passes of a transform; NULL: not transformed
+    "radices_z", "radices_y", "radices_x",  # pointers to int64: of the passes of a transform; NULL: not transformed.
+    # If x is not, the spectrum has one number for each line.
     "roots_z", "roots_y", "roots_x",  # pointers to the passes' roots of unity, elements of the sum's type
-    "pitch",  # elements from one line of a block to the next
+    "pitch", "slice",  # elements from one line of a block to the next, from one plane to the next
     "imaginary",  # bytes from a number's real part to the other in source and output; 0: real numbers
     "spectrum_step",  # elements from the spectrum of some lines to that of the next ones
     "analysis",  # whether spectra are the result: of one entry, written to `out`
+    "rounded",  # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers
+)  # fmt: skip
+
+# Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.
+LINES_FIELDS = GEOMETRY + (
+    "src_planes", "out_planes",  # pointers to int64[planes]: byte offset of each source and output plane
+    "down", "across",  # whether there are weights for the direction
+    "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
+    "pitch",  # bytes of a row in scratch memory
 )  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are
@@ -125,15 +136,6 @@ CONV_FIELDS = GEOMETRY + (
     "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
     "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
     "n_fills",  # channel c beyond the border reads fill[c % n_fills]
-    "rounded",  # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers
-)  # fmt: skip
-
-# Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.
-LINES_FIELDS = GEOMETRY + (
-    "src_planes", "out_planes",  # pointers to int64[planes]: byte offset of each source and output plane
-    "down", "across",  # whether there are weights for the direction
-    "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
-    "pitch",  # bytes of a row in scratch memory
     "channels_last",  # lanes are filters (weights [block of filters][k][lane]), else pixels (weights [filter][k])
     "block_channels",  # channels staged at once
     "unit_pixels", "n_pixel_units",  # output pixels of an image in one unit, and units of an image

@@ -29,6 +29,7 @@ cdef extern from "tiles_all.h" nogil:
     int64_t code_of(const void *)
     void forwards(...)
     void backwards(...)
+    void multiply_line(...)
     void multiply_lines(...)
     void spectrum_of_lines(...)
 

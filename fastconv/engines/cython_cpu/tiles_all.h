@@ -94,6 +94,7 @@ enum { SATURATE = 16 };
 #define forwards(re, ...) PICK_FLOAT(forwards, re)(re, __VA_ARGS__)
 #define backwards(re, ...) PICK_FLOAT(backwards, re)(re, __VA_ARGS__)
 #define multiply_lines(re, ...) PICK_FLOAT(multiply_lines, re)(re, __VA_ARGS__)
+#define multiply_line(re, ...) PICK_FLOAT(multiply_line, re)(re, __VA_ARGS__)
 #define spectrum_of_lines(re, ...) PICK_FLOAT(spectrum_of_lines, re)(re, __VA_ARGS__)
 #define tile_cols(p) PICK(tile_cols, p)
 #define line_cols(p) PICK(line_cols, p)
