@@ -153,9 +153,12 @@ class SeparableProblem:
     Any order of summation will do, and sums along one axis may be rounded before those along the next.
     """
 
+    ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
+    "add" ``y + v``, "root" ``sqrt(y + v * v)``.
     conv: ConvProblem
 
     @property
+    combined: str = ""
     def flops(self) -> int:
         """Multiplications and additions of the passes."""
         return 2 * self.conv.batch * prod(self.conv.out_shape) * sum(k for k in self.conv.kernel_shape if k > 1)
@@ -166,7 +169,7 @@ class SeparableProblem:
         return self.conv.nbytes
 
     def __str__(self) -> str:
-        return f"separable {self.conv}"
+        return f"separable {self.conv}" + f" {self.combined}" * bool(self.combined)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def refuse(problem: Problem) -> str | None:
     if not isinstance(problem, Problem):
         return "has no kernels for this on a GPU"
     if isinstance(problem, SeparableProblem):
-        return refuse(problem.conv)
+        return "combines no results" if problem.combined else refuse(problem.conv)
     if len(problem.in_shape) > len(AXES):
         return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):

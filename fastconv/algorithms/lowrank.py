@@ -38,6 +38,8 @@ def refuse(problem: Any) -> str | None:
     """Why separable passes cannot do a problem, or None."""
     known = isinstance(problem, SeparableProblem)
     if known:
+        if problem.combined:
+            return "combines no results"
         problem = problem.conv
     why = refuse_types(problem)
     if why is not None:

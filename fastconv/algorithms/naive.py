@@ -19,6 +19,17 @@ def refuse(problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProble
 
 
 class Naive:
+def combine(how: str, before: np.ndarray, sums: np.ndarray) -> None:
+    """What a `SeparableProblem` stores of its sums, in their place."""
+    with np.errstate(all="ignore"):
+        if how in ("square", "root"):
+            sums *= sums
+        if how in ("add", "root"):
+            sums += before
+        if how == "root":
+            np.sqrt(sums, sums)
+
+
     """Executes any problem with `fastconv.reference`."""
 
     def __init__(self, problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem, reference: Any):
@@ -36,7 +47,9 @@ class Naive:
         elif isinstance(self.problem, SeparableProblem):
             conv = self.problem.conv
             self.reference.conv(conv, x, outer_product(w, conv.kernel_shape)[None, None], out, bias, fill)
-            self.reference.normalized(self.problem, x, w, out, fill)
+            combine(self.problem.combined, before, out)
+        elif isinstance(self.problem, NormalizedProblem):
+            self.reference.normalized(self.problem, x, w, out, bias, fill)
         elif isinstance(self.problem, PoolProblem):
             self.reference.pool(self.problem, x, w, out)
         else:

@@ -22,7 +22,7 @@ from fastconv import costs
 from fastconv.algorithms.executor import Bound, Copy, run
 from fastconv.algorithms.filter import FOLD_BELOW, NARROW, Filter, can_fold
 from fastconv.algorithms.geometry import NO_AXIS, Axis, geometry, spatial_axes
-from fastconv.engines.contract import DTYPE_CODES, SEPARABLE_FIELDS, record
+from fastconv.engines.contract import COMBINATIONS, DTYPE_CODES, SEPARABLE_FIELDS, record
 from fastconv.problem import ConvProblem, SeparableProblem
 from fastconv.separability import outer_products
 
@@ -51,10 +51,16 @@ def refuse(problem: Any) -> str | None:
     filtered = [axis for axis, taps in enumerate(p.kernel_shape) if taps > 1]
     if p is problem and len(filtered) != 1 and p.rank != 1:
         return "is for kernels that are one line or outer product"
-    if p.acc not in ("float32", "float64") or p.out_dtype not in ("float32", "float64") or p.in_dtype not in DTYPE_CODES:
+    if (
+        p.acc not in ("float32", "float64")
+        or p.out_dtype not in ("float32", "float64")
+        or p.in_dtype not in DTYPE_CODES
+    ):
         return "is for sums and results in float32 and float64"
     if max(p.channels, p.filters) > 1 or p.bias or max(p.stride + p.dilation) > 1:
         return "is for one channel and filter, without stride, dilation and bias"
+    if p is not problem and problem.combined and len(filtered) != 2:
+        return "combines the results of two passes"
     if not 0 < len(filtered) < 3 or (len(filtered) > 1 and prod(p.in_shape[filtered[-1] + 1 :]) >= FOLD_BELOW):
         return "is for kernels along one axis, or the last two"
     if any(p.pad[a] or p.in_shape[a] != p.out_shape[a] for a in range(p.ndim) if a not in filtered):
@@ -93,6 +99,7 @@ class Separable(Filter):
     def __init__(self, problem: ConvProblem | SeparableProblem, engine: Any):
         conv = problem.conv if isinstance(problem, SeparableProblem) else problem
         super().__init__(conv, engine)
+        self.combined = COMBINATIONS[problem.combined] if isinstance(problem, SeparableProblem) else 0
         self.axes = [axis for axis, taps in enumerate(conv.kernel_shape) if taps > 1]
         self.known = conv is not problem or len(self.axes) == 1
         self.direct = None if self.known else Filter(replace(conv, rank=0), engine)
@@ -157,7 +164,7 @@ class Separable(Filter):
             "src_planes": src_planes.ctypes.data, "out_planes": out_planes.ctypes.data,
             "in_place": in_place, "store_direct": store_direct, "patch_rows": rows, "patch_cols": cols,
             "strip": strip, "n_strips": n_strips, "span": span, "n_spans": n_spans, "pitch": pitch,
-            "col_of": col_of.ctypes.data,
+            "col_of": col_of.ctypes.data, "combined": self.combined,
             "ahead": in_place and store_direct and p.nbytes >= AHEAD_BYTES,
         }  # fmt: skip
         tables = (src_planes, out_planes, map_y, map_x, col_of)
@@ -169,7 +176,9 @@ class Separable(Filter):
         size = self.itemsize
         tile_rows, tile_bytes = self.engine.TILE
         tile_cols, line_cols, reach = tile_bytes // size, self.engine.LINE[1] // size, (x.taps - 1) * x.dilation
-        rows = 1 if y.taps == 1 else tile_rows if in_place else -(-min(STAGED_ROWS, y.out_size) // tile_rows) * tile_rows
+        rows = (
+            1 if y.taps == 1 else tile_rows if in_place else -(-min(STAGED_ROWS, y.out_size) // tile_rows) * tile_rows
+        )
         most = max(ROW_BYTES // size, 2 * reach // tile_cols * tile_cols)
         while True:
             blocks, step = -(-x.out_size // most), RUN_BYTES // size if x.out_size * size > RUN_BYTES else tile_cols
@@ -191,7 +200,9 @@ def _arrange(axes: list[Axis]) -> tuple[list[Axis], tuple[int, int]]:
     x = second[0] if second else first
     y = first if second else -1
     if prod(axis.out_size for axis in axes[x:]) < NARROW:  # rows should be long
-        longest = max((i for i in range(len(axes)) if i != x and y in (i, -1)), key=lambda i: axes[i].out_size, default=x)
+        longest = max(
+            (i for i in range(len(axes)) if i != x and y in (i, -1)), key=lambda i: axes[i].out_size, default=x
+        )
         if axes[longest].out_size > axes[x].out_size:
             lead = [axis for i, axis in enumerate(axes) if i not in (x, longest)]
             return [*lead, axes[x], axes[longest]], (x, longest)

@@ -52,6 +52,9 @@ SATURATE = 16
 # (Not -1: arrays with negative strides have negative offsets.)
 BEYOND = -(2**63)
 
+# What becomes of a sum v where the output holds y: v, v * v, y + v, sqrt(y + v * v).
+COMBINATIONS = {"": 0, "square": 1, "add": 2, "root": 3}
+
 # The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
 EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
 
@@ -97,7 +100,9 @@ SEPARABLE_FIELDS = GEOMETRY + (
     "strip", "n_strips",  # rows of an output plane in one unit, and such strips of a plane
     "span", "n_spans",  # columns of an output plane in one unit, and such spans of a plane
     "pitch",  # row length of patches in scratch memory (elements), with room for a tile beyond the last column
-    "col_of",  # pointer to int64[kernel_x]: 0, 1, 2 ...
+    "col_of",  # pointer to int64[kernel_x]: where a tap begins in a row (elements)
+    "ahead",  # whether memory that is read and written next is called for
+    "combined",  # COMBINATIONS: what becomes of sums and what the output holds
 )  # fmt: skip
 
 # Convolution by Fourier transforms of overlapping blocks.  An entry is a block of a plane of the output; the inputs that it

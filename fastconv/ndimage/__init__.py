@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastconv.ndimage.derivatives import generic_gradient_magnitude, generic_laplace, laplace, prewitt, sobel
+from fastconv.ndimage.derivatives import laplace, prewitt, sobel
 from fastconv.ndimage.extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
 from fastconv.ndimage.gaussian import (
     gaussian_filter,
@@ -11,6 +11,7 @@ from fastconv.ndimage.gaussian import (
     gaussian_laplace,
 )
 from fastconv.ndimage.generic import generic_filter, vectorized_filter
+from fastconv.ndimage.gradients import generic_gradient_magnitude, generic_laplace
 from fastconv.ndimage.linear import convolve, convolve1d, correlate, correlate1d
 from fastconv.ndimage.morphology import grey_closing, grey_dilation, grey_erosion, grey_opening
 from fastconv.ndimage.ranks import median_filter, percentile_filter, rank_filter

@@ -1,8 +1,8 @@
-"""Differences of neighbours, and what is made of derivatives along several axes."""
+"""Differences of neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +14,9 @@ from fastconv.ndimage.linear import correlate_into
 from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array, wraps_alike
 from fastconv.problem import accumulator
 from fastconv.replay import by_value, planning, remembered
-from fastconv.validate import as_array, axis_index
+from fastconv.validate import axis_index
 
-__all__ = ["generic_gradient_magnitude", "generic_laplace", "laplace", "prewitt", "sobel"]
+__all__ = ["SMOOTHED", "derivative_passes", "laplace", "prewitt", "sobel"]
 
 
 @remembered(arrays=1)
@@ -230,149 +230,12 @@ def laplace(
     return result
 
 
-def generic_laplace(
-    input: Any,
-    derivative2: Callable[..., Any],
-    output: Any = None,
-    mode: str | Iterable[str] = "reflect",
-    cval: Any = 0.0,
-    extra_arguments: Iterable[Any] = (),
-    extra_keywords: Mapping[str, Any] | None = None,
-    *,
-    axes: int | Iterable[int] | None = None,
-) -> np.ndarray:
-    """Sum the second derivatives of an array along its axes, as a function gives them.
-
-        output = sum over a of derivative2(input, a, output, mode, cval, *extra_arguments, **extra_keywords)
-
-    for each axis ``a`` of `axes`.
-
-    Parameters
-    ----------
-    input : array_like
-        Numbers.
-    derivative2 : callable
-        Called as in the formula: with the array to write to for the first axis, and for the others
-        with the dtype of a new array to return.
-    output : ndarray or dtype, optional
-        Array of the input's shape for the result (it may overlap the input), or the result's dtype.
-    mode : str or sequence of str, optional
-        Given to `derivative2`, one for each axis of `axes`.
-    cval : scalar, optional
-        Given to `derivative2`.
-    extra_arguments : sequence, optional
-        Further arguments of `derivative2`.
-    extra_keywords : dict, optional
-        Keyword arguments of `derivative2`.
-    axes : int, sequence of int, optional
-        Axes to differentiate along; default all.
-
-    Returns
-    -------
-    ndarray
-        The result, `output` itself if it was an array.
-
-    Raises
-    ------
-    ValueError
-        Axes out of range, a sequence of modes of the wrong length, unfit `output`.
-    TypeError
-        Dtypes that are not numbers, float16, longdouble.
-
-    Notes
-    -----
-    Differs from `scipy.ndimage.generic_laplace`: the input may be the output (SciPy then filters
-    what it has overwritten).
-
-    References
-    ----------
-    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
-
-    Examples
-    --------
-    >>> from fastconv.ndimage import correlate1d, generic_laplace
-    >>> def second(input, axis, output, mode, cval, weights):
-    ...     return correlate1d(input, weights, axis, output, mode, cval)
-    >>> generic_laplace([0, 0, 1, 4, 9], second, extra_arguments=([1, -2, 1],))
-    array([ 0,  1,  2,  2, -5])
-    """
-    return _combine(input, derivative2, output, mode, cval, extra_arguments, extra_keywords, axes, squared=False)
-
-
-def generic_gradient_magnitude(
-    input: Any,
-    derivative: Callable[..., Any],
-    output: Any = None,
-    mode: str | Iterable[str] = "reflect",
-    cval: Any = 0.0,
-    extra_arguments: Iterable[Any] = (),
-    extra_keywords: Mapping[str, Any] | None = None,
-    *,
-    axes: int | Iterable[int] | None = None,
-) -> np.ndarray:
-    """Take the magnitude of the gradient of an array, whose derivatives a function gives.
-
-        output = sqrt(sum over a of derivative(input, a, output, mode, cval, *extra_arguments, **extra_keywords)**2)
-
-    for each axis ``a`` of `axes`.
-
-    Parameters
-    ----------
-    input : array_like
-        Numbers.
-    derivative : callable
-        Called as in the formula: with the array to write to for the first axis, and for the others
-        with the dtype of a new array to return, which is then overwritten.
-    output : ndarray or dtype, optional
-        Array of the input's shape for the result (it may overlap the input), or the result's dtype.
-    mode : str or sequence of str, optional
-        Given to `derivative`, one for each axis of `axes`.
-    cval : scalar, optional
-        Given to `derivative`.
-    extra_arguments : sequence, optional
-        Further arguments of `derivative`.
-    extra_keywords : dict, optional
-        Keyword arguments of `derivative`.
-    axes : int, sequence of int, optional
-        Axes to differentiate along; default all.
-
-    Returns
-    -------
-    ndarray
-        The result, `output` itself if it was an array.
-
-    Raises
-    ------
-    ValueError
-        Axes out of range, a sequence of modes of the wrong length, unfit `output`.
-    TypeError
-        Dtypes that are not numbers, float16, longdouble.
-
-    Notes
-    -----
-    Differs from `scipy.ndimage.generic_gradient_magnitude` as `generic_laplace` does from SciPy's.
-    Squares of integers wrap, and what is no number in the end is stored without a warning.
-
-    References
-    ----------
-    P. Virtanen et al., "SciPy 1.0", Nature Methods 17 (2020) 261, doi:10.1038/s41592-019-0686-2.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastconv.ndimage import generic_gradient_magnitude, sobel
-    >>> generic_gradient_magnitude(np.array([[0.0, 0, 3], [0, 0, 3], [4, 4, 7]]), sobel)
-    array([[ 0., 12., 12.],
-           [16., 20., 20.],
-           [16., 20., 20.]])
-    """
-    return _combine(input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, squared=True)
-
-
 # -- what they have in common -------------------------------------------------------------------
 
 _DIFFERENCE, _SECOND = Line(np.array([-1.0, 0, 1])), Line(np.array([1.0, -2, 1]))
 _BINOMIAL, _BOX = Line(np.array([1.0, 2, 1])), Line(np.array([1.0, 1, 1]))
+# How derivatives are smoothed across.
+SMOOTHED: tuple[tuple[Any, Line], ...] = ((sobel, _BINOMIAL), (prewitt, _BOX))
 
 
 # A large result is finite if these rows are, beside which there are no two others.
@@ -431,68 +294,23 @@ def _all_finite(result: np.ndarray, axes: Any) -> bool:
     return bool(np.isfinite(result).all())
 
 
+def derivative_passes(ndim: int, axis: int, mode: Any, across: Line) -> list[Pass]:
+    """The difference along one axis, then `across` along the others."""
+    modes = per_axis("mode", mode, ndim)
+    lines = [(axis, _DIFFERENCE), *((a, across) for a in range(ndim) if a != axis)]
+    return [Pass(a, line, boundary_rule(modes[a])) for a, line in lines]
+
+
 def _derivative(
     input: Any, axis: Any, output: Any, mode: Any, cval: Any, threads: int | None, across: Line
 ) -> np.ndarray:
     """The difference along one axis, smoothed across it."""
     image = checked_image(input)
-    axis = axis_index("axis", axis, image.ndim)
-    modes = per_axis("mode", mode, image.ndim)
-    others = [a for a in range(image.ndim) if a != axis]
-    lines = [(axis, _DIFFERENCE), *((a, across) for a in others)]
-    passes = [Pass(a, line, boundary_rule(modes[a])) for a, line in lines]
+    passes = derivative_passes(image.ndim, axis_index("axis", axis, image.ndim), mode, across)
     cval = checked_cval(cval, image, image)
     result, target = result_array(output, image)
     correlate_passes(image, target, passes, cval, threads)
     return result
-
-
-def _combine(
-    input: Any,
-    derivative: Callable[..., Any],
-    output: Any,
-    mode: Any,
-    cval: Any,
-    extra_arguments: Iterable[Any],
-    extra_keywords: Mapping[str, Any] | None,
-    axes: Any,
-    squared: bool,
-) -> np.ndarray:
-    """The sum of derivatives, or the root of the sum of their squares, stored in the result's dtype at each step."""
-    image = as_array("input", input, empty=True)
-    axes = filtered_axes(axes, image.ndim)
-    modes = per_axis("mode", mode, len(axes))
-    result, target = result_array(output, image)
-    if not axes:
-        target[...] = image
-        return result
-    if len(axes) > 1 and np.may_share_memory(image, target):
-        image = image.copy()
-    with np.errstate(all="ignore"):
-        for axis, m in zip(axes, modes, strict=True):
-            first = axis == axes[0]
-            to = target if first else target.dtype
-            made = derivative(image, axis, to, m, cval, *extra_arguments, **(extra_keywords or {}))
-            term = target if first else made
-            if squared:
-                np.multiply(term, term, term)
-            if not first:
-                np.add(target, term, out=target)
-        if squared:
-            _take_roots(target)
-    return result
-
-
-def _take_roots(target: np.ndarray) -> None:
-    """Square roots in place; those of all small integers are fewer than those of an image (and slow: they are float16)."""
-    dtype = target.dtype
-    if dtype.kind not in "iu" or dtype.itemsize > 2 or not dtype.isnative or target.size < 1 << 8 * dtype.itemsize:
-        np.sqrt(target, target, casting="unsafe")
-        return
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    roots = np.arange(1 << 8 * dtype.itemsize, dtype=unsigned).view(dtype)
-    np.sqrt(roots, roots, casting="unsafe")
-    target[...] = roots[target.view(unsigned)]
 
 
 def _is_small_integer(cval: np.ndarray) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, per_axis
-from fastconv.ndimage.derivatives import generic_gradient_magnitude, generic_laplace
+from fastconv.ndimage.gradients import generic_gradient_magnitude, generic_laplace
 from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array
 from fastconv.replay import remembered
 from fastconv.validate import ArgumentError, ArgumentTypeError, axis_index
@@ -104,13 +105,7 @@ def gaussian_filter(
     """
     image = checked_image(input)
     axes = filtered_axes(axes, image.ndim)
-    arguments = {"sigma": sigma, "order": order, "mode": mode, "radius": radius}
-    columns = (per_axis(name, value, len(axes)) for name, value in arguments.items())
-    passes = [
-        Pass(axis, _gaussian(s, o, truncate, r), boundary_rule(m))
-        for axis, s, o, m, r in zip(axes, *columns, strict=True)
-        if _is_wide(s)
-    ]
+    passes = _passes(axes, sigma, order, mode, truncate, radius)
     cval = checked_cval(cval, image, image)
     result, target = result_array(output, image)
     correlate_passes(image, target, passes, cval, threads)
@@ -201,6 +196,7 @@ def gaussian_filter1d(
     return result
 
 
+@remembered(arrays=1)
 def gaussian_laplace(
     input: Any,
     sigma: float | Iterable[float],
@@ -272,14 +268,10 @@ def gaussian_laplace(
     named = axes if len(axes) < ndim else range(ndim)  # as in SciPy
     sigma_of = dict(zip(named, per_axis("sigma", sigma, len(axes)), strict=True))
     sigmas = tuple(sigma_of.get(axis, 0) for axis in range(ndim))
-
-    def derivative(image: Any, axis: int, output: Any, mode: str, cval: Any) -> np.ndarray:
-        order = tuple(2 * (a == axis) for a in range(ndim))
-        return gaussian_filter(image, sigmas, order, output, mode, cval, threads=threads, **kwargs)
-
-    return generic_laplace(input, derivative, output, mode, cval, axes=axes)
+    return generic_laplace(input, _Derivative(2, sigmas, threads, kwargs), output, mode, cval, axes=axes)
 
 
+@remembered(arrays=1)
 def gaussian_gradient_magnitude(
     input: Any,
     sigma: float | Iterable[float],
@@ -345,16 +337,42 @@ def gaussian_gradient_magnitude(
     >>> gaussian_gradient_magnitude(np.array([0.0, 0, 0, 1, 1, 1]), sigma=1).round(3)
     array([0.013, 0.122, 0.364, 0.364, 0.122, 0.013])
     """
-    ndim = np.ndim(input)
+    return generic_gradient_magnitude(input, _Derivative(1, sigma, threads, kwargs), output, mode, cval, axes=axes)
 
-    def derivative(image: Any, axis: int, output: Any, mode: str, cval: Any) -> np.ndarray:
-        order = tuple(int(a == axis) for a in range(ndim))
-        return gaussian_filter(image, sigma, order, output, mode, cval, threads=threads, **kwargs)
 
-    return generic_gradient_magnitude(input, derivative, output, mode, cval, axes=axes)
+@dataclass(frozen=True)
+class _Derivative:
+    """A derivative of a smoothed array, as `generic_laplace` and `generic_gradient_magnitude` take them."""
+
+    order: int
+    sigma: Any
+    threads: int | None
+    options: dict[str, Any]
+
+    def __call__(self, image: Any, axis: int, output: Any, mode: Any, cval: Any) -> np.ndarray:
+        order = tuple(self.order * (a == axis) for a in range(np.ndim(image)))
+        return gaussian_filter(image, self.sigma, order, output, mode, cval, threads=self.threads, **self.options)
+
+    def passes(self, ndim: int, axis: int, mode: Any) -> list[Pass]:
+        """The passes of a call; none if there are options that must be seen to first."""
+        if not self.options.keys() <= {"truncate", "radius"}:
+            return []
+        order, truncate = tuple(self.order * (a == axis) for a in range(ndim)), self.options.get("truncate", 4.0)
+        return _passes(tuple(range(ndim)), self.sigma, order, mode, truncate, self.options.get("radius"))
 
 
 # -- weights ------------------------------------------------------------------------------------
+
+
+def _passes(axes: tuple[int, ...], sigma: Any, order: Any, mode: Any, truncate: Any, radius: Any) -> list[Pass]:
+    """What is done along each axis; nothing along those whose sigma is 0."""
+    arguments = {"sigma": sigma, "order": order, "mode": mode, "radius": radius}
+    columns = (per_axis(name, value, len(axes)) for name, value in arguments.items())
+    return [
+        Pass(axis, _gaussian(s, o, truncate, r), boundary_rule(m))
+        for axis, s, o, m, r in zip(axes, *columns, strict=True)
+        if _is_wide(s)
+    ]
 
 
 def _is_wide(sigma: Any) -> bool:

@@ -17,7 +17,7 @@ from fastconv.plan import execute
 from fastconv.problem import ConvProblem, LinesProblem, SeparableProblem, accumulator
 from fastconv.validate import ArgumentTypeError, as_array, type_name
 
-__all__ = ["Line", "Pass", "checked_image", "correlate_passes", "result_array", "wraps_alike"]
+__all__ = ["Line", "Pass", "checked_image", "correlate_combined", "correlate_passes", "result_array", "wraps_alike"]
 
 # Passes are joined to one kernel of so many taps: up to there memory is what they cost.
 DIRECT_TAPS = 27
@@ -156,9 +156,28 @@ def _continues(passes: Sequence[Pass], cval: np.ndarray) -> bool:
     return bool(cval != 0) and any(step.rule == "fill" for step in passes)
 
 
+def correlate_combined(
+    image: np.ndarray, target: np.ndarray, terms: Sequence[Sequence[Pass]], squared: bool, cval: np.ndarray,
+    threads: int | None,
+) -> bool:  # fmt: skip
+    """Add two correlations up in `target`, or take the root of the sum of their squares; False where that cannot be done."""
+    if len(terms) != 2 or target.dtype.kind != "f" or current_engine() == "cuda":
+        return False
+    for passes in terms:
+        last = max(step.axis for step in passes)
+        if len(passes) != 2 or prod(image.shape[last + 1 :]) >= FEW or not _may_be_fused(image, target, passes, cval):
+            return False
+    if image.size:
+        with writable(target, image) as out:
+            for passes, how in zip(terms, ("square", "root") if squared else ("", "add"), strict=True):
+                _correlate_fused(image, out, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads, how)
+    return True
+
+
 def _correlate_fused(
-    image: np.ndarray, target: np.ndarray, passes: tuple[Pass, ...], cval: np.ndarray, threads: int | None
-) -> None:
+    image: np.ndarray, target: np.ndarray, passes: tuple[Pass, ...], cval: np.ndarray, threads: int | None,
+    combined: str = "",
+) -> None:  # fmt: skip
     shape, rules = [1] * image.ndim, ["fill"] * image.ndim
     for axis, line, rule in passes:
         shape[axis], rules[axis] = line.weights.size, rule
@@ -182,7 +201,12 @@ def _correlate_fused(
         )
         weights = np.concatenate([step.line.weights for step in passes])
         execute(
-            SeparableProblem(conv), image[None, None], weights, out[None, None], fill=np.asarray(cval), threads=threads
+            SeparableProblem(conv, combined),
+            image[None, None],
+            weights,
+            out[None, None],
+            fill=np.asarray(cval),
+            threads=threads,
         )
 
 

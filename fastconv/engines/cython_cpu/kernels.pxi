@@ -12,6 +12,7 @@ cdef extern from "tiles_all.h" nogil:
     void tiles(...)
     void line(...)
     void across(...)
+    void combine(...)
     void prefetch "__builtin_prefetch"(...)
     void tile_exact(...)
     float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill)

@@ -82,3 +82,15 @@ static void NAME(across)(const T *src, int64_t step, const T *w, int64_t taps, T
 }
 #undef RUN
 #undef SHIFTED_OF
+
+/* What becomes of a result so far and a sum (COMBINATIONS of fastconv.engines.contract). */
+static void NAME(combine)(T *result, const T *sum, int64_t n, int64_t how) {
+    if (how == 1)
+        for (int64_t i = 0; i < n; i++) result[i] = sum[i] * sum[i];
+    else if (how == 2)
+        for (int64_t i = 0; i < n; i++) result[i] = result[i] + sum[i];
+    else if (sizeof(T) == 4)
+        for (int64_t i = 0; i < n; i++) result[i] = (T)__builtin_sqrtf((float)(result[i] + sum[i] * sum[i]));
+    else
+        for (int64_t i = 0; i < n; i++) result[i] = (T)__builtin_sqrt((double)(result[i] + sum[i] * sum[i]));
+}

@@ -16,6 +16,7 @@ cdef struct SeparableArgs:
     int64_t pitch
     const int64_t *col_of
     int64_t ahead
+    int64_t combined
 
 
 cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, acc_t *dst, int64_t step, int64_t n,
@@ -90,23 +91,38 @@ cdef void edge_columns(const SeparableArgs *a, acc_t *middle, acc_t *staged, acc
                 middle[j * a.pitch + i] = staged[j * a.pitch + i - begin]
 
 
-cdef void row_across(const SeparableArgs *a, const acc_t *middle, acc_t *staged, const char *plane, char *out, int64_t y,
+cdef void store_row(const SeparableArgs *a, acc_t *sums, acc_t *room, char *out, int64_t n) noexcept nogil:
+    # A row of the output from its sums, in scratch memory as `room` is.
+    cdef const Geometry *g = &a.g
+    cdef const acc_t *src = sums
+    if a.combined and a.store_direct:
+        combine(<acc_t *>out, src, n, a.combined)
+        return
+    if a.combined:
+        stage_run(room, <const char *>out, g.out_col, n, g.out_code)
+        combine(room, src, n, a.combined)
+        src = room
+    store_run(src, out, g.out_col, n, g.out_code)
+
+
+cdef void row_across(const SeparableArgs *a, acc_t *middle, acc_t *staged, const char *plane, char *out, int64_t y,
                      int64_t x, int64_t n) noexcept nogil:
-    # The output's row y, n columns from x, of a row of `middle`.
+    # The output's row y, n columns from x, of a row of `middle`, which may be overwritten.
     cdef const Geometry *g = &a.g
     cdef const acc_t *weights = <const acc_t *>g.w + g.kernel_y
     cdef const acc_t *next = NULL
     cdef const acc_t *below = NULL
+    cdef const acc_t *src = middle
     cdef acc_t *dst = <acc_t *>out
-    cdef int64_t lanes = line_cols(middle) // LINE_COLS
-    if not a.store_direct or n < lanes:
-        across(middle, g.dilation_x, weights, g.kernel_x, staged, max(n, lanes), next, below)
-        store_run(<const acc_t *>staged, out, g.out_col, n, g.out_code)
-        return
+    cdef int64_t lanes = line_cols(src) // LINE_COLS
     if a.ahead:
         next = <const acc_t *>(plane + (y - g.pad_y + a.patch_rows + g.kernel_y - 1) * g.x_row + max(x - g.pad_x, <int64_t>0) * g.x_col)
         below = <const acc_t *>(out + g.out_row)
-    across(middle, g.dilation_x, weights, g.kernel_x, dst, n, next, below)
+    if a.store_direct and n >= lanes and not a.combined:
+        across(src, g.dilation_x, weights, g.kernel_x, dst, n, next, below)
+    else:
+        across(src, g.dilation_x, weights, g.kernel_x, staged, max(n, lanes), next, below)
+        store_row(a, staged, middle, out, n)
 
 
 cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plane, char *out, int64_t y, int64_t x,
@@ -133,7 +149,7 @@ cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plan
         if g.kernel_x == 1:
             store_run(row + j * a.pitch, out + j * g.out_row, g.out_col, n, g.out_code)
         else:
-            row_across(a, row + j * a.pitch, staged, plane, out + j * g.out_row, y + j, x, n)
+            row_across(a, middle + j * a.pitch, staged, plane, out + j * g.out_row, y + j, x, n)
 
 
 cdef void separable_unit(const SeparableArgs *a, int64_t unit, acc_t *patch) noexcept nogil:

@@ -88,6 +88,7 @@ enum { SATURATE = 16 };
 #define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
 #define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
+#define combine(result, ...) PICK(combine, result)(result, __VA_ARGS__)
 #define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
 #define store_run(src, ...) PICK(store_run, src)(src, __VA_ARGS__)

@@ -10,11 +10,12 @@ neighbour, or ends in room that is there for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 
 from numba import int64, types
 
-from fastconv.engines.contract import SEPARABLE_FIELDS
-from fastconv.engines.numba_cpu.convert import store_run
+from fastconv.engines.contract import COMBINATIONS, SEPARABLE_FIELDS
+from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.filter import COLS, LINE_COLS, ROWS, USUAL
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import (
@@ -33,6 +34,7 @@ __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = SEPARABLE_FIELDS
 
+SQUARE, ADD = COMBINATIONS["square"], COMBINATIONS["add"]
 TILE_BYTES, LINE_BYTES = COLS * VECTOR_BYTES, LINE_COLS * VECTOR_BYTES
 
 
@@ -111,18 +113,35 @@ def edge_columns(a, middle, staged, patch, plane, y, rows, left, begin, end, fir
 
 
 @part
+def combine(how, result, sums, n, acc):
+    # What becomes of a result so far and sums.
+    for at in range(0, n * itemsize(acc), itemsize(acc)):
+        value = peek(sums + at, acc)
+        if how == SQUARE:
+            poke(result + at, value * value)
+        elif how == ADD:
+            poke(result + at, peek(result + at, acc) + value)
+        else:
+            poke(result + at, acc(sqrt(peek(result + at, acc) + value * value)))
+
+
+@part
 def row_across(a, src, staged, out, n, acc):
     # n columns of a row of the output from one of `middle`.
     size = itemsize(acc)
     dst, bytes_in_all = staged, max(n * size, LINE_BYTES)
-    if a.store_direct != 0 and n * size >= LINE_BYTES:
+    if a.store_direct != 0 and n * size >= LINE_BYTES and a.combined == 0:
         dst = out
     for begin in range(0, bytes_in_all, LINE_BYTES):
         x = min(begin, bytes_in_all - LINE_BYTES)
         sums = tile_fill(acc(0), 1, LINE_COLS)
         sums = tile_correlate(sums, src + x, int64(0), a.col_of, a.w + a.kernel_y * size, a.kernel_x, 1)
         tile_store(sums, dst + x, int64(0))
-    if dst == staged:
+    if a.combined != 0:  # the row across is no longer needed
+        load_run(src, out, a.out_col, n, a.out_code, acc)
+        combine(a.combined, src, staged, n, acc)
+        store_run(out, a.out_col, src, n, a.out_code, acc)
+    elif dst == staged:
         store_run(out, a.out_col, staged, n, a.out_code, acc)
 
 
