@@ -19,6 +19,7 @@ from fastconv.device import DeviceArray, as_device, new_array
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "TooLargeError",
     "as_array",
     "axis_index",
     "check_size",
@@ -48,6 +49,10 @@ class ArgumentTypeError(TypeError, RuntimeError):
     """An argument of the wrong type in an `ndimage` function: for those who catch SciPy's `RuntimeError`, too."""
 
 
+class TooLargeError(ArgumentError, OverflowError):
+    """A number that is too large, which SciPy may take for an `OverflowError`."""
+
+
 @cache
 def type_name(dtype: np.dtype) -> str:
     """`dtype.name`, which NumPy computes anew at each access (2 us)."""
@@ -63,12 +68,12 @@ def as_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None
     if array is None:
         array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")
+        raise ArgumentTypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")
     if ndim is not None and array.ndim not in (ndim if isinstance(ndim, tuple) else (ndim,)):
         allowed = " or ".join(map(str, ndim)) if isinstance(ndim, tuple) else ndim
         raise ValueError(f"{name} must have {allowed} dimensions; got shape {array.shape}")
     if not empty and array.size == 0:
-        raise ValueError(f"{name} must not be empty; got shape {array.shape}")
+        raise ArgumentError(f"{name} must not be empty; got shape {array.shape}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -110,7 +115,7 @@ def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None)
     if len(values) != length or (minimum is not None and any(v < minimum for v in values)):
         raise ValueError(f"{name} must be {expected}; got {value!r}")
     if any(abs(v) > MAX_STEP for v in values):
-        raise ValueError(f"{name} must be at most {MAX_STEP}; got {value!r}")
+        raise TooLargeError(f"{name} must be at most {MAX_STEP}; got {value!r}")
     return values
 
 
@@ -119,7 +124,9 @@ def axis_index(name: str, value: Any, ndim: int) -> int:
     try:
         axis = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer; got {value!r}") from None
+        if name != "axis" or not isinstance(value, float) or -ndim <= value < ndim:  # as NumPy, which compares first
+            raise TypeError(f"{name} must be an integer; got {value!r}") from None
+        axis = value
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(f"{name} must be in [{-ndim}, {ndim}) for {ndim} dimensions; got {axis}")
     return axis % ndim

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 import fastconv
 from fastconv import ndimage, nn, signal
@@ -59,7 +60,7 @@ WRONG: list[tuple[str, list[Callable], tuple, dict[str, Any], list[str]]] = [
     ("no such axis", FILTERS, (E, K), {"axes": (0, 5)}, ["axes", "5"]),
     ("an axis twice", FILTERS, (E, K), {"axes": (1, -1)}, ["axes", "(1, -1)"]),
     ("output is no dtype", NDIMAGE, (E[0], K[0]), {"output": "pixels"}, ["output", "'pixels'"]),
-    ("output is a list", NDIMAGE, (E[0], K[0]), {"output": [0]}, ["output", "list"]),
+    ("output is a list", NDIMAGE, (E[0], K[0]), {"output": [0]}, ["output", "(6,)", "(1,)"]),
     ("output dtype", NDIMAGE, (E[0], K[0]), {"output": "float16"}, ["output", "float16"]),
     ("wrong dimensions", NN, (E, 2), {}, ["input", "(5, 6)"]),
     ("empty image", NN, (X[:, :, :0], 2), {}, ["input", "(2, 4, 0, 6)"]),
@@ -263,3 +264,43 @@ def test_wrong_types_are_runtime_errors_too(name):
     for error in (TypeError, RuntimeError):
         with pytest.raises(error, match="float16"):
             getattr(fastconv.ndimage, name)(np.ones(9, "float16"), 3)
+
+
+LINES = ["uniform_filter1d", "maximum_filter1d", "minimum_filter1d"]
+BOXES = ["uniform_filter", "maximum_filter", "minimum_filter", "grey_erosion", "grey_dilation", "median_filter"]
+SIZED = {name: {"size": 3} for name in LINES + BOXES} | {"gaussian_filter1d": {"sigma": 1}, "sobel": {}, "prewitt": {}}
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+@pytest.mark.parametrize(
+    "names, arguments",
+    [
+        ([*LINES, "gaussian_filter1d", "sobel"], [{"axis": a} for a in (2, 2.5, -3, "a", (0,), None, np.float64(2.0))]),
+        (LINES, [{"origin": o} for o in (2, -2, 2.5, 0.5, "a", (1, 2), (1,), (), None)]),
+        (LINES, [{"size": n} for n in (0, -1, 2.5, 0.5, "a", (3,), (3, 3), (), None, 10**30)]),
+        (BOXES, [{"origin": o} for o in (2, -2, 2.5, 0.5, "a", (1, 2, 3), (), [0, "a"], None, 1.0)]),
+        (BOXES, [{"axes": a} for a in (2.5, "a", (0, 0), (0.5,))]),
+        (BOXES[:3], [{"size": n} for n in ("3", 10**30, (3, 3, 3), "a")]),
+        ([*LINES, *BOXES[:5], "prewitt"], [{"cval": c, "mode": "constant"} for c in ("a", [1], None, 1j)]),
+        (list(SIZED), [{"input": np.ones(9, object)}]),
+    ],
+    ids=lambda value: value[0] if isinstance(value[0], str) else str(next(iter(value[0]))),
+)
+def test_exceptions_of_scipy(names, arguments, ndim):
+    """What SciPy raises, or a subclass."""
+    image = np.ones((6, 7)[:ndim])
+    for name in names:
+        for wrong in arguments:
+            kwargs = {"input": image, **SIZED[name], **wrong}
+            with pytest.raises(Exception) as expected:  # noqa: PT011
+                getattr(scipy.ndimage, name)(**kwargs)
+            with pytest.raises(type(expected.value)):
+                getattr(fastconv.ndimage, name)(**kwargs)
+
+
+def test_output_may_be_a_list():
+    """As in SciPy, the result is an array of its dtype."""
+    for module in (scipy.ndimage, fastconv.ndimage):
+        result = module.uniform_filter([2, 8, 0], 3, output=[0, 0, 0])
+        assert result.tolist() == [4, 3, 2]
+        assert result.dtype == np.array([0]).dtype

@@ -41,7 +41,7 @@ def filtered_axes(axes: Any, ndim: int) -> tuple[int, ...]:
 
 def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
     number = np.asarray(float(cval) if type(cval) is int and not -(1 << 63) <= cval < 1 << 64 else cval)
-    if number.size != 1 or number.dtype.kind not in "biufc":
+    if number.size != 1 or number.dtype.kind not in "biufc" or isinstance(cval, list | tuple):
         raise ArgumentTypeError(f"cval must be a number; got {cval!r}")
     number = number.reshape(())
     if number.dtype.kind == "c" and image.dtype.kind != "c":
@@ -55,9 +55,8 @@ def output_array(
     """The array to return, and the same as a base-class array to write to; of the image's shape, unless one is given."""
     shape = image.shape if shape is None else shape
     complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
-    if isinstance(output, np.ndarray) or (output is not None and not isinstance(output, (str, type, np.dtype))):
-        if not isinstance(output, np.ndarray):
-            raise ArgumentTypeError(f"output must be an array or a dtype; got {type(output).__name__}")
+    if output is not None and not isinstance(output, (str, type, np.dtype)):
+        output = output if isinstance(output, np.ndarray) else np.asarray(output)  # as SciPy, which returns it
         if output.shape != shape:
             raise ArgumentError(f"output must have shape {shape}; got {output.shape}")
         dtype = output.dtype

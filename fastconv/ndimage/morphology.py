@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.ndimage.arguments import filtered_axes, per_axis
 from fastconv.ndimage.windows import extreme, size_used, whole, window_image
 from fastconv.replay import remembered
+from fastconv.validate import ArgumentTypeError
 
 __all__ = ["grey_closing", "grey_dilation", "grey_erosion", "grey_opening"]
 
@@ -355,7 +356,11 @@ def _dilate(
     n = len(filtered_axes(axes, image.ndim))
     name, element = ("structure", structure) if footprint is None else ("footprint", footprint)
     extents = per_axis("size", size, n) if element is None else per_axis(name, element.shape, n)
-    origins = [whole("origin", shift) for shift in per_axis("origin", origin, n)]
+    origins = per_axis("origin", origin, n)
     if element is not None or size is not None:
-        origins = [-shift - (whole("size", k) % 2 == 0) for k, shift in zip(extents, origins, strict=True)]
+        even = [whole("size", k) % 2 == 0 for k in extents]
+        try:
+            origins = [-shift - moves for shift, moves in zip(origins, even, strict=True)]
+        except TypeError:
+            raise ArgumentTypeError(f"origin must be an integer for each axis; got {origin!r}") from None
     return extreme("max", image, size, footprint, structure, output, mode, cval, origins, axes, threads)

@@ -21,7 +21,7 @@ from fastconv.ndimage.windows import compared, extreme, pad_before, window_image
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.replay import remembered
-from fastconv.validate import ArgumentError, ArgumentTypeError, int_tuple, type_name
+from fastconv.validate import ArgumentError, ArgumentTypeError, type_name
 
 __all__ = ["median_filter", "percentile_filter", "rank_filter", "window_footprint"]
 
@@ -292,7 +292,7 @@ def window_footprint(
                 f"footprint must have {len(axes)} dimensions, one for each axis, and an element that is not zero; "
                 f"got {footprint!r}"
             )
-    origins = int_tuple("origin", origin, len(axes)) if axes else ()
+    origins = per_axis("origin", origin, len(axes))
     shift_of = dict(zip(sorted(axes) if len(axes) == ndim else axes, origins, strict=True))
     inside = np.expand_dims(inside, tuple(a for a in range(ndim) if a not in axes))
     return inside, tuple(shift_of.get(a, 0) for a in range(ndim))

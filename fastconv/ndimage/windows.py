@@ -21,7 +21,15 @@ from fastconv.ndimage.arguments import (
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.replay import copy_into
-from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
+from fastconv.validate import (
+    MAX_STEP,
+    ArgumentError,
+    ArgumentTypeError,
+    TooLargeError,
+    as_array,
+    axis_index,
+    type_name,
+)
 
 __all__ = [
     "Line",
@@ -58,18 +66,19 @@ def window_image(input: Any, complex_too: bool = False) -> np.ndarray:
 def line_window(image: np.ndarray, size: Any, axis: Any, origin: Any, mode: Any) -> Line:
     """The window of a function for one axis."""
     axis = axis_index("axis", axis, image.ndim)
-    (size,), (origin,) = int_tuple("size", size, 1), int_tuple("origin", origin, 1)
-    if size < 1:
-        raise ArgumentError(f"size must be at least 1; got {size}")
-    return Line(axis, size, pad_before(size, origin), boundary_rule(mode))
+    try:
+        n = operator.index(size)
+    except TypeError:
+        raise ArgumentTypeError(f"size must be an integer; got {size!r}") from None
+    return Line(axis, _window_size(n, least=1), pad_before(n, origin), boundary_rule(mode))
 
 
 def lines_of(size: Any, origin: Any, mode: Any, axes: tuple[int, ...]) -> list[Line]:
     """The windows of a function for many axes; as in SciPy, along axes of size 1 or less there is none."""
-    sizes = [whole("size", n) for n in per_axis("size", size, len(axes))]
+    sizes = [_window_size(whole("size", n)) for n in per_axis("size", size, len(axes))]
     origins, modes = per_axis("origin", origin, len(axes)), per_axis("mode", mode, len(axes))
     return [
-        Line(axis, n, pad_before(n, whole("origin", shift)), boundary_rule(rule))
+        Line(axis, n, pad_before(n, shift), boundary_rule(rule))
         for axis, n, shift, rule in zip(axes, sizes, origins, modes, strict=True)
         if n > 1
     ]
@@ -139,7 +148,7 @@ def extreme(
 
     # As in SciPy, a footprint's axes belong to the filtered ones in ascending order, the origins to
     # them as they are named (if some axes are left out).
-    origins = [whole("origin", shift) for shift in per_axis("origin", origin, len(axes))]
+    origins = per_axis("origin", origin, len(axes))
     shift_of = dict(zip(sorted(axes) if len(axes) == image.ndim else axes, origins, strict=True))
     others = tuple(a for a in range(image.ndim) if a not in axes)
     footprint = np.expand_dims(footprint, others)
@@ -208,13 +217,28 @@ def _within(number: Any, dtype: np.dtype) -> bool:
     return bool(np.isfinite(number)) and low <= int(number) <= high
 
 
-def pad_before(size: int, origin: int) -> int:
+def _window_size(n: int, least: int | None = None) -> int:
+    if least is not None and n < least:
+        raise ArgumentError(f"size must be at least {least}; got {n}")
+    if n > MAX_STEP:
+        raise TooLargeError(f"size must be at most {MAX_STEP}; got {n}")
+    return n
+
+
+def pad_before(size: int, origin: Any) -> int:
     """Positions of a window before the output's."""
-    if not -(size // 2) <= origin <= (size - 1) // 2:
+    try:
+        inside = np.ndim(origin) == 0 and -(size // 2) <= origin <= (size - 1) // 2
+        shift = operator.index(origin) if inside else 0
+    except TypeError:
+        inside = None
+    if inside is None or np.ndim(origin):
+        raise ArgumentTypeError(f"origin must be an integer for each axis; got {origin!r}")
+    if not inside:
         raise ArgumentError(
             f"origin must be in [{-(size // 2)}, {(size - 1) // 2}] for a window of size {size}; got {origin}"
         )
-    return size // 2 + origin
+    return size // 2 + shift
 
 
 def whole(name: str, value: Any) -> int:
@@ -224,6 +248,6 @@ def whole(name: str, value: Any) -> int:
     except TypeError:
         pass
     try:
-        return int(float(value))
+        return int(float(value if not isinstance(value, str | bytes) else ()))
     except (TypeError, ValueError, OverflowError):
         raise ArgumentTypeError(f"{name} must be an integer or a sequence of integers; got {value!r}") from None
