@@ -17,7 +17,7 @@ ENGINE = "fastconv/engines/cython_cpu"
 HEADERS = [
     f"{ENGINE}/{name}"
     for name in (
-        *("kernels.pxi", "stage.pxi", "filter.pxi", "exact.pxi", "normalized.pxi", "conv.pxi"),
+        *("kernels.pxi", "stage.pxi", "filter.pxi", "exact.pxi", "normalized.pxi", "normalized.h", "normalized_gaps.h", "conv.pxi"),
         *("tiles_all.h", "tiles.h", "separable.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
         *("rank.pxi", "rank.h", "rank_keys.h"),

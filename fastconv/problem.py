@@ -124,11 +124,13 @@ class NormalizedProblem:
         den[y] = sum over k of w[k] * v
 
     the result is ``num``, or with ``renormalize`` ``num * (W / den)``, where ``W`` is the sum of all
-    ``w[k]``, and NaN where ``den`` is 0.
+    ``w[k]``, and NaN where ``den`` is 0.  If ``masked``, the argument `bias` of `fastconv.plan.execute` is a mask of
+    the shape of ``x``, bool or bytes, and samples where it is not 0 are missing, too.
     """
 
     conv: ConvProblem
     renormalize: bool
+    masked: bool = False
 
     @property
     def flops(self) -> int:
@@ -141,7 +143,8 @@ class NormalizedProblem:
         return self.conv.nbytes
 
     def __str__(self) -> str:
-        return f"normalized {self.conv}" if self.renormalize else f"omitting {self.conv}"
+        name = "normalized" if self.renormalize else "omitting"
+        return f"{name} {'masked ' * self.masked}{self.conv}"
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,17 @@ def lines(problem: LinesProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, 
     out[...] = x
 
 
-def normalized(problem: NormalizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any = 0) -> None:
+def normalized(
+    problem: NormalizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, mask: np.ndarray | None = None, fill: Any = 0
+) -> None:
     """Compute a `NormalizedProblem` into `out`."""
     p = replace(problem.conv, out_dtype=problem.conv.acc, saturate=False)
     beyond = np.asarray(fill).astype(p.acc)
+    missing = np.isnan(x) | (np.zeros(x.shape, bool) if mask is None else mask != 0)
     total, valid, complete = (np.empty(out.shape, p.acc) for _ in range(3))
-    conv(p, np.where(np.isnan(x), 0, x), w, total, fill=np.nan_to_num(beyond, posinf=np.inf, neginf=-np.inf))
+    conv(p, np.where(missing, 0, x), w, total, fill=np.nan_to_num(beyond, posinf=np.inf, neginf=-np.inf))
     if problem.renormalize:
-        conv(p, np.where(np.isnan(x), 0, 1).astype(p.acc), w, valid, fill=0 if np.isnan(beyond) else 1)
+        conv(p, np.where(missing, 0, 1).astype(p.acc), w, valid, fill=0 if np.isnan(beyond) else 1)
         conv(p, np.ones(x.shape, p.acc), w, complete, fill=1)
         with np.errstate(all="ignore"):
             total = np.where(valid == 0, np.nan, total * (complete / valid)).astype(p.acc)

@@ -85,10 +85,15 @@ FILTER_FIELDS = GEOMETRY + (
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
 )  # fmt: skip
 
-# The filter over the samples that are not NaN.  Scratch holds a patch and its validity, both sums, and
-# is never bypassed (`in_place` and `store_direct` are 0).
+# The filter over the samples that are not NaN, nor masked: `bias` is the mask, bytes that lie as the elements of the
+# source do.  Every window is staged (`in_place` and `store_direct` are 0).
 NORMALIZED_FIELDS = FILTER_FIELDS + (
     "renormalize",  # whether sums are scaled by the weight of all samples over that of the valid ones
+    "most_gaps",  # places of NaN that a staged window may have for them to be listed; 0: they never are
+    "mask", "element",  # the record that the mask is staged by, 0: there is none; bytes of an element of the source
+    "valid", "sums", "valid_sums",  # scratch begins with a window; where its validity, and the sums of both, begin (elements)
+    "flipped", "flipped_pitch",  # rows of reversed weights between zeros, a vector before and as much or more after
+    "missing", "places",  # what windows lack: patch_rows rows of patch_cols + 2 * flipped_pitch; int32[][2]
 )  # fmt: skip
 
 # One-dimensional passes over each plane, down, across, or down and then across (one tap is no pass); `w` has the

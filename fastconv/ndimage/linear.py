@@ -18,7 +18,7 @@ from fastconv.ndimage.arguments import (
     writable,
 )
 from fastconv.ndimage.extras import Extras, asked_output, clamps, steps, sum_dtype
-from fastconv.ndimage.normalized import checked_policy, marked, weights_in_force
+from fastconv.ndimage.normalized import checked_policy, missing_samples, weights_in_force
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.replay import conjugate, remembered
@@ -510,11 +510,13 @@ def _run(
         pad = tuple((k - 1) // 2 - o for k, o in zip(reach, shifts, strict=True))
     else:
         pad = tuple(k // 2 + o for k, o in zip(reach, shifts, strict=True))
+    mask = None
     if policy != "propagate":
-        image, cval, order = *marked(image, extras.mask, cval), "order"
+        order, mask = "order", missing_samples(image, extras.mask)
+        cval = complex(np.nan, np.nan) if image.dtype.kind == "c" and np.isnan(cval) else cval
     correlate_into(
         target, image, kernel, pad, (rule,) * image.ndim, cval, threads, order, as_result=extras.dtype is not None,
-        saturate=saturate, stride=stride, dilation=dilation, policy=policy,
+        saturate=saturate, stride=stride, dilation=dilation, policy=policy, mask=mask,
     )  # fmt: skip
     return result
 
@@ -535,14 +537,16 @@ def correlate_into(
     stride: tuple[int, ...] | None = None,
     dilation: tuple[int, ...] | None = None,
     policy: str = "propagate",
+    mask: np.ndarray | None = None,
 ) -> None:
     """Sum ``image[i * stride + k * dilation - pad] * kernel[k]`` into `target`, which may overlap the image.
 
     Arguments are valid.  `order` is the order of summation for integer results
     (`ConvProblem.exact`), unless they are clamped or summed in an integer `acc`, in which any order
-    is exact.  `as_result` asks for sums in the precision of a floating-point result.
+    is exact.  `as_result` asks for sums in the precision of a floating-point result.  By a `policy` other than
+    "propagate" samples that are NaN, or where `mask` is set, are missing.
     """
-    with writable(target, image, kernel) as native:
+    with writable(target, image, kernel, *([] if mask is None else [mask])) as native:
         parts = [(image, native, cval)]
         if image.dtype.kind == "c" and kernel.dtype.kind != "c":  # as two real images: NaN stays in its part
             if np.real(cval) == np.imag(cval) or "fill" not in rules:  # that may be told by an axis more
@@ -550,6 +554,7 @@ def correlate_into(
                     as_real(native), as_real(image), kernel[..., None], (*pad, 0), (*rules, "nearest"), np.real(cval),
                     threads, order, acc, as_result=as_result, saturate=saturate, stride=stride and (*stride, 1),
                     dilation=dilation and (*dilation, 1), policy=policy,
+                    mask=None if mask is None else np.repeat(mask[..., None], 2, -1),
                 )  # fmt: skip
                 return
             parts = [(image.real, native.real, np.real(cval)), (image.imag, native.imag, np.imag(cval))]
@@ -572,12 +577,13 @@ def correlate_into(
             )
             missing = policy != "propagate"
             execute(
-                NormalizedProblem(conv, policy == "interpolate")
+                NormalizedProblem(conv, policy == "interpolate", mask is not None)
                 if missing
                 else chosen(conv, source, kernel, fill, threads),
                 source[None, None],
                 kernel[None, None],
                 destination[None, None],
+                bias=None if mask is None else mask[None, None],
                 fill=np.asarray(fill),
                 threads=threads,
             )

@@ -7,11 +7,12 @@ With validity ``v``, 0 where a sample is NaN or masked and 1 elsewhere, and weig
 the policy "omit" gives ``num`` and "interpolate" ``num * W / den``: the weights are normalised over
 the valid samples (H. Knutsson and C.-F. Westin, "Normalized and differential convolution", 1993,
 doi:10.1109/CVPR.1993.341081; `astropy.convolution.convolve`, doi:10.3847/1538-4357/ac7c74).  The
-kernels (`fastconv.problem.NormalizedProblem`) find NaN themselves, so a mask becomes NaN first.
+kernels (`fastconv.problem.NormalizedProblem`) find NaN themselves and read the mask beside the image.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from fastconv.ndimage.extras import Extras
 from fastconv.replay import by_value
 from fastconv.validate import ArgumentError, ArgumentTypeError, choice
 
-__all__ = ["checked_policy", "marked", "weights_in_force"]
+__all__ = ["checked_policy", "missing_samples", "weights_in_force"]
 
 POLICIES = {name: name for name in ("propagate", "omit", "interpolate")}
 # Sums of weights below this, relative to the sum of their absolute values, are rounding errors.
@@ -45,24 +46,31 @@ def weights_in_force(kernel: np.ndarray, policy: str, normalize: Any) -> np.ndar
     if not normalize and policy != "interpolate":
         return kernel
     by_value()
-    weights = kernel.astype(np.complex128 if kernel.dtype.kind == "c" else np.float64)
+    normalized = _normalized(kernel.tobytes(), kernel.dtype, kernel.shape, bool(normalize))
+    return normalized if normalize else kernel
+
+
+@lru_cache(maxsize=64)
+def _normalized(memory: bytes, dtype: np.dtype, shape: tuple[int, ...], normalize: bool) -> np.ndarray:
+    """The weights in `memory`, which have a sum that they can be divided by, divided by it."""
+    weights = np.frombuffer(memory, dtype).reshape(shape)
+    weights = weights.astype(np.complex128 if dtype.kind == "c" else np.float64)
     total = weights.sum()
     if not abs(total) > ZERO * abs(weights).sum():
         why = "normalize=True" if normalize else "nan_policy='interpolate'"
         raise ArgumentError(f"weights must have a sum other than 0 for {why}; got {total}")
-    return weights / total if normalize else kernel
+    return weights / total
 
 
-def marked(image: np.ndarray, mask: Any, cval: Any) -> tuple[np.ndarray, Any]:
-    """The image with NaN in place of what is masked; a complex number that is NaN in a part is so in both."""
-    if mask is None and image.dtype.kind != "c":
-        return image, cval
-    if image.dtype.kind == "c":
-        missing = np.isnan(image) if mask is None else np.isnan(image) | (np.asarray(mask) != 0)
-        cval = complex(np.nan, np.nan) if np.isnan(cval) else cval
-        copy, nan = image.copy(), complex(np.nan, np.nan)
-    else:
-        missing = np.asarray(mask) != 0 if np.asarray(mask).dtype != bool else np.asarray(mask)
-        copy, nan = image.astype(image.dtype if image.dtype.kind == "f" else np.float64), np.nan
-    np.copyto(copy, nan, where=missing)
-    return copy, cval
+def missing_samples(image: np.ndarray, mask: Any) -> np.ndarray | None:
+    """A mask of what is missing besides NaN in real numbers; a complex number that is NaN in a part is so in both."""
+    mask = None if mask is None else np.asarray(mask)
+    if mask is not None and mask.dtype != bool:
+        mask = mask != 0
+    if image.dtype.kind != "c":
+        return mask
+    by_value()
+    nan = np.isnan(image)
+    if mask is not None:
+        return nan | mask
+    return nan if nan.any() else None

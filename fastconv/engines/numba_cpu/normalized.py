@@ -1,140 +1,227 @@
-"""The direct filter over valid samples: NaN counts as 0 and its weight does not count.
+"""The direct filter over valid samples: NaN, and what is masked, counts as 0 and its weight does not count.
 
-The same kernel as the Cython engine's.  Every patch is staged and split into values and validity
-(1, or 0 where there was NaN), which stay in cache.  Both are filtered by the tiles of the direct
-filter, validity only where something is missing; sums of values are scaled by the complete weight
-over the valid weight.
+The same kernel as the Cython engine's.  Every patch is staged, and NaN taken out of it on the way; sums of values are
+scaled by the complete weight over the valid one.  Few gaps are listed, and each takes its weights out of the windows
+that it is in.  A patch with many, or with a window that lacks more than half of its weight, is staged again, and the
+validity of its samples (1, or 0 where there was NaN) is filtered, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-from numba import int64, types
-from numba.extending import intrinsic
+from numba import boolean, int32, int64, types
 
-from fastconv.engines.contract import BEYOND, NORMALIZED_FIELDS
+from fastconv.engines.contract import BEYOND, DTYPE_CODES, NORMALIZED_FIELDS
 from fastconv.engines.numba_cpu.convert import store_run
 from fastconv.engines.numba_cpu.filter import filter_patch, stage_patch
-from fastconv.engines.numba_cpu.jit import inlined
-from fastconv.engines.numba_cpu.simd import (
-    VECTOR_BYTES,
-    element,
-    itemsize,
-    lanes,
-    load,
-    loop,
-    peek,
-    poke,
-    splat,
-    store,
+from fastconv.engines.numba_cpu.gaps import (
+    add_vector,
+    copy_numbers,
+    lowest_bit,
+    mark,
+    record_at,
+    renormalize,
+    scale,
+    split,
 )
+from fastconv.engines.numba_cpu.jit import inlined, part
+from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke
+from fastconv.engines.numba_cpu.stage import source_row, stage_row
 
 __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = NORMALIZED_FIELDS
-
-
-@intrinsic
-def split(typingctx, values, valid, n, acc):
-    """``valid[i]`` = whether ``values[i]`` is a number (1 or 0); NaN becomes 0.  Whether there was any.
-
-    Of `n` elements, whole vectors.
-    """
-    dtype = acc.instance_type
-
-    def emit(context, builder, signature, args):
-        values, valid, n, _ = args
-        count = lanes(dtype)
-        vector, size = ir.VectorType(element(dtype), count), dtype.bitwidth // 8
-        one, zero = (ir.Constant(vector, [number] * count) for number in (1.0, 0.0))
-        flags = ir.VectorType(ir.IntType(1), count)
-        found = builder.alloca(flags)
-        builder.store(ir.Constant(flags, [0] * count), found)
-        with loop(builder, builder.udiv(n, n.type(count))) as i:
-            at = builder.mul(i, n.type(count * size))
-            value = load(builder, builder.add(values, at), vector)
-            missing = builder.fcmp_unordered("uno", value, value)
-            store(builder, builder.select(missing, zero, one), builder.add(valid, at))
-            store(builder, builder.select(missing, zero, value), builder.add(values, at))
-            builder.store(builder.or_(builder.load(found), missing), found)
-        bits = builder.bitcast(builder.load(found), ir.IntType(count))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
-
-    return types.boolean(types.int64, types.int64, types.int64, acc), emit
-
-
-@intrinsic
-def renormalize(typingctx, sums, weights, complete, n):
-    """``sums[i] *= complete / weights[i]``, NaN where the weight is 0; `n` elements, whole vectors."""
-
-    def emit(context, builder, signature, args):
-        sums, weights, complete, n = args
-        count, size = lanes(signature.args[2]), signature.args[2].bitwidth // 8
-        vector = ir.VectorType(complete.type, count)
-        zero, nan = ir.Constant(vector, [0.0] * count), ir.Constant(vector, [float("nan")] * count)
-        with loop(builder, builder.udiv(n, n.type(count))) as i:
-            at = builder.mul(i, n.type(count * size))
-            weight = load(builder, builder.add(weights, at), vector)
-            total = load(builder, builder.add(sums, at), vector)
-            scaled = builder.fmul(total, builder.fdiv(splat(builder, complete, count), weight))
-            scaled = builder.select(builder.fcmp_unordered("une", weight, zero), scaled, nan)
-            store(builder, scaled, builder.add(sums, at))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, complete, types.int64), emit
+FLOAT32, FLOAT64 = DTYPE_CODES["float32"], DTYPE_CODES["float64"]
 
 
 @inlined
-def complete_weight(a, window, sums, w, n, acc, exact):
+def code_of(acc):
+    return FLOAT32 if itemsize(acc) == 4 else FLOAT64
+
+
+# -- staging -------------------------------------------------------------------------------
+
+
+@part
+def stage_samples(a, patch, marks, planes, p, y, x, rows, cols, acc):
+    # A window with NaN where the mask is set.  It lies in memory as the source does, in bytes.
+    offset, fill = peek(planes + 8 * p, int64), peek(a.fill + p % a.n_fills * itemsize(acc), acc)
+    stage_patch(a, patch, int64(0) if offset == BEYOND else a.x + offset, fill, y, x, rows, cols, acc)
+    if a.mask != 0 and offset != BEYOND:
+        mask = record_at(a, a.mask)
+        stage_patch(mask, marks, a.bias + offset // a.element, acc(0), y, x, rows, cols, acc)
+        mark(patch, marks, a.sums - a.valid, acc)
+
+
+@part
+def take_gaps(dst, src, n, y, x, places, found, most, acc):
+    # dst = src of n elements with 0 for NaN, the places of which, (y, x and on), follow `found` others in `places` (0:
+    # nobody asks).  How many there are now; -1 if they are more than `most`, or were before.
+    size, count = itemsize(acc), VECTOR_BYTES // itemsize(acc)
+    whole = n // count * count
+    if found < 0:
+        return found
+    for i in range(0, n, 64):
+        bits = int64(0)
+        for j in range(i, min(i + 64, whole), count):
+            bits |= copy_numbers(dst + j * size, src + j * size, acc) << (j - i)
+        for j in range(max(i, whole), min(i + 64, n)):
+            value = peek(src + j * size, acc)
+            missing = value != value
+            bits |= int64(missing) << (j - i)
+            poke(dst + j * size, acc(0) if missing else value)
+        while bits != 0 and places != 0:
+            if found == most:
+                return int64(-1)
+            poke(places + 8 * found, int32(y))
+            poke(places + 8 * found + 4, int32(x + i + lowest_bit(bits)))
+            bits &= bits - 1
+            found += 1
+    return found
+
+
+@inlined
+def stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc):
+    # A window with 0 for NaN (stride 1), for whose places `take_gaps` cares; what it returns.  Rows of the accumulators'
+    # type are read once, and in whole vectors, which may pass the window's end.
+    size, left, width = itemsize(acc), x - a.pad_x, cols + (a.kernel_x - 1) * a.dilation_x
+    count = VECTOR_BYTES // size
+    offset, fill = peek(planes + 8 * p, int64), peek(a.fill + p % a.n_fills * size, acc)
+    copied = a.src_code == code_of(acc) and a.x_col == size and a.mask == 0 and offset != BEYOND
+    found, to = int64(0), patch
+    if not copied:
+        stage_samples(a, patch, patch + a.valid * size, planes, p, y, x, rows, cols, acc)
+    for j in range(rows + (a.kernel_y - 1) * a.dilation_y):
+        row, first, end = int64(0), int64(0), int64(0)
+        if copied:
+            row = source_row(a, a.x + offset, y - a.pad_y + j)
+        if row != 0:
+            first = min(max(-left, int64(0)), width)
+            end = max(min(a.width - left, (width + count - 1) // count * count), first)
+        if copied and first > 0:
+            stage_row(a, to, row, fill, left, first, acc)
+        if copied and end < width:
+            stage_row(a, to + end * size, row, fill, left + end, width - end, acc)
+        found = take_gaps(to, to, first, j, int64(0), places, found, a.most_gaps, acc)
+        found = take_gaps(to + end * size, to + end * size, width - end, j, end, places, found, a.most_gaps, acc)
+        inside = row + (left + first) * size
+        found = take_gaps(to + first * size, inside, end - first, j, first, places, found, a.most_gaps, acc)
+        if found < 0:
+            return found
+        to += a.pitch * size
+    return found
+
+
+# -- few gaps ------------------------------------------------------------------------------
+
+
+@inlined
+def flip(a, patch, w, acc):
+    # Room for what windows lack, and flipped[plane, ky]: the row of weights reversed and spread, between zeros.
+    # The sum of all weights, 0 if they differ in sign: then little may be left of it though few are subtracted.
+    size = itemsize(acc)
+    row, last = patch + a.flipped * size, VECTOR_BYTES + (a.kernel_x - 1) * a.dilation_x * size
+    total, magnitude = acc(0), acc(0)
+    for i in range(a.places - a.flipped):
+        poke(row + i * size, acc(0))
+    for i in range(a.n_planes * a.kernel_y):
+        for x in range(a.kernel_x):
+            weight = peek(w + (i * a.kernel_x + x) * size, acc)
+            poke(row + last - x * a.dilation_x * size, weight)
+            total, magnitude = total + weight, magnitude + abs(weight)
+        row += a.flipped_pitch * size
+    return total if abs(total) == magnitude else acc(0)
+
+
+@part
+def add_missing(a, missing, pitch, w, places, n, rows, acc):
+    # The weights of each of n places onto the windows that it is in, of `rows` rows: w[ky], reversed between zeros, onto
+    # the row dilation_y * ky above.  Vectors of `missing` are aligned, so that a load finds what was just stored.
+    size = itemsize(acc)
+    width = a.flipped_pitch * size - VECTOR_BYTES
+    for i in range(n):
+        y, x = int64(peek(places + 8 * i, int32)), int64(peek(places + 8 * i + 4, int32)) * size
+        shift = x % VECTOR_BYTES
+        for ky in range(a.kernel_y):
+            row = y - ky * a.dilation_y
+            if 0 <= row < rows:
+                to = missing + row * pitch + x - shift
+                at = w + ky * a.flipped_pitch * size + VECTOR_BYTES - shift
+                for j in range(0, width, VECTOR_BYTES):
+                    add_vector(to + j, at + j, acc)
+
+
+@inlined
+def sparse_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc, exact):
+    # Whether it could be done.
+    size = itemsize(acc)
+    step, pitch = a.patch_cols * size, (a.patch_cols + 2 * a.flipped_pitch) * size
+    places = patch + a.places * size if a.renormalize != 0 else int64(0)
+    missing, sums = patch + a.missing * size, patch + a.sums * size
+    direct = a.out_code == code_of(acc) and a.out_col == size and cols == a.patch_cols and rows == a.patch_rows
+    gaps, lacking, stored = boolean(0), boolean(0), boolean(0)
+    for p in range(a.n_planes):
+        found = stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc)
+        if found < 0:
+            lacking = boolean(1)
+            break
+        stored = direct and found == 0 and a.n_planes == 1
+        dst, dst_step = (out, a.out_row) if stored else (sums, step)
+        at, n = w + p * a.kernel_y * a.kernel_x * size, int64(1)
+        filter_patch(
+            a, patch, int64(0), n, a.pitch * size, at, dst, dst_step, rows, cols, p > 0, acc(0), acc, exact
+        )  # fmt: skip
+        gaps |= found > 0
+        flipped = patch + (a.flipped + p * a.kernel_y * a.flipped_pitch) * size
+        add_missing(a, missing, pitch, flipped, places, found, rows, acc)
+    for j in range(0 if stored else rows):
+        to = out + j * a.out_row
+        if gaps:
+            lack = missing + j * pitch + (a.kernel_x - 1) * a.dilation_x * size
+            lacking |= scale(sums + j * step, lack, complete, cols, a.flipped_pitch)
+        if not lacking:
+            store_run(to, a.out_col, sums + j * step, cols, a.out_code, acc)
+    return not lacking
+
+
+# -- many gaps -----------------------------------------------------------------------------
+
+
+@inlined
+def complete_weight(a, patch, w, acc, exact):
     # The sum of all weights as tiles add it, so that windows without NaN are scaled by exactly 1.
     size = itemsize(acc)
-    for i in range(n):
+    window, sums, step = patch + a.valid * size, patch + a.sums * size, a.patch_cols * size
+    for i in range(a.sums - a.valid):
         poke(window + i * size, acc(1))
     for p in range(a.n_planes):
-        at = w + p * a.kernel_y * a.kernel_x * size
+        at, n = w + p * a.kernel_y * a.kernel_x * size, int64(1)
         filter_patch(
-            a,
-            window,
-            int64(0),
-            int64(1),
-            a.pitch * size,
-            at,
-            sums,
-            a.patch_cols * size,
-            1,
-            1,
-            p > 0,
-            acc(0),
-            acc,
-            exact,
-        )
+            a, window, int64(0), n, a.pitch * size, at, sums, step, int64(1), int64(1), p > 0, acc(0), acc, exact
+        )  # fmt: skip
     return peek(sums, acc)
 
 
 @inlined
-def normalized_patch(a, planes, patch, w, y, x, rows, cols, out, complete, window, acc, exact):
-    size, area, pitch = itemsize(acc), a.patch_rows * a.patch_cols, a.pitch * itemsize(acc)
-    valid, sums = patch + window * size, patch + 2 * window * size
-    valid_sums, step = sums + area * size, a.patch_cols * size
+def dense_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc, exact):
+    size = itemsize(acc)
+    window, step = a.sums - a.valid, a.patch_cols * size
+    valid, sums, valid_sums = patch + a.valid * size, patch + a.sums * size, patch + a.valid_sums * size
     missing = a.n_planes > 1
     for p in range(a.n_planes):
-        plane = peek(planes + 8 * p, int64)
-        fill = peek(a.fill + p % a.n_fills * size, acc)
-        stage_patch(a, patch, int64(0) if plane == BEYOND else a.x + plane, fill, y, x, rows, cols, acc)
+        stage_samples(a, patch, valid, planes, p, y, x, rows, cols, acc)
         missing |= split(patch, valid, window, acc)
-        at = w + p * a.kernel_y * a.kernel_x * size
-        filter_patch(a, patch, int64(0), int64(1), pitch, at, sums, step, rows, cols, p > 0, acc(0), acc, exact)
-        if missing and a.renormalize != 0:
+        for second in range(2 if missing and a.renormalize != 0 else 1):
+            src, dst = (valid, valid_sums) if second else (patch, sums)
+            at, n = w + p * a.kernel_y * a.kernel_x * size, int64(1)
             filter_patch(
-                a, valid, int64(0), int64(1), pitch, at, valid_sums, step, rows, cols, p > 0, acc(0), acc, exact
-            )
+                a, src, int64(0), n, a.pitch * size, at, dst, step, rows, cols, p > 0, acc(0), acc, exact
+            )  # fmt: skip
     if missing and a.renormalize != 0:
-        renormalize(sums, valid_sums, complete, area)
-    to = out + y * a.out_row + x * a.out_col
+        renormalize(sums, valid_sums, complete, a.patch_rows * a.patch_cols)
     for r in range(rows):
-        store_run(to + r * a.out_row, a.out_col, sums + r * step, cols, a.out_code, acc)
+        store_run(out + r * a.out_row, a.out_col, sums + r * step, cols, a.out_code, acc)
 
 
 def make(acc: str, variant: str = "") -> Callable:
@@ -143,23 +230,26 @@ def make(acc: str, variant: str = "") -> Callable:
     exact = True if variant == "exact" else None
 
     def kernel(a, unit, worker):
-        size = itemsize(acc_type)
         plane, first_row = unit // a.n_strips, unit % a.n_strips * a.strip
-        window = ((a.patch_rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y + 1) * a.pitch
-        window = (window + VECTOR_BYTES // size - 1) // (VECTOR_BYTES // size) * (VECTOR_BYTES // size)
         patch = a.scratch + worker * a.scratch_bytes
-        valid, sums = patch + window * size, patch + 2 * window * size
         planes = a.src_planes + 8 * plane * a.n_planes
-        w = a.w + peek(a.filter_of + 8 * plane, int64) * a.n_planes * a.kernel_y * a.kernel_x * size
-        out = a.out + peek(a.out_planes + 8 * plane, int64)
-        complete = acc_type(0)
-        if a.renormalize != 0:
-            complete = complete_weight(a, valid, sums, w, window, acc_type, exact)
+        w = a.w + peek(a.filter_of + 8 * plane, int64) * a.n_planes * a.kernel_y * a.kernel_x * itemsize(acc_type)
+        total, complete, known = acc_type(0), acc_type(0), a.renormalize == 0
+        if a.most_gaps > 0 and a.renormalize != 0:
+            total = flip(a, patch, w, acc_type)
+        sparse = a.most_gaps > 0 and (total != 0 or a.renormalize == 0)
         for y in range(first_row, min(a.out_height, first_row + a.strip), a.patch_rows):
-            rows = min(a.patch_rows, a.out_height - y)
+            rows = min(a.patch_rows, min(a.out_height, first_row + a.strip) - y)
             for x in range(0, a.out_width, a.patch_cols):
                 cols = min(a.patch_cols, a.out_width - x)
-                normalized_patch(a, planes, patch, w, y, x, rows, cols, out, complete, window, acc_type, exact)
+                out = a.out + peek(a.out_planes + 8 * plane, int64) + y * a.out_row + x * a.out_col
+                done = False
+                if sparse:
+                    done = sparse_patch(a, patch, planes, w, total, y, x, rows, cols, out, acc_type, exact)
+                if not done:
+                    if not known:
+                        complete, known = complete_weight(a, patch, w, acc_type, exact), True
+                    dense_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc_type, exact)
 
     return kernel
 
