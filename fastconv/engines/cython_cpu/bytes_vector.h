@@ -60,9 +60,9 @@ static inline bytes_t look_up(bytes_t table, bytes_t at) { EACH(bytes_t, 16, at[
 static inline void halves(words_t *high, words_t *low, ints_t a, ints_t b) {
 #if defined(__AVX512BW__)
 #define PART(i, j) i, i + 2, i + 4, i + 6, j, j + 2, j + 4, j + 6
-#define PLACES(at) ((words_t){PART(at, 32 + at), PART(8 + at, 40 + at), PART(16 + at, 48 + at), PART(24 + at, 56 + at)})
-    *high = __builtin_shuffle((words_t)a, (words_t)b, PLACES(1));
-    *low = __builtin_shuffle((words_t)a, (words_t)b, PLACES(0));
+#define PLACES(at) PART(at, 32 + at), PART(8 + at, 40 + at), PART(16 + at, 48 + at), PART(24 + at, 56 + at)
+    *high = __builtin_shufflevector((words_t)a, (words_t)b, PLACES(1));
+    *low = __builtin_shufflevector((words_t)a, (words_t)b, PLACES(0));
 #elif defined(OP)
     const bytes_t apart = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
 #if VECTOR_BYTES == 32
