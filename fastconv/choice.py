@@ -21,7 +21,11 @@ floating-point numbers that are whole in image and kernel: counts stay counts, a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil, isfinite, log2, prod, sqrt
 from typing import Any, NamedTuple
 
@@ -30,57 +34,94 @@ import numpy as np
 from fastconv import config, costs
 from fastconv.device import on_device
 from fastconv.problem import ConvProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_value, forget
 from fastconv.separability import gain, with_rank
 
-__all__ = ["Way", "chosen"]
+__all__ = ["Way", "chosen", "forced"]
 
 # How many times the direct sum's typical error the transforms' may be.
 COMPARABLE = {"default": 2.0, "fast": 16.0}
 # Integers are cut into at most as many parts.
 MOST_PARTS = 4
 
+_forced: ContextVar[str | None] = ContextVar("fastconv_forced_algorithm", default=None)
+
 
 def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads: int | None = None) -> ConvProblem:
     """The problem with what its arrays' values allow, if that is estimated to be faster than the direct sum."""
+    p = problem
+    algorithm = _forced.get()
+    if algorithm is not None:
+        return _forced_to(algorithm, p, image, kernel, fill, threads)
     if kernel.size < costs.MIN_TRANSFORM_TAPS and kernel.size < costs.MIN_SEPARABLE_TAPS:
-        return problem
-    p, workers = problem, config.resolve_threads(threads)
+        return p
+    workers = config.resolve_threads(threads)
     filtered = sum(taps > 1 for taps in p.kernel_shape)
-    direct = costs.direct_seconds(p.flops, prod(p.out_shape), filtered, p.acc, workers)
-    if direct < costs.MIN_TRANSFORM_SECONDS or not _may_be_transformed(p, image, kernel):
-        return with_rank(p, kernel, fill)
+    bytes_exactly = p.exact != "" and np.dtype(p.in_dtype).itemsize == 1
+    direct = costs.direct_seconds(p.flops, prod(p.out_shape), filtered, p.acc, workers, bytes_exactly)
     found = with_rank(p, kernel, fill)
-    seconds = direct / (gain(kernel, p.flops, p.acc) if found.rank else 1.0)
-    ways = [way for way in _ways(p, fill, workers) if way.seconds < seconds]
-    if not ways:
+    if direct < costs.MIN_TRANSFORM_SECONDS or not _may_be_transformed(p, image, kernel):
         return found
-    by_value()
-    if p.out_dtype[0] in "fc":
-        if _are_whole(kernel, image, fill):
-            return _whole(p, image, kernel, fill, seconds, workers) or found
-        best = min(ways, key=lambda way: way.seconds)
-        return replace(p, transforms=best.algorithm) if _accurate(kernel, best.points) else found
-    for way in sorted(ways, key=lambda way: way.seconds):
-        parts = _exact_parts(p, image, kernel, fill, way.points)
-        if parts == (1, 1) or (parts and way.algorithm == "transforms" and prod(parts) * way.seconds < seconds):
-            return replace(p, transforms=way.algorithm, parts=parts)
+    seconds = direct / (gain(kernel, p.flops, p.acc) if found.rank else 1.0)
+    for way in _ways(p, fill, workers):
+        if way.seconds > seconds:
+            break
+        by_value()
+        asked = _allowed(way, p, image, kernel, fill)
+        if asked is not None and way.seconds * (2 if asked.whole else prod(asked.parts)) < seconds:
+            return asked
     return found
 
 
-def _whole(
-    p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any, seconds: float, threads: int
-) -> ConvProblem | None:
-    """The problem by transforms in double precision that are rounded, if that is faster and certain to be exact."""
-    rounded = replace(p, whole=True)
-    for way in _ways(rounded, fill, threads):
-        if (
-            way.algorithm == "overlap"
-            and way.seconds < seconds
-            and _exact_parts(p, image, kernel, fill, way.points) == (1, 1)
-        ):
-            return replace(rounded, transforms="overlap")
-    return None
+@contextmanager
+def forced(algorithm: str) -> Iterator[None]:
+    """Calls inside the block take an algorithm ("direct", "passes", "overlap", "transforms") whatever it costs.
+
+    Those that it cannot do, or not with the errors asked for, raise `NotImplementedError`.
+    """
+    forget()  # a call that is replayed makes no choice
+    token = _forced.set(algorithm)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+        forget()
+
+
+def _forced_to(algorithm: str, p: ConvProblem, image: Any, kernel: Any, fill: Any, threads: int | None) -> ConvProblem:
+    """The problem by one algorithm."""
+    if algorithm == "direct":
+        return p
+    by_value()
+    if algorithm == "passes":
+        found = with_rank(p, kernel, fill)
+        if found.rank:
+            return found
+    elif _may_be_transformed(p, image, kernel):
+        for way in _ways(p, fill, config.resolve_threads(threads)):
+            asked = _allowed(way, p, image, kernel, fill) if way.algorithm == algorithm else None
+            if asked is not None:
+                return asked
+    raise NotImplementedError(f"algorithm {algorithm!r} cannot do this problem as precisely as asked for: {p}")
+
+
+class Way(NamedTuple):
+    """Transforms of the table, their estimated time, and the points of one of them."""
+
+    algorithm: str
+    seconds: float
+    points: int
+
+
+def _allowed(way: Way, p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any) -> ConvProblem | None:
+    """The problem by transforms, if their errors are as asked for."""
+    whole = p.out_dtype[0] in "fc" and _are_whole(kernel, image, fill)
+    if p.out_dtype[0] in "fc" and not whole:
+        return replace(p, transforms=way.algorithm) if _accurate(kernel, way.points) else None
+    parts = _exact_parts(p, image, kernel, fill, way.points)
+    if parts == () or (way.algorithm == "overlap" and parts != (1, 1)) or (whole and way.algorithm != "overlap"):
+        return None
+    return replace(p, transforms=way.algorithm, parts=parts, whole=whole)
 
 
 def _are_whole(*arrays: Any) -> bool:
@@ -95,14 +136,6 @@ def _are_whole(*arrays: Any) -> bool:
     return True
 
 
-class Way(NamedTuple):
-    """Transforms of the table, their estimated time, and the points of one of them."""
-
-    algorithm: str
-    seconds: float
-    points: int
-
-
 def _may_be_transformed(p: ConvProblem, image: Any, kernel: Any) -> bool:
     """Whether transforms can give the result that a problem asks for, values apart."""
     if on_device(image, kernel) or config.current_engine() not in ("auto", "cython", "numba"):
@@ -114,20 +147,25 @@ def _may_be_transformed(p: ConvProblem, image: Any, kernel: Any) -> bool:
     return p.in_dtype[0] in "iub" and (p.acc[0] == "u" or p.exact == "order")
 
 
-def _ways(p: ConvProblem, fill: Any, threads: int) -> list[Way]:
-    """The transforms that can do a problem."""
+def _ways(p: ConvProblem, fill: Any, threads: int) -> tuple[Way, ...]:
+    """The transforms that can do a problem, the fastest first."""
+    return _ways_of(p, not np.any(fill), threads, config.current_engine())
+
+
+@lru_cache(maxsize=512)
+def _ways_of(p: ConvProblem, zeros: bool, threads: int, engine: str) -> tuple[Way, ...]:
     from fastconv.algorithms import overlap, transforms
 
     asked, found = replace(p, transforms="overlap"), []
-    if config.current_engine() != "numba" and overlap.refuse(asked) is None:
+    if engine != "numba" and overlap.refuse(asked) is None:
         own = overlap.best_blocks(asked, threads)
         if own is not None:
             found.append(Way("overlap", own.seconds, 2 * own.points))
     if transforms.refuse(asked) is None:
-        blocks = transforms.blocks_for(asked, not np.any(fill), threads)
+        blocks = transforms.blocks_for(asked, zeros, threads)
         if blocks is not None:
             found.append(Way("transforms", blocks.seconds, prod(cut.length for cut in blocks.cuts)))
-    return found
+    return tuple(sorted(found, key=lambda way: way.seconds))
 
 
 def _accurate(kernel: np.ndarray, points: int) -> bool:

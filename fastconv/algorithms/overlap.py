@@ -21,7 +21,7 @@ import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from math import ceil, prod
+from math import ceil, log2, prod
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,13 @@ CANDIDATES = {1: 40, 2: 12, 3: 6}
 # Lines transformed at once: a multiple of every build's lanes.
 LINES = 16
 # Lengths of blocks along an axis that is carried along.
-WIDTHS = (64, 128, 256)
+WIDTHS = (128, 256)
 # Records remembered for each plan.
 REMEMBERED = 8
 # Bytes of scratch memory that a thread keeps from one call to the next.
 MOST_KEPT = 16 * 2**20
+# Of a transform of two blocks of n points and K weights, n log2 n may be so many times K squared: see `fastconv.choice`.
+ACCURATE = 2.5
 # Points of a block: larger ones leave the caches, and are `scipy.fft`'s.
 MOST_POINTS = {1: 2**15, 2: 2**20, 3: 2**21}
 
@@ -124,7 +126,7 @@ def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
     lengths += [_widths(p.out_shape[axis]) for axis in carried]
     found = []
     for combination in product(*lengths):
-        if prod(combination) > MOST_POINTS[len(axes)]:
+        if prod(combination) > MOST_POINTS[len(axes)] or not _is_accurate(p, prod(combination[: len(filtered)])):
             continue
         steps = tuple(n - p.kernel_shape[axis] + 1 for axis, n in zip(axes, combination, strict=True))
         counts = tuple(ceil(p.out_shape[axis] / step) for axis, step in zip(axes, steps, strict=True))
@@ -134,6 +136,12 @@ def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
         seconds = costs.overlap_seconds(points, work, units, itemsize, p.nbytes, threads)
         found.append(Blocks(axes, combination, steps, counts, lines, units, points, seconds))
     return min(found, key=lambda blocks: blocks.seconds, default=None)
+
+
+def _is_accurate(problem: ConvProblem, points: int) -> bool:
+    """Whether errors are typically comparable to the direct sum's (`fastconv.choice`), for weights of similar magnitude."""
+    rounded = problem.whole or problem.out_dtype[0] not in "fc"
+    return rounded or 2 * points * log2(2 * points) < ACCURATE * prod(problem.kernel_shape) ** 2
 
 
 def _widths(size: int) -> list[int]:
