@@ -166,7 +166,7 @@ def test_an_operation_has_one_file_name_in_every_layer():
 
 # From the bottom up: a module imports from lower layers, or from its own package.
 LAYERS = [
-    ["memory"],
+    ["memory", "rates"],
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
     ["engines.level"],
     ["engines", "reference", "config"],
@@ -190,7 +190,7 @@ ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
 OPTIONAL = {
     "numba": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "llvmlite": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
-    "platformdirs": ["engines.numba_cpu", "about"],
+    "platformdirs": ["engines.numba_cpu", "about", "rates"],
     "scipy": ["signal", "ndimage", "algorithms.fourier", "bench"],
     "matplotlib": ["bench", "picture_filter"],
     "rich": ["bench", "__main__", "compilation"],
