@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextlib import _GeneratorContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import threadpoolctl
 
@@ -92,9 +93,10 @@ def resolve_threads(threads: int | None) -> int:
     return _threads.get_num_threads() if override is None else override
 
 
-@contextmanager
-def use(*, engine: str | None = None, threads: int | None = None, precision: str | None = None) -> Iterator[None]:
-    """Choose engine, threads and precision for the calls made inside a ``with`` block.
+def use(
+    *, engine: str | None = None, threads: int | None = None, precision: str | None = None
+) -> _GeneratorContextManager[None]:
+    """Choose engine, threads and precision for the calls made inside a ``with`` block, or inside the function decorated.
 
     Parameters
     ----------
@@ -108,6 +110,11 @@ def use(*, engine: str | None = None, threads: int | None = None, precision: str
         shortcut that rounds differently (transforms, sums of separable kernels) is taken.
         ``"default"``: float32 results of float32 input are summed in float32.  ``"fast"``:
         float32 results are, whatever the input.  An argument ``dtype=`` of a call comes first.
+
+    Returns
+    -------
+    context manager
+        For one ``with`` block, or as a decorator.
 
     Raises
     ------
@@ -133,14 +140,15 @@ def use(*, engine: str | None = None, threads: int | None = None, precision: str
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
-    threads = threads if threads is None else _positive(threads)
-    tokens: list[tuple[ContextVar, Token]] = []
-    if engine is not None:
-        tokens.append((_engine, _engine.set(engine)))
-    if threads is not None:
-        tokens.append((_threads_override, _threads_override.set(threads)))
-    if precision is not None:
-        tokens.append((_precision, _precision.set(precision)))
+    chosen = engine, precision, None if threads is None else _positive(threads)
+    return _in_force(
+        tuple((variable, value) for variable, value in zip(SETTINGS, chosen, strict=True) if value is not None)
+    )
+
+
+@contextmanager
+def _in_force(values: tuple[tuple[ContextVar, Any], ...]) -> Iterator[None]:
+    tokens = [(variable, variable.set(value)) for variable, value in values]
     try:
         yield
     finally:
@@ -153,15 +161,9 @@ def settings() -> tuple:
     return _engine.get(), _precision.get(), _threads_override.get()
 
 
-@contextmanager
-def enforced(values: tuple) -> Iterator[None]:
+def enforced(values: tuple) -> _GeneratorContextManager[None]:
     """What `settings` returned earlier is in force inside the ``with`` block."""
-    tokens = [(variable, variable.set(value)) for variable, value in zip(SETTINGS, values, strict=True)]
-    try:
-        yield
-    finally:
-        for variable, token in tokens:
-            variable.reset(token)
+    return _in_force(tuple(zip(SETTINGS, values, strict=True)))
 
 
 def current_engine() -> str:

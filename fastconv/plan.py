@@ -60,11 +60,27 @@ class Plan:
         lines = [
             f"problem         {p}",
             f"implementation  {self.implementation}",
-            f"work            {p.flops / 1e6:.3g} MFLOP, {p.nbytes / 1e6:.3g} MB at least",
-            f"one thread      about {costs.seconds_one_thread(p.flops, p.nbytes) * 1e6:.3g} us",
-            f"workspace       {self.workspace() / 1024:.3g} KiB",
+            f"work            {_scaled(p.flops, 'FLOP', 'kFLOP', 'MFLOP', 'GFLOP')}, "
+            f"{_scaled(p.nbytes, 'bytes', 'kB', 'MB', 'GB')} at least",
+            f"one thread      about {_scaled(1e9 * costs.seconds_one_thread(p.flops, p.nbytes), 'ns', 'us', 'ms', 's')}",
+            f"workspace       {_scaled(self.workspace() / 1024, 'KiB', 'MiB', 'GiB', step=1024)}",
         ]
-        return "\n".join(lines + [f"passed over     {name}: {why}" for name, why in self.refusals])
+        names: dict[str, list[str]] = {}
+        for name, why in self.refusals:  # but a row may leave to others what the same code does in a later one
+            if name != self.implementation and name not in names.setdefault(why, []):
+                names[why].append(name)
+        return "\n".join(
+            lines + [f"passed over     {', '.join(found)}: {why}" for why, found in names.items() if found]
+        )
+
+
+def _scaled(number: float, *units: str, step: float = 1000.0) -> str:
+    """A number in the unit that leaves it below `step`, with three digits."""
+    for unit in units:
+        if number < step - 0.5 or unit == units[-1]:
+            break
+        number /= step
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
 
 
 @lru_cache(maxsize=256)

@@ -242,10 +242,13 @@ def test_set_num_threads(threads):
 
 
 def test_use():
-    with pytest.raises(ValueError, match=r"engine.*'gpu'"), fastconv.use(engine="gpu"):
-        pass
-    with pytest.raises(ValueError, match=r"threads.*0"), fastconv.use(engine="cython", threads=0):
-        pass
+    for wrong, words in [
+        ({"engine": "gpu"}, r"engine.*'gpu'"),
+        ({"engine": "cython", "threads": 0}, r"threads.*0"),
+        ({"precision": "high"}, r"precision.*'high'"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            fastconv.use(**wrong)  # at once
     from fastconv.config import current_engine
 
     assert current_engine() == "auto"  # the engine that came with the wrong threads is not in force
@@ -292,7 +295,7 @@ def test_exceptions_of_scipy(names, arguments, ndim):
     for name in names:
         for wrong in arguments:
             kwargs = {"input": image, **SIZED[name], **wrong}
-            with pytest.raises(Exception) as expected:  # noqa: PT011
+            with pytest.raises(Exception) as expected:
                 getattr(scipy.ndimage, name)(**kwargs)
             with pytest.raises(type(expected.value)):
                 getattr(fastconv.ndimage, name)(**kwargs)

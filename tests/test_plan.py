@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -266,8 +267,21 @@ def test_printing_a_plan():
     lines = dict(line.split(maxsplit=1) for line in text.splitlines() if not line.startswith(("one thread", "passed")))
     assert lines["problem"] == str(conv_problem())
     assert lines["implementation"] == "reference:naive"
-    assert lines["work"].endswith("MB at least")
+    assert lines["work"].endswith("kB at least")
     assert lines["workspace"].endswith("KiB")
+
+
+def test_a_plan_speaks_in_units_of_its_size():
+    large = plan_for(conv_problem(in_shape=(4096, 4096), out_shape=(4094, 4092)), "cython")
+    assert re.search(
+        "work +503 MFLOP, 134 MB at least\none thread +about 5.36 ms\nworkspace +[0-9.]+ [KM]iB", str(large)
+    )
+
+
+def test_a_plan_is_not_passed_over_for_itself():
+    plan = fastconv.plan(fastconv.ndimage.correlate, IMAGE, KERNEL)
+    for row in str(plan).splitlines():
+        assert not row.startswith("passed over") or plan.implementation not in row
 
 
 def test_a_plan_tells_what_was_passed_over():
