@@ -1,13 +1,13 @@
 """Maxima, minima and means of full windows, one axis after another, two axes at a time.
 
-Windows double: from those of w elements two make those of up to 2w, three and four more.  What
-overlaps does no harm to maxima; sums take what is missing from the elements themselves.  So a
-window of K costs about log2(K) operations, errors grow as log2(K), and a NaN stays in its windows.
+Windows down the columns come first, of eight rows of the output at a time: the kernel folds what all eight
+share once.  Windows along these rows double: from those of w elements two make those of up to 2w,
+three and four more.  What overlaps does no harm to maxima; sums take what is missing from the elements
+themselves.  Nothing is ever subtracted: errors do not grow, and a NaN stays in its windows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -22,19 +22,23 @@ from fastconv.algorithms.tiling import (
     SLACK,
     Tiles,
     arrange,
+    even,
     offsets,
     pass_slots,
-    staged,
-    tile_shape,
     tiling,
     window_axes,
 )
-from fastconv.engines.contract import DTYPE_CODES, SLIDING_FIELDS, record
+from fastconv.engines.contract import DTYPE_CODES, PASS_SLOTS, SLIDING_FIELDS, record
 from fastconv.problem import WindowProblem
 
 __all__ = ["Sliding", "is_ready", "refuse"]
 
-MEMORY_PASS = 1.0  # what writing an array and reading it again costs, in folds of it along an axis
+GROUP = 8  # rows of the output made at once
+VECTOR = 64  # bytes of the longest vectors
+FIRST_CACHE = 40 * 1024
+SECOND_CACHE = 512 * 1024
+SCRATCH = 1024 * 1024
+UNITS_PER_THREAD = 4
 
 
 class Fold(NamedTuple):
@@ -46,9 +50,11 @@ class Fold(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One or two axes: the record, and whether it may read what it writes."""
+    """One or two axes: the record, what it computes in, positions down the columns, whether it may read what it writes."""
 
     bound: Bound
+    acc: str
+    taps: int
     in_place: bool
 
 
@@ -77,6 +83,9 @@ class Sliding:
         self.problem = problem
         self.acc = _accumulator(problem)
         self.itemsize = np.dtype(self.acc).itemsize
+        self.engine = engine
+        self.bytes = problem.kind == "mean" and self.acc == "uint16"  # their means are cut after each axis
+        self.sums = problem.kind == "mean" and not self.bytes  # divided at last
         self.kernel = engine.kernel("sliding", self.acc, problem.kind)
         self._between = contiguous_strides(problem.shape, problem.out_dtype)
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_steps)
@@ -84,12 +93,13 @@ class Sliding:
     def __call__(self, x: np.ndarray, w: None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
         p = self.problem
         threads = self._threads(threads)
-        fills = np.asarray(fill).astype(self.acc)
         steps = self._bind(x.strides, out.strides, threads)
-        for i, (bound, _) in enumerate(steps):
+        for i, (bound, acc, taps, _) in enumerate(steps):
             # A step that reads and writes the same rows works in place: new memory costs as much as a pass.
             finish = out.flags.c_contiguous and all(step.in_place for step in steps[i + 1 :])
             target = out if finish or bound is steps[-1].bound else np.empty(p.shape, p.out_dtype)
+            fills = np.full(2, fill).astype(acc)
+            fills[1] *= taps if self.sums else 1
             run(self.kernel, bound, x, None, target, None, fills, threads)
             x = target
 
@@ -113,59 +123,160 @@ class Sliding:
             for n in (2, 1):
                 axes = window_axes(p, rest[:n], x, out if len(rest) <= n else self._between)
                 tiles = arrange(axes, np.dtype(dtype).itemsize)
-                if tiles is not None and (n == 1 or self._together(tiles)):
+                if tiles is not None and (n == 1 or self._together(tiles, axes[rest[0]])):
                     break
             assert tiles is not None  # a single axis can always be arranged
-            steps.append(self._step(tiles, [axes[a] for a in rest[:n]], dtype, threads))
+            steps.append(self._step(tiles, dtype, threads))
             rest, x, dtype = rest[n:], self._between, p.out_dtype
         return steps
 
-    def _together(self, tiles: Tiles) -> bool:
-        """Whether two axes are not better taken apart: tiles of large windows are mostly halo."""
-        alone = (replace(tiles, x=replace(tiles.x, taps=1)), replace(tiles, y=replace(tiles.y, taps=1)))
-        work = [staged(t, *tile_shape(t, self.itemsize, 1)) for t in (tiles, *alone)]
-        return 2 * work[0] < work[1] + work[2] + MEMORY_PASS
+    def _together(self, tiles: Tiles, first: Axis) -> bool:
+        """Whether two axes may be taken together: what the first leaves is not converted; and are not better taken apart."""
+        if self.bytes and first is not tiles.y:
+            return False
+        if not self.bytes and self.acc != _bits(self.problem.out_dtype):
+            return False
+        cols, (_, halo) = strip_shape(tiles, self.itemsize, 1)[1], tiles.halo
+        return halo < 2 * cols and self._layout(tiles, cols, self.acc)["scratch_bytes"] <= 2 * SCRATCH
 
-    def _step(self, tiles: Tiles, windows: list[Axis], dtype: str, threads: int) -> Step:
-        p, size = self.problem, self.itemsize
-        rows, cols = tile_shape(tiles, size, threads)
-        halo_y, halo_x = tiles.halo
-        pitch = cols + halo_x
-        elements = (rows + halo_y) * pitch
-        buffer = (elements * size + SLACK + 63) // 64 * 64
-        means = p.kind == "mean" and self.acc == "uint16"  # of bytes, which accumulators hold
-        passes, phases, apart = [], [], False
-        for i, axis in enumerate(windows):
-            along, step = (0, pitch) if axis is tiles.y else (1, tiles.x.dilation)
-            for fold in folds(axis.taps, p.kind != "mean"):
-                own, base = (tuple(place * step for place in places) for places in (fold.own, fold.base))
-                passes.append(pass_slots((fold.reach - 1) * step, own, base, size))
-                apart = apart or bool(fold.base and fold.own)
-            factor, shift = (_reciprocal(axis.taps) if means else None) or (0, 0)
-            phases.append((along, len(passes), i > 0 and axis.rule == "fill", axis.taps, factor, shift))
-        convert = len(windows) > 1 and not means and self.acc != ("uint8" if p.out_dtype == "bool" else p.out_dtype)
+    def _step(self, tiles: Tiles, dtype: str, threads: int) -> Step:
+        p, acc = self.problem, self._computes_in(tiles, dtype)
+        size, (taps, across) = np.dtype(acc).itemsize, (tiles.y.taps, tiles.x.taps)
+        rows, cols = strip_shape(tiles, size, threads)
+        in_pairs = acc == "uint8" and self.bytes
         src_planes, out_planes = offsets(tiles.planes)
         tables = {
-            "src_planes": src_planes,
-            "out_planes": out_planes,
-            "map_y": tiles.y.edges(),
-            "map_x": tiles.x.edges(),
-            "passes": np.array(passes, np.int64),
-        }
-        phase_table = np.array(phases, np.int64)
-        out_size = np.dtype(p.out_dtype).itemsize
-        second = buffer if apart else 0
-        stored = second + buffer if convert else -1
-        scratch = second + buffer + (elements * out_size + SLACK) * convert
+            "src_planes": src_planes, "out_planes": out_planes, "map_y": tiles.y.edges(), "map_x": tiles.x.edges(),
+            "passes": np.array(self._passes(tiles, in_pairs), np.int64).reshape(-1, PASS_SLOTS),
+        }  # fmt: skip
+        own = _bits(dtype) == acc and tiles.x.x_step == size
+        readable = [own and _readable(tiles, first, cols, size) for first in range(0, tiles.x.size, cols)]
+        more = {"direct": np.array(readable, np.int64), **self._quotients(taps, across, in_pairs)}
         values = {
-            **tiling(p, self.acc, tiles, (rows, cols), tables),
-            "src_code": DTYPE_CODES[dtype], "scratch_bytes": (scratch + 63) // 64 * 64, "second": second,
-            "phases": phase_table.ctypes.data, "n_phases": len(phases), "stored": stored, "out_size": out_size,
+            **tiling(p, acc, tiles, (rows, cols), tables), **self._layout(tiles, cols, acc),
+            "src_code": DTYPE_CODES[dtype], "taps_y": taps, "taps_x": across, "fill_down": size,
+            "store_direct": int(_bits(p.out_dtype) == acc and tiles.x.out_step == size),
+            "n_passes": len(tables["passes"]), "down": 0, "across": 0,
+            **{name: table.ctypes.data for name, table in more.items()},
         }  # fmt: skip
         units = len(out_planes) * values["row_tiles"] * values["col_tiles"]
-        kept = (*tables.values(), phase_table)
+        kept = (*tables.values(), *more.values())
         bound = Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), kept)
-        return Step(bound, in_place=halo_y == 0 and values["col_tiles"] == 1)
+        return Step(bound, acc, taps, in_place=taps == 1 and values["col_tiles"] == 1)
+
+    def _computes_in(self, tiles: Tiles, dtype: str) -> str:
+        """The accumulators of a step: where the engine can, means of bytes are made in bytes."""
+        in_bytes = self.bytes and dtype == self.problem.out_dtype == "uint8" and tiles.x.dilation == 1
+        return "uint8" if in_bytes and getattr(self.engine, "MEANS_OF_BYTES", False) else self.acc
+
+    def _passes(self, tiles: Tiles, in_pairs: bool) -> list[tuple[int, ...]]:
+        """The folds along rows; of means of bytes those that make windows of pairs of bytes."""
+        if in_pairs and tiles.x.taps > 1:
+            pairs = tiles.x.taps // 2 - 1  # all but the first and the last
+            plan, step, size = folds(pairs, False) if pairs > 1 else (), 1, 2
+        else:
+            plan, step, size = folds(tiles.x.taps, self.problem.kind != "mean"), tiles.x.dilation, self.itemsize
+            size = 1 if in_pairs else size
+        return [
+            pass_slots(
+                (fold.reach - 1) * step, tuple(at * step for at in fold.own), tuple(at * step for at in fold.base), size
+            )
+            for fold in plan
+        ]
+
+    def _quotients(self, down: int, across: int, in_pairs: bool) -> dict[str, np.ndarray]:
+        """How means down the columns are divided, if they are, and those made last."""
+        if self.problem.kind != "mean":
+            return {}
+        if not self.bytes:
+            nearest = self.problem.out_dtype not in ("float32", "float64")  # they are cut to integers
+            return {"across": np.array([down * across, 0, 0, nearest], np.int64)}
+        divisors = {"down": down, "across": across}
+        if across == 1 and not in_pairs:  # the only fold is the last one
+            divisors = {"across": down}
+        return {
+            name: np.array([divisor, *(_reciprocal(divisor) or (0, 0)), 0], np.int64)
+            for name, divisor in divisors.items()
+            if divisor > 1
+        }
+
+    def _layout(self, tiles: Tiles, cols: int, acc: str) -> dict[str, int]:
+        """Where parts of the scratch memory begin."""
+        size, taps, (_, halo) = np.dtype(acc).itemsize, tiles.y.taps, tiles.halo
+        in_pairs = acc == "uint8" and self.bytes
+        pitch = _vectors((cols + halo) * size + 2 * VECTOR) | VECTOR  # an odd number of vectors: rows in different sets
+        n_blocks = (taps - GROUP + 1) // GROUP
+        n_blocks = n_blocks if n_blocks > 1 else 0
+        group = _vectors(GROUP * pitch + 2 * VECTOR + SLACK)
+        core = 2 * (pitch + 2 * VECTOR) if in_pairs else pitch
+        plan = folds(tiles.x.taps, self.problem.kind != "mean")
+        apart = in_pairs or any(fold.own and fold.base for fold in plan)
+        sizes = {
+            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": pitch, "ring": (taps + GROUP - 1) * pitch + SLACK,
+            "blocks": n_blocks * core + SLACK, "core": core + SLACK, "windows": group, "second": group * apart,
+            "third": group * in_pairs, "stored": pitch + SLACK,
+        }  # fmt: skip
+        at, places = 0, {}
+        for name, length in sizes.items():
+            places[name] = at
+            at += _vectors(length)
+        places.pop("rows")
+        places["second"] = (places["second"] - places["windows"]) * apart
+        places["third"] -= places["windows"]
+        return {
+            **places,
+            "pitch": pitch // size,
+            "n_blocks": n_blocks,
+            "core_bytes": core,
+            "scratch_bytes": at + VECTOR,
+        }
+
+
+def strip_shape(tiles: Tiles, size: int, threads: int) -> tuple[int, int]:
+    """Rows and columns of a unit, in elements of so many bytes."""
+    (halo_y, halo_x), height, width = tiles.halo, tiles.y.size, tiles.x.size
+    shapes = []
+    for i in range(width.bit_length()):
+        cols = -(-width // 2**i)
+        window = (cols + halo_x) * size
+        cost = (1 + halo_x / cols) * (1 + 128 / (cols * size))
+        cost *= 1.15 if 2 * GROUP * window > FIRST_CACHE else 1.0
+        cost *= 1.3 if (halo_y + GROUP) * window > SECOND_CACHE else 1.0
+        shapes.append((cost, -cols, cols))
+    cols = even(width, min(shapes)[2])
+    beside = prod(axis.size for axis in tiles.planes) * -(-width // cols)
+    wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
+    rows = height
+    if beside < wanted:
+        fewest = max(GROUP, min(halo_y // 2, -(-height // threads)))  # each unit folds its first windows anew
+        rows = max(-(-height * beside // wanted), fewest)
+        rows = min(height, -(-rows // GROUP) * GROUP)
+    if beside * -(-height // rows) < threads:
+        cols = even(width, max(-(-width * height * beside // rows // wanted), halo_x, 2048 // size))
+    return rows, cols
+
+
+def _readable(tiles: Tiles, first: int, cols: int, size: int) -> bool:
+    """Whether windows of the columns from `first` on need no others of the image than those next to each other."""
+    x, (_, halo) = tiles.x, tiles.halo
+    begin = first - x.pad
+    end = begin + min(cols, x.size - first) + halo
+    low, high = max(begin, 0), min(end, x.size)
+    edges = x.edges()
+    beyond = np.concatenate(
+        [edges[begin + x.pad : x.pad] if begin < 0 else edges[:0], edges[x.pad : x.pad + max(end - x.size, 0)]]
+    )
+    return (high - low) * size >= VECTOR and bool(((beyond < 0) | (beyond >= low) & (beyond < high)).all())
+
+
+def _bits(dtype: str) -> str:
+    """The dtype that elements are compared as."""
+    return "uint8" if dtype == "bool" else dtype
+
+
+def _vectors(n: int) -> int:
+    """So many bytes, rounded up to whole vectors."""
+    return -(-n // VECTOR) * VECTOR
 
 
 @cache

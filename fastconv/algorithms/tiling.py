@@ -25,9 +25,9 @@ __all__ = [
     "SLACK",
     "Tiles",
     "arrange",
+    "even",
     "offsets",
     "pass_slots",
-    "staged",
     "tile_shape",
     "tiling",
     "window_axes",
@@ -139,25 +139,25 @@ def tile_shape(tiles: Tiles, element_bytes: int, threads: int) -> tuple[int, int
     shapes = []
     for cols in {-(-width // 2**i) for i in range(width.bit_length())}:
         rows = min(height, max(room // (cols + halo_x) - halo_y, 1))
-        shapes.append((staged(tiles, rows, cols) * (1 + ROW_BYTES / (cols * element_bytes)), rows, cols))
+        shapes.append((_staged(tiles, rows, cols) * (1 + ROW_BYTES / (cols * element_bytes)), rows, cols))
     _, rows, cols = min(shapes)
-    rows, cols = _even(height, rows), _even(width, cols)
+    rows, cols = even(height, rows), even(width, cols)
     wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
     beside = prod(axis.size for axis in tiles.planes) * -(-width // cols)
     if beside * -(-height // rows) < wanted:
-        rows = _even(height, max(-(-height * beside // wanted), min(halo_y, 16), 1))
+        rows = even(height, max(-(-height * beside // wanted), min(halo_y, 16), 1))
     if beside * -(-height // rows) < threads:
-        cols = _even(width, max(-(-width * height * beside // rows // wanted), halo_x, 1024 // element_bytes))
+        cols = even(width, max(-(-width * height * beside // rows // wanted), halo_x, 1024 // element_bytes))
     return rows, cols
 
 
-def staged(tiles: Tiles, rows: int, cols: int) -> float:
+def _staged(tiles: Tiles, rows: int, cols: int) -> float:
     """Elements staged for each output."""
     halo_y, halo_x = tiles.halo
     return (1 + halo_y / rows) * (1 + halo_x / cols)
 
 
-def _even(size: int, part: int) -> int:
+def even(size: int, part: int) -> int:
     """The smallest part of which no more are needed than of `part`."""
     return -(-size // -(-size // part))
 

@@ -23,10 +23,10 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY", "HEADER",
-    "LINES_FIELDS", "MAX_SLOTS",
-    "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "PHASE_SLOTS", "POOL_FIELDS", "POOL_STAGING", "RANK_BASES", "RANK_FIELDS",
-    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
+    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
+    "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS",
+    "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS",
+    "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
 ]  # fmt: skip
 
 import numpy as np
@@ -225,19 +225,22 @@ TILING = HEADER + (
 )  # fmt: skip
 PASS_SLOTS = 7
 
-# Full windows, folded along one axis, or two, one after the other.  A phase is PHASE_SLOTS numbers:
-#
-#     along       the axis: 0 down the columns, 1 along the rows
-#     end         of its passes, which begin where those of the phase before end
-#     refill      whether positions beyond the border are given the fill value again
-#     divisor     of a mean; sums in 16 bits are multiplied by `factor`
-#     factor, shift    and divided by 2**(16 + shift)
+# Full windows: down the columns, for eight rows of the output at a time, then along these rows.  The passes make
+# windows along rows, the last of them in the output.  Scratch memory begins with the addresses of taps_y + 7 rows.
 SLIDING_FIELDS = TILING + (
-    "phases", "n_phases",  # pointer to int64[n_phases][PHASE_SLOTS]
-    "stored",  # where elements of the output lie between phases, -1 if accumulators hold what those hold
-    "out_size",  # bytes of an element of the output
+    "taps_y", "taps_x",  # positions of a window
+    "direct",  # pointer to int64[col_tiles]: whether rows are read where they lie, or staged
+    "store_direct",  # whether the output's rows are accumulators without gaps
+    "n_passes",
+    "down", "across",  # pointers to int64[QUOTIENT_SLOTS] of means: of windows down (0: not divided), and at last
+    "fill_down",  # bytes from the fill value to that of windows down
+    "n_blocks", "core_bytes",  # folds of eight rows that stay, bytes from each to the next
+    "fill_row", "ring", "blocks", "core", "windows", "third", "stored",  # where parts of the scratch memory begin
 )  # fmt: skip
-PHASE_SLOTS = 6
+
+# The divisor of a mean; sums in 16 bits are multiplied by `factor` and divided by 2**(16 + shift); whether
+# quotients of floats have to be the nearest ones.
+QUOTIENT_SLOTS = 4
 
 # Windows of any taps, over any number of source planes.  `w` is the structure, if there is one: four doubles
 # for each pass, added to its sources.

@@ -1,47 +1,39 @@
-/* Row operations of moving windows: staging, folds, divisions.
+/* Row operations of moving windows: staging, folds, windows down the columns, means.
  *
- * A kind of window of a type is a WindowOps.  Accumulators of tiles lie in scratch memory without
- * gaps, so that a fold is one flat loop over the tile, whether it goes along rows or down columns:
- *
- *     dst[i] = src[0][i] OP src[1][i] OP ...   for 0 <= i < n, with 2 to 4 sources (1: a copy)
- *
- * dst may be src[0] if the other sources lie behind it.  Loops run over whole vectors: n is
- * rounded up to 64 bytes.
+ * A kind of window of a type is a WindowOps.  Rows lie in scratch memory, in whole vectors, those of a
+ * few rows without gaps: a fold along all of them is one loop.
  */
 #ifndef FASTCONV_SLIDING_H
 #define FASTCONV_SLIDING_H
-#include "pooling.h"
+#include "sliding_lanes.h"
+
+/* How sums become means: by the divisor, if the quotient is to be the nearest number; else by a product that is
+ * almost always the nearest.  Sums in 16 bits: floor(sum * factor / 2^(16 + shift)), `_reciprocal` of algorithms/sliding.py. */
+typedef struct {
+    int64_t divisor, factor, shift, nearest;
+} Quotient;
+
+typedef void (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q);
+typedef void (*Around)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
+                       int64_t n, const Quotient *q);
+
+/* Windows down the columns. */
+typedef struct {
+    Few twos, threes, fives;
+    Around fours, eights;
+    void (*gather)(char *dst, const char *const *core, int64_t cores, const char *const *row, int64_t rows, const char *like,
+                   int64_t n);
+} Downwards;
 
 typedef struct {
     int64_t size; /* bytes of an accumulator */
     void (*load)(char *dst, const char *memory, int64_t step, int64_t n, int64_t code);
     void (*save)(const char *src, char *memory, int64_t step, int64_t n, int64_t code);
-    void (*fold)(char *dst, const char *const *src, int64_t taps, int64_t n);
-    void (*divide)(char *dst, int64_t n, int64_t divisor, int64_t factor, int64_t shift); /* NULL: no mean */
+    void (*fold)(char *dst, const char *const *src, int64_t count, int64_t n);
+    void (*last)(char *dst, int64_t dst_step, const char *const *src, int64_t src_step, int64_t count, int64_t rows, int64_t n,
+                 const Quotient *q);
+    Downwards down;
 } WindowOps;
-
-/* NaN is the extreme of every window that it is in. */
-#define LARGER(a, b) ((a) != (a) ? (a) : (a) > (b) ? (a) : (b))
-#define SMALLER(a, b) ((a) != (a) ? (a) : (a) < (b) ? (a) : (b))
-
-#define EACH(T, EXPRESSION)                                          \
-    {                                                                \
-        const int64_t lanes = 64 / sizeof(T);                        \
-        n = (n + lanes - 1) / lanes * lanes;                         \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) { EXPRESSION; } \
-    }
-
-#define FOLD_WINDOWS(T, NAME, OP)                                                          \
-    static void NAME(char *to, const char *const *src, int64_t taps, int64_t n) {          \
-        T *dst = (T *)to;                                                                  \
-        const T *a = (const T *)src[0], *b = (const T *)src[1], *c = (const T *)src[2], *d = (const T *)src[3]; \
-        switch (taps) {                                                                    \
-            case 1: EACH(T, dst[i] = a[i]) break;                                         \
-            case 2: EACH(T, dst[i] = OP(a[i], b[i])) break;                               \
-            case 3: EACH(T, const T ab = OP(a[i], b[i]); dst[i] = OP(ab, c[i])) break;     \
-            case 4: EACH(T, const T ab = OP(a[i], b[i]); const T cd = OP(c[i], d[i]); dst[i] = OP(ab, cd)) \
-        }                                                                                  \
-    }
 
 /* Elements that are compared as they are stored. */
 #define COPY_RUN(E)                                                                                               \
@@ -60,9 +52,11 @@ COPY_RUN(any64)
 #undef COPY_RUN
 
 #define T uint16_t
+#define LANES ((int64_t)(VECTOR_BYTES / sizeof(T)))
 #define IS_FLOAT 0
 #define NAME(x) x##_u16
 #include "convert.h"
+#undef LANES
 #undef T
 #undef NAME
 
@@ -79,70 +73,134 @@ CONVERT_RUN(float, f32)
 CONVERT_RUN(double, f64)
 #undef CONVERT_RUN
 
-#define EXTREMES(T, suffix, LOAD, SAVE)                                                                        \
-    FOLD_WINDOWS(T, fold_larger_##suffix, LARGER)                                                              \
-    FOLD_WINDOWS(T, fold_smaller_##suffix, SMALLER)                                                            \
-    static const WindowOps larger_##suffix = {sizeof(T), LOAD, SAVE, fold_larger_##suffix, NULL};              \
-    static const WindowOps smaller_##suffix = {sizeof(T), LOAD, SAVE, fold_smaller_##suffix, NULL};
-EXTREMES(int8_t, i8, load_any8, save_any8)
-EXTREMES(uint8_t, u8, load_any8, save_any8)
-EXTREMES(int16_t, i16, load_any16, save_any16)
-EXTREMES(uint16_t, u16, load_any16, save_any16)
-EXTREMES(int32_t, i32, load_any32, save_any32)
-EXTREMES(uint32_t, u32, load_any32, save_any32)
-EXTREMES(int64_t, i64, load_any64, save_any64)
-EXTREMES(uint64_t, u64, load_any64, save_any64)
-EXTREMES(float, f32, load_any32, save_any32)
-EXTREMES(double, f64, load_f64, save_f64)
-#undef EXTREMES
+#define S i8
+#define BITS 8
+#include "sliding_extremes.h"
+#define S u8
+#define BITS 8
+#include "sliding_extremes.h"
+#define S i16
+#define BITS 16
+#include "sliding_extremes.h"
+#define S u16
+#define BITS 16
+#include "sliding_extremes.h"
+#define S i32
+#define BITS 32
+#include "sliding_extremes.h"
+#define S u32
+#define BITS 32
+#include "sliding_extremes.h"
+#define S i64
+#define BITS 64
+#include "sliding_extremes.h"
+#define S u64
+#define BITS 64
+#include "sliding_extremes.h"
+#define S f32
+#define BITS 32
+#include "sliding_extremes.h"
+/* 64-bit floats also stand for elements of other types. */
+#define S f64
+#define LOAD load_f64
+#define SAVE save_f64
+#define DIVISION
+#define RESULT(v) (v)
+#define KIND larger
+#define OP larger_f64
+#include "sliding_kind.h"
+#define KIND smaller
+#define OP smaller_f64
+#include "sliding_kind.h"
+#undef DIVISION
+#undef RESULT
+#undef LOAD
+#undef SAVE
+#undef S
 
-/* Sums in 16 bits are divided as floor(sum * factor / 2^(16 + shift)); see `_reciprocal` of algorithms/sliding.py. */
-#define DIVIDED(v) (v) / by
-#define SCALED(v) (uint16_t)(((uint32_t)(v) * by) >> 16) >> shift
-#define MEAN(T, suffix, QUOTIENT, number)                                                                   \
-    FOLD_WINDOWS(T, fold_sum_##suffix, ADD)                                                                 \
-    static void divide_sum_##suffix(char *at, int64_t n, int64_t divisor, int64_t factor, int64_t shift) {      \
-        T *dst = (T *)at;                                                                                   \
-        const T by = (T)(number);                                                                           \
-        EACH(T, dst[i] = QUOTIENT(dst[i]))                                                                \
-    }                                                                                                       \
-    static const WindowOps mean_##suffix = {sizeof(T), load_##suffix, save_##suffix, fold_sum_##suffix, divide_sum_##suffix};
-MEAN(uint16_t, u16, SCALED, factor)
-MEAN(float, f32, DIVIDED, divisor)
-MEAN(double, f64, DIVIDED, divisor)
-#undef MEAN
-#undef DIVIDED
-#undef SCALED
-#undef FOLD_WINDOWS
+#define OF_FLOATS(T, s)                                                                                       \
+    static inline lanes_##s quotient_##s(lanes_##s v, T by, T near, T rest, int nearest) {                    \
+        if (nearest) return v / by;                                                                           \
+        lanes_##s low = v * rest;                                                                             \
+        HOLD(low); /* v * near + low is one operation, rounded once */                                        \
+        return v * near + low;                                                                                \
+    }
+OF_FLOATS(float, f32)
+OF_FLOATS(double, f64)
+#undef OF_FLOATS
+/* 1 / divisor in two parts, both above 0, so that infinities stay what they are. */
+#define DIVISION_OF(T, epsilon)                                                                               \
+    const T by = (T)q->divisor, near = (T)((T)1 / by * (1 - 2 * (T)epsilon));                                 \
+    const T rest = (T)(__builtin_fma(-(double)near, (double)by, 1.0) / (double)by);                           \
+    const int nearest = !FUSED || q->nearest;
+#if defined(__FMA__)
+enum { FUSED = 1 };
+#else
+enum { FUSED = 0 };
+#endif
+#define KIND mean
+#define S f32
+#define OP(a, b) ((a) + (b))
+#define LOAD load_f32
+#define SAVE save_f32
+#define DIVISION DIVISION_OF(float, 0x1p-24)
+#define RESULT(v) quotient_f32(v, by, near, rest, nearest)
+#include "sliding_kind.h"
+#undef S
+#undef LOAD
+#undef SAVE
+#undef DIVISION
+#undef RESULT
+#define KIND mean
+#define S f64
+#define OP(a, b) ((a) + (b))
+#define LOAD load_f64
+#define SAVE save_f64
+#define DIVISION DIVISION_OF(double, 0x1p-53)
+#define RESULT(v) quotient_f64(v, by, near, rest, nearest)
+#include "sliding_kind.h"
+#undef S
+#undef LOAD
+#undef SAVE
+#undef DIVISION
+#undef RESULT
+#define KIND mean
+#define S u16
+#define OP(a, b) ((a) + (b))
+#define LOAD load_u16
+#define SAVE save_u16
+#define DIVISION \
+    const lanes_u16 factor = (lanes_u16){0} + (uint16_t)q->factor; \
+    const int shift = (int)q->shift;
+#define RESULT(v) (multiply_high(v, factor) >> shift)
+#include "sliding_kind.h"
+#undef S
+#undef LOAD
+#undef SAVE
+#undef DIVISION
+#undef RESULT
+
+#include "sliding_bytes.h"
 
 /* By WINDOW_KINDS and DTYPE_CODES of fastconv.engines.contract. */
 static const WindowOps *const WINDOW_OPS[3][FLOAT64 + 1] = {
-    {&larger_u8, &larger_i8, &larger_u8, &larger_i16, &larger_u16, &larger_i32, &larger_u32, &larger_i64, &larger_u64,
-     &larger_f32, &larger_f64},
-    {&smaller_u8, &smaller_i8, &smaller_u8, &smaller_i16, &smaller_u16, &smaller_i32, &smaller_u32, &smaller_i64,
-     &smaller_u64, &smaller_f32, &smaller_f64},
-    {[UINT16] = &mean_u16, [FLOAT32] = &mean_f32, [FLOAT64] = &mean_f64},
+    {&ops_larger_u8, &ops_larger_i8, &ops_larger_u8, &ops_larger_i16, &ops_larger_u16, &ops_larger_i32, &ops_larger_u32,
+     &ops_larger_i64, &ops_larger_u64, &ops_larger_f32, &ops_larger_f64},
+    {&ops_smaller_u8, &ops_smaller_i8, &ops_smaller_u8, &ops_smaller_i16, &ops_smaller_u16, &ops_smaller_i32,
+     &ops_smaller_u32, &ops_smaller_i64, &ops_smaller_u64, &ops_smaller_f32, &ops_smaller_f64},
+    {[UINT8] = &ops_larger_u8 /* for staging: sliding_bytes.h has the means */, [UINT16] = &ops_mean_u16, [FLOAT32] = &ops_mean_f32, [FLOAT64] = &ops_mean_f64},
 };
 
-/* Taps of a structure: dst[i] = (src[0][i] + numbers[0]) OP (src[1][i] + numbers[1]) ... */
-#define FOLD_RAISED(NAME, OP)                                                                                  \
-    static void NAME(char *to, const char *const *src, const double *numbers, int64_t taps, int64_t n) {       \
-        double *dst = (double *)to;                                                                            \
-        const double *a = (const double *)src[0], *b = (const double *)src[1];                                 \
-        const double *c = (const double *)src[2], *d = (const double *)src[3];                                 \
-        const double an = numbers[0], bn = numbers[1], cn = numbers[2], dn = numbers[3];                       \
-        switch (taps) {                                                                                        \
-            case 1: EACH(double, dst[i] = a[i] + an) break;                                                    \
-            case 2: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; dst[i] = OP(v, w)) break; \
-            case 3: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; const double x = c[i] + cn; \
-                         const double vw = OP(v, w); dst[i] = OP(vw, x)) break;                                \
-            case 4: EACH(double, const double v = a[i] + an; const double w = b[i] + bn; const double x = c[i] + cn; \
-                         const double y = d[i] + dn; const double vw = OP(v, w); const double xy = OP(x, y);   \
-                         dst[i] = OP(vw, xy))                                                                  \
-        }                                                                                                      \
+/* Taps of a structure: dst = (src[0] + numbers[0]) OP (src[1] + numbers[1]) ..., of 1 to 4 sources of n bytes. */
+#define FOLD_RAISED(NAME, OP)                                                                                   \
+    static void NAME(char *dst, const char *const *src, const double *numbers, int64_t count, int64_t n) {      \
+        for (int64_t i = 0; i < n; i += VECTOR_BYTES) {                                                         \
+            lanes_f64 best = *(const loose_f64 *)(src[0] + i) + numbers[0];                                     \
+            for (int64_t k = 1; k < count; k++) best = OP(best, *(const loose_f64 *)(src[k] + i) + numbers[k]); \
+            *(loose_f64 *)(dst + i) = best;                                                                     \
+        }                                                                                                       \
     }
-FOLD_RAISED(fold_larger_raised, LARGER)
-FOLD_RAISED(fold_smaller_raised, SMALLER)
+FOLD_RAISED(fold_larger_raised, larger_f64)
+FOLD_RAISED(fold_smaller_raised, smaller_f64)
 #undef FOLD_RAISED
-#undef EACH
 #endif

@@ -1,21 +1,38 @@
-# Moving windows: maxima, minima and means of full windows, axis after axis.
+# Moving windows: maxima, minima and means of full windows, down the columns and then along the rows.
 #
-# A unit is a tile of the output.  The tile and the halo of its windows are staged in scratch
-# memory, positions beyond the border by way of the edge maps; there passes fold it, each a flat
-# loop over the tile, along rows and down columns alike.
+# A unit is a tile of the output.  Windows down the columns are made for eight rows at a time: what all eight
+# share is folded once, of long windows from folds of eight rows that stay for the windows to come.  These
+# eight rows lie in the first cache; there windows along them double.  Rows are read where they lie, if they can
+# be; else each is staged once, in a ring of as many rows as windows need.
 
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 cdef extern from "sliding.h" nogil:
+    enum: UINT16
+    ctypedef struct Quotient:
+        int64_t divisor, factor, shift, nearest
+    ctypedef void (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q) noexcept nogil
+    ctypedef void (*Around)(char *dst, int64_t step, const char **before, const char *core, const char **after,
+                            int64_t n, const Quotient *q) noexcept nogil
+    ctypedef struct Downwards:
+        Few twos, threes, fives
+        Around fours, eights
+        void (*gather)(char *dst, const char **core, int64_t cores, const char **row, int64_t rows, const char *like,
+                       int64_t n) noexcept nogil
     ctypedef struct WindowOps:
         int64_t size
         void (*load)(char *dst, const char *memory, int64_t step, int64_t n, int64_t code) noexcept nogil
         void (*save)(const char *src, char *memory, int64_t step, int64_t n, int64_t code) noexcept nogil
-        void (*fold)(char *dst, const char **src, int64_t taps, int64_t n) noexcept nogil
-        void (*divide)(char *dst, int64_t n, int64_t divisor, int64_t factor, int64_t shift) noexcept nogil
+        void (*fold)(char *dst, const char **src, int64_t count, int64_t n) noexcept nogil
+        void (*last)(char *dst, int64_t dst_step, const char **src, int64_t src_step, int64_t count, int64_t rows,
+                     int64_t n, const Quotient *q) noexcept nogil
+        Downwards down
+    void bytes_pairs(char *dst, const char *src, int64_t n)
+    void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q)
+    const Downwards bytes_down
     const WindowOps *WINDOW_OPS[3][11]
-    void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t taps, int64_t n)
-    void fold_smaller_raised(char *dst, const char **src, const double *numbers, int64_t taps, int64_t n)
+    void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
+    void fold_smaller_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
 
 cdef struct Tiling:
     const char *x
@@ -40,18 +57,42 @@ cdef struct Tiling:
 
 cdef struct SlidingArgs:
     Tiling t
-    const int64_t *phases
-    int64_t n_phases
-    int64_t stored
-    int64_t out_size
+    int64_t taps_y, taps_x
+    const int64_t *direct
+    int64_t store_direct
+    int64_t n_passes
+    const Quotient *down
+    const Quotient *across
+    int64_t fill_down
+    int64_t n_blocks, core_bytes
+    int64_t fill_row, ring, blocks, core, windows, third, stored
 
 cdef enum:
     PASS_SLOTS = 7
-    PHASE_SLOTS = 6
+    GROUP = 8
+    MEAN = 2
 
 # A tile of the output.
 cdef struct Tile:
     int64_t plane, y, x, rows, cols
+
+# A tile on its way: the rows that the windows of a group read, n bytes from column `low` on, and the group's
+# windows down the columns, from there and from the tile's first position on.
+cdef struct Strip:
+    const SlidingArgs *a
+    const WindowOps *ops
+    const Downwards *down
+    Tile tile
+    char *scratch
+    const char *plane
+    const char **rows
+    int64_t direct, filled, step, low, n
+    char *windows
+    char *first
+
+
+cdef inline int64_t whole_vectors(int64_t n) noexcept nogil:
+    return (n + VECTOR_BYTES - 1) // VECTOR_BYTES * VECTOR_BYTES
 
 
 cdef inline Tile tile_at(const Tiling *t, int64_t unit) noexcept nogil:
@@ -65,10 +106,10 @@ cdef inline Tile tile_at(const Tiling *t, int64_t unit) noexcept nogil:
     return tile
 
 
-cdef inline void fill_run(const Tiling *t, const WindowOps *ops, char *dst, int64_t n) noexcept nogil:
+cdef inline void fill_run(const WindowOps *ops, char *dst, const char *fill, int64_t n) noexcept nogil:
     cdef int64_t i
     for i in range(n):
-        memcpy(dst + i * ops.size, t.fill, ops.size)
+        memcpy(dst + i * ops.size, fill, ops.size)
 
 
 cdef inline int64_t edge_run(const Tiling *t, int64_t position, int64_t n, int64_t *step) noexcept nogil:
@@ -82,8 +123,8 @@ cdef inline int64_t edge_run(const Tiling *t, int64_t position, int64_t n, int64
     return run
 
 
-cdef void stage_columns(const Tiling *t, const WindowOps *ops, char *dst, const char *row, int64_t first,
-                        int64_t n) noexcept nogil:
+cdef void stage_columns(const Tiling *t, const WindowOps *ops, char *dst, const char *row, int64_t x_col, int64_t code,
+                        int64_t first, int64_t n, const char *fill) noexcept nogil:
     # n columns of a row from position `first` on, which may lie beyond its ends.
     cdef int64_t i = 0, column, run, step
     while i < n:
@@ -94,96 +135,233 @@ cdef void stage_columns(const Tiling *t, const WindowOps *ops, char *dst, const 
         else:
             run = edge_run(t, first + i, n - i, &step)
         if column < 0:
-            fill_run(t, ops, dst + i * ops.size, run)
+            fill_run(ops, dst + i * ops.size, fill, run)
         else:
-            ops.load(dst + i * ops.size, row + column * t.x_col, step * t.x_col, run, t.src_code)
+            ops.load(dst + i * ops.size, row + column * x_col, step * x_col, run, code)
         i += run
 
 
-cdef void stage_tile(const Tiling *t, const WindowOps *ops, char *dst, int64_t offset, const Tile *tile) noexcept nogil:
-    # A tile of a source plane and what its windows reach around it.
-    cdef int64_t j, row, n = tile.cols + t.halo_x
-    for j in range(tile.rows + t.halo_y):
-        row = -1 if offset == BEYOND else mapped(t.map_y, tile.y - t.pad_y + j, t.height, t.pad_y)
-        if row < 0:
-            fill_run(t, ops, dst, n)
-        else:
-            stage_columns(t, ops, dst, t.x + offset + row * t.x_row, tile.x - t.pad_x, n)
-        dst += t.pitch * ops.size
+cdef const char *source_of(Strip *s, int64_t position) noexcept nogil:
+    # A row that windows read, counted from the tile's first: where it lies, or staged.
+    cdef const SlidingArgs *a = s.a
+    cdef const Tiling *t = &a.t
+    cdef int64_t row = mapped(t.map_y, s.tile.y - t.pad_y + position, t.height, t.pad_y)
+    cdef char *dst
+    if row < 0:
+        dst = s.scratch + a.fill_row
+        if not s.filled:
+            fill_run(s.ops, dst, t.fill, t.pitch)
+            s.filled = 1
+        return dst
+    if s.direct:
+        return s.plane + row * t.x_row + s.low * t.x_col
+    dst = s.scratch + a.ring + position % (a.taps_y + GROUP - 1) * s.step
+    stage_columns(t, s.ops, dst, s.plane + row * t.x_row, t.x_col, t.src_code, s.low,
+                  s.tile.cols + t.halo_x, t.fill)
+    return dst
 
 
-cdef void refill(const Tiling *t, const WindowOps *ops, char *dst, const Tile *tile, int64_t along,
-                 int64_t rows) noexcept nogil:
-    # The fill value at all positions beyond the border of one axis.
-    cdef int64_t i, j, n = t.pitch if along else rows, first = tile.x - t.pad_x if along else tile.y - t.pad_y
-    cdef int64_t limit = t.width if along else t.height
-    for i in range(n):
-        if not 0 <= first + i < limit:
-            if along == 0:
-                fill_run(t, ops, dst + i * t.pitch * ops.size, t.pitch)
+cdef void next_rows(Strip *s, int64_t y) noexcept nogil:
+    # The rows of the windows that begin in rows y to y + 7 of the tile.
+    cdef int64_t kept = s.a.taps_y - 1, j = 0, last = s.tile.rows + s.a.t.halo_y - 1
+    if y > 0:
+        memmove(s.rows, s.rows + GROUP, kept * sizeof(char *))
+        j = kept
+    while j < kept + GROUP:
+        s.rows[j] = source_of(s, y + j) if y + j <= last else s.rows[j - 1]
+        j += 1
+
+
+cdef const char *core_of(Strip *s, int64_t y) noexcept nogil:
+    # What eight windows share: blocks of eight rows, one more for each group of windows, and single rows.
+    cdef const SlidingArgs *a = s.a
+    cdef char *core = s.scratch + a.core
+    cdef char *blocks = s.scratch + a.blocks
+    cdef const char **block = s.rows + a.taps_y + GROUP - 1
+    cdef int64_t n = a.n_blocks, j = max(n - 1, <int64_t>0) if y > 0 else 0, single = GROUP - 1 + n * GROUP
+    while j < n:
+        block[0] = blocks + (y // GROUP + j) % n * a.core_bytes
+        s.down.gather(<char *>block[0], NULL, 0, s.rows + GROUP - 1 + j * GROUP, GROUP, s.rows[0], s.n)
+        j += 1
+    for j in range(n):
+        block[j] = blocks + (y // GROUP + j) % n * a.core_bytes  # in the rows' order: sums do not depend on tiles
+    s.down.gather(core, block, n, s.rows + single, a.taps_y - single, s.rows[0], s.n)
+    return core
+
+
+cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # The windows that begin in each of eight rows.
+    cdef const Downwards *down = s.down
+    cdef const Quotient *q = s.a.down
+    cdef int64_t taps = s.a.taps_y, i
+    cdef char *core = s.scratch + s.a.core
+    if taps == 1:
+        for i in range(count):
+            memcpy(s.windows + i * s.step, s.rows[i], s.n)
+    elif taps == 2:
+        down.twos(s.windows, s.step, s.rows, s.n, q)
+    elif taps == 3:
+        down.threes(s.windows, s.step, s.rows, s.n, q)
+    elif taps == 5:
+        down.fives(s.windows, s.step, s.rows, s.n, q)
+    elif taps < GROUP:
+        for i in range(0, GROUP, 4):
+            down.gather(core, NULL, 0, s.rows + i + 3, taps - 3, s.rows[0], s.n)
+            down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q)
+    else:
+        down.eights(s.windows, s.step, s.rows, core_of(s, y), s.rows + taps, s.n, q)
+
+
+cdef void fill_edge(Strip *s, int64_t count, int64_t position, int64_t n) noexcept nogil:
+    # Windows down at n positions beyond an end of rows are those of other columns.
+    cdef const Tiling *t = &s.a.t
+    cdef int64_t size = s.ops.size, i, step, run, column
+    cdef char *dst = s.first + (position - s.tile.x + t.pad_x) * size
+    cdef const char *src
+    while n > 0:
+        run = edge_run(t, position, n, &step)
+        column = mapped(t.map_x, position, t.width, t.pad_x)
+        src = s.first + (column - s.tile.x + t.pad_x) * size
+        for i in range(count):
+            if column < 0:
+                fill_run(s.ops, dst + i * s.step, t.fill + s.a.fill_down, run)
             else:
-                for j in range(rows):
-                    fill_run(t, ops, dst + (j * t.pitch + i) * ops.size, 1)
+                s.ops.load(dst + i * s.step, src + i * s.step, step * size, run, t.acc_code)
+        position += run
+        dst += run * size
+        n -= run
 
 
-cdef void run_passes(const Tiling *t, const WindowOps *ops, int64_t begin, int64_t end, char *x, char *s,
-                     int64_t total, const double *raised) noexcept nogil:
-    cdef const char *src[4]
-    cdef const int64_t *p
-    cdef int64_t i, k
-    for i in range(begin, end):
-        p = t.passes + i * PASS_SLOTS
+cdef void fill_edges(Strip *s, int64_t count) noexcept nogil:
+    cdef const Tiling *t = &s.a.t
+    cdef int64_t first = s.tile.x - t.pad_x, end = first + s.tile.cols + t.halo_x
+    if first < 0:
+        fill_edge(s, count, first, -first)
+    if end > t.width:
+        fill_edge(s, count, t.width, end - t.width)
+
+
+cdef inline char *output_of(Strip *s, int64_t y) noexcept nogil:
+    cdef const Tiling *t = &s.a.t
+    return t.out + t.out_planes[s.tile.plane] + (s.tile.y + y) * t.out_row + s.tile.x * t.out_col
+
+
+cdef void save_rows(Strip *s, int64_t y, int64_t count, const char **src, int64_t sources) noexcept nogil:
+    # The last fold of rows, into the output.
+    cdef const SlidingArgs *a = s.a
+    cdef const Tiling *t = &a.t
+    cdef char *stored = s.scratch + a.stored
+    cdef int64_t n = s.tile.cols * s.ops.size, i, k
+    if a.store_direct and n >= VECTOR_BYTES:
+        s.ops.last(output_of(s, y), t.out_row, src, s.step, sources, count, n, a.across)
+        return
+    for i in range(count):
+        s.ops.last(stored, 0, src, 0, sources, 1, whole_vectors(n), a.across)
+        s.ops.save(stored, output_of(s, y + i), t.out_col, s.tile.cols, t.out_code)
         for k in range(4):
-            src[k] = (s if k < p[1] else x) + p[3 + k]
-        if raised == NULL:
-            ops.fold(s, src, p[0], total - p[2])
-        elif t.kind == 0:
-            fold_larger_raised(s, src, raised + 4 * i, p[0], total - p[2])
-        else:
-            fold_smaller_raised(s, src, raised + 4 * i, p[0], total - p[2])
+            src[k] += s.step
 
 
-cdef void save_tile(const Tiling *t, const WindowOps *ops, const char *src, const Tile *tile) noexcept nogil:
-    cdef char *out = t.out + t.out_planes[tile.plane] + tile.y * t.out_row + tile.x * t.out_col
-    cdef int64_t j
-    for j in range(tile.rows):
-        ops.save(src, out, t.out_col, tile.cols, t.out_code)
-        src += t.pitch * ops.size
-        out += t.out_row
+cdef inline int64_t sources_of(const Tiling *t, int64_t i, const char *x, const char *made, const char **src) noexcept nogil:
+    # The sources of a pass, and how many.
+    cdef const int64_t *p = t.passes + i * PASS_SLOTS
+    cdef int64_t k
+    for k in range(4):
+        src[k] = (made if k < p[1] else x) + p[3 + k]
+    return p[0]
 
 
-cdef void convert_tile(const SlidingArgs *a, const WindowOps *ops, char *stored, char *acc, int64_t n) noexcept nogil:
-    # What a pass leaves is an element of the output, as SciPy has it.
-    ops.save(acc, stored, a.out_size, n, a.t.out_code)
-    ops.load(acc, stored, a.out_size, n, a.t.out_code)
+cdef void windows_across(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # Windows along the rows of windows down: all folds but the last along all rows at once.
+    cdef const Tiling *t = &s.a.t
+    cdef const char *src[8]
+    cdef char *x = s.first
+    cdef char *made = s.first + t.second
+    cdef int64_t i, taken, last = s.a.n_passes - 1
+    for i in range(last):
+        taken = sources_of(t, i, x, made, src)
+        s.ops.fold(made, src, taken, count * s.step - t.passes[i * PASS_SLOTS + 2] * s.ops.size)
+    taken = sources_of(t, last, x, made, src)
+    save_rows(s, y, count, src, taken)
+
+
+cdef Strip strip_of(const SlidingArgs *a, const WindowOps *ops, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const Tiling *t = &a.t
+    cdef Strip s
+    cdef int64_t first, end, before
+    s.a, s.ops, s.down, s.tile = a, ops, &ops.down, tile_at(t, unit)
+    s.scratch = <char *>whole_vectors(<int64_t><uintptr_t>(t.scratch + worker * t.scratch_bytes))
+    s.rows = <const char **>s.scratch
+    s.plane = t.x + t.src_planes[s.tile.plane]
+    s.direct, s.filled, s.step = a.direct[unit % t.col_tiles], 0, t.pitch * ops.size
+    first = s.tile.x - t.pad_x
+    end = first + s.tile.cols + t.halo_x
+    s.low = max(first, 0) if s.direct else first
+    s.n = ((min(end, t.width) if s.direct else end) - s.low) * ops.size
+    if not s.direct:
+        s.n = whole_vectors(s.n)
+    # Vectors of the image's rows, of windows down and of most outputs begin at lines of memory together.
+    before = (s.low - first) * ops.size
+    s.windows = s.scratch + a.windows + whole_vectors(before)
+    if s.direct:
+        s.windows += <int64_t>(<uintptr_t>(s.plane + s.low * t.x_col) % VECTOR_BYTES)
+    s.first = s.windows - before
+    return s
+
+
+cdef void bytes_across_rows(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # Means of bytes along the rows of means down: of windows of pairs, which double, and single bytes.
+    cdef const Tiling *t = &s.a.t
+    cdef const WindowOps *sums = WINDOW_OPS[t.kind][UINT16]
+    cdef const char *src[8]
+    cdef char *pairs = s.first + t.second
+    cdef char *made = s.first + s.a.third
+    cdef char *stored = s.scratch + s.a.stored
+    cdef char *out
+    cdef const char *row
+    cdef const char *inner
+    cdef int64_t i, taps = s.a.taps_x, n = s.tile.cols, whole = n - n % VECTOR_BYTES if s.a.store_direct else 0
+    if taps > 3:
+        bytes_pairs(pairs, s.first, count * s.step)
+    for i in range(s.a.n_passes):
+        sums.fold(made, src, sources_of(t, i, pairs, made, src), count * s.step - t.passes[i * PASS_SLOTS + 2] * 2)
+    for i in range(count):
+        row = s.first + i * s.step
+        inner = NULL if taps < 4 else (pairs if taps < 6 else made) + i * s.step + 2
+        out = output_of(s, y + i)
+        if whole > 0:
+            bytes_across(out, row, inner, taps, whole, s.a.across)
+        if whole < n:
+            bytes_across(stored, row + whole, NULL if inner == NULL else inner + whole, taps, n - whole, s.a.across)
+            if s.a.store_direct:
+                memcpy(out + whole, stored, n - whole)
+            else:
+                s.ops.save(stored, out, t.out_col, n, t.out_code)
 
 
 cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const SlidingArgs *a = <const SlidingArgs *>args
-    cdef const Tiling *t = &a.t
-    cdef const WindowOps *ops = WINDOW_OPS[t.kind][t.acc_code]
-    cdef Tile tile = tile_at(t, unit)
-    cdef char *scratch = t.scratch + worker * t.scratch_bytes
-    cdef char *x = scratch
-    cdef char *s = scratch + t.second
-    cdef int64_t rows = tile.rows + t.halo_y, i, begin = 0
-    cdef const int64_t *phase
-    stage_tile(t, ops, x, t.src_planes[tile.plane], &tile)
-    for i in range(a.n_phases):
-        phase = a.phases + i * PHASE_SLOTS
-        if i > 0 and a.stored >= 0:
-            convert_tile(a, ops, scratch + a.stored, x, rows * t.pitch)
-        if phase[2]:
-            refill(t, ops, x, &tile, phase[0], rows)
-        run_passes(t, ops, begin, phase[1], x, s, rows * t.pitch, NULL)
-        if phase[0] == 0:
-            rows -= t.halo_y
-        if ops.divide != NULL:
-            ops.divide(s, rows * t.pitch, phase[3], phase[4], phase[5])
-        begin = phase[1]
-        x, s = s, x
-    save_tile(t, ops, x, &tile)
-
+    cdef const WindowOps *ops = WINDOW_OPS[a.t.kind][a.t.acc_code]
+    cdef Strip s = strip_of(a, ops, unit, worker)
+    cdef int64_t group, y, count, bytes = a.t.kind == MEAN and a.t.acc_code == UINT8
+    cdef char *group_rows = s.scratch + a.windows
+    cdef const char *rows[4]
+    rows[0] = rows[1] = rows[2] = rows[3] = group_rows
+    if bytes:
+        s.down = &bytes_down
+    for group in range((s.tile.rows + GROUP - 1) // GROUP):
+        y = group * GROUP
+        count = min(s.tile.rows - y, <int64_t>GROUP)
+        next_rows(&s, y)
+        windows_down(&s, y, count)
+        if a.down != NULL and not bytes:
+            ops.last(group_rows, 0, rows, 0, 1, 1, count * s.step, a.down)
+        if s.direct:
+            fill_edges(&s, count)
+        if bytes and a.taps_x > 1:
+            bytes_across_rows(&s, y, count)
+        else:
+            windows_across(&s, y, count)
 
 
 WINDOW_TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()

@@ -1,8 +1,9 @@
-"""Moving windows: maxima, minima and means of full windows, axis after axis.
+"""Moving windows: maxima, minima and means of full windows, down the columns and then along the rows.
 
-A unit is a tile of the output.  The tile and the halo of its windows are staged in scratch
-memory, positions beyond the border by way of the edge maps; there passes fold it, each a flat
-loop over the tile, along rows and down columns alike.
+A unit is a tile of the output.  The rows that windows read are staged once each, in a ring, positions
+beyond the border by way of the edge maps.  Windows down the columns are made for eight rows at a time: what all
+eight share is folded once, of long windows from folds of eight rows that stay for the windows to come.
+In these eight rows windows along them double.
 
 A tile is a tuple: its plane, row and column, and its rows and columns.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from numba import int64, types
 
-from fastconv.engines.contract import BEYOND, PASS_SLOTS, PHASE_SLOTS, SLIDING_FIELDS
+from fastconv.engines.contract import PASS_SLOTS, SLIDING_FIELDS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.pooling import copy_run, fill_run
@@ -21,9 +22,11 @@ from fastconv.engines.numba_cpu.simd import itemsize, peek, poke
 from fastconv.engines.numba_cpu.stage import mapped
 from fastconv.engines.numba_cpu.windows import divide_run, folder
 
-__all__ = ["FIELDS", "MAKERS", "accumulator", "passes_of", "save_tile", "stage_tile", "tile_at"]
+__all__ = ["FIELDS", "MAKERS", "accumulator", "passes_of", "save_rows", "stage_columns", "tile_at"]
 
 FIELDS = SLIDING_FIELDS
+
+GROUP = 8  # rows of the output made at once
 
 
 @part
@@ -75,34 +78,6 @@ def stage_columns(a, dst, row, first, n, fill, acc, own):
         i += run
 
 
-@part
-def stage_tile(a, dst, offset, tile, fill, acc, own):
-    # A tile of a source plane and what its windows reach around it.
-    _, y, x, rows, cols = tile
-    for j in range(rows + a.halo_y):
-        row = int64(-1) if offset == BEYOND else mapped(a.map_y, y - a.pad_y + j, a.height, a.pad_y)
-        if row < 0:
-            fill_run(dst, cols + a.halo_x, fill)
-        else:
-            stage_columns(a, dst, a.x + offset + row * a.x_row, x - a.pad_x, cols + a.halo_x, fill, acc, own)
-        dst += a.pitch * itemsize(acc)
-
-
-@inlined
-def refill(a, dst, tile, along, rows, fill, acc):
-    # The fill value at all positions beyond the border of one axis.
-    _, y, x, _, _ = tile
-    size = itemsize(acc)
-    n, first, limit = (a.pitch, x - a.pad_x, a.width) if along else (rows, y - a.pad_y, a.height)
-    for i in range(n):
-        if not 0 <= first + i < limit:
-            if along:
-                for j in range(rows):
-                    fill_run(dst + (j * a.pitch + i) * size, 1, fill)
-            else:
-                fill_run(dst + i * a.pitch * size, a.pitch, fill)
-
-
 def passes_of(kind: str, raised: bool = False) -> Callable:
     """The part that runs passes of a kind of window; with `raised`, a structure is added."""
     fold_tile = folder(kind, raised)
@@ -124,11 +99,92 @@ def passes_of(kind: str, raised: bool = False) -> Callable:
     return run_passes
 
 
+def accumulator(dtype: str, kind: str) -> tuple[types.Number, bool | None]:
+    """The type of accumulators, and whether (or None) it is that of the elements in memory."""
+    return getattr(types, dtype), None if kind == "mean" or dtype == "float64" else True
+
+
 @part
-def save_tile(a, src, tile, acc, own):
-    plane, y, x, rows, cols = tile
-    out = a.out + peek(a.out_planes + 8 * plane, int64) + y * a.out_row + x * a.out_col
-    for _ in range(rows):
+def next_rows(a, scratch, tile, y, fill, acc, own):
+    # The addresses of the rows that the windows read that begin in rows y to y + 7 of the tile; new ones are staged.
+    plane, row_0, col_0, height, cols = tile
+    kept, last, step = a.taps_y - 1, height + a.halo_y - 1, a.pitch * itemsize(acc)
+    first = int64(0)
+    if y > 0:
+        first = kept
+        for j in range(kept):
+            poke(scratch + 8 * j, peek(scratch + 8 * (j + GROUP), int64))
+    source = a.x + peek(a.src_planes + 8 * plane, int64)
+    for j in range(first, kept + GROUP):
+        if y + j > last:
+            poke(scratch + 8 * j, peek(scratch + 8 * j - 8, int64))
+            continue
+        dst = scratch + a.ring + (y + j) % (kept + GROUP) * step
+        poke(scratch + 8 * j, dst)
+        row = mapped(a.map_y, row_0 - a.pad_y + y + j, a.height, a.pad_y)
+        if row < 0:
+            fill_run(dst, cols + a.halo_x, fill)
+        else:
+            stage_columns(a, dst, source + row * a.x_row, col_0 - a.pad_x, cols + a.halo_x, fill, acc, own)
+
+
+def downwards(kind: str) -> Callable:
+    """The part that makes the windows of a kind that begin in eight rows, of whose rows there are addresses."""
+    fold_tile = folder(kind)
+
+    @part
+    def gather(dst, rows, count, n, acc):
+        # dst = rows[0] OP rows[1] ...; up to four at a time.
+        own = int64(0)
+        while count > 0:
+            take, at = min(count, 4 - own), rows - 8 * own
+            first = dst if own > 0 else peek(at, int64)
+            b, c, d = peek(at + 8, int64), peek(at + 16, int64), peek(at + 24, int64)
+            fold_tile(dst, first, b, c, d, int64(0), take + own, n, acc)
+            rows, count, own = rows + 8 * take, count - take, int64(1)
+
+    @part
+    def core_of(a, scratch, y, n, acc):
+        # What eight windows share: blocks of eight rows, one more for each group of windows, and single rows.
+        blocks, table = a.n_blocks, scratch + 8 * (a.taps_y + GROUP - 1)
+        for j in range(max(blocks - 1, 0) if y > 0 else 0, blocks):
+            block = scratch + a.blocks + (y // GROUP + j) % blocks * a.core_bytes
+            gather(block, scratch + 8 * (GROUP - 1 + j * GROUP), GROUP, n, acc)
+        for j in range(blocks):
+            poke(table + 8 * j, scratch + a.blocks + (y // GROUP + j) % blocks * a.core_bytes)
+        single = GROUP - 1 + blocks * GROUP
+        for j in range(single, a.taps_y):  # blocks and single rows in one table
+            poke(table + 8 * (blocks + j - single), peek(scratch + 8 * j, int64))
+        gather(scratch + a.core, table, blocks + a.taps_y - single, n, acc)
+
+    @part
+    def windows_down(a, scratch, y, count, n, acc):
+        windows, step, taps, until = scratch + a.windows, a.pitch * itemsize(acc), a.taps_y, scratch + a.stored
+        if taps < GROUP:
+            for i in range(count):
+                gather(windows + i * step, scratch + 8 * i, taps, n, acc)
+            return
+        core_of(a, scratch, y, n, acc)
+        core = scratch + a.core
+        for i in range(GROUP - 1, -1, -1):
+            made = windows + i * step
+            if i == GROUP - 1:
+                fold_tile(made, core, core, core, core, int64(0), int64(1), n, acc)
+            else:
+                fold_tile(made, peek(scratch + 8 * i, int64), made + step, core, core, int64(0), int64(2), n, acc)
+        for i in range(1, GROUP):
+            row, made = peek(scratch + 8 * (taps + i - 1), int64), windows + i * step
+            fold_tile(until, row, until, core, core, int64(0), int64(1) if i == 1 else int64(2), n, acc)
+            fold_tile(made, made, until, core, core, int64(0), int64(2), n, acc)
+
+    return windows_down
+
+
+@part
+def save_rows(a, src, tile, y, count, acc, own):
+    plane, row, col, _, cols = tile
+    out = a.out + peek(a.out_planes + 8 * plane, int64) + (row + y) * a.out_row + col * a.out_col
+    for _ in range(count):
         if own is None:
             store_run(out, a.out_col, src, cols, a.out_code, acc)
         else:
@@ -137,45 +193,32 @@ def save_tile(a, src, tile, acc, own):
         out += a.out_row
 
 
-@part
-def convert_tile(a, stored, acc_run, n, acc):
-    # What a pass leaves is an element of the output, as SciPy has it.
-    store_run(stored, a.out_size, acc_run, n, a.out_code, acc)
-    load_run(acc_run, stored, a.out_size, n, a.out_code, acc)
-
-
-def accumulator(dtype: str, kind: str) -> tuple[types.Number, bool | None]:
-    """The type of accumulators, and whether (or None) it is that of the elements in memory."""
-    return getattr(types, dtype), None if kind == "mean" or dtype == "float64" else True
-
-
 def sliding(dtype: str, kind: str) -> Callable:
     """The kernel of windows of a kind that computes in `dtype`."""
-    acc, own, run_passes = *accumulator(dtype, kind), passes_of(kind)
+    acc, own, run_passes, windows_down = *accumulator(dtype, kind), passes_of(kind), downwards(kind)
     mean = True if kind == "mean" else None
 
     def kernel(a, unit, worker):
-        tile, scratch = tile_at(a, unit), a.scratch + worker * a.scratch_bytes
-        fill = peek(a.fill, acc)
-        x, s, rows, begin = scratch, scratch + a.second, tile[3] + a.halo_y, int64(0)
-        stage_tile(a, x, peek(a.src_planes + 8 * tile[0], int64), tile, fill, acc, own)
-        for i in range(a.n_phases):
-            phase = a.phases + i * (8 * PHASE_SLOTS)
-            along, end = peek(phase, int64), peek(phase + 8, int64)
-            if own is None and i > 0 and a.stored >= 0:
-                convert_tile(a, scratch + a.stored, x, rows * a.pitch, acc)
-            if peek(phase + 16, int64) != 0:
-                refill(a, x, tile, along, rows, fill, acc)
-            run_passes(a, begin, end, x, s, rows * a.pitch, acc)
-            if along == 0:
-                rows -= a.halo_y
+        tile, scratch = tile_at(a, unit), (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
+        fill, n, windows = peek(a.fill, acc), tile[4] + a.halo_x, scratch + a.windows
+        made = windows + a.second
+        for y in range(0, tile[3], GROUP):
+            count = min(tile[3] - y, int64(GROUP))
+            next_rows(a, scratch, tile, y, fill, acc, own)
+            windows_down(a, scratch, y, count, n, acc)
+            if mean is not None and a.down != 0:
+                divide_run(windows, count * a.pitch, *quotient_at(a.down), acc)
+            run_passes(a, int64(0), a.n_passes, windows, made, count * a.pitch, acc)
             if mean is not None:
-                divisor, factor, shift = peek(phase + 24, int64), peek(phase + 32, int64), peek(phase + 40, int64)
-                divide_run(s, rows * a.pitch, divisor, factor, shift, acc)
-            x, s, begin = s, x, end
-        save_tile(a, x, tile, acc, own)
+                divide_run(made, count * a.pitch, *quotient_at(a.across), acc)
+            save_rows(a, made, tile, y, count, acc, own)
 
     return kernel
+
+
+@inlined
+def quotient_at(q):
+    return peek(q, int64), peek(q + 8, int64), peek(q + 16, int64)
 
 
 MAKERS = {"sliding": sliding}

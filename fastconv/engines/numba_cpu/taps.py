@@ -11,15 +11,31 @@ from collections.abc import Callable
 
 from numba import int64
 
-from fastconv.engines.contract import TAPS_FIELDS
+from fastconv.engines.contract import BEYOND, TAPS_FIELDS
+from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.pooling import fill_run
 from fastconv.engines.numba_cpu.simd import itemsize, peek
-from fastconv.engines.numba_cpu.sliding import accumulator, passes_of, save_tile, stage_tile, tile_at
+from fastconv.engines.numba_cpu.sliding import accumulator, passes_of, save_rows, stage_columns, tile_at
+from fastconv.engines.numba_cpu.stage import mapped
 
 __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = TAPS_FIELDS
 
 PIECE_BYTES = 8192
+
+
+@part
+def stage_tile(a, dst, offset, tile, fill, acc, own):
+    # A tile of a source plane and what its windows reach around it.
+    _, y, x, rows, cols = tile
+    for j in range(rows + a.halo_y):
+        row = int64(-1) if offset == BEYOND else mapped(a.map_y, y - a.pad_y + j, a.height, a.pad_y)
+        if row < 0:
+            fill_run(dst, cols + a.halo_x, fill)
+        else:
+            stage_columns(a, dst, a.x + offset + row * a.x_row, x - a.pad_x, cols + a.halo_x, fill, acc, own)
+        dst += a.pitch * itemsize(acc)
 
 
 def taps(dtype: str, kind: str) -> Callable:
@@ -39,7 +55,7 @@ def taps(dtype: str, kind: str) -> Callable:
                 at = first * itemsize(acc)
                 run_passes(a, begin, end, x + at, s + at, reach + min(piece, n - first), acc)
             begin = end
-        save_tile(a, s, tile, acc, own)
+        save_rows(a, s, tile, int64(0), tile[3], acc, own)
 
     return kernel
 
