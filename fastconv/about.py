@@ -8,6 +8,8 @@ import sys
 from importlib import import_module, metadata
 from pathlib import Path
 
+from fastconv.install import install_command
+
 __all__ = ["clear_cache", "compiled_kernels", "configuration", "processor", "show_config", "show_versions", "versions"]
 
 LIBRARIES = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "platformdirs", "rich", "typer")
@@ -18,6 +20,7 @@ OPTIONAL = (
     "opencv-python-headless",
     "opencv-python",
     "torch",
+    "astropy",
     "pytest-benchmark",
 )
 
@@ -153,7 +156,7 @@ def _cuda() -> str:
         metadata.version("numba-cuda")
         cuda = import_module("numba.cuda")
     except (ImportError, metadata.PackageNotFoundError):
-        return "not available: numba-cuda is not installed (pip install 'fastconv[cuda]')"
+        return f"not available: numba-cuda is not installed ({install_command('cuda')})"
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return "Numba's simulator"
     if not cuda.is_available():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import kernels, ndimage
+from fastconv.install import install_command
 
 __all__ = ["apply", "filter_file", "side_by_side"]
 
@@ -83,7 +84,7 @@ def side_by_side(picture: np.ndarray, filtered: np.ndarray, kernel: np.ndarray, 
         from matplotlib.figure import Figure
     except ImportError:
         raise ModuleNotFoundError(
-            "figures need matplotlib, which is not installed: pip install 'fastconv[bench]'"
+            f"figures need matplotlib, which is not installed: {install_command('bench')}"
         ) from None
     height, width = picture.shape[:2]
     figure = Figure(figsize=(12.0, 12.0 / 2.5 * height / width + 0.5), layout="constrained")

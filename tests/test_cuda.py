@@ -75,7 +75,7 @@ def test_without_a_gpu():
 
 def test_without_numba_cuda():
     message = output_of("import sys; sys.modules['numba_cuda'] = None\n" + ASK)
-    assert "needs the package numba-cuda: pip install 'fastconv[cuda]'" in message
+    assert "needs the package numba-cuda: pip install " in message and "[cuda]" in message
 
 
 # -- compiled code --------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from fastconv.install import install_command
+
 __all__ = ["COLOUR", "GREY", "images", "photo", "picture"]
 
 GREY = ("camera", "brick", "grass", "gravel", "moon", "coins")
@@ -19,7 +21,7 @@ def photo(name: str) -> np.ndarray:
         import skimage.data
     except ImportError:
         raise ModuleNotFoundError(
-            "the benchmark's pictures come from scikit-image, which is not installed: pip install 'fastconv[bench]'"
+            f"the benchmark's pictures come from scikit-image, which is not installed: {install_command('bench')}"
         ) from None
     return np.ascontiguousarray(getattr(skimage.data, name)())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastconv.bench.results import Results, Row, geometric_mean
+from fastconv.install import install_command
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,7 +32,7 @@ def prepare(folder: Path, readme: Path | None = None) -> None:
     """Find out before the run whether its reports can be written."""
     for module, distribution in (("matplotlib", "matplotlib"), ("skimage", "scikit-image")):
         if find_spec(module) is None:
-            raise ModuleNotFoundError(f"{distribution} is not installed: pip install 'fastconv[bench]'")
+            raise ModuleNotFoundError(f"{distribution} is not installed: {install_command('bench')}")
     folder.mkdir(parents=True, exist_ok=True)
     if readme is not None:
         _marked(readme)

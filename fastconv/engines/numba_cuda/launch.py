@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from fastconv.device import DeviceArray
+from fastconv.install import install_command
 
 __all__ = ["BLOCK", "RULES", "Call", "Kernel", "block_and_grid", "new_numba_array", "require"]
 
-INSTALL = "pip install 'fastconv[cuda]'"
+INSTALL = install_command("cuda")
 
 # How kernels name the boundary rules of `fastconv.boundary`.
 RULES = {rule: code for code, rule in enumerate(("fill", "nearest", "wrap", "reflect", "mirror"))}
