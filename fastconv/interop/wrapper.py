@@ -31,7 +31,7 @@ class _Thread(threading.local):
 # original's name, it means the original: this is what keeps a fall-back from recursing for ever.
 # The value tells whether it did.
 _thread = _Thread()
-LEFT = "left to the original by fastconv's function"
+LEFT = "fastconv hands such calls on: objects, longdouble, functions that are not jitted, very small arrays"
 
 
 class Patch:
