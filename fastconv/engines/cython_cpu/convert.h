@@ -11,6 +11,21 @@
     }                                                                                               \
     break
 
+/* dst[i] = the element at memory + i * step, by loops that are vectorised for the steps of reversed rows, every other
+ * column and channels of colour pictures: 0.01 to 0.1 ns an element rather than 0.27. */
+#define READ(k) for (int64_t i = 0; i < n; i++) dst[i] = (T)((const element *)memory)[i * (k)]
+#define RUN_IN(S)                                                                                   \
+    {                                                                                               \
+        typedef S element __attribute__((aligned(1), may_alias));                                   \
+        if (step == (int64_t)sizeof(S)) READ(1);                                                 \
+        else if (step == -(int64_t)sizeof(S)) READ(-1);                                          \
+        else if (step == 2 * (int64_t)sizeof(S)) READ(2);                                        \
+        else if (step == 3 * (int64_t)sizeof(S)) READ(3);                                        \
+        else if (step == 4 * (int64_t)sizeof(S)) READ(4);                                        \
+        else for (int64_t i = 0; i < n; i++) dst[i] = (T)*(const element *)(memory + i * step);     \
+    }                                                                                               \
+    break
+
 /* `n` elements, COUNT or more, in whole vectors from i on, the last of which overlaps its neighbour. */
 #define COUNT ((int64_t)(VECTOR_BYTES / sizeof(T)))
 #define EACH_CHUNK(i) for (int64_t i = 0; i < n; i = i + COUNT == n || i + 2 * COUNT <= n ? i + COUNT : n - COUNT)
@@ -37,17 +52,17 @@ static void NAME(stage_run)(T *restrict dst, const char *restrict memory, int64_
     }
     switch (code) {
         case BOOL:
-        case UINT8: DENSE(uint8_t, _mm512_cvtepu8_epi32, _mm_loadu_si128) RUN(const uint8_t, dst[i] = (T)*at);
-        case INT8: DENSE(int8_t, _mm512_cvtepi8_epi32, _mm_loadu_si128) RUN(const int8_t, dst[i] = (T)*at);
-        case INT16: DENSE(int16_t, _mm512_cvtepi16_epi32, _mm256_loadu_si256) RUN(const int16_t, dst[i] = (T)*at);
-        case UINT16: DENSE(uint16_t, _mm512_cvtepu16_epi32, _mm256_loadu_si256) RUN(const uint16_t, dst[i] = (T)*at);
-        case INT32: RUN(const int32_t, dst[i] = (T)*at);
-        case UINT32: RUN(const uint32_t, dst[i] = (T)*at);
-        case INT64: RUN(const int64_t, dst[i] = (T)*at);
-        case UINT64: RUN(const uint64_t, dst[i] = (T)*at);
+        case UINT8: DENSE(uint8_t, _mm512_cvtepu8_epi32, _mm_loadu_si128) RUN_IN(uint8_t);
+        case INT8: DENSE(int8_t, _mm512_cvtepi8_epi32, _mm_loadu_si128) RUN_IN(int8_t);
+        case INT16: DENSE(int16_t, _mm512_cvtepi16_epi32, _mm256_loadu_si256) RUN_IN(int16_t);
+        case UINT16: DENSE(uint16_t, _mm512_cvtepu16_epi32, _mm256_loadu_si256) RUN_IN(uint16_t);
+        case INT32: RUN_IN(int32_t);
+        case UINT32: RUN_IN(uint32_t);
+        case INT64: RUN_IN(int64_t);
+        case UINT64: RUN_IN(uint64_t);
 #if IS_FLOAT
-        case FLOAT32: RUN(const float, dst[i] = (T)*at);
-        case FLOAT64: RUN(const double, dst[i] = (T)*at);
+        case FLOAT32: RUN_IN(float);
+        case FLOAT64: RUN_IN(double);
 #endif
     }
 }
@@ -122,6 +137,8 @@ static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_
     for (int64_t i = before + n; i < size; i++, right++) dst[i] = *right < 0 ? fill : row[*right];
 }
 #undef RUN
+#undef RUN_IN
+#undef READ
 #undef COUNT
 #undef EACH_CHUNK
 #undef DENSE
