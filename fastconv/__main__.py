@@ -1,4 +1,4 @@
-"""The command line: ``fastconv bench``, ``duel``, ``info``, ``filter``, ``run`` (or ``python -m fastconv``)."""
+"""The command line: ``fastconv bench``, ``duel``, ``regret``, ``tune`` and more (or ``python -m fastconv``)."""
 
 from __future__ import annotations
 
@@ -123,6 +123,72 @@ def duel(
         _report_duel(result, out)
     if result.wrong:
         raise typer.Exit(1)
+
+
+@app.command()
+def regret(
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, help="Number of problems.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="What the problems are drawn from.")] = 0,
+    only: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="These of the seed's problems, with commas.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads; default all processors.")] = None,
+    out: Out = RESULTS,
+    list_problems: Annotated[bool, typer.Option("--list", help="Print the problems and stop.")] = False,
+) -> None:
+    """Time random correlations by every algorithm, and as fastconv chooses."""
+    from rich.console import Console
+
+    from fastconv.bench import regret as regrets
+    from fastconv.bench import regret_report
+    from fastconv.bench import report as reports
+    from fastconv.config import resolve_threads
+
+    with _told_plainly():
+        chosen = [regrets.draw(seed, i) for i in (range(count) if only is None else map(int, _names(only)))]
+        if list_problems:
+            typer.echo("\n".join(f"#{problem.index} {problem}" for problem in chosen))
+            return
+        reports.prepare(out)
+        threads = resolve_threads(threads)
+    with _progress_bar(Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(chosen), completed=-1)
+
+        def progress(problem: regrets.Correlation) -> None:
+            bar.update(task, description=f"#{problem.index} {problem}"[:66], advance=1)
+
+        result = regrets.run(chosen, seed=seed, threads=threads, progress=progress)
+        bar.update(task, description="done", advance=1)
+    console = Console()
+    with _told_plainly():
+        regret_report.print_regret(result, Console(width=max(console.width, 150)))
+        for name, path in regret_report.write_regret(result, out).items():
+            console.print(f"{name:<20} {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def tune(
+    reset: Annotated[bool, typer.Option("--reset", help="Remove what was saved before.")] = False,
+    save: Annotated[bool, typer.Option(help="Keep what is measured for later processes.")] = True,
+) -> None:
+    """Measure what work costs on this machine, for the choice of algorithms; saves it."""
+    from rich.console import Console
+
+    from fastconv.tuning import tune as measure
+
+    console = Console(stderr=True)
+    with _told_plainly(), _progress_bar(console) as bar:
+        task = bar.add_task("")
+        result = measure(
+            reset=reset,
+            save=save,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    for name, value in result["rates"].items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        typer.echo(f"{name:<16} {' '.join(f'{number:.3g}' for number in numbers)}")
+    kept = "removed what was saved" if reset else result["saved"] or "not saved: they hold in this process alone"
+    typer.echo(f"{'saved':<16} {kept}")
 
 
 @app.command()

@@ -37,7 +37,7 @@ from fastconv.problem import ConvProblem
 from fastconv.replay import by_value, forget
 from fastconv.separability import gain, with_rank
 
-__all__ = ["Way", "chosen", "forced"]
+__all__ = ["Way", "chosen", "forced", "ways_of"]
 
 # How many times the direct sum's typical error the transforms' may be.
 COMPARABLE = {"default": 2.0, "fast": 16.0}
@@ -119,7 +119,7 @@ def _allowed(way: Way, p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fi
     if p.out_dtype[0] in "fc" and not whole:
         return replace(p, transforms=way.algorithm) if _accurate(kernel, way.points) else None
     parts = _exact_parts(p, image, kernel, fill, way.points)
-    if parts == () or (way.algorithm == "overlap" and parts != (1, 1)) or (whole and way.algorithm != "overlap"):
+    if parts == () or ((whole or way.algorithm == "overlap") and parts != (1, 1)):
         return None
     return replace(p, transforms=way.algorithm, parts=parts, whole=whole)
 
@@ -149,11 +149,12 @@ def _may_be_transformed(p: ConvProblem, image: Any, kernel: Any) -> bool:
 
 def _ways(p: ConvProblem, fill: Any, threads: int) -> tuple[Way, ...]:
     """The transforms that can do a problem, the fastest first."""
-    return _ways_of(p, not np.any(fill), threads, config.current_engine())
+    return ways_of(p, not np.any(fill), threads, config.current_engine())
 
 
 @lru_cache(maxsize=512)
-def _ways_of(p: ConvProblem, zeros: bool, threads: int, engine: str) -> tuple[Way, ...]:
+def ways_of(p: ConvProblem, zeros: bool, threads: int, engine: str) -> tuple[Way, ...]:
+    """The same, remembered; `zeros` lie beyond the borders."""
     from fastconv.algorithms import overlap, transforms
 
     asked, found = replace(p, transforms="overlap"), []

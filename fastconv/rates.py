@@ -6,16 +6,14 @@ measures them anew and saves them; they are read when the first choice is made, 
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import re
 import sys
-import warnings
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Rates", "current", "forget", "path", "processor", "save", "use"]
 
@@ -46,21 +44,21 @@ class Rates:
         How much longer than estimated `scipy.fft` takes.
     """
 
-    flops: float = 120e9
-    bandwidth: float = 25e9
+    flops: float = 150e9
+    bandwidth: float = 38e9
     min_seconds: float = 10e-6
-    sums: tuple[float, ...] = (9.5e-12, 5e-12, 8e-12)
-    outputs: tuple[float, ...] = (0.15e-9, 0.5e-9, 1.2e-9)
+    sums: tuple[float, ...] = (4.5e-12, 4.05e-12, 4.6e-12)
+    outputs: tuple[float, ...] = (0.06e-9, 0.07e-9, 0.7e-9)
     sums_float64: float = 2.0
-    sums_uint32: float = 1.1
-    sums_uint64: float = 2.2
-    sums_exact: float = 1.3
-    line_tap: float = 23e-12
-    line_output: float = 0.17e-9
-    point: float = 0.8e-9
-    halving: float = 0.04e-9
+    sums_uint32: float = 1.18
+    sums_uint64: float = 2.35
+    sums_exact: float = 1.4
+    line_tap: float = 10.4e-12
+    line_output: float = 0.13e-9
+    point: float = 1.5e-9
+    halving: float = 0.007e-9
     double: float = 2.0
-    fourier: float = 1.3
+    fourier: float = 1.05
 
 
 _used: Rates | None = None
@@ -82,6 +80,7 @@ def use(rates: Rates | None) -> None:
 
 def save(rates: Rates) -> Path | None:
     """Keep rates for later processes; None if there is no place to write to."""
+    import json
     import secrets
 
     target = path()
@@ -108,7 +107,10 @@ def forget() -> bool:
 
 
 def path() -> Path:
-    """The file of this version of fastconv and this kind of processor, below ``FASTCONV_CACHE_DIR`` or the user's cache folder."""
+    """The file of this fastconv and this kind of processor, below ``FASTCONV_CACHE_DIR`` or the user's cache folder."""
+    import re
+    from pathlib import Path
+
     import platformdirs
 
     base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", appauthor=False)
@@ -119,10 +121,13 @@ def path() -> Path:
 @cache
 def processor() -> str:
     """The processor's model, as far as the system tells, and how many of them this process may use."""
+    import platform
+
     name = platform.processor() or platform.machine()
     if sys.platform == "linux":
         try:
-            lines = Path("/proc/cpuinfo").read_text().splitlines()
+            with open("/proc/cpuinfo") as file:
+                lines = file.read().splitlines()
             name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
         except OSError:
             pass
@@ -141,6 +146,9 @@ def _version() -> str:
 
 def _saved() -> Rates | None:
     """The rates of the file, if it is there and right."""
+    import json
+    import warnings
+
     try:
         text = path().read_text()
     except (OSError, ImportError):
@@ -149,9 +157,7 @@ def _saved() -> Rates | None:
         document = json.loads(text)
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']}")
-        return replace(
-            Rates(), **{field.name: _checked(field.name, document["rates"][field.name]) for field in fields(Rates)}
-        )
+        return Rates(**{field.name: _checked(field.name, document["rates"][field.name]) for field in fields(Rates)})
     except (ValueError, TypeError, KeyError) as cause:
         warnings.warn(
             f"{path()} is damaged ({type(cause).__name__}: {cause}) and is not used: run fastconv.tune() to write it anew, "

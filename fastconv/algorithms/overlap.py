@@ -302,10 +302,11 @@ class Overlap:
                 f"length_{axis}": lengths[i], f"step_{axis}": steps[i], f"blocks_{axis}": counts[i],
                 f"radices_{axis}": radices.ctypes.data if i in transformed else 0, f"roots_{axis}": roots.ctypes.data,
             }  # fmt: skip
-        lines = blocks.lines > 1
+        lines, rounded = blocks.lines > 1, 1 if self.problem.out_dtype[0] not in "fc" else 2 * self.problem.whole
         return slots | {
-            "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks), "slice": self._slice(blocks),
-            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": 1 if self.problem.out_dtype[0] not in "fc" else 2 if self.problem.whole else 0,
+            "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
+            "slice": self._slice(blocks),
+            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": rounded,
         }  # fmt: skip
 
     def _analysis(self, common: dict[str, int], axes: tuple[Axis, ...], steps: list[int], blocks: Blocks) -> Bound:

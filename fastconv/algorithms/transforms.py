@@ -63,7 +63,7 @@ def blocks_for(problem: ConvProblem, zeros: bool, threads: int) -> Blocks | None
 
 def _sums(problem: ConvProblem) -> np.dtype:
     """What is transformed in: sums of integers are, in double precision."""
-    return np.dtype(problem.acc if np.dtype(problem.out_dtype).kind in "fc" else np.float64)
+    return np.dtype(problem.acc if problem.out_dtype[0] in "fc" and not problem.whole else np.float64)
 
 
 class Transforms:
@@ -83,7 +83,11 @@ class Transforms:
         zeros = not np.any(fill)
         blocks = blocks_for(p, zeros, threads)
         assert blocks is not None, "refused"
-        if p.parts == (1, 1):
+        if p.whole:
+            sums = np.empty(result.shape)
+            convolve(x[0, 0], kernel, sums, blocks, threads, _sums(p), fill)
+            result[...] = np.rint(sums) + 0.0  # no -0
+        elif p.parts == (1, 1):
             convolve(x[0, 0], kernel, result, blocks, threads, _sums(p), fill)
         else:
             in_parts(x[0, 0], kernel, result, blocks, threads, p.parts, fill)

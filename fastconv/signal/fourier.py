@@ -30,7 +30,7 @@ from fastconv.validate import check_size, choice, type_name
 if TYPE_CHECKING:
     from fastconv.algorithms.fourier import Blocks
 
-__all__ = ["choose_conv_method", "fftconvolve", "oaconvolve"]
+__all__ = ["choose_conv_method", "fftconvolve", "forget_ways", "oaconvolve"]
 
 # What the direct kernels sum as well as transforms do, and faster if it is little.
 DIRECT_DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -334,6 +334,11 @@ def _overlap_seconds(
         return inf
     blocks = overlap.best_blocks(problem, threads)
     return inf if blocks is None else blocks.seconds
+
+
+def forget_ways() -> None:
+    """Drop what was chosen by other rates."""
+    _way.cache_clear()
 
 
 def _axes(axes: Any, ndim: int) -> tuple[int, ...]:
