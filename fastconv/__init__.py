@@ -35,6 +35,7 @@ __all__ = [
     "show_config",
     "show_versions",
     "signal",
+    "tune",
     "unpatch_scipy",
     "use",
     "warmup",
@@ -48,6 +49,7 @@ _LATER = {
     "patch_report": "fastconv.interop.scipy_patch",
     "patch_scipy": "fastconv.interop.scipy_patch",
     "patched_scipy": "fastconv.interop.scipy_patch",
+    "tune": "fastconv.tuning",
     "unpatch_scipy": "fastconv.interop.scipy_patch",
     "warmup": "fastconv.compilation",
 }
