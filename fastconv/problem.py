@@ -44,9 +44,9 @@ class ConvProblem:
     halves to even, and clamped to the dtype's range; NaN becomes 0; an unsigned ``acc`` then holds
     signed sums.  ``rank``: the kernel is a sum of so many outer products, to the accuracy in force, and
     separable passes are estimated to be faster (`fastconv.separability`); 0: nothing is known.
-    ``transforms`` names the algorithm by which Fourier transforms are estimated to be faster, with errors
-    that fit the precision in force (`fastconv.choice`); it may cut the integers of image and kernel into so many `parts`.  ``whole``: image and kernel have whole
-    numbers, as floating-point numbers, so that sums by transforms are rounded to what direct sums are.
+    ``transforms`` names the algorithm by which Fourier transforms are estimated to be faster, with errors that fit the
+    precision in force (`fastconv.choice`); it may cut the integers of image and kernel into so many `parts`.
+    ``whole``: both have whole numbers, as floating-point numbers, so that sums by transforms are rounded.
     """
 
     in_shape: Shape
