@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.config import current_engine, current_precision
 from fastconv.ndimage.arguments import DTYPES, output_array, writable
-from fastconv.ndimage.linear import as_real, correlate_into, line_order
+from fastconv.ndimage.linear import as_real, correlate_into, in_rows, lie_in_rows, line_order
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, LinesProblem, SeparableProblem, accumulator
 from fastconv.validate import ArgumentTypeError, as_array, type_name
@@ -182,32 +182,37 @@ def _correlate_fused(
     for axis, line, rule in passes:
         shape[axis], rules[axis] = line.weights.size, rule
     with writable(target, image) as out:
-        if out.dtype.kind == "c":  # as real images with an axis more
-            image, out = as_real(image), as_real(out)
-            shape, rules, cval = [*shape, 1], [*rules, "fill"], np.real(cval)
-        name = type_name(out.dtype)
-        conv = ConvProblem(
-            in_shape=image.shape,
-            kernel_shape=tuple(shape),
-            out_shape=image.shape,
-            in_dtype=name,
-            kernel_dtype="float64",
-            acc=name,
-            out_dtype=name,
-            pad=tuple(size // 2 for size in shape),
-            boundary=tuple(rules),
-            stride=(1,) * image.ndim,
-            dilation=(1,) * image.ndim,
-        )
+        image = in_rows(image) if out.dtype.kind == "c" else image
+        parts = [(image, out, cval)]
+        if out.dtype.kind == "c" and lie_in_rows(image, out):  # as real images with an axis more
+            parts = [(as_real(image), as_real(out), np.real(cval))]
+            shape, rules = [*shape, 1], [*rules, "fill"]
+        elif out.dtype.kind == "c":
+            parts = [(image.real, out.real, np.real(cval)), (image.imag, out.imag, np.imag(cval))]
         weights = np.concatenate([step.line.weights for step in passes])
-        execute(
-            SeparableProblem(conv, combined),
-            image[None, None],
-            weights,
-            out[None, None],
-            fill=np.asarray(cval),
-            threads=threads,
-        )
+        for source, destination, fill in parts:
+            name = type_name(destination.dtype)
+            conv = ConvProblem(
+                in_shape=source.shape,
+                kernel_shape=tuple(shape),
+                out_shape=source.shape,
+                in_dtype=name,
+                kernel_dtype="float64",
+                acc=name,
+                out_dtype=name,
+                pad=tuple(size // 2 for size in shape),
+                boundary=tuple(rules),
+                stride=(1,) * source.ndim,
+                dilation=(1,) * source.ndim,
+            )
+            execute(
+                SeparableProblem(conv, combined),
+                source[None, None],
+                weights,
+                destination[None, None],
+                fill=np.asarray(fill),
+                threads=threads,
+            )
 
 
 def _correlate_joined(
