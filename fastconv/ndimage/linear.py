@@ -24,7 +24,17 @@ from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.replay import LARGEST, conjugate, remembered
 from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
-__all__ = ["as_real", "convolve", "convolve1d", "correlate", "correlate1d", "correlate_into", "in_rows", "lie_in_rows", "line_order"]
+__all__ = [
+    "as_real",
+    "convolve",
+    "convolve1d",
+    "correlate",
+    "correlate1d",
+    "correlate_into",
+    "in_rows",
+    "lie_in_rows",
+    "line_order",
+]
 
 
 @remembered(arrays=2)
