@@ -153,6 +153,8 @@ class SeparableProblem:
     """The correlation `conv` with a kernel that is an outer product of lines, which are given themselves.
 
     Its argument `w` is one-dimensional: the weights along each axis of several taps, one axis after another.
+    ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
+    "add" ``y + v``, "root" ``sqrt(y + v * v)``.  With "cross" it is no product: the sums along each of two axes are added.
     Any order of summation will do, and sums along one axis may be rounded before those along the next.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,26 +15,49 @@ __all__ = ["Naive", "refuse"]
 
 Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
-def refuse(problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem) -> str | None:
+
+def refuse(problem: Problem) -> str | None:
     """The reference does every problem."""
     return None
 
 
-class Naive:
-def combine(how: str, before: np.ndarray, sums: np.ndarray) -> None:
-    """What a `SeparableProblem` stores of its sums, in their place."""
+def separable(
+    reference: Any, problem: SeparableProblem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, fill: Any
+) -> None:
+    """What a `SeparableProblem` stores of the sums with the outer product of its lines."""
+    conv, before = problem.conv, out.copy()
+    if problem.combined != "cross":
+        reference.conv(conv, x, outer_product(w, conv.kernel_shape)[None, None], out, None, fill)
     with np.errstate(all="ignore"):
-        if how in ("square", "root"):
-            sums *= sums
-        if how in ("add", "root"):
-            sums += before
-        if how == "root":
-            np.sqrt(sums, sums)
+        if problem.combined in ("square", "root"):
+            out *= out
+        if problem.combined in ("add", "root"):
+            out += before
+        if problem.combined == "root":
+            np.sqrt(out, out)
+        if problem.combined == "cross":
+            out[...] = sum(_along_axes(reference, conv, x, np.asarray(w), out, fill))
 
 
+def _along_axes(
+    reference: Any, conv: ConvProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any
+) -> Iterator[np.ndarray]:
+    """The sums along each axis of several taps."""
+    for axis, taps in enumerate(conv.kernel_shape):
+        if taps > 1:
+            shape = [taps if a == axis else 1 for a in range(conv.ndim)]
+            pad = [n if a == axis else 0 for a, n in enumerate(conv.pad)]
+            sums = np.empty_like(out)
+            line = replace(conv, kernel_shape=tuple(shape), pad=tuple(pad))
+            reference.conv(line, x, w[:taps].reshape(1, 1, *shape), sums, None, fill)
+            w = w[taps:]
+            yield sums
+
+
+class Naive:
     """Executes any problem with `fastconv.reference`."""
 
-    def __init__(self, problem: ConvProblem | NormalizedProblem | PoolProblem | WindowProblem, reference: Any):
+    def __init__(self, problem: Problem, reference: Any):
         self.problem = problem
         self.reference = reference
 
@@ -41,13 +66,10 @@ def combine(how: str, before: np.ndarray, sums: np.ndarray) -> None:
     ) -> None:
         if isinstance(self.problem, ConvProblem):
             self.reference.conv(self.problem, x, w, out, bias, fill)
-        elif isinstance(self.problem, NormalizedProblem):
         elif isinstance(self.problem, LinesProblem):
             self.reference.lines(self.problem, x, w, out, fill)
         elif isinstance(self.problem, SeparableProblem):
-            conv = self.problem.conv
-            self.reference.conv(conv, x, outer_product(w, conv.kernel_shape)[None, None], out, bias, fill)
-            combine(self.problem.combined, before, out)
+            separable(self.reference, self.problem, x, w, out, fill)
         elif isinstance(self.problem, NormalizedProblem):
             self.reference.normalized(self.problem, x, w, out, bias, fill)
         elif isinstance(self.problem, PoolProblem):

@@ -59,8 +59,8 @@ def refuse(problem: Any) -> str | None:
         return "is for sums and results in float32 and float64"
     if max(p.channels, p.filters) > 1 or p.bias or max(p.stride + p.dilation) > 1:
         return "is for one channel and filter, without stride, dilation and bias"
-    if p is not problem and problem.combined and len(filtered) != 2:
-        return "combines the results of two passes"
+    if p is not problem and problem.combined == "cross" and len(filtered) != 2:
+        return "adds the sums along two axes"
     if not 0 < len(filtered) < 3 or (len(filtered) > 1 and prod(p.in_shape[filtered[-1] + 1 :]) >= FOLD_BELOW):
         return "is for kernels along one axis, or the last two"
     if any(p.pad[a] or p.in_shape[a] != p.out_shape[a] for a in range(p.ndim) if a not in filtered):

@@ -52,8 +52,9 @@ SATURATE = 16
 # (Not -1: arrays with negative strides have negative offsets.)
 BEYOND = -(2**63)
 
-# What becomes of a sum v where the output holds y: v, v * v, y + v, sqrt(y + v * v).
-COMBINATIONS = {"": 0, "square": 1, "add": 2, "root": 3}
+# What becomes of a sum v where the output holds y: v, v * v, y + v, sqrt(y + v * v); "cross": sums down and sums across
+# of the same source are added.
+COMBINATIONS = {"": 0, "square": 1, "add": 2, "root": 3, "cross": 4}
 
 # The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
 EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
@@ -136,6 +137,7 @@ LINES_FIELDS = GEOMETRY + (
     "down", "across",  # whether there are weights for the direction
     "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
     "pitch",  # bytes of a row in scratch memory
+    "batch",  # rows that are filtered down, and then across, at once
 )  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are

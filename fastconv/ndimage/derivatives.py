@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.config import current_precision
 from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.linear import correlate_into
-from fastconv.ndimage.passes import Line, Pass, checked_image, correlate_passes, result_array, wraps_alike
+from fastconv.ndimage.passes import (
+    Line,
+    Pass,
+    checked_image,
+    correlate_combined,
+    correlate_passes,
+    result_array,
+    wraps_alike,
+)
 from fastconv.problem import accumulator
-from fastconv.replay import by_value, planning, remembered
+from fastconv.replay import by_value, remembered
 from fastconv.validate import axis_index
 
 __all__ = ["SMOOTHED", "derivative_passes", "laplace", "prewitt", "sobel"]
@@ -157,6 +164,7 @@ def prewitt(
     return _derivative(input, axis, output, mode, cval, threads, across=_BOX)
 
 
+@remembered(arrays=1)
 def laplace(
     input: Any,
     output: Any = None,
@@ -204,8 +212,7 @@ def laplace(
     Notes
     -----
     Differs from `scipy.ndimage.laplace` as `sobel` does from SciPy's, and the input may be the
-    output (SciPy then filters what it has overwritten).  Floating-point sums along two axes are
-    made in one pass if the result is finite.
+    output (SciPy then filters what it has overwritten).
 
     References
     ----------
@@ -221,12 +228,18 @@ def laplace(
            [ 1, -4,  1],
            [ 0,  1,  0]])
     """
-    overlap = isinstance(output, np.ndarray) and np.may_share_memory(np.asarray(input), output)
-    at_once = not overlap and current_precision() != "strict"
-    result = _laplace(input, output, mode, cval, axes, threads, at_once)
-    floats = result.ndim > 1 and result.dtype.kind in "fc"
-    if at_once and floats and planning.get() is None and not _all_finite(result, axes):
-        return _laplace(input, output, mode, cval, axes, threads, False)
+    image = checked_image(input)
+    axes = filtered_axes(axes, image.ndim)
+    rules = [boundary_rule(m) for m in per_axis("mode", mode, len(axes))]
+    cval = checked_cval(cval, image, image)
+    result, target = result_array(output, image)
+    terms = [[Pass(axis, _SECOND, rule)] for axis, rule in zip(axes, rules, strict=True)]
+    if image.size and 0 < len(axes) < 4 and wraps_alike(image, target) and _is_small_integer(cval):
+        _correlate_star(image, target, dict(zip(axes, rules, strict=True)), cval, threads)
+    elif len(terms) == 1:
+        correlate_passes(image, target, terms[0], cval, threads)
+    elif not correlate_combined(image, target, terms, False, cval, threads):
+        _add_second_differences(image, target, list(zip(axes, rules, strict=True)), cval, threads)
     return result
 
 
@@ -236,30 +249,6 @@ _DIFFERENCE, _SECOND = Line(np.array([-1.0, 0, 1])), Line(np.array([1.0, -2, 1])
 _BINOMIAL, _BOX = Line(np.array([1.0, 2, 1])), Line(np.array([1.0, 1, 1]))
 # How derivatives are smoothed across.
 SMOOTHED: tuple[tuple[Any, Line], ...] = ((sobel, _BINOMIAL), (prewitt, _BOX))
-
-
-# A large result is finite if these rows are, beside which there are no two others.
-SAMPLED, STEP = 1 << 16, 3
-
-
-@remembered(arrays=1)
-def _laplace(
-    input: Any, output: Any, mode: Any, cval: Any, axes: Any, threads: int | None, at_once: bool
-) -> np.ndarray:
-    """`laplace`; if `at_once`, floating-point sums along two axes have taps of weight 0, which NaN and infinity show."""
-    image = checked_image(input)
-    axes = filtered_axes(axes, image.ndim)
-    rules = [boundary_rule(m) for m in per_axis("mode", mode, len(axes))]
-    cval = checked_cval(cval, image, image)
-    result, target = result_array(output, image)
-    integers = len(axes) in (1, 2, 3) and wraps_alike(image, target) and _is_small_integer(cval)
-    if image.size and (integers or (at_once and len(axes) == 2 and target.dtype.kind in "fc")):
-        _correlate_star(image, target, tuple(zip(axes, rules, strict=True)), cval, threads)
-    elif len(axes) == 1:
-        correlate_passes(image, target, [Pass(axes[0], _SECOND, rules[0])], cval, threads)
-    else:
-        _add_second_differences(image, target, list(zip(axes, rules, strict=True)), cval, threads)
-    return result
 
 
 def _add_second_differences(
@@ -286,14 +275,6 @@ def _second_difference(
     return out
 
 
-def _all_finite(result: np.ndarray, axes: Any) -> bool:
-    """Whether sums whose windows reach one element further hold neither NaN nor infinity."""
-    if result.size > SAMPLED:
-        rows = result.swapaxes(0, filtered_axes(axes, result.ndim)[0])
-        return bool(np.isfinite(rows[::STEP]).all() and np.isfinite(rows[-1]).all())
-    return bool(np.isfinite(result).all())
-
-
 def derivative_passes(ndim: int, axis: int, mode: Any, across: Line) -> list[Pass]:
     """The difference along one axis, then `across` along the others."""
     modes = per_axis("mode", mode, ndim)
@@ -318,22 +299,19 @@ def _is_small_integer(cval: np.ndarray) -> bool:
 
 
 def _correlate_star(
-    image: np.ndarray, target: np.ndarray, rules: tuple[tuple[int, str], ...], cval: np.ndarray, threads: int | None
+    image: np.ndarray, target: np.ndarray, rules: dict[int, str], cval: np.ndarray, threads: int | None
 ) -> None:
-    """The sum of second differences in one pass."""
-    kernel = _star(image.ndim, tuple(axis for axis, _ in rules))
-    rule_of = dict(rules)
-    boundary = tuple(rule_of.get(axis, "fill") for axis in range(image.ndim))
-    acc = None
-    if target.dtype.kind in "iu":
-        kernel, cval, acc = kernel.astype(np.int64), cval.astype(np.int64), accumulator(target.dtype)
-    correlate_into(target, image, kernel, tuple(n // 2 for n in kernel.shape), boundary, cval, threads, acc=acc)
+    """The sum of second differences in one pass; taps of weight 0 do no harm to integers."""
+    kernel = _star(image.ndim, tuple(rules))
+    boundary = tuple(rules.get(axis, "fill") for axis in range(image.ndim))
+    pad, acc = tuple(n // 2 for n in kernel.shape), accumulator(target.dtype)
+    correlate_into(target, image, kernel, pad, boundary, cval.astype(np.int64), threads, acc=acc)
 
 
 @lru_cache(maxsize=32)
 def _star(ndim: int, axes: tuple[int, ...]) -> np.ndarray:
     """Weights of the sum of second differences; those in the corners are 0."""
-    kernel = np.zeros([3 if axis in axes else 1 for axis in range(ndim)])
+    kernel = np.zeros([3 if axis in axes else 1 for axis in range(ndim)], np.int64)
     centre = tuple(size // 2 for size in kernel.shape)
     for axis in axes:
         at: tuple[Any, ...] = centre[:axis] + (slice(None),) + centre[axis + 1 :]

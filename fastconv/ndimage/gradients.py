@@ -10,7 +10,7 @@ import numpy as np
 from fastconv.ndimage.arguments import checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.derivatives import SMOOTHED, derivative_passes
 from fastconv.ndimage.passes import Pass, correlate_combined, result_array
-from fastconv.replay import by_value
+from fastconv.replay import by_value, remembered
 from fastconv.validate import as_array
 
 __all__ = ["generic_gradient_magnitude", "generic_laplace"]
@@ -167,6 +167,29 @@ def _combine(
     squared: bool,
 ) -> np.ndarray:
     """The sum of derivatives, or the root of the sum of their squares, stored in the result's dtype at each step."""
+    known = next((i for i, (function, _) in enumerate(SMOOTHED) if derivative is function), -1)
+    if known >= 0 and not extra_arguments and not extra_keywords:
+        return _combine_known(input, known, output, mode, cval, axes, squared)
+    return _combine_any(input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, squared)
+
+
+@remembered(arrays=1)
+def _combine_known(input: Any, known: int, output: Any, mode: Any, cval: Any, axes: Any, squared: bool) -> np.ndarray:
+    """`_combine` with one of the derivatives in `SMOOTHED`."""
+    return _combine_any(input, SMOOTHED[known][0], output, mode, cval, (), None, axes, squared)
+
+
+def _combine_any(
+    input: Any,
+    derivative: Callable[..., Any],
+    output: Any,
+    mode: Any,
+    cval: Any,
+    extra_arguments: Iterable[Any],
+    extra_keywords: Mapping[str, Any] | None,
+    axes: Any,
+    squared: bool,
+) -> np.ndarray:
     image = as_array("input", input, empty=True)
     axes = filtered_axes(axes, image.ndim)
     modes = per_axis("mode", mode, len(axes))

@@ -90,7 +90,7 @@ def correlate_passes(
         target[...] = image
     elif _may_be_joined(image, target, passes, cval):
         _correlate_joined(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
-    elif _may_be_fused(image, target, passes, cval):
+    elif len(passes) > 1 and _may_be_fused(image, target, passes, cval):
         _correlate_fused(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
     elif len(passes) > 1 and image.dtype == target.dtype == np.uint8 and current_engine() != "cuda":
         _correlate_bytes(image, target, passes, cval, threads)
@@ -147,12 +147,18 @@ def _may_be_joined(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass]
 def _may_be_fused(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray) -> bool:
     """Whether what a pass leaves need not be stored: passes follow each other where it lies in the cache."""
     same = target.dtype.kind in "fc" and type_name(image.dtype) == type_name(target.dtype)
-    several = len(passes) > 1 and all(step.line.weights.size > 1 for step in passes)
-    return same and several and not _continues(passes, cval) and current_precision() != "strict"
+    lines = all(step.line.weights.size > 1 for step in passes)
+    fills = _fills(passes, cval) if target.dtype.kind == "c" else _continues(passes, cval)
+    return same and lines and not fills and current_precision() != "strict"
 
 
 def _continues(passes: Sequence[Pass], cval: np.ndarray) -> bool:
     """Whether each pass continues with a value of its own what the one before has left."""
+    return len(passes) > 1 and _fills(passes, cval)
+
+
+def _fills(passes: Sequence[Pass], cval: np.ndarray) -> bool:
+    """Whether the image continues with another number than 0."""
     return bool(cval != 0) and any(step.rule == "fill" for step in passes)
 
 
@@ -160,16 +166,23 @@ def correlate_combined(
     image: np.ndarray, target: np.ndarray, terms: Sequence[Sequence[Pass]], squared: bool, cval: np.ndarray,
     threads: int | None,
 ) -> bool:  # fmt: skip
-    """Add two correlations up in `target`, or take the root of the sum of their squares; False where that cannot be done."""
-    if len(terms) != 2 or target.dtype.kind != "f" or current_engine() == "cuda":
+    """Add correlations up in `target`, or take the root of the sum of two squares; False where that cannot be done."""
+    if len(terms) < 2 or (squared and (len(terms) > 2 or target.dtype.kind == "c")) or current_engine() == "cuda":
         return False
     for passes in terms:
-        last = max(step.axis for step in passes)
-        if len(passes) != 2 or prod(image.shape[last + 1 :]) >= FEW or not _may_be_fused(image, target, passes, cval):
+        behind = prod(image.shape[max(step.axis for step in passes) + 1 :])
+        if len(passes) > 2 or (len(passes) == 2 and behind >= FEW) or not _may_be_fused(image, target, passes, cval):
             return False
+    lines = [step for passes in terms for step in passes]
+    if image.size and [len(passes) for passes in terms] == [1, 1] and not squared:
+        last = max(step.axis for step in lines)
+        if prod(image.shape[last + 1 :]) < FEW:
+            _correlate_fused(image, target, tuple(sorted(lines, key=lambda step: step.axis)), cval, threads, "cross")
+            return True
     if image.size:
+        ways = ("square", "root") if squared else ("", *("add",) * (len(terms) - 1))
         with writable(target, image) as out:
-            for passes, how in zip(terms, ("square", "root") if squared else ("", "add"), strict=True):
+            for passes, how in zip(terms, ways, strict=True):
                 _correlate_fused(image, out, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads, how)
     return True
 

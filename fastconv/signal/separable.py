@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.costs import MIN_SEPARABLE_TAPS
+from fastconv.config import current_precision
 from fastconv.plan import execute
-from fastconv.problem import ConvProblem
-from fastconv.replay import LARGEST, by_value, remembered
-from fastconv.separability import with_rank
+from fastconv.problem import ConvProblem, SeparableProblem
+from fastconv.replay import remembered
 from fastconv.validate import as_array, type_name
 
 __all__ = ["sepfir2d"]
@@ -80,13 +79,11 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any, *, threads: int | None = None) ->
     if image.dtype == np.float16:
         image = image.astype(dtype)
     across, down = row[None, ::-1], column[::-1, None]
-    if out.nbytes > LARGEST:  # of what is not replayed; see `LowRank` for what one kernel saves
-        by_value()
-        kernel = down.astype(dtype) * across.astype(dtype)
-        problem = with_rank(_problem(image, kernel, dtype), kernel)
-        if problem.rank or kernel.size < MIN_SEPARABLE_TAPS:
-            _correlate(problem, image, kernel, out, threads)
-            return out
+    if min(row.size, column.size) > 1 and current_precision() != "strict":
+        lines = np.concatenate([column[::-1], row[::-1]]).astype(np.result_type(row, column, np.float64))
+        problem = SeparableProblem(_problem(image, down * across, dtype))
+        execute(problem, image[None, None], lines, out[None, None], threads=threads)
+        return out
     between = np.empty(image.shape, dtype)
     _correlate(_problem(image, across, dtype), image, across, between, threads)
     _correlate(_problem(between, down, dtype), between, down, out, threads)

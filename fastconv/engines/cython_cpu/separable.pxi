@@ -5,6 +5,11 @@
 # Where there is nothing to do down, rows are staged there; where there is nothing to do across, tiles write the
 # output itself.  Tiles are whole: the last one of a row overlaps its neighbour, or ends in room that is there for it.
 
+cdef enum:  # COMBINATIONS of fastconv.engines.contract
+    ADD = 2
+    CROSS = 4
+
+
 cdef struct SeparableArgs:
     Geometry g
     const int64_t *src_planes
@@ -31,7 +36,8 @@ cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, ac
             if ahead:
                 for k in range(TILE_ROWS * width // line):
                     prefetch(next + k % TILE_ROWS * pitch + at + k // TILE_ROWS * line, 0)
-                    prefetch(dst + (rows + k % TILE_ROWS) * step + at + k // TILE_ROWS * line, 1)
+                    if a.g.kernel_x == 1:
+                        prefetch(dst + (rows + k % TILE_ROWS) * step + at + k // TILE_ROWS * line, 1)
             tiles(src + at, pitch, pitch, a.col_of, <const acc_t *>a.g.w, a.g.kernel_y, <int64_t>1, dst + at, step, False,
                   <acc_t>0, <int64_t>1)
         src += TILE_ROWS * pitch
@@ -58,7 +64,7 @@ cdef void columns_down(const SeparableArgs *a, acc_t *dst, int64_t step, acc_t *
     if a.in_place and n >= tile_cols(patch) and top >= 0 and top + a.patch_rows + g.kernel_y - 1 <= g.height:
         src = <const acc_t *>(plane + top * g.x_row) + first
         pitch = g.x_row // <int64_t>sizeof(acc_t)
-        ahead = a.ahead and g.kernel_x == 1
+        ahead = a.ahead and (g.kernel_x == 1 or a.combined == CROSS)
     else:
         stage_strip(a, patch, plane, y, rows, first, n)
     tiles_down(a, src, pitch, dst, step, n, rows, ahead)
@@ -125,6 +131,31 @@ cdef void row_across(const SeparableArgs *a, acc_t *middle, acc_t *staged, const
         store_row(a, staged, middle, out, n)
 
 
+cdef void crossed_block(const SeparableArgs *a, acc_t *patch, acc_t *middle, acc_t *staged, const char *plane, char *out,
+                        int64_t y, int64_t x, int64_t rows, int64_t n) noexcept nogil:
+    # The sums of `n` columns down, and of the rows across, added.
+    cdef const Geometry *g = &a.g
+    cdef const acc_t *src = staged
+    cdef const acc_t *sums = middle
+    cdef const acc_t *next = NULL
+    cdef const acc_t *below = NULL
+    cdef int64_t j, lanes = line_cols(src) // LINE_COLS, width = n + (g.kernel_x - 1) * g.dilation_x
+    cdef bint direct = a.store_direct and n >= lanes
+    cdef acc_t *dst
+    columns_down(a, middle, a.pitch, patch, plane, y, x, n, rows)
+    for j in range(rows):
+        sums = middle + j * a.pitch
+        dst = <acc_t *>(out + j * g.out_row) if direct else patch
+        if a.ahead and direct:
+            below = dst + g.out_row // <int64_t>sizeof(acc_t)
+        stage_row(g, staged, source_row(g, plane, y + j), (<const acc_t *>g.fill)[0], x - g.pad_x, width)
+        across(src, g.dilation_x, <const acc_t *>g.w + g.kernel_y, g.kernel_x, dst, max(n, lanes), next, below)
+        combine(dst, sums, n, ADD)
+        if not direct:
+            sums = patch
+            store_run(sums, out + j * g.out_row, g.out_col, n, g.out_code)
+
+
 cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plane, char *out, int64_t y, int64_t x,
                           int64_t rows, int64_t n) noexcept nogil:
     # Output rows y.. and columns x.. of a plane.
@@ -134,9 +165,11 @@ cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plan
     cdef int64_t first = min(max(-left, <int64_t>0), width), last = max(first, min(width, g.width - left))
     cdef acc_t *middle = patch + window_rows * a.pitch
     cdef acc_t *staged = middle + a.patch_rows * a.pitch
-    cdef const acc_t *row = middle
     out += y * g.out_row + x * g.out_col
-    if g.kernel_x == 1 and a.store_direct and rows == a.patch_rows and n >= tile_cols(patch):
+    if a.combined == CROSS:
+        crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n)
+        return
+    if g.kernel_x == 1 and a.store_direct and not a.combined and rows == a.patch_rows and n >= tile_cols(patch):
         columns_down(a, <acc_t *>out, g.out_row // <int64_t>sizeof(acc_t), patch, plane, y, x, n, rows)
         return
     if g.kernel_y == 1:
@@ -147,7 +180,7 @@ cdef void separable_block(const SeparableArgs *a, acc_t *patch, const char *plan
         edge_columns(a, middle, staged, patch, plane, y, rows, left, last, width, first, last)
     for j in range(rows):
         if g.kernel_x == 1:
-            store_run(row + j * a.pitch, out + j * g.out_row, g.out_col, n, g.out_code)
+            store_row(a, middle + j * a.pitch, staged, out + j * g.out_row, n)
         else:
             row_across(a, middle + j * a.pitch, staged, plane, out + j * g.out_row, y + j, x, n)
 

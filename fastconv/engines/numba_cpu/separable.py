@@ -34,7 +34,7 @@ __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = SEPARABLE_FIELDS
 
-SQUARE, ADD = COMBINATIONS["square"], COMBINATIONS["add"]
+SQUARE, ADD, CROSS = (COMBINATIONS[name] for name in ("square", "add", "cross"))
 TILE_BYTES, LINE_BYTES = COLS * VECTOR_BYTES, LINE_COLS * VECTOR_BYTES
 
 
@@ -126,23 +126,49 @@ def combine(how, result, sums, n, acc):
 
 
 @part
+def store_row(a, sums, room, out, n, acc):
+    # A row of the output from its sums, in scratch memory as `room` is.
+    if a.combined != 0:
+        load_run(room, out, a.out_col, n, a.out_code, acc)
+        combine(a.combined, room, sums, n, acc)
+        store_run(out, a.out_col, room, n, a.out_code, acc)
+    else:
+        store_run(out, a.out_col, sums, n, a.out_code, acc)
+
+
+@part
+def across(a, src, dst, n, acc):
+    # `n` bytes, at least LINE_BYTES, of a row.
+    for begin in range(0, n, LINE_BYTES):
+        x = min(begin, n - LINE_BYTES)
+        sums = tile_fill(acc(0), 1, LINE_COLS)
+        weights = a.w + a.kernel_y * itemsize(acc)
+        tile_store(tile_correlate(sums, src + x, int64(0), a.col_of, weights, a.kernel_x, 1), dst + x, int64(0))
+
+
+@part
 def row_across(a, src, staged, out, n, acc):
     # n columns of a row of the output from one of `middle`.
     size = itemsize(acc)
     dst, bytes_in_all = staged, max(n * size, LINE_BYTES)
     if a.store_direct != 0 and n * size >= LINE_BYTES and a.combined == 0:
         dst = out
-    for begin in range(0, bytes_in_all, LINE_BYTES):
-        x = min(begin, bytes_in_all - LINE_BYTES)
-        sums = tile_fill(acc(0), 1, LINE_COLS)
-        sums = tile_correlate(sums, src + x, int64(0), a.col_of, a.w + a.kernel_y * size, a.kernel_x, 1)
-        tile_store(sums, dst + x, int64(0))
-    if a.combined != 0:  # the row across is no longer needed
-        load_run(src, out, a.out_col, n, a.out_code, acc)
-        combine(a.combined, src, staged, n, acc)
-        store_run(out, a.out_col, src, n, a.out_code, acc)
-    elif dst == staged:
-        store_run(out, a.out_col, staged, n, a.out_code, acc)
+    across(a, src, dst, bytes_in_all, acc)
+    if dst == staged:  # the row that was filtered is no longer needed
+        store_row(a, staged, src, out, n, acc)
+
+
+@inlined
+def crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n, acc):
+    # The sums of `n` columns down, and of the rows across, added.
+    size, pitch = itemsize(acc), a.pitch * itemsize(acc)
+    columns_down(a, middle, pitch, patch, plane, y, x, n, rows, acc)
+    for j in range(rows):
+        row = source_row(a, plane, y + j)
+        stage_row(a, patch, row, peek(a.fill, acc), x - a.pad_x, n + (a.kernel_x - 1) * a.dilation_x, acc)
+        across(a, patch, staged, max(n * size, LINE_BYTES), acc)
+        combine(ADD, staged, middle + j * pitch, n, acc)
+        store_run(out + j * a.out_row, a.out_col, staged, n, a.out_code, acc)
 
 
 @inlined
@@ -155,8 +181,12 @@ def block(a, patch, plane, out, y, x, rows, n, acc):
     if a.kernel_y > 1:
         middle += (a.patch_rows + a.kernel_y - 1) * pitch
     staged = middle + a.patch_rows * pitch
-    direct = a.kernel_x == 1 and a.store_direct != 0 and rows == a.patch_rows and n * size >= TILE_BYTES
-    if a.kernel_y == 1:
+    crossed = a.combined == CROSS
+    direct = a.kernel_x == 1 and a.store_direct != 0 and a.combined == 0
+    direct = direct and rows == a.patch_rows and n * size >= TILE_BYTES
+    if crossed:
+        crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n, acc)
+    elif a.kernel_y == 1:
         stage_strip(a, middle, plane, y, rows, left, width, acc)
     else:
         to, step = middle + first * size, pitch
@@ -165,10 +195,10 @@ def block(a, patch, plane, out, y, x, rows, n, acc):
         columns_down(a, to, step, patch, plane, y, left + first, last - first, rows, acc)
         edge_columns(a, middle, staged, patch, plane, y, rows, left, int64(0), first, first, last, acc)
         edge_columns(a, middle, staged, patch, plane, y, rows, left, last, width, first, last, acc)
-    if not direct:
+    if not (direct or crossed):
         for j in range(rows):
             if a.kernel_x == 1:
-                store_run(out + j * a.out_row, a.out_col, middle + j * pitch, n, a.out_code, acc)
+                store_row(a, middle + j * pitch, staged, out + j * a.out_row, n, acc)
             else:
                 row_across(a, middle + j * pitch, staged, out + j * a.out_row, n, acc)
 
