@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import fastconv
 from fastconv import reference
 from fastconv.algorithms import separable
+from fastconv.algorithms.naive import Naive
 from fastconv.algorithms.separable import Separable
+from fastconv.engines import cython_cpu
 from fastconv.plan import plan_for
 from fastconv.problem import ConvProblem, SeparableProblem
 from fastconv.separability import OuterProducts, outer_product
@@ -240,3 +242,50 @@ def test_lines_of_calls_are_their_own(engine):
             for axis in (0, 1):
                 desired = scipy.ndimage.correlate1d(image.astype(float), weights, axis)
                 np.testing.assert_allclose(fastconv.ndimage.correlate1d(image, weights, axis), desired, atol=1e-4)
+
+
+PAIRS = [((60, 90), (5, 4)), ((9, 300), (3, 17)), ((30, 40, 3), (3, 4, 1)), ((300, 4), (5, 3))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape, taps", PAIRS)
+def test_sums_are_combined_with_the_output(module, dtype, shape, taps):
+    for rule in ("reflect", "wrap", "fill"):
+        image = values(shape, dtype)
+        problem, lines = lines_of(image, taps, rule, dtype)
+        sums, before = summed(problem, image, lines, 0.5).astype(float), np.abs(values(shape, dtype, 1))
+        wanted = {"": sums, "square": sums**2, "add": before + sums, "root": np.sqrt(before + sums**2)}
+        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image).max() + before.max() + 1
+        for combined, desired in wanted.items():
+            for out in (before.copy(), np.repeat(before, 2, -1)[..., ::2]):  # the second has gaps
+                executor = Separable(SeparableProblem(problem.conv, combined), module)
+                executor(image[None, None], lines, out[None, None], None, np.asarray(0.5), 1)
+                assert_matches(out, desired.astype(dtype), scale**2, sum(taps), dtype, combined)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_along_two_axes_are_added(module, dtype):
+    for (shape, taps), rule in product(PAIRS, RULES):
+        image = values(shape, dtype)
+        image[3, 2] = np.inf  # which the corners of the window do not see
+        problem, lines = lines_of(image, taps, rule, dtype)
+        problem = replace(problem, combined="cross")
+        out, desired = np.full(shape, 7, dtype), np.empty(shape, dtype)
+        Separable(problem, module)(image[None, None], lines, out[None, None], None, np.asarray(0.5), 2)
+        Naive(problem, reference)(image[None, None], lines, desired[None, None], None, np.asarray(0.5), 1)
+        assert_matches(out, desired, 6 * np.abs(lines).sum(), sum(taps), dtype)
+
+
+def test_memory_is_bounded():
+    """Whatever the image and the lines, a thread takes less than 2 MB."""
+    for shape, taps in [
+        ((8192, 8192), (33, 33)),
+        ((8192, 8192), (401, 401)),
+        ((100, 10**6), (9, 1)),
+        ((10**7,), (1001,)),
+    ]:
+        image = np.broadcast_to(np.float32(0), shape)
+        problem, _ = lines_of(image, taps, "reflect", "float32")
+        assert plan_for(problem, "cython").workspace(1) < 2 * 10**6
+    strided = Separable(lines_of(np.zeros((900, 900), "float32"), (33, 33), "reflect", "float32")[0], cython_cpu)
+    assert strided._bind((0, 0, 7200, 8), (0, 0, 3600, 4), 1).scratch_bytes < 2 * 10**6
