@@ -44,7 +44,7 @@ cdef void stage_tile_down(const Tiling *t, const WindowOps *ops, char *dst, cons
 cdef void stage_tile(const Tiling *t, const WindowOps *ops, char *dst, int64_t offset, const Tile *tile) noexcept nogil:
     # A tile of a source plane and what its windows reach around it.
     cdef int64_t j, row, n = tile.cols + t.halo_x
-    if offset != BEYOND and t.x_row * t.x_row < t.x_col * t.x_col:
+    if offset != BEYOND and tile.rows > 1 and t.x_row * t.x_row < t.x_col * t.x_col:
         stage_tile_down(t, ops, dst, t.x + offset, tile)
         return
     for j in range(tile.rows + t.halo_y):
