@@ -115,6 +115,17 @@ def test_what_no_integer_holds(engine, name, output):
         check(name, image, values((2, 3), "float64", 1) * factor, output=np.dtype(output))
 
 
+@pytest.mark.parametrize("kernel", [(3, 4), (7, 5), (9, 8)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_read_in_place_and_what_is_staged(engine, dtype, kernel):
+    """Sizes around whole tiles, whose frame alone is staged; 1024 columns, whose rows collide in the first cache."""
+    for shape in ((24, 96), (31, 97), (41, 66), (16, 1024), (2, 30, 70)):
+        image, weights = integers(shape, dtype), integers((2, *kernel)[-len(shape) :], dtype, 1)
+        for mode in ("mirror", "constant", "wrap"):
+            check("correlate", image, weights, mode=mode, cval=2.0, exact=True)
+            check("correlate", image, weights, np.empty(shape, dtype), mode=mode, origin=-1, exact=True)
+
+
 @pytest.mark.parametrize("pixels", [(246, 206, 166), (108, 131, 154), (198, 135, 72)])
 def test_bytes_summed_to_just_below_an_integer(engine, pixels):
     """Sums that are less than an integer by an error of double: what float makes of them is not trusted."""
@@ -122,6 +133,21 @@ def test_bytes_summed_to_just_below_an_integer(engine, pixels):
     for image in (np.array(pixels * 20, np.uint8), np.array([pixels * 20] * 5, np.uint8)):
         check("correlate1d", image, line, mode="nearest")
         check("convolve1d", image, line, mode="nearest", output="int16")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_bytes_of_flat_pictures(engine, dtype, mode):
+    """Windows of one value and weights whose sum is nearly 1: truncation depends on the last bit of SciPy's sum."""
+    rng = np.random.default_rng(5)
+    blocks = rng.integers(0, 256, (9, 8))
+    image = np.repeat(np.repeat(blocks, 8, 0), 40, 1).astype("uint8").view(dtype)  # in several tiles, some of one value
+    for shape in ((3, 3), (5, 4), (1, 7), (9, 9)):
+        random = rng.uniform(0.2, 1, shape)
+        for weights in (random / random.sum(), np.full(shape, 1 / random.size), np.ceil(random * 9) / 64):
+            for cval in (0, 77.0, 0.5, 300.0) if mode == "constant" else (0,):
+                check("correlate", image, weights, mode=mode, cval=cval)
+            check("convolve", image, weights, mode=mode, output="int16")
 
 
 @pytest.mark.parametrize("cval", [np.nextafter(np.float32(1), np.float32(0)), np.float32(0.1), 0.5])

@@ -28,14 +28,19 @@
 
 /* `n` elements, COUNT or more, in whole vectors from i on, the last of which overlaps its neighbour. */
 #define COUNT ((int64_t)(VECTOR_BYTES / sizeof(T)))
-#define EACH_CHUNK(i) for (int64_t i = 0; i < n; i = i + COUNT == n || i + 2 * COUNT <= n ? i + COUNT : n - COUNT)
+#define EACH_CHUNK(i, STATEMENT)                             \
+    {                                                        \
+        int64_t i = 0;                                       \
+        for (; i + COUNT <= n; i += COUNT) STATEMENT;        \
+        if (i < n) { i = n - COUNT; STATEMENT; }             \
+    }
 
 /* Wider integers of vectors of small ones; loops over bytes take three times as long. */
 #if defined(__AVX512F__) && IS_FLOAT
 #define DENSE(S, WIDENED, LOADED)                                                                   \
     if (sizeof(T) == 4 && step == (int64_t)sizeof(S) && n >= COUNT) {                               \
-        EACH_CHUNK(i) _mm512_storeu_ps((float *)dst + i, _mm512_cvtepi32_ps(                        \
-            WIDENED(LOADED((const void *)(memory + i * (int64_t)sizeof(S))))));                     \
+        EACH_CHUNK(i, _mm512_storeu_ps((float *)dst + i, _mm512_cvtepi32_ps(                        \
+            WIDENED(LOADED((const void *)(memory + i * (int64_t)sizeof(S)))))))                     \
         break;                                                                                      \
     }
 #else
@@ -47,7 +52,7 @@ static void NAME(stage_run)(T *restrict dst, const char *restrict memory, int64_
     typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
     const int64_t own = sizeof(T) == 4 ? (IS_FLOAT ? FLOAT32 : UINT32) : sizeof(T) == 8 ? (IS_FLOAT ? FLOAT64 : UINT64) : -1;
     if (code == own && step == (int64_t)sizeof(T) && n >= COUNT) { /* a loop would become a slower `rep movs` */
-        EACH_CHUNK(i) *(chunk *)(dst + i) = *(const chunk *)(memory + i * (int64_t)sizeof(T));
+        EACH_CHUNK(i, *(chunk *)(dst + i) = *(const chunk *)(memory + i * (int64_t)sizeof(T)))
         return;
     }
     switch (code) {
@@ -132,7 +137,7 @@ static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_
     typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
     const int64_t n = inside;
     if (n < COUNT) for (int64_t i = 0; i < n; i++) dst[before + i] = row[low + i];
-    else EACH_CHUNK(i) *(chunk *)(dst + before + i) = *(const chunk *)(row + low + i);
+    else EACH_CHUNK(i, *(chunk *)(dst + before + i) = *(const chunk *)(row + low + i))
     for (int64_t i = 0; i < before; i++) dst[i] = left[i] < 0 ? fill : row[left[i]];
     for (int64_t i = before + n; i < size; i++, right++) dst[i] = *right < 0 ? fill : row[*right];
 }

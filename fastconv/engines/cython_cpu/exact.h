@@ -6,7 +6,8 @@
  * keep SciPy's order, and a barrier keeps products from being fused into sums.
  *
  * Sources of 8 bits are summed in float first, which is three to five times as fast.  A sum
- * within the rounding error of an integer is summed again in SciPy's order: see `store_guarded`.
+ * within the rounding error of an integer is summed again in SciPy's order, unless all samples
+ * of its window are equal (flat parts of a picture): see `store_guarded`.
  */
 typedef double vec_exact __attribute__((vector_size(VECTOR_BYTES)));
 typedef double vecu_exact __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
@@ -93,20 +94,18 @@ static double half_ulp(double size) {
  * numbers, negative if float is of no use.  The errors are those of the weights, and half a unit in the last
  * place of each partial sum, in the order in which `tiles` adds: blocks of kernel rows, columns, rows.  The guard
  * itself is added in float, which rounds once more.
- * Sums of small multiples of 1 or 1/256 are exact, if the value beyond the border, `fill`, is whole as bytes are. */
+ * Sums of small multiples of a power of two are exact, if the value beyond the border, `fill`, is whole as bytes are. */
 static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill) {
     const double largest = __builtin_fabs(fill) > 255 ? __builtin_fabs(fill) : 255;
-    double total = 0, error = 0;
-    int whole = fill == __builtin_trunc(fill), parts = whole;
+    double total = 0, error = 0, unit = fill == __builtin_trunc(fill) ? 1 : 0;
     const int64_t n = kernel_y * kernel_x, blocks = (kernel_y + MAX_BLOCK - 1) / MAX_BLOCK;
     for (int64_t i = 0; i < n; i++) {
         total += __builtin_fabs(w[i]) * largest;
         error += __builtin_fabs(w[i] - (double)(float)w[i]) * largest;
-        whole &= w[i] == __builtin_trunc(w[i]);
-        parts &= w[i] * 256 == __builtin_trunc(w[i] * 256);
+        while (unit >= 0x1p-24 && w[i] / unit != __builtin_trunc(w[i] / unit)) unit /= 2;
     }
     if (!(total < 0x1p24)) return -1; /* or not a number */
-    if (whole || (parts && total < 0x1p16)) return 0;
+    if (unit >= 0x1p-24 && total < 0x1p24 * unit) return 0;
 #if !defined(__FMA__) && !defined(__ARM_FEATURE_FMA)
     error += total * 0x1p-24; /* of the products */
 #endif
@@ -124,30 +123,56 @@ static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x,
     return error < 0.0625 ? (float)error : -1;
 }
 
-/* Store EXACT_WIDTH sums in float as 8 bits; whether truncation of any of them depends on its rounding error. */
-static inline int store_bytes(const float *sums, float guard, char *out) {
+/* EXACT_WIDTH sums in float are a vector. */
+typedef float vec_sums __attribute__((vector_size(VECTOR_BYTES)));
+typedef float vecu_sums __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef int32_t vec_ints __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t vecu_ints __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+
+static inline int any_lane(vec_ints v) {
 #if defined(__AVX512F__)
-    const __m512 v = _mm512_loadu_ps(sums), g = _mm512_set1_ps(guard);
-    const __m512i low = _mm512_cvttps_epi32(_mm512_sub_ps(v, g)), high = _mm512_cvttps_epi32(_mm512_add_ps(v, g));
-    _mm_storeu_si128((__m128i *)out, _mm512_cvtepi32_epi8(low));
-    return _mm512_cmpneq_epi32_mask(low, high) != 0;
+    return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
 #else
-    int any = 0;
-    for (int i = 0; i < EXACT_WIDTH; i++) {
-        const int32_t low = (int32_t)(sums[i] - guard), high = (int32_t)(sums[i] + guard);
-        out[i] = (char)low;
-        any |= low ^ high;
-    }
+    int32_t any = 0;
+    for (int i = 0; i < EXACT_WIDTH; i++) any |= v[i];
     return any != 0;
 #endif
 }
 
-/* The same for any output; `cols` elements are stored. */
-static inline int store_sums(const float *sums, float guard, char *out, int64_t out_col, int64_t cols, int64_t out_code) {
-    char bytes[EXACT_WIDTH];
-    if ((out_code == UINT8 || out_code == INT8) && out_col == 1 && cols == EXACT_WIDTH) return store_bytes(sums, guard, out);
-    store_run_f32(sums, out, out_col, cols, out_code);
-    return store_bytes(sums, guard, bytes);
+/* The lanes in which truncation depends on the rounding error, as numbers other than 0. */
+static inline vec_ints uncertain_lanes(vec_sums sums, float guard, vec_ints *low) {
+    *low = __builtin_convertvector(sums - guard, vec_ints);
+    return *low ^ __builtin_convertvector(sums + guard, vec_ints);
+}
+
+#define IS_DENSE ((out_code == UINT8 || out_code == INT8) && out_col == 1)
+
+static inline void store_bytes(vec_ints low, char *out) {
+#if defined(__AVX512F__)
+    _mm_storeu_si128((__m128i *)out, _mm512_cvtepi32_epi8((__m512i)low));
+#else
+    for (int i = 0; i < EXACT_WIDTH; i++) out[i] = (char)low[i];
+#endif
+}
+
+/* Store a row of sums, truncated, and list where vectors with uncertain lanes begin; how many.  No branch depends on the
+ * sums: one in five vectors of a picture has such a lane. */
+static int64_t store_certain(const float *sums, int64_t cols, float guard, char *out, int64_t out_col, int64_t out_code,
+                             int64_t *where) {
+    const int64_t whole = IS_DENSE ? cols / EXACT_WIDTH * EXACT_WIDTH : 0;
+    int64_t x = 0, n = 0;
+    vec_ints low;
+    for (; x < whole; x += EXACT_WIDTH) {
+        where[n] = x;
+        n += any_lane(uncertain_lanes(*(const vecu_sums *)(sums + x), guard, &low));
+        store_bytes(low, out + x);
+    }
+    if (x < cols) store_run_f32(sums + x, out + x * out_col, out_col, cols - x, out_code);
+    for (; x < cols; x += EXACT_WIDTH) {
+        where[n] = x;
+        n += any_lane(uncertain_lanes(*(const vecu_sums *)(sums + x), guard, &low));
+    }
+    return n;
 }
 
 /* Where sums were found to be near an integer: vectors of a patch, made again in SciPy's order. */
@@ -158,14 +183,18 @@ struct near_integer {
     int64_t n;
 };
 
-/* A staged patch in float, the same in double once it is `widened`, and its kernel. */
+/* A staged patch in float, the same in double once it is `widened`, and its kernel.  `flat` has in element v modulo FLAT_SUMS
+ * what a window of one value v sums to, truncated, once that was needed; before that NaN. */
+enum { FLAT_SUMS = 512 };
+
 struct exact_patch {
     const float *narrow;
     double *wide;
-    int64_t size, tap_step;
+    int64_t size, row_step, tap_step;
     const int64_t *col_of;
     const double *w;
     int64_t kernel_y, kernel_x, order;
+    float *flat;
     int widened;
 };
 
@@ -190,27 +219,83 @@ static void sum_again(struct exact_patch *p, struct near_integer *near, int64_t 
     near->n = 0;
 }
 
-/* Store `rows` x `cols` sums made in float from a staged patch; vectors with one near an integer, whose number is
- * returned, are made again. */
-static int64_t store_guarded(const float *sums, int64_t sums_step, float guard, const float *patch, double *wide, int64_t size,
-                          int64_t row_step, int64_t tap_step, const int64_t *col_of, const double *w, int64_t kernel_y,
-                          int64_t kernel_x, int64_t order, int64_t rows, int64_t cols, char *out, int64_t out_row,
-                          int64_t out_col, int64_t out_code) {
-    struct exact_patch p = {patch, wide, size, tap_step, col_of, w, kernel_y, kernel_x, order, 0};
-    struct near_integer near = {.n = 0};
-    int64_t total = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t x = 0; x < cols; x += EXACT_WIDTH) {
-            const int64_t width = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
-            char *to = out + r * out_row + x * out_col;
-            if (!store_sums(sums + r * sums_step + x, guard, to, out_col, width, out_code)) continue;
-            total++;
-            near.offset[near.n] = r * row_step + x;
-            near.out[near.n] = to;
-            near.cols[near.n++] = width;
-            if (near.n == TILE_ROWS) sum_again(&p, &near, out_col, out_code);
-        }
+/* A window of one value, summed in SciPy's order and truncated. */
+static float flat_sum(const struct exact_patch *p, double value) {
+    const int64_t taps = p->kernel_y * p->kernel_x, first = p->order == ORDER_C ? 0 : p->order == ORDER_LINE ? taps - 1 : taps / 2;
+    const double x = p->order == ORDER_SYMMETRIC ? value + value : p->order == ORDER_ANTISYMMETRIC ? value - value : value;
+    double sum = 0, product = p->w[first] * value;
+    HOLD(product);
+    sum += product;
+    for (int64_t t = p->order == ORDER_C; t < (p->order == ORDER_C ? taps : first); t++) {
+        product = p->w[t] * x;
+        HOLD(product);
+        sum += product;
     }
-    if (near.n) sum_again(&p, &near, out_col, out_code);
+    return (float)__builtin_trunc(sum);
+}
+
+/* What is known of the sums of flat windows. */
+static inline vec_sums flat_sums(const struct exact_patch *p, vec_ints value) {
+    value &= FLAT_SUMS - 1;
+#if defined(__AVX512F__)
+    return (vec_sums)_mm512_i32gather_ps((__m512i)value, p->flat, 4);
+#else
+    vec_sums known;
+    for (int i = 0; i < EXACT_WIDTH; i++) known[i] = p->flat[value[i]];
+    return known;
+#endif
+}
+
+/* Settle a vector's uncertain sums if all samples of their windows are equal (the flat parts of a picture: their sums are
+ * near integers where the weights' sum is); whether others remain. */
+static inline int settle_flat(const struct exact_patch *p, const float *window, float guard, vec_sums *sums) {
+    const vec_sums first = *(const vecu_sums *)(window + p->col_of[0]);
+    vec_ints low, varied = (vec_ints){0};
+    const vec_ints uncertain = uncertain_lanes(*sums, guard, &low) != 0;
+    for (int64_t ky = 0; ky < p->kernel_y; ky++) {
+        for (int64_t kx = 0; kx < p->kernel_x; kx++)
+            varied |= (vec_ints)first ^ *(const vecu_ints *)(window + ky * p->tap_step + p->col_of[kx]);
+        if (any_lane(uncertain & (varied != 0))) return 1;
+    }
+    const vec_ints value = __builtin_convertvector(first, vec_ints);
+    const vec_ints strange = (__builtin_convertvector(value, vec_sums) != first) | (value < -128) | (value > 255);
+    if (any_lane(uncertain & strange)) return 1; /* the value beyond the border */
+    vec_sums known = flat_sums(p, value);
+    if (any_lane(uncertain & (known != known))) {
+        for (int i = 0; i < EXACT_WIDTH; i++)
+            if (uncertain[i]) p->flat[value[i] & (FLAT_SUMS - 1)] = flat_sum(p, value[i]);
+        known = flat_sums(p, value);
+    }
+    *sums = (vec_sums)((uncertain & (vec_ints)known) | (~uncertain & (vec_ints)*sums));
+    return 0;
+}
+
+/* Store `rows` x `cols` sums made in float from a staged patch; vectors with one near an integer are made again, and
+ * their number is returned. */
+static int64_t store_guarded(struct exact_patch *p, const float *sums, int64_t sums_step, float guard, int64_t rows,
+                             int64_t cols, char *out, int64_t out_row, int64_t out_col, int64_t out_code) {
+    enum { MOST = 64 };
+    struct near_integer near = {.n = 0};
+    int64_t total = 0, where[MOST];
+    for (int64_t r = 0; r < rows; r++, sums += sums_step, out += out_row)
+        for (int64_t from = 0; from < cols; from += MOST * EXACT_WIDTH) {
+            const int64_t some = cols - from < MOST * EXACT_WIDTH ? cols - from : MOST * EXACT_WIDTH;
+            const int64_t n = store_certain(sums + from, some, guard, out + from * out_col, out_col, out_code, where);
+            for (int64_t i = 0; i < n; i++) {
+                const int64_t x = from + where[i], width = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
+                vec_sums v = *(const vecu_sums *)(sums + x);
+                if (!settle_flat(p, p->narrow + r * p->row_step + x, guard, &v)) {
+                    if (IS_DENSE && width == EXACT_WIDTH) store_bytes(__builtin_convertvector(v, vec_ints), out + x);
+                    else store_run_f32((const float *)&v, out + x * out_col, out_col, width, out_code);
+                    continue;
+                }
+                total++;
+                near.offset[near.n] = r * p->row_step + x;
+                near.out[near.n] = out + x * out_col;
+                near.cols[near.n++] = width;
+                if (near.n == TILE_ROWS) sum_again(p, &near, out_col, out_code);
+            }
+        }
+    if (near.n) sum_again(p, &near, out_col, out_code);
     return total;
 }

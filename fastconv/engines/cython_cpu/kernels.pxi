@@ -17,6 +17,16 @@ cdef extern from "tiles_all.h" nogil:
     void tile_exact(...)
     float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill)
     int64_t store_guarded(...)
+    ctypedef struct ExactPatch "struct exact_patch":
+        const float *narrow
+        double *wide
+        int64_t size, row_step, tap_step
+        const int64_t *col_of
+        const double *w
+        int64_t kernel_y, kernel_x, order
+        float *flat
+        int widened
+    enum: FLAT_SUMS
     enum: EXACT_WIDTH
     enum: UINT8
     void stage_run(...)

@@ -290,7 +290,7 @@ def make(acc: str, variant: str = "") -> Callable:
 
     def kernel(a, unit, worker):
         size = itemsize(acc_type)
-        patch = a.scratch + worker * a.scratch_bytes
+        patch = (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64  # the beginning of a cache line
         out_plane, first = unit // a.n_strips, unit % a.n_strips * a.strip
         first_row, end_row = first, min(a.out_height, first + a.strip)
         first_col, end_col = int64(0), a.out_width
