@@ -21,7 +21,7 @@ from fastconv.ndimage.extras import Extras, asked_output, clamps, steps, sum_dty
 from fastconv.ndimage.normalized import checked_policy, missing_samples, weights_in_force
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
-from fastconv.replay import LARGEST, conjugate, remembered
+from fastconv.replay import conjugate, remembered
 from fastconv.validate import ArgumentError, ArgumentTypeError, as_array, axis_index, int_tuple, type_name
 
 __all__ = [
@@ -35,6 +35,9 @@ __all__ = [
     "lie_in_rows",
     "line_order",
 ]
+
+# Complex images of so many bytes are brought into rows: 43x43x43 take 0.1 ms, then, rather than 0.2.
+COPIED = 1 << 17
 
 
 @remembered(arrays=2)
@@ -609,7 +612,7 @@ def lie_in_rows(*arrays: np.ndarray) -> bool:
 
 def in_rows(image: np.ndarray) -> np.ndarray:
     """A complex image in rows without gaps if it is so large that copying it is sooner done than two images."""
-    return image if image.nbytes < LARGEST or lie_in_rows(image) else np.ascontiguousarray(image)
+    return image if image.nbytes < COPIED or lie_in_rows(image) else np.ascontiguousarray(image)
 
 
 def as_real(array: np.ndarray) -> np.ndarray:

@@ -174,6 +174,7 @@ def correlate_combined(
         if len(passes) > 2 or (len(passes) == 2 and behind >= FEW) or not _may_be_fused(image, target, passes, cval):
             return False
     lines = [step for passes in terms for step in passes]
+    image = in_rows(image) if image.dtype.kind == "c" else image
     if image.size and [len(passes) for passes in terms] == [1, 1] and not squared:
         last = max(step.axis for step in lines)
         if prod(image.shape[last + 1 :]) < FEW:
