@@ -98,6 +98,9 @@ def test_record_wants_every_slot():
 
 # -- twins --------------------------------------------------------------------------------------
 
+# What the Numba engine leaves to others: SciPy's transforms, and its own filter in double.
+ONLY_CYTHON = {"overlap", "lines"}
+
 
 @pytest.mark.parametrize("engine", [cython_cpu, numba_cpu], ids=["cython", "numba"])
 def test_cpu_engines_have_the_same_face(engine):
@@ -113,7 +116,7 @@ def test_cpu_engines_have_the_same_face(engine):
 
 def test_cpu_engines_have_the_same_kernels():
     operations = {name.split(":")[0] for name in cython_cpu._build.KERNELS}
-    assert set(numba_cpu._MODULES) == operations
+    assert set(numba_cpu._MODULES) == operations - ONLY_CYTHON
     for operation, module in numba_cpu._MODULES.items():
         record = "POOL_FIELDS" if "pool" in operation else f"{operation.upper()}_FIELDS"
         assert fields_of(record) == import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS

@@ -36,6 +36,8 @@ LONG = 1024
 FIRST_CACHE, LEAST_SPAN = 40 * 1024, 1024
 # Outputs of a unit at least, and units of a thread at most: weights are rounded anew in each.
 UNIT, UNITS_PER_THREAD = 1 << 14, 8
+# Bytes of rows that are filtered at once, and their number (MOST_ROWS of bytes_line.h).
+BATCH, MOST_ROWS = 4096, 16
 # Bytes of a vector, at most.
 LANES = 64
 
@@ -150,21 +152,24 @@ class Lines:
         (src, out), y, x = offsets(plane.beside), plane.y, plane.x
         map_y, map_x = y.edges(), x.edges()
         halo = (x.taps - 1) * x.dilation
-        span = max(FIRST_CACHE // (y.taps + 2) - halo, LEAST_SPAN, halo)
+        span = max(FIRST_CACHE // (y.taps + 4) - halo, LEAST_SPAN, halo)
         n_spans = -(-x.size // span)
         span = -(-x.size // n_spans)
         pitch = (-(-(span + halo) // LANES) + 1) // 2 * 2 * LANES + LANES  # rows that are not a power of two apart
+        batch = max(1, min(y.size, MOST_ROWS, BATCH // pitch))
+        scratch_bytes = (y.taps + 3 * batch) * pitch
         wanted = min(threads * UNITS_PER_THREAD, max(prod(p.out_shape) // UNIT, threads)) if threads > 1 else 1
         strip = -(-y.size // min(y.size, -(-wanted // (len(out) * n_spans))))
         n_strips = -(-y.size // strip)
         values = {
             **geometry(p, y, x, map_y, map_x),
-            "scratch_bytes": (y.taps + 2) * pitch,
+            "scratch_bytes": scratch_bytes,
             "src_planes": src.ctypes.data, "out_planes": out.ctypes.data, "down": plane.down, "across": plane.across,
             "strip": strip, "n_strips": n_strips, "span": span, "n_spans": n_spans, "pitch": pitch,
+            "batch": batch,
         }  # fmt: skip
         units = len(out) * n_strips * n_spans
-        return Bound(record(LINES_FIELDS, values), units, (y.taps + 2) * pitch, (), (src, out, map_y, map_x))
+        return Bound(record(LINES_FIELDS, values), units, scratch_bytes, (), (src, out, map_y, map_x))
 
 
 @dataclass(frozen=True)

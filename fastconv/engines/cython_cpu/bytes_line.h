@@ -28,10 +28,10 @@
 #include "tiles_all.h"
 #include "bytes_vector.h"
 
-enum { MOST_TAPS = 512, LANES = VECTOR_BYTES };
+enum { MOST_TAPS = 512, MOST_ROWS = 16, LANES = VECTOR_BYTES };
 
 struct bytes_line {
-    const double *w;
+    double w[MOST_TAPS];
     int64_t taps, order, groups; /* groups of two pairs, or in "line" order of two taps */
     double size; /* sum of the magnitudes of the weights */
     int32_t shift, seed;
@@ -177,46 +177,66 @@ INLINE void store_sums_of_bytes(const struct bytes_line *k, const uint8_t *const
         STORE_BYTES(out, result);
         return;
     }
-    const bytes_t far = (pack_signed(part[0], part[1]) + (uint8_t)near) & 0xfe;
-    const bytes_t unlike = less < 0 ? no_bytes + (uint8_t)1 : s->unlike;
-    if (less > 0) result = less_where(result, k->table, s->centre, far | unlike);
+    const truth_t uncertain = none_of(pack_signed(part[0], part[1]) + (uint8_t)near, no_bytes + (uint8_t)0xfe);
+    if (less > 0) result = less_where(result, k->table, s->centre, uncertain);
     STORE_BYTES(out, result);
-    const uint64_t again = zero_and_not(far, unlike);
+    const uint64_t again = both(uncertain, less < 0 ? no_bytes + (uint8_t)1 : s->unlike);
     if (__builtin_expect(again != 0, 0)) sum_bytes_again(k, tap, x, out, again);
 }
 
-/* Outputs 0..n of a line; tap i of output x is tap[i][x].  The line has at least LANES outputs. */
-#define BYTES_LINE(NAME, SUMS, ...)                                                                           \
-    static void NAME(const struct bytes_line *k, const uint8_t *const *tap, int64_t n, uint8_t *out) {       \
-        for (int64_t x = 0; x < n; x += LANES) {                                                              \
-            const int64_t at = x + LANES > n ? n - LANES : x;                                                 \
-            const struct sums s = SUMS;                                                                       \
-            store_sums_of_bytes(k, tap, at, &s, out + at, __VA_ARGS__);                                       \
-        }                                                                                                     \
+/* Rows of n outputs each.  Tap i of output x of row r is tap[i + r * down][x + r * across]. */
+struct bytes_rows {
+    const uint8_t *const *tap;
+    int64_t down, across, rows, n;
+    uint8_t *out;
+    int64_t step;
+};
+
+/* Lines of at least LANES outputs: the last vector overlaps its neighbour. */
+#define BYTES_LINE(NAME, SUMS, ...)                                                                         \
+    static void NAME(const struct bytes_line *k, const struct bytes_rows *a) {                             \
+        const int64_t n = a->n, down = a->down, across = a->across;                                        \
+        for (int64_t r = 0; r < a->rows; r++) {                                                             \
+            const uint8_t *const *tap = a->tap + r * down;                                                  \
+            uint8_t *out = a->out + r * a->step;                                                            \
+            for (int64_t x = 0; x < n; x += LANES) {                                                        \
+                const int64_t to = x + LANES > n ? n - LANES : x, at = to + r * across;                     \
+                const struct sums s = SUMS;                                                                 \
+                store_sums_of_bytes(k, tap, at, &s, out + to, __VA_ARGS__);                                 \
+            }                                                                                               \
+        }                                                                                                   \
     }
-#define ABOUT_CENTRE(TAPS, GROUPS, ODD)                                                                                           \
-    BYTES_LINE(about_centre_##TAPS, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1), 0, 1, 0, 0, 1)             \
+#define ABOUT_CENTRE(TAPS, GROUPS, ODD)                                                                         \
+    BYTES_LINE(about_centre_##TAPS, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1), 0, 1, 0, 0, 1)  \
     BYTES_LINE(about_centre_##TAPS##_less, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1), 0, 1, 0, 1, 1)
+#define GENERAL 16 - k->shift, k->positive, k->certain, k->less, 0
+#define ODD (k->taps / 2 % 2)
 ABOUT_CENTRE(5, 1, 0)
 ABOUT_CENTRE(9, 2, 0)
-ABOUT_CENTRE(any, k->groups, k->taps / 2 % 2)
-BYTES_LINE(pairs_added, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, k->groups, k->taps / 2 % 2, 0), 16 - k->shift, k->positive, k->certain, k->less, 0)
-BYTES_LINE(pairs_subtracted, sums_of_pairs(k, tap, at, ORDER_ANTISYMMETRIC, k->groups, k->taps / 2 % 2, 0), 16 - k->shift, k->positive, k->certain, k->less, 0)
-BYTES_LINE(taps_added, sums_of_taps(k, tap, at), 16 - k->shift, k->positive, k->certain, k->less, 0)
+ABOUT_CENTRE(any, k->groups, ODD)
+BYTES_LINE(pairs_added, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, k->groups, ODD, 0), GENERAL)
+BYTES_LINE(pairs_subtracted, sums_of_pairs(k, tap, at, ORDER_ANTISYMMETRIC, k->groups, ODD, 0), GENERAL)
+BYTES_LINE(taps_added, sums_of_taps(k, tap, at), GENERAL)
 
-static void doubles(const struct bytes_line *k, const uint8_t *const *tap, int64_t n, uint8_t *out) {
-    for (int64_t x = 0; x < n; x += LANES) sum_bytes_again(k, tap, x + LANES > n ? n - LANES : x, out + (x + LANES > n ? n - LANES : x), ~(uint64_t)0 >> (64 - LANES));
+static void added_in_double(const struct bytes_line *k, const struct bytes_rows *a) {
+    const uint64_t all = ~(uint64_t)0 >> (64 - LANES);
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t x = 0; x < a->n; x += LANES) {
+            const int64_t to = x + LANES > a->n ? a->n - LANES : x;
+            sum_bytes_again(k, a->tap + r * a->down, to + r * a->across, a->out + r * a->step + to, all);
+        }
 }
 
-static void correlate_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t n, uint8_t *out) {
-    if (!k->fixed) doubles(k, tap, n, out);
-    else if (k->about_centre) {
-        if (k->taps == 5) (k->less ? about_centre_5_less : about_centre_5)(k, tap, n, out);
-        else if (k->taps == 9) (k->less ? about_centre_9_less : about_centre_9)(k, tap, n, out);
-        else (k->less ? about_centre_any_less : about_centre_any)(k, tap, n, out);
-    } else if (k->order == ORDER_SYMMETRIC) pairs_added(k, tap, n, out);
-    else if (k->order == ORDER_ANTISYMMETRIC) pairs_subtracted(k, tap, n, out);
-    else taps_added(k, tap, n, out);
+static void correlate_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t down, int64_t across, int64_t rows,
+                            int64_t n, uint8_t *out, int64_t step) {
+    const struct bytes_rows a = {tap, down, across, rows, n, out, step};
+    if (!k->fixed) added_in_double(k, &a);
+    else if (k->order == ORDER_ANTISYMMETRIC) pairs_subtracted(k, &a);
+    else if (k->order == ORDER_LINE) taps_added(k, &a);
+    else if (!k->about_centre) pairs_added(k, &a);
+    else if (k->taps == 5) (k->less ? about_centre_5_less : about_centre_5)(k, &a);
+    else if (k->taps == 9) (k->less ? about_centre_9_less : about_centre_9)(k, &a);
+    else (k->less ? about_centre_any_less : about_centre_any)(k, &a);
 }
 
 /* -- weights ------------------------------------------------------------------------------------- */
@@ -251,7 +271,7 @@ static void fill_table(struct bytes_line *k, int64_t whole) {
             const int64_t t = (k->seed + i * whole) >> (k->shift - 1);
             if ((t & 0xfffe) || (0 <= t && t < 2)) continue;
             const int64_t less = t / 65536 - (int64_t)sums[i - c];
-            if (less == 1) bits[i >> 3] |= (uint8_t)(1 << (i & 7));
+            if (less == 1) bits[(i >> 7) * 16 + (i & 15)] |= (uint8_t)(1 << (i >> 4 & 7));
             if (less && k->less >= 0) k->less = less == 1 ? 1 : -1;
         }
     }
@@ -294,7 +314,9 @@ static void choose_shift(struct bytes_line *k, const double *factor, int64_t n) 
 static void prepare_line(struct bytes_line *k, const double *w, int64_t taps) {
     double factor[MOST_TAPS], error = 0;
     int64_t fixed[MOST_TAPS + 1], whole = 0;
-    *k = (struct bytes_line){.w = w, .taps = taps, .order = order_of_line(w, taps)};
+    k->taps = taps, k->order = order_of_line(w, taps);
+    k->seed = k->fixed = k->less = 0;
+    memcpy(k->w, w, (size_t)taps * sizeof *w);
     const int64_t n = factors_of(k, factor), pairs = n - 1;
     choose_shift(k, factor, n);
     if (!(k->size < 127) || k->shift < 1) return; /* or not a number */
@@ -312,5 +334,14 @@ static void prepare_line(struct bytes_line *k, const double *w, int64_t taps) {
     for (int64_t i = k->order == ORDER_LINE ? 0 : pairs; i < n; i++) whole += fixed[i];
     if (!k->certain) fill_table(k, k->about_centre ? (int64_t)1 << 31 : whole);
     k->fixed = 1;
+}
+/* Prepared lines, which each thread keeps: rounding weights takes up to 2 us, as long as 50 rows of 256 pixels. */
+enum { KEPT_LINES = 2 };
+
+static const struct bytes_line *line_of(const double *w, int64_t taps, int slot) {
+    static _Thread_local struct bytes_line lines[KEPT_LINES];
+    struct bytes_line *k = &lines[slot];
+    if (k->taps != taps || memcmp(k->w, w, (size_t)taps * sizeof *w)) prepare_line(k, w, taps);
+    return k;
 }
 #endif

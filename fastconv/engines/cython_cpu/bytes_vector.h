@@ -1,6 +1,7 @@
 /* Vectors of bytes, and of the wider integers that are made of them, at the width this build is compiled for.
  *
- * Unpacking and packing work within parts of 16 bytes, so that packing restores the order that unpacking left. */
+ * Unpacking and packing work within parts of 16 bytes, so that packing restores the order that unpacking left.
+ * Without these instructions the compiler shuffles and multiplies what vectors there are. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -37,23 +38,25 @@ static inline bytes_t pack_words(words_t a, words_t b) { return (bytes_t)OP(pack
 static inline bytes_t pack_signed(words_t a, words_t b) { return (bytes_t)OP(packs_epi16)(RAW(a), RAW(b)); }
 static inline bytes_t look_up(bytes_t table, bytes_t at) { return (bytes_t)OP(shuffle_epi8)(RAW(table), RAW(at)); }
 #else
-#define EACH(T, n, value) T r; for (int i = 0; i < (n); i++) r[i] = (value); return r
-static inline bytes_t low_bytes(bytes_t a, bytes_t b) { EACH(bytes_t, 16, i % 2 ? b[i / 2] : a[i / 2]); }
-static inline bytes_t high_bytes(bytes_t a, bytes_t b) { EACH(bytes_t, 16, i % 2 ? b[8 + i / 2] : a[8 + i / 2]); }
-static inline ints_t low_words(words_t a, words_t b) { EACH(ints_t, 4, (uint16_t)a[i] | (int32_t)b[i] * 65536); }
-static inline ints_t high_words(words_t a, words_t b) { EACH(ints_t, 4, (uint16_t)a[4 + i] | (int32_t)b[4 + i] * 65536); }
+typedef uint16_t uwords_t __attribute__((vector_size(VECTOR_BYTES)));
+#define SHUFFLE(T, a, b, ...) ((T)__builtin_shuffle((bytes_t)(a), (bytes_t)(b), (bytes_t){__VA_ARGS__}))
+static inline bytes_t low_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
+static inline bytes_t high_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
+static inline ints_t low_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23); }
+static inline ints_t high_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31); }
 static inline words_t couples(bytes_t a, bytes_t signs) {
-    EACH(words_t, 8, (int16_t)(a[2 * i] * (int8_t)signs[2 * i] + a[2 * i + 1] * (int8_t)signs[2 * i + 1]));
+    return ((words_t)a & 255) * (((words_t)signs << 8) >> 8) + (words_t)((uwords_t)a >> 8) * ((words_t)signs >> 8);
 }
-static inline ints_t products(ints_t a, ints_t w) {
-    const words_t x = (words_t)a, y = (words_t)w;
-    EACH(ints_t, 4, x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1]);
+static inline ints_t products(ints_t a, ints_t w) { return ((a << 16) >> 16) * ((w << 16) >> 16) + (a >> 16) * (w >> 16); }
+static inline words_t held(words_t v, int16_t least, int16_t most) {
+    const words_t above = (words_t)(v > least), below = (words_t)(v < most);
+    v = (v & above) | (least & ~above);
+    return (v & below) | (most & ~below);
 }
-static inline uint8_t held(int32_t v, int32_t least, int32_t most) { return (uint8_t)(v < least ? least : v > most ? most : v); }
-static inline bytes_t pack_words(words_t a, words_t b) { EACH(bytes_t, 16, held(i < 8 ? a[i & 7] : b[i & 7], 0, 255)); }
-static inline bytes_t pack_signed(words_t a, words_t b) { EACH(bytes_t, 16, held(i < 8 ? a[i & 7] : b[i & 7], -128, 127)); }
-static inline bytes_t look_up(bytes_t table, bytes_t at) { EACH(bytes_t, 16, at[i] & 128 ? 0 : table[at[i] & 15]); }
-#undef EACH
+#define EVEN(a, b) SHUFFLE(bytes_t, a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+static inline bytes_t pack_words(words_t a, words_t b) { return EVEN(held(a, 0, 255), held(b, 0, 255)); }
+static inline bytes_t pack_signed(words_t a, words_t b) { return EVEN(held(a, -128, 127), held(b, -128, 127)); }
+static inline bytes_t look_up(bytes_t table, bytes_t at) { return __builtin_shuffle(table, at & 15) & (bytes_t)(at < 128); }
 #endif
 
 /* The high and the low words of elements. */
@@ -73,37 +76,40 @@ static inline void halves(words_t *high, words_t *low, ints_t a, ints_t b) {
     *low = (words_t)OP(unpacklo_epi64)(RAW(x), RAW(y));
     *high = (words_t)OP(unpackhi_epi64)(RAW(x), RAW(y));
 #else
-    for (int i = 0; i < 8; i++) {
-        const int32_t v = i < 4 ? a[i & 3] : b[i & 3];
-        (*high)[i] = (int16_t)(v >> 16);
-        (*low)[i] = (int16_t)v;
-    }
+    *low = SHUFFLE(words_t, a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
+    *high = SHUFFLE(words_t, a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31);
 #endif
 }
 
-/* A bit for each byte: where `a` is 0 and `b` is not. */
-static inline uint64_t zero_and_not(bytes_t a, bytes_t b) {
+/* Whether bytes are true, in the form that this level computes with. */
 #if defined(__AVX512BW__)
-    return _mm512_mask_test_epi8_mask(_mm512_testn_epi8_mask(RAW(a), RAW(a)), RAW(b), RAW(b));
-#elif defined(OP)
-    return (uint32_t)OP(movemask_epi8)(RAW((a == 0) & (b != 0)));
+typedef __mmask64 truth_t;
+static inline truth_t none_of(bytes_t v, bytes_t bits) { return _mm512_testn_epi8_mask(RAW(v), RAW(bits)); }
+static inline uint64_t both(truth_t a, bytes_t b) { return _mm512_mask_test_epi8_mask(a, RAW(b), RAW(b)); }
+static inline bytes_t less_one(bytes_t v, truth_t where, bytes_t a, bytes_t b) {
+    return (bytes_t)_mm512_mask_sub_epi8(RAW(v), _mm512_mask_test_epi8_mask(where, RAW(a), RAW(b)), RAW(v), _mm512_set1_epi8(1));
+}
 #else
-    const bytes_t both = (bytes_t)((a == 0) & (b != 0));
-    uint64_t bits = 0;
-    for (int i = 0; i < VECTOR_BYTES; i++) bits |= (uint64_t)(both[i] & 1) << i;
+typedef bytes_t truth_t;
+static inline truth_t none_of(bytes_t v, bytes_t bits) { return (bytes_t)((v & bits) == 0); }
+static inline bytes_t less_one(bytes_t v, truth_t where, bytes_t a, bytes_t b) { return v + ((bytes_t)((a & b) != 0) & where); }
+static inline uint64_t both(truth_t a, bytes_t b) { /* a bit for each */
+    const bytes_t v = a & (bytes_t)(b != 0);
+#if defined(OP)
+    return (uint32_t)OP(movemask_epi8)(RAW(v));
+#else
+    uint64_t parts[2], bits = 0;
+    memcpy(parts, &v, sizeof parts);
+    if (parts[0] | parts[1])
+        for (int i = 0; i < VECTOR_BYTES; i++) bits |= (uint64_t)(v[i] & 1) << i;
     return bits;
 #endif
 }
-
-/* One less where a table of 256 bits has a 1 at `at` and `elsewhere` is 0. */
-static inline bytes_t less_where(bytes_t v, const bytes_t table[3], bytes_t at, bytes_t elsewhere) {
-    const bytes_t place = (bytes_t)((words_t)at >> 3) & 31; /* of 32 bytes, the second half of which is in table[1] */
-    const bytes_t row = look_up(table[0], place + 0x70) | look_up(table[1], place - 16);
-    const bytes_t bit = look_up(table[2], at & 7);
-#if defined(__AVX512BW__)
-    const __mmask64 here = _mm512_testn_epi8_mask(RAW(elsewhere), RAW(elsewhere));
-    return (bytes_t)_mm512_mask_add_epi8(RAW(v), _mm512_mask_test_epi8_mask(here, RAW(row), RAW(bit)), RAW(v), _mm512_set1_epi8(-1));
-#else
-    return v + (bytes_t)(((row & bit) != 0) & (elsewhere == 0));
 #endif
+
+/* One less where a table of 256 bits has a 1 at `at`: eight rows of 16 bits for bytes below 128, then eight for others. */
+static inline bytes_t less_where(bytes_t v, const bytes_t table[3], bytes_t at, truth_t where) {
+    const bytes_t column = at & 0x8f; /* the highest bit makes it no place at all */
+    const bytes_t rows = look_up(table[0], column) | look_up(table[1], column ^ 0x80);
+    return less_one(v, where, rows, look_up(table[2], (bytes_t)((words_t)at >> 4) & 7));
 }
