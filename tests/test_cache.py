@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fastconv
 from fastconv.engines import numba_cpu
 from fastconv.engines.numba_cpu import folder as folders
 from fastconv.engines.numba_cpu.folder import PrivateFolder
+from fastconv.plan import plan_for, planned
 
 LIMIT = 1 << 20
 
@@ -235,3 +239,38 @@ def test_specialisations_are_few():
     assert set(numba_cpu.SPECIALISATIONS) == set(numba_cpu._MODULES)
     names = [f"{operation}-{rest}" for operation, rests in numba_cpu.SPECIALISATIONS.items() for rest in rests]
     assert len(names) == len(set(names)) <= 128
+
+
+def test_every_kernel_that_functions_ask_for_is_listed(monkeypatch):
+    asked = set()
+    monkeypatch.setattr(numba_cpu, "kernel", lambda *names: asked.add("-".join(filter(None, names))) or 0)
+    structure, footprint = np.arange(9.0).reshape(3, 3), np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    nd, nn = fastconv.ndimage, fastconv.nn
+    plan_for.cache_clear()
+    for dtype in ("bool", "complex64", *numba_cpu.SPECIALISATIONS["max_pool"]):
+        image, images = np.ones((40, 50), dtype), np.ones((1, 16, 20, 20), dtype)
+        calls = [(nd.maximum_filter, (image, 3)), (nd.minimum_filter, (image, 3)), (nd.uniform_filter, (image, 4))]
+        calls += [(nd.uniform_filter, (image, 300)), (nd.uniform_filter, (image, 3, "float64"))]
+        calls += [(nd.maximum_filter, (image, None, footprint)), (nd.minimum_filter, (image, None, footprint))]
+        calls += [(nd.grey_dilation, (image, None, None, structure)), (nd.grey_erosion, (image, None, None, structure))]
+        calls += [
+            (nd.median_filter, (image, 3)),
+            (nd.gaussian_filter, (image, 1.0)),
+            (nd.correlate, (image, structure)),
+        ]
+        calls += [
+            (nd.correlate, (image, structure, "float64")),
+            (fastconv.correlate2d, (image, footprint.astype(dtype))),
+        ]
+        calls += [(fastconv.correlate2d, (image, np.ones((5, 5), dtype))), (nn.conv2d, (images, images[:, :, :3, :3]))]
+        calls += [(nn.max_pool2d, (images, 2)), (nn.max_pool2d, (images, 2, 2, 0, 1, False, True))]
+        calls += [(nn.avg_pool2d, (images, size)) for size in (2, 20)] + [
+            (nn.conv2d, (images, np.ones((16, 16, 1, 1), dtype)))
+        ]
+        for function, args in calls:
+            with fastconv.use(engine="numba"), contextlib.suppress(NotImplementedError, TypeError, ValueError):
+                planned(function, args, {})
+    plan_for.cache_clear()  # of addresses that are none
+    listed = {f"{operation}-{rest}" for operation, rests in numba_cpu.SPECIALISATIONS.items() for rest in rests}
+    assert asked <= listed, sorted(asked - listed)
+    assert len(asked) > 2 / 3 * len(listed), sorted(listed - asked)
