@@ -60,7 +60,12 @@ def lines(problem: LinesProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, 
 
 
 def normalized(
-    problem: NormalizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, mask: np.ndarray | None = None, fill: Any = 0
+    problem: NormalizedProblem,
+    x: np.ndarray,
+    w: np.ndarray,
+    out: np.ndarray,
+    mask: np.ndarray | None = None,
+    fill: Any = 0,
 ) -> None:
     """Compute a `NormalizedProblem` into `out`."""
     p = replace(problem.conv, out_dtype=problem.conv.acc, saturate=False)

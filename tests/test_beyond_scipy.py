@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -160,10 +161,105 @@ def test_complete_data_are_convolved_as_ever(engine, dtype):
 
 @pytest.mark.parametrize("policy", ["omit", "interpolate"])
 def test_threads_change_nothing(engine, policy):
-    image, weights = with_nan((150, 170), "float32"), positive((5, 4))
-    results = [ndimage.correlate(image, weights, nan_policy=policy, threads=n) for n in (1, 2, 5)]
-    for other in results[1:]:
-        assert_identical(other, results[0])
+    weights = positive((5, 4))
+    for image in (
+        with_nan((150, 170), "float32"),
+        with_nan((500, 600), "float64", 0.01),
+        with_nan((300, 70), "float32", 0.03),
+    ):
+        results = [ndimage.correlate(image, weights, nan_policy=policy, threads=n) for n in (1, 2, 5)]
+        for other in results[1:]:
+            assert_identical(other, results[0])
+
+
+def normalized(image, weights, missing, mode="nearest") -> np.ndarray:
+    """The formula in double precision."""
+    num, den = (
+        scipy.ndimage.convolve(values.astype(float), weights.astype(float), mode=mode)
+        for values in (np.where(missing, 0, image), ~missing)
+    )
+    count = scipy.ndimage.convolve((~missing).astype(int), np.ones(weights.shape, int), mode=mode)
+    with np.errstate(all="ignore"):
+        return np.where(count == 0, np.nan, num * weights.astype(float).sum() / den)
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.05, 0.5, 0.97, 1])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_few_gaps_and_many(engine, dtype, share):
+    """Weights of few gaps are subtracted, validity is summed where there are many or where most of a window is missing."""
+    rng = np.random.default_rng(8)
+    for shape, size in (
+        ((70, 300), (3, 3)), ((33, 150), (4, 5)), ((40, 290), (9, 9)), ((20, 61), (2, 21)),
+        ((3000,), (7,)), ((9, 20, 40), (3, 2, 4)),
+    ):  # fmt: skip
+        image, weights = values(shape, dtype), positive(size).astype(dtype)
+        missing = rng.random(shape) < share
+        missing[tuple(slice(n // 2, n // 2 + n // 4) for n in shape)] = share > 0  # windows without any number
+        missing[tuple(slice(0, 2) for n in shape)] = share > 0
+        desired = normalized(image, weights, missing)
+        for signed in (weights, -weights):  # the weighted mean is the same but for the sign
+            holed = np.where(missing, np.nan, image).astype(dtype)
+            actual = ndimage.convolve(holed, signed, mode="nearest", nan_policy="interpolate")
+            assert_matches(
+                np.copysign(1, signed.sum()) * actual, desired.astype(dtype), 40 * weights.sum(), 4 * weights.size
+            )
+        omitted = ndimage.convolve(image, weights, mode="nearest", nan_policy="omit", mask=missing)
+        exact = scipy.ndimage.convolve(np.where(missing, 0, image).astype(float), weights.astype(float), mode="nearest")
+        assert_matches(omitted, exact.astype(dtype), 40 * weights.sum(), weights.size)
+
+
+def test_little_is_left_of_a_window(engine):
+    """Nearly all of the weight is missing: what is left is summed, not a difference of large numbers."""
+    weights = np.full((5, 5), 1e-7, np.float32)
+    weights[2, 2] = 1
+    image = values((60, 200), "float32") + 50
+    missing = np.zeros(image.shape, bool)
+    missing[8::8, 8::8] = True
+    desired = normalized(image, weights, missing)
+    actual = ndimage.convolve(np.where(missing, np.nan, image), weights, mode="nearest", nan_policy="interpolate")
+    np.testing.assert_allclose(actual, desired, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int32", "complex64"])
+def test_masks_lie_beside_images_of_any_layout(engine, dtype):
+    """Bit for bit what NaN in their place gives, in images that may not be written to."""
+    rng = np.random.default_rng(4)
+    whole = values((40, 150), dtype) if dtype[0] in "fc" else integers((40, 150), dtype)
+    weights = positive((3, 5))
+    layouts = (np.s_[:, :], np.s_[::2, 1::3], np.s_[::-1, ::-1])
+    for image in (*(whole[at] for at in layouts), np.asfortranarray(whole), np.broadcast_to(whole[0], (20, 150))):
+        mask = rng.random(image.shape) < 0.02
+        image.flags.writeable = False
+        bare = image.astype(np.result_type(image.dtype, np.float64 if image.dtype.kind in "iu" else image.dtype))
+        bare[mask] = complex(np.nan, np.nan) if dtype[0] == "c" else np.nan
+        for policy in ("omit", "interpolate"):
+            for options in ({"mode": "wrap"}, {"mode": "constant", "cval": 2.0}, {"stride": 2}, {"dilation": (2, 1)}):
+                options = options | {"nan_policy": policy, "output": bare.dtype}
+                desired = ndimage.convolve(bare, weights, **options)
+                for given_mask in (mask, mask.astype(float), np.asfortranarray(mask), np.repeat(mask, 2, 0)[::2]):
+                    assert_identical(ndimage.convolve(image, weights, mask=given_mask, **options), desired)
+
+
+def test_masks_may_be_where_the_result_goes(engine):
+    image, weights = integers((30, 40), "uint8"), positive((3, 3))
+    mask = (integers((30, 40), "uint8", 1) > 100).astype(np.uint8)
+    desired = ndimage.convolve(image, weights, nan_policy="interpolate", normalize=True, mask=mask.copy())
+    assert ndimage.convolve(image, weights, mask, nan_policy="interpolate", normalize=True, mask=mask) is mask
+    assert_identical(mask, desired)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["cython", "numba"])
+def test_nothing_of_the_images_size_is_made(name, masked):
+    image, weights, out = with_nan((1000, 1000), "float64", 0.01), positive((3, 3)), np.empty((1000, 1000))
+    options = {"nan_policy": "interpolate", "normalize": True, "mask": image > 1 if masked else None, "threads": 2}
+    with fastconv.use(engine=name):
+        ndimage.convolve(image, weights, out, **options)
+        tracemalloc.start()
+        ndimage.convolve(image, weights, out, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < image.nbytes / 4
 
 
 def test_infinities_are_numbers(engine):

@@ -24,12 +24,10 @@ enum { AHEAD_BYTES = 1024 };
 #define NAN_BITS128(v) _mm_movemask_pd((__m128d)((v) != (v)))
 #include "normalized_gaps.h"
 
-enum { real_code_f32 = FLOAT32, real_code_f64 = FLOAT64 };
 #define PICK_REAL(name, p) \
     _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64, const double *: name##_f64)
-#define real_code(p) PICK_REAL(real_code, p)
 #define mark(values, ...) PICK_REAL(mark, values)(values, __VA_ARGS__)
 #define take_gaps(dst, ...) PICK_REAL(take_gaps, dst)(dst, __VA_ARGS__)
 #define add_missing(missing, ...) PICK_REAL(add_missing, missing)(missing, __VA_ARGS__)
-#define scale(to, ...) PICK_REAL(scale, to)(to, __VA_ARGS__)
+#define scale(sums, ...) PICK_REAL(scale, sums)(sums, __VA_ARGS__)
 #endif

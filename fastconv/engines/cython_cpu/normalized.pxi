@@ -7,7 +7,6 @@
 # validity of its samples (1, or 0 where there was NaN) is filtered, too.
 
 cdef extern from "normalized.h" nogil:
-    int64_t real_code(...)
     void mark(...)
     int64_t take_gaps(...)
     void add_missing(...)
@@ -38,7 +37,7 @@ cdef int64_t stage_numbers(const NormalizedArgs *n, real_t *patch, const int64_t
     cdef const Geometry *g = &n.f.g
     cdef int64_t j, found = 0, first, end, left = x - g.pad_x, width = cols + (g.kernel_x - 1) * g.dilation_x
     cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t)
-    cdef bint copied = g.src_code == real_code(patch) and g.x_col == sizeof(real_t) and n.mask == NULL and planes[p] != BEYOND
+    cdef bint copied = g.src_code == code_of(patch) and g.x_col == sizeof(real_t) and n.mask == NULL and planes[p] != BEYOND
     cdef const char *row = NULL
     cdef real_t *to = patch
     if not copied:
@@ -91,31 +90,24 @@ cdef bint sparse_patch(const NormalizedArgs *n, real_t *patch, const int64_t *pl
     cdef real_t *sums = patch + n.sums
     cdef int32_t *places = <int32_t *>(patch + n.places) if n.renormalize else NULL
     cdef bint gaps = False, lacking = False, direct = (
-        g.out_code == real_code(patch) and g.out_col == sizeof(real_t) and g.out_row % <int64_t>sizeof(real_t) == 0
+        g.out_code == code_of(patch) and g.out_col == sizeof(real_t) and g.out_row % <int64_t>sizeof(real_t) == 0
         and cols == step and rows == a.patch_rows)
-    cdef char *to
+    if direct:
+        sums = <real_t *>out
+        step = g.out_row // <int64_t>sizeof(real_t)
     for p in range(a.n_planes):
         found = stage_numbers(n, patch, planes, p, y, x, rows, cols, places)
         if found < 0:
             lacking = True
             break
-        if found == 0 and direct and a.n_planes == 1:
-            filter_patch(a, <const real_t *>patch, a.pitch, w, <real_t *>out, g.out_row // <int64_t>sizeof(real_t), rows, cols,
-                         False, <real_t>0)
-            return True
         filter_patch(a, <const real_t *>patch, a.pitch, w + p * weights, sums, step, rows, cols, p > 0, <real_t>0)
         gaps |= found > 0
         add_missing(missing, pitch, <const real_t *>(patch + n.flipped + p * g.kernel_y * n.flipped_pitch), n.flipped_pitch,
                     places, found, rows, g.kernel_y, g.dilation_y)
-    for j in range(rows):
-        to = out + j * g.out_row
-        if gaps:
-            lacking |= scale(<real_t *>to if direct else sums, <const real_t *>sums,
-                             missing + (g.kernel_x - 1) * g.dilation_x, complete, cols, n.flipped_pitch)
-        if not (gaps and direct) and not lacking:
-            store_run(<const real_t *>sums, to, g.out_col, cols, g.out_code)
-        sums += step
-        missing += pitch
+    if gaps:
+        lacking |= scale(sums, step, missing + (g.kernel_x - 1) * g.dilation_x, pitch, complete, rows, cols, n.flipped_pitch)
+    for j in range(0 if direct or lacking else rows):
+        store_run(<const real_t *>(sums + j * step), out + j * g.out_row, g.out_col, cols, g.out_code)
     return not lacking
 
 

@@ -94,20 +94,23 @@ static void NAME(add_missing)(T *missing, int64_t pitch, const T *w, int64_t w_p
     }
 }
 
-/* to = sums * complete / (complete - missing), n elements in whole vectors; missing becomes 0, `margin` elements further,
- * too.  Whether a window lacks more than half of its weight. */
-static int NAME(scale)(T *to, const T *sums, T *missing, T complete, int64_t n, int64_t margin) {
+/* sums *= complete / (complete - missing), n elements of each row in whole vectors; missing becomes 0, `margin` elements
+ * further, too.  Whether a window lacks more than half of its weight. */
+static int NAME(scale)(T *sums, int64_t step, T *missing, int64_t pitch, T complete, int64_t rows, int64_t n, int64_t margin) {
     const T sign = complete < 0 ? -1 : 1, half = complete * sign / 2;
     NAME(flags) most = {0};
-    for (int64_t i = 0; i < n; i += LANES) {
-        const V lack = LOAD(missing + i);
-        __builtin_prefetch(to + i + AHEAD, 1);
-        STORE(missing + i, (V){0});
-        STORE(to + i, LOAD(sums + i) * (complete / (complete - lack)));
-        most |= (NAME(flags))(lack * sign > half);
-    }
-    memset(missing + n, 0, margin * sizeof(T));
     int found = 0;
+    for (int64_t row = 0; row < rows; row++, sums += step, missing += pitch) {
+        int64_t i = 0;
+        for (; i < n; i += LANES) {
+            const V lack = LOAD(missing + i);
+            __builtin_prefetch(sums + i + AHEAD, 1);
+            STORE(missing + i, (V){0});
+            STORE(sums + i, LOAD(sums + i) * (complete / (complete - lack)));
+            most |= (NAME(flags))(lack * sign > half);
+        }
+        for (; i < n + margin; i += LANES) STORE(missing + i, (V){0});
+    }
     for (int i = 0; i < LANES; i++) found |= most[i] != 0;
     return found;
 }
