@@ -127,9 +127,7 @@ def _allowed(way: Way, p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fi
 def _are_whole(*arrays: Any) -> bool:
     """Whether all numbers of all arrays are whole.  Of most that have others, a few elements tell."""
     for array in map(np.asarray, arrays):
-        if array.dtype.kind == "c":
-            return False
-        if array.dtype.kind == "f":
+        if array.dtype.kind in "fc":
             few = array[tuple(slice(None, None, max(n // 8, 1)) for n in array.shape)]
             if not ((np.rint(few) == few).all() and (np.rint(array) == array).all() and np.isfinite(array).all()):
                 return False
@@ -188,7 +186,7 @@ def _exact_parts(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: An
     whole = kernel.dtype.kind in "biu"
     if not _are_whole(kernel, fill):
         return ()
-    weights = np.abs(kernel.astype(np.float64))
+    weights = np.abs(kernel.astype(np.result_type(kernel, np.float64)))
     most, norm = _magnitude(image, fill), sqrt(float(np.square(weights).sum()))
     if p.exact and most * float(weights.sum()) >= 2.0**31:
         return ()
@@ -206,10 +204,12 @@ def _exact_parts(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: An
 
 def _magnitude(array: np.ndarray, fill: Any) -> int:
     """The largest of the elements and the fill value; of small types, of what they can hold."""
-    if array.dtype.kind == "b":
+    if array.dtype.kind == "c":
+        most = int(np.abs(array.real).max()) + int(np.abs(array.imag).max())
+    elif array.dtype.kind == "b":
         most = 1
     elif array.itemsize == 1:
         most = max(int(np.iinfo(array.dtype).max), -int(np.iinfo(array.dtype).min))
     else:
         most = max(int(array.max()), -int(array.min()), 1)
-    return max(most, abs(int(fill)))
+    return max(most, int(abs(fill)) + 1 if np.any(fill) else 0)

@@ -23,6 +23,7 @@ __all__ = [
     "fourier_seconds",
     "outer_products_worth_using",
     "overlap_seconds",
+    "passes_gain",
     "seconds_one_thread",
     "separable_gain",
     "threads_worth_using",
@@ -51,22 +52,32 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
     return 1 if seconds < least else min(available, 1 + int(seconds / (least / 2)))
 
 
-# Factors by the bytes of a block of the engines' transforms; the time in Python of a call.
-OVERLAP_CACHES = ((768 * 1024, 1.0), (1536 * 1024, 1.1), (5 * 1024 * 1024, 1.25), (1 << 62, 1.5))
+# Factors by the bytes of a unit's scratch memory; the time in Python of a call.
+OVERLAP_CACHES = ((640 * 2**10, 1.0), (1300 * 2**10, 1.1), (2500 * 2**10, 1.18), (5000 * 2**10, 1.25), (1 << 62, 1.5))
 OVERLAP_CALL_SECONDS = 25e-6
 
 
-def overlap_seconds(points: int, work: int, units: int, itemsize: int, nbytes: int, threads: int) -> float:
+def overlap_seconds(points: int, lines: int, work: int, units: int, itemsize: int, nbytes: int, threads: int) -> float:
     """Estimated time of a convolution by transforms of so many points, of which a unit does so much `work` in points."""
     r = rates.current()
-    slower = next(factor for size, factor in OVERLAP_CACHES if 2 * work * itemsize <= size)
+    scratch = (4 if lines > 1 else 2) * work * itemsize
+    slower = next(factor for size, factor in OVERLAP_CACHES if scratch <= size)
     each = work * (r.point + r.halving * log2(points)) * slower * (r.double if itemsize == 8 else 1.0)
     return OVERLAP_CALL_SECONDS + (0.5 + -(-units // min(threads, units))) * each + nbytes / r.bandwidth / threads
 
 
 def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int:
     """How many outer products a kernel may be the sum of for separable passes to be faster than the direct sum."""
-    return min(int(separable_gain(kernel_shape) / MIN_GAIN), int(flops / rates.current().flops / SECONDS_A_TERM))
+    r = rates.current()
+    alone = separable_gain(kernel_shape) / MIN_GAIN
+    most = max(int(alone / r.sums_of_passes), int(min(alone, 1.0)))
+    return min(most, int(flops / r.flops / SECONDS_A_TERM))
+
+
+def passes_gain(kernel_shape: tuple[int, ...], rank: int) -> float:
+    """How many times faster than the direct sum the passes of so many outer products are."""
+    several = rates.current().sums_of_passes * rank if rank > 1 else 1.0
+    return separable_gain(kernel_shape) / several
 
 
 def separable_gain(kernel_shape: tuple[int, ...]) -> float:
@@ -74,6 +85,7 @@ def separable_gain(kernel_shape: tuple[int, ...]) -> float:
     r = rates.current()
     passes = sum(r.line_tap * taps + r.line_output for taps in kernel_shape if taps > 1)
     kind = min(len([taps for taps in kernel_shape if taps > 1]), 3) - 1
+    passes *= r.solid_passes if kind == 2 else 1.0
     return (2 * prod(kernel_shape) * r.sums[kind] + r.outputs[kind]) / passes if passes else 1.0
 
 

@@ -37,6 +37,8 @@ class Rates:
         How much longer sums in other types take; exact ones are those of 8-bit images with integer results.
     line_tap, line_output : float
         Of separable passes in float32, for each tap of a line and each output of a pass.
+    sums_of_passes, solid_passes : float
+        How much longer they take for several outer products, each, and for kernels of three and more axes.
     point, halving, double : float
         Of the engines' Fourier transforms in float32, forth and back: for each complex point, for each point and halving;
         how much longer they take in double precision.
@@ -55,6 +57,8 @@ class Rates:
     sums_exact: float = 1.4
     line_tap: float = 10.4e-12
     line_output: float = 0.13e-9
+    sums_of_passes: float = 1.5
+    solid_passes: float = 2.5
     point: float = 1.5e-9
     halving: float = 0.007e-9
     double: float = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from math import log2, prod
 from typing import Any
 
@@ -25,7 +25,8 @@ DIRECT = {
     2: [((256, 256), (5, 5)), ((256, 256), (11, 11)), ((256, 256), (23, 23)), ((640, 640), (9, 9))],
     3: [((40, 40, 40), (3, 3, 3)), ((40, 40, 40), (7, 5, 5)), ((64, 64, 64), (5, 5, 7))],
 }
-LINES = [((512, 512), (15, 15)), ((512, 512), (41, 41)), ((1024, 1024), (25, 25))]
+LINES = [((512, 512), (25, 25)), ((512, 512), (41, 41)), ((1024, 1024), (25, 25))]
+SOLID = ((48, 48, 48), (11, 11, 11))
 TRANSFORMS = [
     ((300, 300), (31, 31)),
     ((512, 512), (63, 63)),
@@ -171,7 +172,14 @@ def _fit_lines(found: Rates) -> Rates:
     samples = [_sample("passes", shape, kernel) for shape, kernel in LINES]
     rows = [(s.outputs * sum(s.kernel), s.outputs * len(s.kernel), s.seconds) for s in samples]
     tap, output = _two_rates(rows)
-    return replace(found, line_tap=tap, line_output=output)
+    fitted = replace(found, line_tap=tap, line_output=output)
+    shape, kernel = SOLID
+
+    def ratio(shape: tuple[int, ...], kernel: tuple[int, ...], rank: int) -> float:
+        each = sum(tap * k + output for k in kernel) * prod(shape) * rank
+        return max(_sample("passes", shape, kernel, rank=rank).seconds / each, 1.0)
+
+    return replace(fitted, sums_of_passes=ratio(*LINES[0], 2), solid_passes=ratio(shape, kernel, 1))
 
 
 def _fit_transforms(found: Rates) -> Rates:
@@ -255,10 +263,12 @@ class _rates:
         _forget_choices()
 
 
-def _sample(algorithm: str, shape: tuple[int, ...], kernel: tuple[int, ...], dtype: str = "float32") -> Sample:
-    """Time a correlation by an algorithm on one thread."""
+def _sample(
+    algorithm: str, shape: tuple[int, ...], kernel: tuple[int, ...], dtype: str = "float32", rank: int = 1
+) -> Sample:
+    """Time a correlation by an algorithm on one thread; the rank is that of kernels for passes."""
     sample = Sample(shape, kernel, dtype, 0.0)
-    call = _call(sample, passes=algorithm == "passes")
+    call = _call(sample, rank if algorithm == "passes" else 0)
     from fastconv.choice import forced
 
     with use(threads=1), forced(algorithm):
@@ -266,14 +276,14 @@ def _sample(algorithm: str, shape: tuple[int, ...], kernel: tuple[int, ...], dty
     return sample
 
 
-def _call(sample: Sample, *, passes: bool) -> Callable[[], Any]:
+def _call(sample: Sample, rank: int) -> Callable[[], Any]:
     from fastconv import ndimage, signal
 
     rng = np.random.default_rng(0)
     x = (rng.random(sample.shape) * 200).astype(sample.dtype)
     w: Any = rng.uniform(0.5, 1.0, sample.kernel)
-    if passes:
-        w = np.multiply.outer(w[0], w[:, 0])
+    if rank:
+        w = sum(reduce(np.multiply.outer, (rng.uniform(0.5, 1.0, k) for k in sample.kernel)) for _ in range(rank))
     if sample.dtype == "uint8":
         return lambda: ndimage.correlate(x, w / w.sum(), mode="nearest")
     w = (w * 8).astype(sample.dtype)

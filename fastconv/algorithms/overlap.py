@@ -133,7 +133,7 @@ def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
         units = ceil(planes * prod(counts) / (lines * parts))
         points = prod(combination[: len(filtered)])
         work = lines * prod(combination)
-        seconds = costs.overlap_seconds(points, work, units, itemsize, p.nbytes, threads)
+        seconds = costs.overlap_seconds(points, lines, work, units, itemsize, p.nbytes, threads)
         found.append(Blocks(axes, combination, steps, counts, lines, units, points, seconds))
     return min(found, key=lambda blocks: blocks.seconds, default=None)
 
@@ -236,7 +236,8 @@ class Overlap:
 
     def _fills(self, fill: Any) -> np.ndarray:
         if self.problem.in_dtype in PARTS:
-            return np.ascontiguousarray(np.atleast_1d(fill), self.problem.in_dtype).view(self.part)
+            both = np.result_type(self.part, np.complex64)
+            return np.ascontiguousarray(np.atleast_1d(fill), both).view(self.part)
         return np.atleast_1d(np.asarray(fill)).astype(self.part)
 
     def _spectrum(self, blocks: Blocks) -> int:
@@ -279,7 +280,7 @@ class Overlap:
         values = geometry(p, y, x, *maps) | common | {
             "src_planes": src.ctypes.data, "out_planes": out.ctypes.data, "positions": src.shape[1],
             "out_depth": z.out_size, "kernel_z": z.taps, "n_entries": len(src) * prod(blocks.counts),
-            "imaginary": self.itemsize if p.in_dtype in PARTS else 0, "analysis": 0,
+            "imaginary": part_size(p.in_dtype) if p.in_dtype in PARTS else 0, "analysis": 0,
         }  # fmt: skip
         convolution = Bound(
             record(OVERLAP_FIELDS, values), blocks.units, common["scratch_bytes"], (), (src, out, *maps, *self._tables)
