@@ -94,7 +94,7 @@ def gain(kernel: Any, flops: int, acc: str) -> float:
     if acc not in TOLERANCE or kernel.size < costs.MIN_SEPARABLE_TAPS:
         return 1.0
     rank = _examined(kernel, flops, acc).rank
-    return costs.separable_gain(kernel.shape) / rank if rank else 1.0
+    return costs.passes_gain(kernel.shape, rank) if rank else 1.0
 
 
 def _examined(kernel: Any, flops: int, acc: str) -> OuterProducts:
