@@ -274,7 +274,7 @@ def test_printing_a_plan():
 def test_a_plan_speaks_in_units_of_its_size():
     large = plan_for(conv_problem(in_shape=(4096, 4096), out_shape=(4094, 4092)), "cython")
     assert re.search(
-        "work +503 MFLOP, 134 MB at least\none thread +about 5.36 ms\nworkspace +[0-9.]+ [KM]iB", str(large)
+        "work +503 MFLOP, 134 MB at least\none thread +about [0-9.]+ ms\nworkspace +[0-9.]+ [KM]iB", str(large)
     )
 
 
