@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.ndimage.arguments import checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.derivatives import SMOOTHED, derivative_passes
-from fastconv.ndimage.passes import Pass, correlate_combined, result_array
+from fastconv.ndimage.passes import Pass, correlate_combined, correlate_passes, result_array
 from fastconv.replay import by_value, remembered
 from fastconv.validate import as_array
 
@@ -169,6 +169,12 @@ def _combine(
     """The sum of derivatives, or the root of the sum of their squares, stored in the result's dtype at each step."""
     known = next((i for i, (function, _) in enumerate(SMOOTHED) if derivative is function), -1)
     if known >= 0 and not extra_arguments and not extra_keywords:
+        if squared and axes is None and isinstance(mode, str) and np.ndim(input) == 1:  # there is nothing to add
+            result = derivative(input, 0, output, mode, cval)
+            with np.errstate(all="ignore"):
+                np.multiply(result, result, result)
+                _take_roots(result)
+            return result
         return _combine_known(input, known, output, mode, cval, axes, squared)
     return _combine_any(input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, squared)
 
@@ -201,6 +207,9 @@ def _combine_any(
         terms = [_passes_of(derivative, image.ndim, axis, m) for axis, m in zip(axes, modes, strict=True)]
         if all(terms):
             value, threads = checked_cval(cval, image, image), getattr(derivative, "threads", None)
+            if len(terms) == 1 and not squared:
+                correlate_passes(image, target, terms[0], value, threads)
+                return result
             if correlate_combined(image, target, terms, squared, value, threads):
                 return result
     by_value()  # NumPy puts together what the function gives
