@@ -120,7 +120,7 @@ def duel(
         threads = resolve_threads(threads)
     result = _duel(chosen, seed, threads)
     with _told_plainly():
-        _report_duel(result, out)
+        _report_duel(result, out, "duel" if only is None else "duel-only")  # beside what a whole run has left
     if result.wrong:
         raise typer.Exit(1)
 
@@ -339,15 +339,15 @@ def _duel(problems: list[Problem], seed: int, threads: int) -> Duel:
     return duel
 
 
-def _report_duel(duel: Duel, out: Path) -> None:
+def _report_duel(duel: Duel, out: Path, name: str) -> None:
     from rich.console import Console
 
     from fastconv.bench import duel_report
 
     console = Console()
     duel_report.print_duel(duel, Console(width=max(console.width, 150)))
-    for name, path in duel_report.write_duel(duel, out).items():
-        console.print(f"{name:<20} {path}", highlight=False, soft_wrap=True)
+    for kind, path in duel_report.write_duel(duel, out, name).items():
+        console.print(f"{kind:<20} {path}", highlight=False, soft_wrap=True)
 
 
 def _progress_bar(console: Console) -> Progress:

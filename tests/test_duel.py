@@ -253,8 +253,10 @@ def test_the_command(tmp_path: Path):
     lines = run.output.splitlines()
     assert len(lines) == 4 and all("ndimage.correlate1d(" in line for line in lines)
     index = lines[0].partition(" ")[0].strip("#")
+    (tmp_path / "duel.json").write_text("of a whole run")
     run = CliRunner().invoke(app, ["duel", "--seed", "2", "--only", index, "--threads", "1", "--out", str(tmp_path)])
     assert run.exit_code == 0, run.output
-    (result,) = json.loads((tmp_path / "duel.json").read_text())["results"]
+    (result,) = json.loads((tmp_path / "duel-only.json").read_text())["results"]
+    assert (tmp_path / "duel.json").read_text() == "of a whole run"
     assert lines[0] == f"#{index} {result['problem']}" and result["ratio"] > 0
     assert CliRunner().invoke(app, ["duel", "--functions", "no such"]).exit_code == 2

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["draw_figure", "print_duel", "write_duel"]
 
 WORST = 10
+# Percentiles drawn, and of how many problems at least.
+FEWEST = {50: 1, 90: 20, 99: 100}
 KINDS = {
     "sums": ("convolve", "correlate", "convolve2d", "correlate2d", "convolve1d", "correlate1d", "sepfir2d"),
     "Fourier transforms": ("fftconvolve", "oaconvolve"),
@@ -86,13 +88,13 @@ def _ratio(value: float) -> Any:
     return Text(f"{value:.3f}", style="bold red" if value > 1 else "")
 
 
-def write_duel(duel: Duel, folder: Path) -> dict[str, Path]:
-    """Write the JSON document and the figure; files by name."""
+def write_duel(duel: Duel, folder: Path, name: str = "duel") -> dict[str, Path]:
+    """Write the JSON document and the figure, called so; files by kind."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"json": folder / "duel.json"}
+    files = {"json": folder / f"{name}.json"}
     files["json"].write_text(json.dumps(duel.document(), indent=1) + "\n")
     if duel.results:
-        files["figure"] = draw_figure(duel, folder / "duel.png")
+        files["figure"] = draw_figure(duel, folder / f"{name}.png")
     return files
 
 
@@ -115,22 +117,27 @@ def draw_figure(duel: Duel, path: Path) -> Path:
                 )
         ratios = sorted(result.ratio for result in duel.results)
         side.plot(np.arange(1, len(ratios) + 1) / len(ratios), ratios, drawstyle="steps-pre", color="#222222", lw=1.6)
-        low, high = min(ratios[0] / 1.5, 0.5), max(ratios[-1] * 1.2, 1.6)
+        low, high = min(ratios[0] / 1.5, 0.08), max(ratios[-1] * 1.2, 1.6)
         for axes in (ax, side):
             axes.axhspan(1.0, high, color=LOSS, alpha=0.07, lw=0)
             axes.axhline(1.0, color=LOSS, lw=1)
         for p, ratio in duel.percentiles().items():
-            if p in (50, 90, 99):
+            if len(ratios) >= FEWEST.get(p, np.inf):
                 side.plot(p / 100, ratio, "o", ms=5, color="#222222")
                 side.annotate(f"{p}%: {ratio:.2f} ", (p / 100, ratio), ha="right", va="bottom", fontsize=8.5)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_ylim(low, high)
+        times = [result.medians["scipy"] for result in duel.results]
+        ax.set_xlim(min(times) / 3, max(times) * 3)  # a decade at least: each has one tick with a number
+        ax.xaxis.set_minor_formatter("")
+        ax.yaxis.set_minor_formatter("")
         ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         ax.xaxis.set_major_formatter(lambda x, _: time_text(x).replace(".0", ""))
         ax.set_xlabel("SciPy's time")
         ax.set_ylabel("time of fastconv / time of SciPy")
-        ax.set_title(f"{len(ratios)} random problems, seed {duel.seed}, threads: {duel.threads}")
+        problems = f"{len(ratios)} random problem{'s' * (len(ratios) > 1)}"
+        ax.set_title(f"{problems}, seed {duel.seed}, threads: {duel.threads}")
         ax.text(0.005, 0.99, "SciPy is faster", color=LOSS, fontsize=9, va="top", transform=ax.transAxes)
         side.set_xlabel("share of the problems")
         side.set_xlim(0, 1.02)
