@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,8 @@ def save(rates: Rates) -> Path | None:
         draft.write_text(json.dumps(document, indent=1) + "\n")
         os.replace(draft, target)  # other processes see the whole file or none
     except OSError:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         return None
     return target
 

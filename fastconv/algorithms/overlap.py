@@ -43,7 +43,7 @@ Shape = tuple[int, ...]
 _local = threading.local()
 
 # Transforms split a length by these factors; larger ones make fewer passes, those that are not powers of 2 come first.
-RADICES = (5, 3, 8, 4, 2)
+RADICES = (5, 3, 8, 4)
 # Lengths considered along an axis, the best by themselves, where so many axes are filtered.
 CANDIDATES = {1: 40, 2: 12, 3: 6}
 # Lines transformed at once: a multiple of every build's lanes.
@@ -226,8 +226,9 @@ class Overlap:
         return self._scratch_bytes(blocks) * min(threads, blocks.units) + self._spectrum(blocks) * self.itemsize
 
     def describe(self, threads: int) -> str:
-        """How the output is cut, in words."""
-        return str(self._blocks(threads))
+        """How the output is cut, and about how long it takes, in words."""
+        blocks = self._blocks(threads)
+        return f"about {blocks.seconds * 1e3:.3g} ms, {blocks}"
 
     def _blocks(self, threads: int) -> Blocks:
         blocks = best_blocks(self.problem, threads)

@@ -102,8 +102,10 @@ class Transforms:
         return block + 3 * (block if blocks.whole else max(block, TASK_BYTES) * threads)
 
     def describe(self, threads: int) -> str:
-        """How the output is cut, in words."""
-        return str(blocks_for(self.problem, True, threads))
+        """How the output is cut, and about how long it takes, in words."""
+        blocks = blocks_for(self.problem, True, threads)
+        assert blocks is not None, "refused"
+        return f"about {blocks.seconds * 1e3:.3g} ms, {blocks}"
 
 
 def _all_finite(out: np.ndarray, blocks: Blocks) -> bool:

@@ -63,11 +63,7 @@ static inline __attribute__((always_inline)) void NAME(eight)(V *r, V *i) {
 }
 
 static inline __attribute__((always_inline)) void NAME(butterfly)(V *r, V *i, const int radix) {
-    if (radix == 2) {
-        const V dr = r[0] - r[1], di = i[0] - i[1];
-        r[0] += r[1], i[0] += i[1];
-        r[1] = dr, i[1] = di;
-    } else if (radix == 3)
+    if (radix == 3)
         NAME(three)(r, i);
     else if (radix == 4)
         NAME(four)(r, i, 0, 1, 2, 3);
@@ -110,7 +106,6 @@ static inline __attribute__((always_inline)) void NAME(pass)(
     case radix: NAME(pass)(re, im, step, n, part, roots, radix, backwards); break
 #define PASSES(backwards) \
     switch (radix) {      \
-        PASS(2, backwards); \
         PASS(3, backwards); \
         PASS(4, backwards); \
         PASS(5, backwards); \
