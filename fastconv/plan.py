@@ -65,6 +65,10 @@ class Plan:
             f"one thread      about {_scaled(1e9 * costs.seconds_one_thread(p.flops, p.nbytes), 'ns', 'us', 'ms', 's')}",
             f"workspace       {_scaled(self.workspace() / 1024, 'KiB', 'MiB', 'GiB', step=1024)}",
         ]
+        describe = getattr(self._executor, "describe", None)
+        if describe is not None:  # the direct sum is not what is computed
+            threads = config.resolve_threads(None)
+            lines[3] = f"on {threads} thread{'s' * (threads > 1)}".ljust(16) + describe(threads)
         names: dict[str, list[str]] = {}
         for name, why in self.refusals:  # but a row may leave to others what the same code does in a later one
             if name != self.implementation and name not in names.setdefault(why, []):
