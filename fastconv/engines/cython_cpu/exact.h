@@ -185,7 +185,7 @@ struct near_integer {
 
 /* A staged patch in float, the same in double once it is `widened`, and its kernel.  `flat` has in element v modulo FLAT_SUMS
  * what a window of one value v sums to, truncated, once that was needed; before that NaN. */
-enum { FLAT_SUMS = 512 };
+enum { FLAT_SUMS = 512, FEW = 2 };
 
 struct exact_patch {
     const float *narrow;
@@ -195,6 +195,8 @@ struct exact_patch {
     const double *w;
     int64_t kernel_y, kernel_x, order;
     float *flat;
+    int dense;    /* taps of a row lie side by side */
+    double error; /* of sums in double, whatever their order, against SciPy's */
     int widened;
 };
 
@@ -246,16 +248,53 @@ static inline vec_sums flat_sums(const struct exact_patch *p, vec_ints value) {
 #endif
 }
 
+/* The sum of one window in double, in any order, taps of a row at once. */
+static double window_sum(const struct exact_patch *p, const float *window) {
+    vec_exact sums = {0};
+    double sum = 0;
+    for (int64_t ky = 0; ky < p->kernel_y; ky++) {
+        const float *row = window + ky * p->tap_step + p->col_of[0];
+        const double *w = p->w + ky * p->kernel_x;
+        int64_t kx = 0;
+        for (; kx + EXACT_LANES <= p->kernel_x; kx += EXACT_LANES) sums += FROM_FLOAT(row + kx) * FROM_DOUBLE(w + kx);
+#if defined(__AVX512F__)
+        const __mmask8 rest = (__mmask8)((1u << (p->kernel_x - kx)) - 1);
+        sums += (vec_exact)_mm512_maskz_loadu_pd(rest, w + kx) * (vec_exact)_mm512_cvtps_pd(_mm256_maskz_loadu_ps(rest, row + kx));
+#else
+        for (; kx < p->kernel_x; kx++) sum += row[kx] * w[kx];
+#endif
+    }
+    for (int i = 0; i < EXACT_LANES; i++) sum += sums[i];
+    return sum;
+}
+
+/* Settle the few uncertain sums of a vector in double, where they are not as near to an integer as that is inexact;
+ * whether others remain. */
+static int settle_few(const struct exact_patch *p, const float *window, vec_ints uncertain, vec_sums *sums) {
+    int lanes[FEW], n = 0;
+    for (int i = 0; i < EXACT_WIDTH; i++)
+        if (uncertain[i]) {
+            if (n == FEW) return 1;
+            lanes[n++] = i;
+        }
+    for (int i = 0; i < n; i++) {
+        const double sum = window_sum(p, window + lanes[i]), low = __builtin_trunc(sum - p->error);
+        if (low != __builtin_trunc(sum + p->error)) return 1;
+        (*sums)[lanes[i]] = (float)low;
+    }
+    return 0;
+}
+
 /* Settle a vector's uncertain sums if all samples of their windows are equal (the flat parts of a picture: their sums are
- * near integers where the weights' sum is); whether others remain. */
-static inline int settle_flat(const struct exact_patch *p, const float *window, float guard, vec_sums *sums) {
+ * near integers where the weights' sum is), or if they are few; whether others remain. */
+static inline int settle(const struct exact_patch *p, const float *window, float guard, vec_sums *sums) {
     const vec_sums first = *(const vecu_sums *)(window + p->col_of[0]);
     vec_ints low, varied = (vec_ints){0};
     const vec_ints uncertain = uncertain_lanes(*sums, guard, &low) != 0;
     for (int64_t ky = 0; ky < p->kernel_y; ky++) {
         for (int64_t kx = 0; kx < p->kernel_x; kx++)
             varied |= (vec_ints)first ^ *(const vecu_ints *)(window + ky * p->tap_step + p->col_of[kx]);
-        if (any_lane(uncertain & (varied != 0))) return 1;
+        if (any_lane(uncertain & (varied != 0))) return p->dense ? settle_few(p, window, uncertain, sums) : 1;
     }
     const vec_ints value = __builtin_convertvector(first, vec_ints);
     const vec_ints strange = (__builtin_convertvector(value, vec_sums) != first) | (value < -128) | (value > 255);
@@ -284,7 +323,7 @@ static int64_t store_guarded(struct exact_patch *p, const float *sums, int64_t s
             for (int64_t i = 0; i < n; i++) {
                 const int64_t x = from + where[i], width = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
                 vec_sums v = *(const vecu_sums *)(sums + x);
-                if (!settle_flat(p, p->narrow + r * p->row_step + x, guard, &v)) {
+                if (!settle(p, p->narrow + r * p->row_step + x, guard, &v)) {
                     if (IS_DENSE && width == EXACT_WIDTH) store_bytes(__builtin_convertvector(v, vec_ints), out + x);
                     else store_run_f32((const float *)&v, out + x * out_col, out_col, width, out_code);
                     continue;

@@ -1,6 +1,6 @@
 # Filters of 8-bit images with integer results: sums in float where they are certain to truncate as SciPy's in double.
 
-from libc.math cimport NAN
+from libc.math cimport NAN, fabs
 
 # After a patch with sums near integers in most vectors (flat parts of a picture), so many are summed in double at once.
 cdef enum:
@@ -8,7 +8,7 @@ cdef enum:
 
 
 cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w, const float *w, float *flat, float fill,
-                      float guard, const char *plane, char *out, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
+                      float guard, double error, const char *plane, char *out, int64_t y, int64_t x, int64_t rows, int64_t cols) noexcept nogil:
     # Whether most vectors had a sum near an integer, so that summing in float did not pay.
     cdef const Geometry *g = &a.g
     cdef int64_t window = ((a.patch_rows - 1) * g.stride_y + (g.kernel_y - 1) * g.dilation_y + 1) * a.pitch
@@ -17,7 +17,7 @@ cdef bint bytes_patch(const FilterArgs *a, char *scratch, const double *exact_w,
     cdef double *wide = <double *>(sums + a.patch_rows * a.patch_cols)
     cdef int64_t near
     cdef ExactPatch p = ExactPatch(patch, wide, window, a.pitch * g.stride_y, a.pitch * g.dilation_y, a.col_of, exact_w,
-                                   g.kernel_y, g.kernel_x, a.exact, flat, 0)
+                                   g.kernel_y, g.kernel_x, a.exact, flat, a.g.dilation_x == 1 and g.stride_x == 1, error, 0)
     stage_patch(a, patch, plane, fill, y, x, rows, cols)
     filter_patch(a, <const float *>patch, a.pitch, w, sums, a.patch_cols, rows, cols, False, <float>0)
     near = store_guarded(&p, sums, a.patch_cols, guard, rows, cols, out, g.out_row, g.out_col, g.out_code)
@@ -45,6 +45,7 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
     cdef float *flat = <float *>scratch
     cdef float *w = flat + FLAT_SUMS
     cdef float guard
+    cdef double error = 0
     cdef const char *source = NULL
     cdef char *out
     cdef int64_t first_row, end_row, first_col, end_col, x, y, rows, cols, i, in_double = 0
@@ -53,6 +54,8 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
     guard = rounding_guard(exact_w, g.kernel_y, g.kernel_x, fill)
     if guard < 0:
         return False
+    for i in range(taps):
+        error += fabs(exact_w[i]) * max(fabs(fill), 255.0) * taps * 2.0 ** -50
     for i in range(FLAT_SUMS):
         flat[i] = NAN
     for i in range(taps):
@@ -74,7 +77,7 @@ cdef bint filter_bytes(const FilterArgs *a, int64_t unit, char *scratch) noexcep
             if in_double > 0:
                 exact_patch(a, scratch, exact_w, fill, source, out, y, x, rows, cols)
                 in_double -= 1
-            elif bytes_patch(a, scratch, exact_w, w, flat, <float>fill, guard, source, out, y, x, rows, cols):
+            elif bytes_patch(a, scratch, exact_w, w, flat, <float>fill, guard, error, source, out, y, x, rows, cols):
                 in_double = IN_DOUBLE
             x += cols
     return True

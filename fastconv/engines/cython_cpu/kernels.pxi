@@ -25,6 +25,8 @@ cdef extern from "tiles_all.h" nogil:
         const double *w
         int64_t kernel_y, kernel_x, order
         float *flat
+        int dense
+        double error
         int widened
     enum: FLAT_SUMS
     enum: EXACT_WIDTH
