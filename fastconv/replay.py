@@ -94,10 +94,13 @@ def forget() -> None:
         tapes.forget()
 
 
-def by_value() -> None:
-    """Tell that the course of the call that is running depends on the values in its arrays."""
+def by_value(first: int = 0) -> None:
+    """Tell that the course of the call that is running depends on the values in its arrays from argument `first` on.
+
+    Its tape is of use only if those are what calls are told apart by.
+    """
     recorder = _recorder.get()
-    if recorder is not None:
+    if recorder is not None and first < recorder.n_arrays:
         recorder.valid = False
 
 
@@ -131,7 +134,8 @@ def conjugate(array: np.ndarray) -> np.ndarray:
 class _Recorder:
     """Collects the launches of one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_arrays: int) -> None:
+        self.n_arrays = n_arrays
         self.launches: list[tuple] = []
         self.conjugates: list[tuple[np.ndarray, np.ndarray]] = []
         self.copies: list[tuple[np.ndarray, np.ndarray]] = []
@@ -142,7 +146,7 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> 
     """Call the function, and remember its launches if that gives the same result."""
     key, given = tapes.key(args, kwargs)
     args = (*given[: tapes.n_arrays], *args[tapes.n_arrays :])  # lists as the arrays that launches are to be found in
-    recorder = _Recorder()
+    recorder = _Recorder(tapes.n_arrays)
     token = _recorder.set(recorder)
     try:
         result = function(*args, **kwargs)

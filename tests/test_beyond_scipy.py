@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import tracemalloc
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv
-from fastconv import ndimage, reference, signal
+from fastconv import ndimage, reference, replay, signal
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, NormalizedProblem
 from fastconv.testing import assert_identical, assert_matches
@@ -260,6 +261,27 @@ def test_nothing_of_the_images_size_is_made(name, masked):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < image.nbytes / 4
+
+
+@pytest.mark.parametrize("options", [{"nan_policy": "interpolate"}, {"normalize": True}, {"nan_policy": "omit"}])
+def test_small_calls_are_replayed(options):
+    """Also those divided by the sum of the weights: whether they may be depends on the weights."""
+    images = [with_nan((20, 30), "float32", 0.05, seed) for seed in range(3)]
+    kernels = [positive((3, 4), seed) for seed in range(3)]
+    pairs = [(image, weights) for image in images for weights in kernels]
+    replay.forget()
+    for _ in range(2):  # a call that is not replayed itself may make one that is
+        results = [ndimage.convolve(*pair, **options) for pair in pairs]
+    if "normalize" not in options:
+        before = sum(tapes.plays for tapes in replay._memories)
+        again = [ndimage.convolve(*pair, **options) for pair in pairs]
+        assert sum(tapes.plays for tapes in replay._memories) == before + len(pairs)
+        results += again
+    for pair, result in zip(2 * pairs, results, strict=False):
+        replay.forget()
+        assert_identical(result, ndimage.convolve(*pair, **options))
+        with pytest.raises(ValueError, match="sum other than 0") if "omit" not in options.values() else nullcontext():
+            ndimage.convolve(pair[0], pair[1] * 0, **options)
 
 
 def test_infinities_are_numbers(engine):

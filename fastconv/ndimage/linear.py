@@ -457,6 +457,25 @@ def _filter(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None,
     flip: bool, extras: Extras,
 ) -> np.ndarray:  # fmt: skip
+    if extras.normalize is True or (type(extras.nan_policy) is str and extras.nan_policy == "interpolate"):
+        arguments = input, weights, output, mode, cval, origin, axes, threads, flip
+        return _filter_by_sum(*arguments, **extras._asdict())
+    return _filter_any(input, weights, output, mode, cval, origin, axes, threads, flip, extras)
+
+
+@remembered(arrays=1)
+def _filter_by_sum(
+    input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None,
+    flip: bool, *, out: Any, **extras: Any,
+) -> np.ndarray:  # fmt: skip
+    """What is divided by the weights' sum: calls are told apart by the weights, then."""
+    return _filter_any(input, weights, output, mode, cval, origin, axes, threads, flip, Extras(out, **extras))
+
+
+def _filter_any(
+    input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any, threads: int | None,
+    flip: bool, extras: Extras,
+) -> np.ndarray:  # fmt: skip
     image, kernel = as_array("input", input, empty=True), as_array("weights", weights)
     axes = filtered_axes(axes, image.ndim)
     if kernel.ndim != len(axes):

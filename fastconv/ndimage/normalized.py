@@ -45,7 +45,7 @@ def weights_in_force(kernel: np.ndarray, policy: str, normalize: Any) -> np.ndar
     """The weights, divided by their sum if `normalize`."""
     if not normalize and policy != "interpolate":
         return kernel
-    by_value()
+    by_value(first=1)
     normalized = _normalized(kernel.tobytes(), kernel.dtype, kernel.shape, bool(normalize))
     return normalized if normalize else kernel
 

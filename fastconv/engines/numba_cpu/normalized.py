@@ -113,6 +113,13 @@ def stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc):
     return found
 
 
+@part
+def store_rows(a, out, sums, rows, cols, acc):
+    for r in range(rows):
+        at = sums + r * a.patch_cols * itemsize(acc)
+        store_run(out + r * a.out_row, a.out_col, at, cols, a.out_code, acc)
+
+
 # -- few gaps ------------------------------------------------------------------------------
 
 
@@ -156,32 +163,28 @@ def add_missing(a, missing, pitch, w, places, n, rows, acc):
 def sparse_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc, exact):
     # Whether it could be done.
     size = itemsize(acc)
-    step, pitch = a.patch_cols * size, (a.patch_cols + 2 * a.flipped_pitch) * size
+    pitch, missing = (a.patch_cols + 2 * a.flipped_pitch) * size, patch + a.missing * size
     places = patch + a.places * size if a.renormalize != 0 else int64(0)
-    missing, sums = patch + a.missing * size, patch + a.sums * size
     direct = a.out_code == code_of(acc) and a.out_col == size and cols == a.patch_cols and rows == a.patch_rows
-    gaps, lacking, stored = boolean(0), boolean(0), boolean(0)
+    sums, step = (out, a.out_row) if direct else (patch + a.sums * size, a.patch_cols * size)
+    gaps, lacking = boolean(0), boolean(0)
     for p in range(a.n_planes):
         found = stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc)
         if found < 0:
             lacking = boolean(1)
             break
-        stored = direct and found == 0 and a.n_planes == 1
-        dst, dst_step = (out, a.out_row) if stored else (sums, step)
         at, n = w + p * a.kernel_y * a.kernel_x * size, int64(1)
         filter_patch(
-            a, patch, int64(0), n, a.pitch * size, at, dst, dst_step, rows, cols, p > 0, acc(0), acc, exact
+            a, patch, int64(0), n, a.pitch * size, at, sums, step, rows, cols, p > 0, acc(0), acc, exact
         )  # fmt: skip
         gaps |= found > 0
         flipped = patch + (a.flipped + p * a.kernel_y * a.flipped_pitch) * size
         add_missing(a, missing, pitch, flipped, places, found, rows, acc)
-    for j in range(0 if stored else rows):
-        to = out + j * a.out_row
-        if gaps:
-            lack = missing + j * pitch + (a.kernel_x - 1) * a.dilation_x * size
-            lacking |= scale(sums + j * step, lack, complete, cols, a.flipped_pitch)
-        if not lacking:
-            store_run(to, a.out_col, sums + j * step, cols, a.out_code, acc)
+    for j in range(rows if gaps else 0):
+        lack = missing + j * pitch + (a.kernel_x - 1) * a.dilation_x * size
+        lacking |= scale(sums + j * step, lack, complete, cols, a.flipped_pitch)
+    if not (direct or lacking):
+        store_rows(a, out, sums, rows, cols, acc)
     return not lacking
 
 
@@ -220,8 +223,7 @@ def dense_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc, exact
             )  # fmt: skip
     if missing and a.renormalize != 0:
         renormalize(sums, valid_sums, complete, a.patch_rows * a.patch_cols)
-    for r in range(rows):
-        store_run(out + r * a.out_row, a.out_col, sums + r * step, cols, a.out_code, acc)
+    store_rows(a, out, sums, rows, cols, acc)
 
 
 def make(acc: str, variant: str = "") -> Callable:
