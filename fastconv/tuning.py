@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import log2, prod
@@ -20,14 +20,15 @@ __all__ = ["tune"]
 # Of a measurement: shortest block of calls, and blocks of which the fastest counts.
 BLOCK_SECONDS, BLOCKS = 2e-3, 5
 # Kernels of one to three axes on images of about as many outputs; those of separable passes and of transforms.
-DIRECT = {
+Shape = tuple[int, ...]
+DIRECT: dict[int, list[tuple[Shape, Shape]]] = {
     1: [((60_000,), (9,)), ((60_000,), (61,)), ((250_000,), (25,))],
     2: [((256, 256), (5, 5)), ((256, 256), (11, 11)), ((256, 256), (23, 23)), ((640, 640), (9, 9))],
     3: [((40, 40, 40), (3, 3, 3)), ((40, 40, 40), (7, 5, 5)), ((64, 64, 64), (5, 5, 7))],
 }
-LINES = [((512, 512), (25, 25)), ((512, 512), (41, 41)), ((1024, 1024), (25, 25))]
+LINES: list[tuple[Shape, Shape]] = [((512, 512), (25, 25)), ((512, 512), (41, 41)), ((1024, 1024), (25, 25))]
 SOLID = ((48, 48, 48), (11, 11, 11))
-TRANSFORMS = [
+TRANSFORMS: list[tuple[Shape, Shape]] = [
     ((300, 300), (31, 31)),
     ((512, 512), (63, 63)),
     ((1024, 1024), (31, 31)),
@@ -322,7 +323,7 @@ def _seconds(call: Callable[[], Any]) -> float:
     return best
 
 
-def _two_rates(rows: list[tuple[float, float, float]]) -> tuple[float, float]:
+def _two_rates(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
     """The positive numbers a and b with the least relative errors of ``a * row[0] + b * row[1] = row[2]``."""
     table = np.array(rows)
     a, b = table[:, 0] / table[:, 2], table[:, 1] / table[:, 2]
