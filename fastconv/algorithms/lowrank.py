@@ -87,6 +87,7 @@ class LowRank:
         self.engine = engine
         self.direct = None if self.known else Filter(replace(problem, rank=0), engine)
         self.axes = [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
+        self.steps = self._steps()
         self._passes: dict[ConvProblem, Filter] = {}
         self.blocks = [self._block(place) for place in self._places()]
         self.plane_bytes = problem.rank * np.dtype(problem.acc).itemsize * self._largest_plane()
@@ -96,7 +97,7 @@ class LowRank:
     ) -> None:
         found = self._lines(w) if self.known else outer_products(self.problem, w[0, 0], fill)
         if found.rank == self.problem.rank:
-            weights = [self._weights(found, axis) for axis in self.axes]
+            weights = [self._weights(found, axes) for axes in self.steps]
             fills = self._fills(found, fill)
             for block in self.blocks:
                 self._run(block, x[0, 0], weights, out[0, 0], fills, threads)
@@ -117,12 +118,12 @@ class LowRank:
         if block.rows is not None:
             x = x.take(block.rows, self.axes[0])
         planes = x[None, None]
-        for step, kernels, fill in zip(block.passes, weights, fills, strict=True):
+        for axes, step, kernels in zip(self.steps, block.passes, weights, strict=True):
             p = step.problem
             result = out[None, None]
             if step is not block.passes[-1]:
                 result = np.empty((1, p.filters, *p.out_shape), p.out_dtype)
-            step(planes, kernels, result, None, fill, threads)
+            step(planes, kernels, result, None, fills[self.axes.index(axes[0])], threads)
             planes = result
 
     def _lines(self, w: np.ndarray) -> OuterProducts:
@@ -130,13 +131,25 @@ class LowRank:
         sizes = [self.problem.kernel_shape[axis] for axis in self.axes]
         return OuterProducts(tuple(line[None] for line in np.split(w, np.cumsum(sizes)[:-1])), True)
 
-    def _weights(self, found: OuterProducts, axis: int) -> np.ndarray:
-        """The weights of the pass along an axis, (filter, channel, taps)."""
-        place = self.axes.index(axis)
-        vectors = found.factors[place]
+    def _steps(self) -> list[tuple[int, ...]]:
+        """The axes of each pass: one of them, but the last two at once where one kernel does both."""
+        p, single = self.problem, [(axis,) for axis in self.axes]
+        if len(single) < 3 or p.rank > 1:
+            return single
+        shape = tuple(taps if axis in self.axes[-2:] else 1 for axis, taps in enumerate(p.kernel_shape))
+        pad = tuple(n if axis in self.axes[-2:] else 0 for axis, n in enumerate(p.pad))
+        both = SeparableProblem(replace(p, kernel_shape=shape, pad=pad, in_shape=p.out_shape, in_dtype=p.acc, rank=0))
+        return single if separable.refuse(both) else [*single[:-2], (self.axes[-2], self.axes[-1])]
+
+    def _weights(self, found: OuterProducts, axes: tuple[int, ...]) -> np.ndarray:
+        """The weights of a pass, (filter, channel, taps), or those of its lines."""
+        places = [self.axes.index(axis) for axis in axes]
+        if len(places) > 1:
+            return np.concatenate([found.factors[place][0] for place in places])
+        vectors = found.factors[places[0]]
         shape = [1] * self.problem.ndim
-        shape[axis] = vectors.shape[1]
-        planes = (1, found.rank) if axis == self.axes[-1] else (found.rank, 1)
+        shape[axes[0]] = vectors.shape[1]
+        planes = (1, found.rank) if axes[0] == self.axes[-1] else (found.rank, 1)
         return vectors.reshape(*planes, *shape)
 
     def _fills(self, found: OuterProducts, fill: Any) -> list[Any]:
@@ -186,26 +199,27 @@ class LowRank:
         """The filters of a block whose input has a shape and whose output has some rows."""
         p = self.problem
         passes = []
-        for axis in self.axes:
-            height = rows.stop - rows.start if axis == self.axes[0] else p.out_shape[axis]
-            out_shape = [height if a == axis else n for a, n in enumerate(shape)]
-            starts, ends = axis == self.axes[0], axis == self.axes[-1]
+        for axes in self.steps:
+            rows_of = {axis: rows.stop - rows.start if axis == self.axes[0] else p.out_shape[axis] for axis in axes}
+            out_shape = [rows_of.get(a, n) for a, n in enumerate(shape)]
+            starts, ends = self.axes[0] in axes, self.axes[-1] in axes
             step = replace(
                 p,
                 in_shape=tuple(shape),
-                kernel_shape=tuple(n if a == axis else 1 for a, n in enumerate(p.kernel_shape)),
+                kernel_shape=tuple(n if a in axes else 1 for a, n in enumerate(p.kernel_shape)),
                 out_shape=tuple(out_shape),
                 in_dtype=p.in_dtype if starts else p.acc,
                 kernel_dtype="complex128" if p.kernel_dtype[0] == "c" else "float64",
                 out_dtype=p.out_dtype if ends else p.acc,
-                pad=tuple(n if a == axis else 0 for a, n in enumerate(pads)),
+                pad=tuple(n if a in axes else 0 for a, n in enumerate(pads)),
                 channels=1 if starts else p.rank,
                 filters=1 if ends else p.rank,
                 groups=1 if starts or ends else p.rank,
                 rank=0,
             )
             if step not in self._passes:
-                self._passes[step] = (Filter if separable.refuse(step) else Separable)(step, self.engine)
+                problem = SeparableProblem(step) if len(axes) > 1 else step
+                self._passes[step] = (Filter if separable.refuse(problem) else Separable)(problem, self.engine)
             passes.append(self._passes[step])
             shape = out_shape
         return tuple(passes)

@@ -43,9 +43,12 @@ def tiles_down(a, src, step, dst, dst_step, n, rows, ahead, acc):
     """Rows of tiles, `n` bytes of each; `ahead`, the rows that follow are called for."""
     blocks = (a.kernel_y + USUAL - 1) // USUAL
     height, higher = a.kernel_y // blocks, a.kernel_y % blocks
+    lead = (-src & 63) // itemsize(acc) * itemsize(acc)  # to a cache line: see separable.pxi of the Cython engine
     for _ in range(0, rows, ROWS):
-        for begin in range(0, n, TILE_BYTES):
-            x = min(begin, max(int64(0), n - TILE_BYTES))
+        begin = int64(0)
+        while begin < n:
+            x = max(min(begin, n - TILE_BYTES), int64(0))
+            begin = lead if begin == 0 and lead > 0 else begin + TILE_BYTES
             if ahead:
                 tile_prefetch(src + x + (rows + a.kernel_y - 1) * step, step, ROWS, COLS)
             sums, at, weights = tile_fill(acc(0), ROWS, COLS), src + x, a.w
