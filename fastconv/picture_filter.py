@@ -67,15 +67,25 @@ def apply(picture: np.ndarray, kernel: np.ndarray, mode: str = "reflect") -> np.
     -------
     ndarray
         Of the picture's shape and dtype: `fastconv.ndimage.convolve` in float32, its magnitude
-        where the weights add up to zero, rounded and clipped to the dtype's range.
+        where the weights add up to zero, rounded and clipped to the dtype's range.  Such kernels of
+        more than 3 x 3 weights are scaled: a step is as bright as after the Sobel kernel of 3 x 3.
     """
     alpha = picture.ndim == 3 and picture.shape[2] in (2, 4)
     pixels = picture[..., :-1] if alpha else picture
     result = ndimage.convolve(pixels.astype(np.float32), kernel.astype(np.float32), mode=mode, axes=(0, 1))
     if kernels.is_derivative(kernel):
-        result = np.abs(result)
+        result = np.abs(result) * _brightness(kernel)
     filtered = np.clip(np.rint(result), 0, np.iinfo(picture.dtype).max).astype(picture.dtype)
     return np.concatenate([filtered, picture[..., -1:]], axis=2) if alpha else filtered
+
+
+# What the Sobel kernel of 3 x 3 makes of a step by 1.
+STEP = 4.0
+
+
+def _brightness(kernel: np.ndarray) -> float:
+    """What large derivatives are scaled by: their weights grow with their size, and most of a picture would be white."""
+    return min(1.0, STEP / float(kernel[kernel > 0].sum())) if max(kernel.shape) > 3 else 1.0
 
 
 def side_by_side(picture: np.ndarray, filtered: np.ndarray, kernel: np.ndarray, name: str, path: Path) -> None:

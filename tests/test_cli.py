@@ -79,6 +79,15 @@ def test_size_and_mode_are_heeded(grey: Path, tmp_path: Path):
         )
 
 
+def test_large_derivatives_are_as_bright_as_small_ones(grey: Path, tmp_path: Path):
+    """Their weights add up to more: unscaled, most of the picture would be white."""
+    means = []
+    for size in (3, 5, 7, 11):
+        assert invoke("filter", grey, tmp_path / "out.png", "--kernel", "sobel-x", "--size", size).exit_code == 0
+        means.append(np.asarray(Image.open(tmp_path / "out.png")).mean())
+    assert max(means) < 1.3 * min(means) < 100
+
+
 @pytest.mark.parametrize(
     "make, mode",
     [

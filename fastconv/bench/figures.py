@@ -82,10 +82,13 @@ def speedup_sizes(results: Results) -> Any:
     """Speed-up over each rival: a map of image size and kernel size for each engine."""
     sweep = _sweep(results)
     engines = [engine for engine in results.engines if engine != "reference"]
-    if sweep is None or not engines or not results.rivals:
+    if sweep is None or not engines:
         return None
     family, images, kernels = sweep
-    rivals = results.rivals
+    measured = [(engine, row.case) for engine in engines for row in results.of(family=family, contestant=engine)]
+    rivals = [name for name in results.rivals if any(results.speedup(c, e, name) is not None for e, c in measured)]
+    if not rivals:
+        return None
     width = 1.7 + len(rivals) * (0.7 + 0.62 * len(kernels))
     figure = _figure(width, 1.1 + len(engines) * (0.75 + 0.42 * len(images)))
     axes = figure.subplots(len(engines), len(rivals), squeeze=False, sharex=True, sharey=True)
