@@ -151,6 +151,37 @@ def test_origin(engine, name, size):
         check(name + "1d", image, size, 0, origin=origin, mode="constant", cval=3)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("name", FILTERS)
+def test_groups_of_rows(engine, name, dtype, mode):
+    """Windows that fold few rows, a core and rows around it, and blocks of rows that stay; the last group is not full."""
+    image = values((61, 163), dtype)
+    for size in (2, 3, 4, 5, 6, 7, 8, 9, 15, 23, 24, 33, 60):
+        check(name, image, size, mode=mode, cval=2)
+    check(name, image, (31, 1), mode=mode, origin=(-15, 0))
+    check(name, image, (4, 9), mode=mode, origin=(1, 4), cval=3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FILTERS)
+def test_wide_images(engine, name, mode):
+    """Columns one after another, read where they lie; axes one after another, the second in place."""
+    for dtype in ("uint8", "float32", "int16"):
+        image = values((27, 5003), dtype)
+        for size in (3, (6, 40), (1, 9), (25, 2)):
+            check(name, image, size, mode=mode, cval=1)
+    check(name, values((1700, 1900), "float32"), 3, mode=mode)  # larger than caches: memory is called for ahead
+
+
+def test_means_of_one_number(engine):
+    image = np.full((40, 70), 0.75, np.float32)
+    for size in range(2, 40):
+        np.testing.assert_allclose(fastconv.ndimage.uniform_filter(image, size), 0.75, rtol=2e-7 * size)
+    for number in (np.inf, -np.inf):
+        assert (fastconv.ndimage.uniform_filter(np.full((20, 80), number, np.float32), 9) == number).all()
+
+
 # -- footprints and structures ------------------------------------------------------------------
 
 

@@ -38,6 +38,11 @@ VECTOR = 64  # bytes of the longest vectors
 FIRST_CACHE = 40 * 1024
 SECOND_CACHE = 512 * 1024
 SCRATCH = 1024 * 1024
+# Windows of few rows keep nothing but addresses: bytes of a row made at once.  Images of more bytes, with the output's,
+# do not stay in caches: half as much, and what comes next is called for (2048x2048 float32, 3x3, one thread: 1.25 ms,
+# neither 1.8 ms; smaller images get slower by a tenth).
+CHUNK = 2048
+AHEAD = 12 * 2**20
 UNITS_PER_THREAD = 4
 
 
@@ -83,7 +88,7 @@ class Sliding:
         self.problem = problem
         self.acc = _accumulator(problem)
         self.itemsize = np.dtype(self.acc).itemsize
-        self.engine = engine
+        self.direct = getattr(engine, "WINDOWS_IN_PLACE", False)
         self.bytes = problem.kind == "mean" and self.acc == "uint16"  # their means are cut after each axis
         self.sums = problem.kind == "mean" and not self.bytes  # divided at last
         self.kernel = engine.kernel("sliding", self.acc, problem.kind)
@@ -126,7 +131,7 @@ class Sliding:
                 if tiles is not None and (n == 1 or self._together(tiles, axes[rest[0]])):
                     break
             assert tiles is not None  # a single axis can always be arranged
-            steps.append(self._step(tiles, dtype, threads))
+            steps.append(self._step(tiles, dtype, threads, not steps))
             rest, x, dtype = rest[n:], self._between, p.out_dtype
         return steps
 
@@ -139,21 +144,30 @@ class Sliding:
         cols, (_, halo) = strip_shape(tiles, self.itemsize, 1)[1], tiles.halo
         return halo < 2 * cols and self._layout(tiles, cols, self.acc)["scratch_bytes"] <= 2 * SCRATCH
 
-    def _step(self, tiles: Tiles, dtype: str, threads: int) -> Step:
+    def _step(self, tiles: Tiles, dtype: str, threads: int, first: bool) -> Step:
         p, acc = self.problem, self._computes_in(tiles, dtype)
         size, (taps, across) = np.dtype(acc).itemsize, (tiles.y.taps, tiles.x.taps)
-        rows, cols = strip_shape(tiles, size, threads)
+        own = self.direct and _bits(dtype) == acc and tiles.x.x_step == size
+        (rows, cols), ahead = strip_shape(tiles, size, threads), own and p.nbytes > AHEAD
+        chunk = even(tiles.x.size, CHUNK // size // (1 + ahead))
+        if own and taps < 2 * GROUP and cols < tiles.x.size and _all_readable(tiles, chunk, size):
+            # Nothing stays from group to group but addresses: one after another, columns are read as they lie.
+            rows, cols = min(rows, rows_of_unit(tiles, tiles.x.size, threads)), tiles.x.size
+        else:
+            chunk = cols
+        if taps == 1 and not first and GROUP * tiles.x.size * size < SECOND_CACHE:
+            rows, cols, chunk = rows_of_unit(tiles, tiles.x.size, threads), tiles.x.size, tiles.x.size  # in place
         in_pairs = acc == "uint8" and self.bytes
         src_planes, out_planes = offsets(tiles.planes)
         tables = {
             "src_planes": src_planes, "out_planes": out_planes, "map_y": tiles.y.edges(), "map_x": tiles.x.edges(),
             "passes": np.array(self._passes(tiles, in_pairs), np.int64).reshape(-1, PASS_SLOTS),
         }  # fmt: skip
-        own = _bits(dtype) == acc and tiles.x.x_step == size
         readable = [own and _readable(tiles, first, cols, size) for first in range(0, tiles.x.size, cols)]
         more = {"direct": np.array(readable, np.int64), **self._quotients(taps, across, in_pairs)}
         values = {
-            **tiling(p, acc, tiles, (rows, cols), tables), **self._layout(tiles, cols, acc),
+            **tiling(p, acc, tiles, (rows, cols), tables), **self._layout(tiles, chunk, acc, cols),
+            "chunk": chunk, "ahead": int(ahead),
             "src_code": DTYPE_CODES[dtype], "taps_y": taps, "taps_x": across, "fill_down": size,
             "store_direct": int(_bits(p.out_dtype) == acc and tiles.x.out_step == size),
             "n_passes": len(tables["passes"]), "down": 0, "across": 0,
@@ -162,12 +176,12 @@ class Sliding:
         units = len(out_planes) * values["row_tiles"] * values["col_tiles"]
         kept = (*tables.values(), *more.values())
         bound = Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), kept)
-        return Step(bound, acc, taps, in_place=taps == 1 and values["col_tiles"] == 1)
+        return Step(bound, acc, taps, in_place=taps == 1 and chunk == tiles.x.size)
 
     def _computes_in(self, tiles: Tiles, dtype: str) -> str:
         """The accumulators of a step: where the engine can, means of bytes are made in bytes."""
         in_bytes = self.bytes and dtype == self.problem.out_dtype == "uint8" and tiles.x.dilation == 1
-        return "uint8" if in_bytes and getattr(self.engine, "MEANS_OF_BYTES", False) else self.acc
+        return "uint8" if in_bytes and self.direct else self.acc
 
     def _passes(self, tiles: Tiles, in_pairs: bool) -> list[tuple[int, ...]]:
         """The folds along rows; of means of bytes those that make windows of pairs of bytes."""
@@ -200,7 +214,7 @@ class Sliding:
             if divisor > 1
         }
 
-    def _layout(self, tiles: Tiles, cols: int, acc: str) -> dict[str, int]:
+    def _layout(self, tiles: Tiles, cols: int, acc: str, width: int = 0) -> dict[str, int]:
         """Where parts of the scratch memory begin."""
         size, taps, (_, halo) = np.dtype(acc).itemsize, tiles.y.taps, tiles.halo
         in_pairs = acc == "uint8" and self.bytes
@@ -212,7 +226,8 @@ class Sliding:
         plan = folds(tiles.x.taps, self.problem.kind != "mean")
         apart = in_pairs or any(fold.own and fold.base for fold in plan)
         sizes = {
-            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": pitch, "ring": (taps + GROUP - 1) * pitch + SLACK,
+            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": (max(cols, width) + halo) * size + VECTOR,
+            "ring": (taps + GROUP - 1) * pitch + SLACK,
             "blocks": n_blocks * core + SLACK, "core": core + SLACK, "windows": group, "second": group * apart,
             "third": group * in_pairs, "stored": pitch + SLACK,
         }  # fmt: skip
@@ -244,16 +259,27 @@ def strip_shape(tiles: Tiles, size: int, threads: int) -> tuple[int, int]:
         cost *= 1.3 if (halo_y + GROUP) * window > SECOND_CACHE else 1.0
         shapes.append((cost, -cols, cols))
     cols = even(width, min(shapes)[2])
-    beside = prod(axis.size for axis in tiles.planes) * -(-width // cols)
-    wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
-    rows = height
-    if beside < wanted:
-        fewest = max(GROUP, min(halo_y // 2, -(-height // threads)))  # each unit folds its first windows anew
-        rows = max(-(-height * beside // wanted), fewest)
-        rows = min(height, -(-rows // GROUP) * GROUP)
-    if beside * -(-height // rows) < threads:
-        cols = even(width, max(-(-width * height * beside // rows // wanted), halo_x, 2048 // size))
+    rows = rows_of_unit(tiles, cols, threads)
+    beside = prod(axis.size for axis in tiles.planes) * -(-width // cols) * -(-height // rows)
+    if beside < threads:
+        cols = even(width, max(-(-width * beside // threads // UNITS_PER_THREAD), halo_x, 2048 // size))
     return rows, cols
+
+
+def rows_of_unit(tiles: Tiles, cols: int, threads: int) -> int:
+    """Rows of a unit of so many columns: several units for each thread, of whole groups."""
+    height, halo = tiles.y.size, tiles.halo[0]
+    beside = prod(axis.size for axis in tiles.planes) * -(-tiles.x.size // cols)
+    wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
+    if beside >= wanted:
+        return height
+    fewest = max(GROUP, min(halo // 2, -(-height // threads)))  # each unit folds its first windows anew
+    rows = max(-(-height * beside // wanted), fewest)
+    return min(height, -(-rows // GROUP) * GROUP)
+
+
+def _all_readable(tiles: Tiles, cols: int, size: int) -> bool:
+    return all(_readable(tiles, first, cols, size) for first in range(0, tiles.x.size, cols))
 
 
 def _readable(tiles: Tiles, first: int, cols: int, size: int) -> bool:

@@ -236,6 +236,8 @@ SLIDING_FIELDS = TILING + (
     "n_passes",
     "down", "across",  # pointers to int64[QUOTIENT_SLOTS] of means: of windows down (0: not divided), and at last
     "fill_down",  # bytes from the fill value to that of windows down
+    "chunk",  # columns of a tile made at once, of a group of rows
+    "ahead",  # whether memory that is read and written next is called for
     "n_blocks", "core_bytes",  # folds of eight rows that stay, bytes from each to the next
     "fill_row", "ring", "blocks", "core", "windows", "third", "stored",  # where parts of the scratch memory begin
 )  # fmt: skip

@@ -6,7 +6,7 @@ import importlib
 
 from fastconv.engines.level import SIMD
 
-__all__ = ["GEMM", "LINE", "MEANS_OF_BYTES", "SIMD", "TILE", "is_ready", "kernel"]
+__all__ = ["GEMM", "LINE", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
 
 
 _build = importlib.import_module(f"{__name__}.{SIMD}")
@@ -16,8 +16,8 @@ TILE: tuple[int, int] = _build.TILE
 LINE: tuple[int, int] = _build.LINE
 # Rows and bytes per row of the matrix product's tiles.
 GEMM: tuple[int, int] = _build.GEMM
-# Means of bytes can be made in bytes.
-MEANS_OF_BYTES = True
+# Moving windows read rows where they lie, and make means of bytes in bytes.
+WINDOWS_IN_PLACE = True
 
 
 def kernel(operation: str, dtype: str, *_: str) -> int:

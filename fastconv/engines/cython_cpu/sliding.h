@@ -13,9 +13,17 @@ typedef struct {
     int64_t divisor, factor, shift, nearest;
 } Quotient;
 
-typedef void (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q);
+/* Memory that is called for before it is used: the rows of the output, and what rows of the image hold `by` bytes on.
+ * Windows down read memory and windows across write it, in turns: neither alone keeps it busy. */
+typedef struct {
+    const char *out;
+    int64_t out_step, by;
+    const char *const *row; /* NULL: nothing is */
+} Ahead;
+
+typedef void (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, const Ahead *ahead);
 typedef void (*Around)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
-                       int64_t n, const Quotient *q);
+                       int64_t n, const Quotient *q, const Ahead *ahead);
 
 /* Windows down the columns. */
 typedef struct {
@@ -31,7 +39,7 @@ typedef struct {
     void (*save)(const char *src, char *memory, int64_t step, int64_t n, int64_t code);
     void (*fold)(char *dst, const char *const *src, int64_t count, int64_t n);
     void (*last)(char *dst, int64_t dst_step, const char *const *src, int64_t src_step, int64_t count, int64_t rows, int64_t n,
-                 const Quotient *q);
+                 const Quotient *q, const Ahead *ahead);
     Downwards down;
 } WindowOps;
 

@@ -11,9 +11,14 @@ cdef extern from "sliding.h" nogil:
     enum: UINT16
     ctypedef struct Quotient:
         int64_t divisor, factor, shift, nearest
-    ctypedef void (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q) noexcept nogil
+    ctypedef struct Ahead:
+        const char *out
+        int64_t out_step, by
+        const char *const *row
+    ctypedef void (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q,
+                         const Ahead *ahead) noexcept nogil
     ctypedef void (*Around)(char *dst, int64_t step, const char **before, const char *core, const char **after,
-                            int64_t n, const Quotient *q) noexcept nogil
+                            int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
     ctypedef struct Downwards:
         Few twos, threes, fives
         Around fours, eights
@@ -25,10 +30,11 @@ cdef extern from "sliding.h" nogil:
         void (*save)(const char *src, char *memory, int64_t step, int64_t n, int64_t code) noexcept nogil
         void (*fold)(char *dst, const char **src, int64_t count, int64_t n) noexcept nogil
         void (*last)(char *dst, int64_t dst_step, const char **src, int64_t src_step, int64_t count, int64_t rows,
-                     int64_t n, const Quotient *q) noexcept nogil
+                     int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
         Downwards down
     void bytes_pairs(char *dst, const char *src, int64_t n)
-    void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q)
+    void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q,
+                      const char *next_row)
     const Downwards bytes_down
     const WindowOps *WINDOW_OPS[3][11]
     void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
@@ -64,8 +70,11 @@ cdef struct SlidingArgs:
     const Quotient *down
     const Quotient *across
     int64_t fill_down
+    int64_t chunk, ahead
     int64_t n_blocks, core_bytes
     int64_t fill_row, ring, blocks, core, windows, third, stored
+
+cdef Ahead NOTHING
 
 cdef enum:
     PASS_SLOTS = 7
@@ -86,9 +95,10 @@ cdef struct Strip:
     char *scratch
     const char *plane
     const char **rows
-    int64_t direct, filled, step, low, n
+    int64_t direct, filled, step, begin, low, n
     char *windows
     char *first
+    Ahead ahead
 
 
 cdef inline int64_t whole_vectors(int64_t n) noexcept nogil:
@@ -150,7 +160,7 @@ cdef const char *source_of(Strip *s, int64_t position) noexcept nogil:
     if row < 0:
         dst = s.scratch + a.fill_row
         if not s.filled:
-            fill_run(s.ops, dst, t.fill, t.pitch)
+            fill_run(s.ops, dst, t.fill, t.tile_cols + t.halo_x)
             s.filled = 1
         return dst
     if s.direct:
@@ -199,17 +209,17 @@ cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
         for i in range(count):
             memcpy(s.windows + i * s.step, s.rows[i], s.n)
     elif taps == 2:
-        down.twos(s.windows, s.step, s.rows, s.n, q)
+        down.twos(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 3:
-        down.threes(s.windows, s.step, s.rows, s.n, q)
+        down.threes(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 5:
-        down.fives(s.windows, s.step, s.rows, s.n, q)
+        down.fives(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps < GROUP:
         for i in range(0, GROUP, 4):
             down.gather(core, NULL, 0, s.rows + i + 3, taps - 3, s.rows[0], s.n)
-            down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q)
+            down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q, &s.ahead)
     else:
-        down.eights(s.windows, s.step, s.rows, core_of(s, y), s.rows + taps, s.n, q)
+        down.eights(s.windows, s.step, s.rows, core_of(s, y), s.rows + taps, s.n, q, &s.ahead)
 
 
 cdef void fill_edge(Strip *s, int64_t count, int64_t position, int64_t n) noexcept nogil:
@@ -253,10 +263,10 @@ cdef void save_rows(Strip *s, int64_t y, int64_t count, const char **src, int64_
     cdef char *stored = s.scratch + a.stored
     cdef int64_t n = s.tile.cols * s.ops.size, i, k
     if a.store_direct and n >= VECTOR_BYTES:
-        s.ops.last(output_of(s, y), t.out_row, src, s.step, sources, count, n, a.across)
+        s.ops.last(output_of(s, y), t.out_row, src, s.step, sources, count, n, a.across, &s.ahead)
         return
     for i in range(count):
-        s.ops.last(stored, 0, src, 0, sources, 1, whole_vectors(n), a.across)
+        s.ops.last(stored, 0, src, 0, sources, 1, whole_vectors(n), a.across, &NOTHING)
         s.ops.save(stored, output_of(s, y + i), t.out_col, s.tile.cols, t.out_code)
         for k in range(4):
             src[k] += s.step
@@ -285,27 +295,47 @@ cdef void windows_across(Strip *s, int64_t y, int64_t count) noexcept nogil:
     save_rows(s, y, count, src, taken)
 
 
-cdef Strip strip_of(const SlidingArgs *a, const WindowOps *ops, int64_t unit, int64_t worker) noexcept nogil:
-    cdef const Tiling *t = &a.t
-    cdef Strip s
-    cdef int64_t first, end, before
-    s.a, s.ops, s.down, s.tile = a, ops, &ops.down, tile_at(t, unit)
-    s.scratch = <char *>whole_vectors(<int64_t><uintptr_t>(t.scratch + worker * t.scratch_bytes))
-    s.rows = <const char **>s.scratch
-    s.plane = t.x + t.src_planes[s.tile.plane]
-    s.direct, s.filled, s.step = a.direct[unit % t.col_tiles], 0, t.pitch * ops.size
-    first = s.tile.x - t.pad_x
-    end = first + s.tile.cols + t.halo_x
+cdef void take_columns(Strip *s, int64_t x, int64_t cols) noexcept nogil:
+    # Turn to these columns of the output: their windows down begin where vectors of the image do, modulo lines of memory.
+    cdef const Tiling *t = &s.a.t
+    cdef int64_t first = x - t.pad_x, end = first + cols + t.halo_x, before
+    s.tile.x, s.tile.cols = x, cols
     s.low = max(first, 0) if s.direct else first
-    s.n = ((min(end, t.width) if s.direct else end) - s.low) * ops.size
+    s.n = ((min(end, t.width) if s.direct else end) - s.low) * s.ops.size
     if not s.direct:
         s.n = whole_vectors(s.n)
-    # Vectors of the image's rows, of windows down and of most outputs begin at lines of memory together.
-    before = (s.low - first) * ops.size
-    s.windows = s.scratch + a.windows + whole_vectors(before)
+    before = (s.low - first) * s.ops.size
+    s.windows = s.scratch + s.a.windows + whole_vectors(before)
     if s.direct:
         s.windows += <int64_t>(<uintptr_t>(s.plane + s.low * t.x_col) % VECTOR_BYTES)
     s.first = s.windows - before
+
+
+cdef void next_columns(Strip *s, int64_t x, int64_t cols) noexcept nogil:
+    # The same, and the addresses of rows follow.
+    cdef int64_t low = s.low, j
+    take_columns(s, x, cols)
+    for j in range(s.a.taps_y + GROUP - 1):
+        s.rows[j] += (s.low - low) * s.ops.size
+
+
+cdef void look_ahead(Strip *s, int64_t y, int64_t x, int64_t end) noexcept nogil:
+    # What is read next: the columns behind, or in the end the rows below.
+    cdef int64_t behind = s.a.chunk * s.ops.size
+    s.ahead.out, s.ahead.out_step = output_of(s, y), s.a.t.out_row
+    s.ahead.row = s.rows + s.a.taps_y - 1
+    s.ahead.by = behind if x + s.a.chunk < end else GROUP * s.a.t.x_row - (x - s.begin) * s.ops.size
+
+
+cdef Strip strip_of(const SlidingArgs *a, const WindowOps *ops, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const Tiling *t = &a.t
+    cdef Strip s
+    s.a, s.ops, s.down, s.tile = a, ops, &ops.down, tile_at(t, unit)
+    s.scratch = <char *>whole_vectors(<int64_t><uintptr_t>(t.scratch + worker * t.scratch_bytes))
+    s.rows = <const char **>s.scratch
+    s.begin, s.ahead = s.tile.x, NOTHING
+    s.plane = t.x + t.src_planes[s.tile.plane]
+    s.direct, s.filled, s.step = a.direct[unit % t.col_tiles], 0, t.pitch * ops.size
     return s
 
 
@@ -330,9 +360,11 @@ cdef void bytes_across_rows(Strip *s, int64_t y, int64_t count) noexcept nogil:
         inner = NULL if taps < 4 else (pairs if taps < 6 else made) + i * s.step + 2
         out = output_of(s, y + i)
         if whole > 0:
-            bytes_across(out, row, inner, taps, whole, s.a.across)
+            bytes_across(out, row, inner, taps, whole, s.a.across,
+                         NULL if s.ahead.row == NULL else s.ahead.row[i] + s.ahead.by)
         if whole < n:
-            bytes_across(stored, row + whole, NULL if inner == NULL else inner + whole, taps, n - whole, s.a.across)
+            bytes_across(stored, row + whole, NULL if inner == NULL else inner + whole, taps, n - whole, s.a.across,
+                         NULL)
             if s.a.store_direct:
                 memcpy(out + whole, stored, n - whole)
             else:
@@ -344,6 +376,7 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
     cdef const WindowOps *ops = WINDOW_OPS[a.t.kind][a.t.acc_code]
     cdef Strip s = strip_of(a, ops, unit, worker)
     cdef int64_t group, y, count, bytes = a.t.kind == MEAN and a.t.acc_code == UINT8
+    cdef int64_t x = s.tile.x, end = x + s.tile.cols, at
     cdef char *group_rows = s.scratch + a.windows
     cdef const char *rows[4]
     rows[0] = rows[1] = rows[2] = rows[3] = group_rows
@@ -352,16 +385,27 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
     for group in range((s.tile.rows + GROUP - 1) // GROUP):
         y = group * GROUP
         count = min(s.tile.rows - y, <int64_t>GROUP)
+        take_columns(&s, x, min(end - x, a.chunk))
         next_rows(&s, y)
-        windows_down(&s, y, count)
-        if a.down != NULL and not bytes:
-            ops.last(group_rows, 0, rows, 0, 1, 1, count * s.step, a.down)
-        if s.direct:
-            fill_edges(&s, count)
-        if bytes and a.taps_x > 1:
-            bytes_across_rows(&s, y, count)
-        else:
-            windows_across(&s, y, count)
+        at = x
+        while True:
+            if a.ahead:
+                look_ahead(&s, y, at, end)
+            windows_down(&s, y, count)
+            if a.down != NULL and not bytes:
+                ops.last(group_rows, 0, rows, 0, 1, 1, count * s.step, a.down, &NOTHING)
+            if s.direct:
+                fill_edges(&s, count)
+            if bytes and a.taps_x > 1:
+                bytes_across_rows(&s, y, count)
+            else:
+                windows_across(&s, y, count)
+            at += a.chunk
+            if at >= end:
+                break
+            next_columns(&s, at, min(end - at, a.chunk))
+        # Rows stay for the next group.
+        next_columns(&s, x, min(end - x, a.chunk))
 
 
 WINDOW_TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()

@@ -60,7 +60,8 @@ static void bytes_pairs(char *dst, const char *src, int64_t n) {
 
 /* Means along a row.  Of windows of 2h + `odd` bytes the sums of the pairs 1 to h - 1 are at `inner` (NULL: none): those
  * that begin with an even byte lack the pair before and maybe the byte behind, the others one byte before and one or two behind. */
-static void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q) {
+static void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q,
+                         const char *next_row) {
     QUOTIENT
     const char *end = src + (taps & ~(int64_t)1);
 #define ACROSS(ADDED, ODD)                                                                        \
@@ -69,6 +70,7 @@ static void bytes_across(char *dst, const char *src, const char *inner, int64_t 
         const lanes_u16 both = x.odd + y.even ADDED;                                              \
         const Halves sum = {(ODD ? both : x.odd ADDED) + x.even, ODD ? both + y.odd : both};      \
         write_means(dst + i, sum, factor, shift);                                                 \
+        if (next_row != NULL) __builtin_prefetch(next_row + i);                                   \
     }
     if (inner == NULL) {
         if (taps & 1) ACROSS(, 1) else ACROSS(, 0)

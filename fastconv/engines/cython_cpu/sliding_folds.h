@@ -23,11 +23,17 @@ static void NAME(fold)(char *dst, const char *const *src, int64_t count, int64_t
 
 /* The same as results: of `rows` rows of n bytes (not less than a vector), from memory to other memory. */
 static void NAME(last)(char *dst, int64_t dst_step, const char *const *src, int64_t src_step, int64_t count, int64_t rows,
-                       int64_t n, const Quotient *q) {
+                       int64_t n, const Quotient *q, const Ahead *ahead) {
     DIVISION
     SOURCES
     for (int64_t row = 0; row < rows; row++, dst += dst_step) {
-#define FOLD(value) EVERY_VECTOR(LINE_OF(dst)) { const V made = (value); *(VU *)(dst + i) = RESULT(made); }
+        const char *next_row = ahead->row == NULL ? NULL : ahead->row[row] + ahead->by;
+#define FOLD(value)                                             \
+    EVERY_VECTOR(LINE_OF(dst)) {                                \
+        const V made = (value);                                 \
+        if (next_row != NULL) __builtin_prefetch(next_row + i); \
+        *(VU *)(dst + i) = RESULT(made);                        \
+    }
         BY_COUNT(FOLD)
 #undef FOLD
         a += src_step, b += src_step, c += src_step, d += src_step;

@@ -6,12 +6,17 @@
  * in each operation that it takes part in, which takes three times as long.
  */
 
+#define CALL_FOR_OUTPUT(rows) \
+    if (ahead->row != NULL)   \
+        for (int j = 0; j < rows; j++) __builtin_prefetch(ahead->out + j * ahead->out_step + i, 1);
+
 /* Windows of `taps` (2, 3 or 5) rows that begin in each of eight rows, from sums that several of them share. */
 static inline __attribute__((always_inline)) void NAME(few)(char *dst, int64_t step, const char *const *row, int64_t n,
-                                                            const Quotient *q, const int taps) {
+                                                            const Quotient *q, const Ahead *ahead, const int taps) {
     PREPARE
     EVERY_VECTOR(LINE_OF(row[0])) {
         V x[12];
+        CALL_FOR_OUTPUT(8)
         _Pragma("GCC unroll 12") for (int j = 0; j < taps + 7; j++) {
             x[j] = READ(row[j]);
             KEEP(x[j]);
@@ -36,8 +41,9 @@ static inline __attribute__((always_inline)) void NAME(few)(char *dst, int64_t s
     }
 }
 #define FEW(name, taps)                                                                                        \
-    static void NAME(name)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q) { \
-        NAME(few)(dst, step, row, n, q, taps);                                                              \
+    static void NAME(name)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, \
+                           const Ahead *ahead) {                                                       \
+        NAME(few)(dst, step, row, n, q, ahead, taps);                                                              \
     }
 FEW(twos, 2)
 FEW(threes, 3)
@@ -47,9 +53,10 @@ FEW(fives, 5)
 /* Windows that begin in each of `group` rows: a core that all of them share, the rows before it, those after it. */
 static inline __attribute__((always_inline)) void NAME(around)(char *dst, int64_t step, const char *const *before,
                                                                const char *core, const char *const *after, int64_t n,
-                                                               const Quotient *q, const int group) {
+                                                               const Quotient *q, const Ahead *ahead, const int group) {
     PREPARE
     EVERY_VECTOR(LINE_OF(before[0])) {
+        CALL_FOR_OUTPUT(group)
         V from[8], until = READ(after[0]);
         from[group - 1] = READ_CORE(core);
         _Pragma("GCC unroll 8") for (int j = group - 2; j >= 0; j--) from[j] = OP(READ(before[j]), from[j + 1]);
@@ -64,12 +71,12 @@ static inline __attribute__((always_inline)) void NAME(around)(char *dst, int64_
     }
 }
 static void NAME(fours)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
-                        int64_t n, const Quotient *q) {
-    NAME(around)(dst, step, before, core, after, n, q, 4);
+                        int64_t n, const Quotient *q, const Ahead *ahead) {
+    NAME(around)(dst, step, before, core, after, n, q, ahead, 4);
 }
 static void NAME(eights)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
-                         int64_t n, const Quotient *q) {
-    NAME(around)(dst, step, before, core, after, n, q, 8);
+                         int64_t n, const Quotient *q, const Ahead *ahead) {
+    NAME(around)(dst, step, before, core, after, n, q, ahead, 8);
 }
 
 /* The core that all `cores` and `rows` make. */
@@ -90,3 +97,4 @@ static void NAME(gather)(char *dst, const char *const *core, int64_t cores, cons
         WRITE_CORE(dst, some);
     }
 }
+#undef CALL_FOR_OUTPUT
