@@ -61,6 +61,7 @@ def _parts(*arrays: Array) -> int:
 def _gaussian(dice: Dice) -> Call:
     image = dice.image(NUMBERS)
     axes, sigma, order = dice.axes(image), dice.real(*SIGMAS), dice.one(ORDERS)
+    order *= image.dtype != "bool"  # SciPy's passes leave booleans that are 255, which the next pass takes for a number
     options = dice.options(image, axes) | dice.output(image) | ({"order": order} if order else {})
     ns = image.size * len(axes) * _line_ns(sigma) * _parts(image)
     return Call((image, sigma), options, ns, 8 * sigma, _gain(sigma, order * len(axes)))
