@@ -5,23 +5,21 @@
  * 16 bits each.  Mirrored taps are added first; two pairs share a lane of 32 bits, where one instruction
  * (vpmaddwd) multiplies and adds both.
  *
- * The bound.  Let S be SciPy's sum times 2^shift, and what is summed here
+ * The bound.  Let S be SciPy's sum times 2^16, A = (sum of W x) / 2^(shift - 1) the same of the rounded weights, and
+ * t = floor(A) + 1, which is what is summed here: nothing but the floor rounds.  Let D be at least |A - S| for all x.
+ * Then t - 1 - D < S < t + D.  `prepare_line` takes only weights for which D < 1.  D is the sum of the errors
+ * |W - w 2^(shift + 15)| times what they are multiplied by (up to 255, or 510 for pairs), in the units of t, and
+ * SciPy's own roundings: taps + 2 of them, 2^-53 of the sum of magnitudes each, here taken eight times.
+ * If t = m 2^16 + f with 2 <= f < 2^16, then m 2^16 < S < (m + 1) 2^16: S and t are truncated alike, toward minus
+ * infinity and toward 0.  If t is 0 or 1, then |S| < 2^16 and truncation toward 0 gives 0.  What is left is f = 0 or 1
+ * (without the 1, as sums about the centre are made, f = 0 or 2^16 - 1), sums near an integer:
  *
- *     t = 1 + sum of high x + floor(sum of low x / 2^15) = 1 + floor(sum of W x / 2^15),
- *
- * in which only the floor rounds.  With D >= |sum of W x / 2^15 - S| for all x,  t - 1 - D < S < t + D.
- * `prepare_line` takes only weights for which D < 1, D being 255 / 2^15 times the sum of |W - w 2^(shift + 15)|
- * (half a unit each), and SciPy's own roundings: taps + 2 of them, 2^-53 of the sum of magnitudes each.
- * If t = m 2^shift + f with 2 <= f < 2^shift, then m 2^shift < S < (m + 1) 2^shift: S and t are truncated
- * alike, toward minus infinity and toward 0.  If |t| < 2, truncation toward 0 gives 0 for both.  What is left is
- * f = 0 or f = 1, sums near an integer:
- *
- * - windows in which each pair of taps adds up to twice the centre, such as flat ones and even slopes: 1 to 6
+ * - windows in which each pair of taps adds up to twice the centre, such as flat ones and even slopes: up to 6
  *   of 100 pixels of a photograph with 5 taps.  SciPy's sum depends on the centre alone there, for
  *   (a + b) w = (c + c) w, and a table of 256 bits tells whether it is truncated to one less than t;
- * - others, 1 of 10^4: summed again in double.
+ * - others, in 2 of 1000 vectors: summed again in double.
  *
- * If all weights are multiples of 2^-shift, neither sum is rounded: `certain`, and t has no 1 added. */
+ * If all weights are multiples of 2^-shift, neither sum is rounded: `certain`, and t = A. */
 
 #ifndef FASTCONV_BYTES_LINE_H
 #define FASTCONV_BYTES_LINE_H
@@ -33,12 +31,12 @@ enum { MOST_TAPS = 512, MOST_ROWS = 16, LANES = VECTOR_BYTES };
 struct bytes_line {
     double w[MOST_TAPS];
     int64_t taps, order, groups; /* groups of two pairs, or in "line" order of two taps */
-    double size; /* sum of the magnitudes of the weights */
-    int32_t shift, seed;
-    int fixed;        /* whether weights have a fixed point; if not, sums are made in double */
-    int about_centre; /* symmetric weights that add up to 1: see sums_about_centre */
-    int certain, positive; /* positive: no result is outside 0..255 */
-    int less;              /* whether a bit of the table is set; negative: it is no use */
+    double size;                 /* sum of the magnitudes of the weights */
+    int32_t shift, seed;         /* seed: the 1 in t */
+    int fixed;                   /* whether weights have a fixed point; if not, sums are made in double */
+    int about_centre;            /* symmetric weights that add up to 1: see sums_of_pairs */
+    int certain, positive;       /* positive: no result is outside 0..255 */
+    int less;                    /* whether a bit of the table is set; negative: it is no use */
     bytes_t table[3];
     int32_t high[MOST_TAPS / 2 + 2], low[MOST_TAPS / 2 + 2]; /* two weights each; the centre and an odd pair last */
 };
@@ -109,8 +107,8 @@ INLINE void add_taps(words_t p[2], const uint8_t *a, const uint8_t *b, int64_t o
 
 /* Of pairs with symmetric weights twice the centre is taken away, so that like windows leave zeros.  If those weights
  * add up to 1, the sum is the centre and a sum of w (a + b - 2 c), without a product for the centre. */
-INLINE struct sums sums_of_pairs(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, int64_t order, int64_t groups,
-                                 int odd, int about_centre) {
+INLINE struct sums sums_of_pairs(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, int64_t order,
+                                 int64_t groups, int odd, int about_centre) {
     struct sums s = {.centre = LOAD_BYTES(tap[k->taps / 2] + x)};
     const uint8_t *const *mirrored = tap + k->taps - 1;
     words_t twice[2], p[2], q[2], unlike[2] = {NO_WORDS, NO_WORDS};
@@ -159,8 +157,8 @@ INLINE struct sums sums_of_taps(const struct bytes_line *k, const uint8_t *const
 }
 
 /* Truncate and store LANES sums; those that are not certain are summed again. */
-INLINE void store_sums_of_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, const struct sums *s, uint8_t *out,
-                                int32_t scale, int positive, int certain, int less, int near) {
+INLINE void store_sums_of_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, const struct sums *s,
+                                uint8_t *out, int32_t scale, int positive, int certain, int less, int near) {
     ints_t t[4];
     words_t whole[2], part[2];
     for (int i = 0; i < 4; i++) t[i] = (s->high[i] << scale) + (s->low[i] >> (15 - scale));
@@ -227,8 +225,8 @@ static void added_in_double(const struct bytes_line *k, const struct bytes_rows 
         }
 }
 
-static void correlate_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t down, int64_t across, int64_t rows,
-                            int64_t n, uint8_t *out, int64_t step) {
+static void correlate_bytes(const struct bytes_line *k, const uint8_t *const *tap, int64_t down, int64_t across,
+                            int64_t rows, int64_t n, uint8_t *out, int64_t step) {
     const struct bytes_rows a = {tap, down, across, rows, n, out, step};
     if (!k->fixed) added_in_double(k, &a);
     else if (k->order == ORDER_ANTISYMMETRIC) pairs_subtracted(k, &a);
@@ -330,11 +328,13 @@ static void prepare_line(struct bytes_line *k, const double *w, int64_t taps) {
     fixed[n] = 0;
     k->groups = k->order == ORDER_LINE ? (taps + 1) / 2 : pairs / 2;
     for (int64_t g = 0; g < k->groups; g++) put_weights(k, g, fixed[2 * g], fixed[2 * g + 1]);
-    if (k->order != ORDER_LINE) put_weights(k, k->groups, pairs % 2 ? fixed[pairs - 1] : 0, k->about_centre ? 0 : fixed[pairs]);
+    if (k->order != ORDER_LINE)
+        put_weights(k, k->groups, pairs % 2 ? fixed[pairs - 1] : 0, k->about_centre ? 0 : fixed[pairs]);
     for (int64_t i = k->order == ORDER_LINE ? 0 : pairs; i < n; i++) whole += fixed[i];
     if (!k->certain) fill_table(k, k->about_centre ? (int64_t)1 << 31 : whole);
     k->fixed = 1;
 }
+
 /* Prepared lines, which each thread keeps: rounding weights takes up to 2 us, as long as 50 rows of 256 pixels. */
 enum { KEPT_LINES = 2 };
 

@@ -40,14 +40,18 @@ static inline bytes_t look_up(bytes_t table, bytes_t at) { return (bytes_t)OP(sh
 #else
 typedef uint16_t uwords_t __attribute__((vector_size(VECTOR_BYTES)));
 #define SHUFFLE(T, a, b, ...) ((T)__builtin_shuffle((bytes_t)(a), (bytes_t)(b), (bytes_t){__VA_ARGS__}))
-static inline bytes_t low_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
-static inline bytes_t high_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
-static inline ints_t low_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23); }
-static inline ints_t high_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31); }
+#define MIXED(i) i, 16 + i, i + 1, 17 + i, i + 2, 18 + i, i + 3, 19 + i
+#define MIXED_WORDS(i) i, i + 1, 16 + i, 17 + i, i + 2, i + 3, 18 + i, 19 + i
+static inline bytes_t low_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, MIXED(0), MIXED(4)); }
+static inline bytes_t high_bytes(bytes_t a, bytes_t b) { return SHUFFLE(bytes_t, a, b, MIXED(8), MIXED(12)); }
+static inline ints_t low_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, MIXED_WORDS(0), MIXED_WORDS(4)); }
+static inline ints_t high_words(words_t a, words_t b) { return SHUFFLE(ints_t, a, b, MIXED_WORDS(8), MIXED_WORDS(12)); }
 static inline words_t couples(bytes_t a, bytes_t signs) {
     return ((words_t)a & 255) * (((words_t)signs << 8) >> 8) + (words_t)((uwords_t)a >> 8) * ((words_t)signs >> 8);
 }
-static inline ints_t products(ints_t a, ints_t w) { return ((a << 16) >> 16) * ((w << 16) >> 16) + (a >> 16) * (w >> 16); }
+static inline ints_t products(ints_t a, ints_t w) {
+    return ((a << 16) >> 16) * ((w << 16) >> 16) + (a >> 16) * (w >> 16);
+}
 static inline words_t held(words_t v, int16_t least, int16_t most) {
     const words_t above = (words_t)(v > least), below = (words_t)(v < most);
     v = (v & above) | (least & ~above);
@@ -87,12 +91,15 @@ typedef __mmask64 truth_t;
 static inline truth_t none_of(bytes_t v, bytes_t bits) { return _mm512_testn_epi8_mask(RAW(v), RAW(bits)); }
 static inline uint64_t both(truth_t a, bytes_t b) { return _mm512_mask_test_epi8_mask(a, RAW(b), RAW(b)); }
 static inline bytes_t less_one(bytes_t v, truth_t where, bytes_t a, bytes_t b) {
-    return (bytes_t)_mm512_mask_sub_epi8(RAW(v), _mm512_mask_test_epi8_mask(where, RAW(a), RAW(b)), RAW(v), _mm512_set1_epi8(1));
+    const truth_t less = _mm512_mask_test_epi8_mask(where, RAW(a), RAW(b));
+    return (bytes_t)_mm512_mask_sub_epi8(RAW(v), less, RAW(v), _mm512_set1_epi8(1));
 }
 #else
 typedef bytes_t truth_t;
 static inline truth_t none_of(bytes_t v, bytes_t bits) { return (bytes_t)((v & bits) == 0); }
-static inline bytes_t less_one(bytes_t v, truth_t where, bytes_t a, bytes_t b) { return v + ((bytes_t)((a & b) != 0) & where); }
+static inline bytes_t less_one(bytes_t v, truth_t where, bytes_t a, bytes_t b) {
+    return v + ((bytes_t)((a & b) != 0) & where);
+}
 static inline uint64_t both(truth_t a, bytes_t b) { /* a bit for each */
     const bytes_t v = a & (bytes_t)(b != 0);
 #if defined(OP)
@@ -100,14 +107,14 @@ static inline uint64_t both(truth_t a, bytes_t b) { /* a bit for each */
 #else
     uint64_t parts[2], bits = 0;
     memcpy(parts, &v, sizeof parts);
-    if (parts[0] | parts[1])
+    if (parts[0] | parts[1]) /* rarely */
         for (int i = 0; i < VECTOR_BYTES; i++) bits |= (uint64_t)(v[i] & 1) << i;
     return bits;
 #endif
 }
 #endif
 
-/* One less where a table of 256 bits has a 1 at `at`: eight rows of 16 bits for bytes below 128, then eight for others. */
+/* One less where a table of 256 bits has a 1 at `at`: eight rows of 16 bits for bytes below 128, eight for others. */
 static inline bytes_t less_where(bytes_t v, const bytes_t table[3], bytes_t at, truth_t where) {
     const bytes_t column = at & 0x8f; /* the highest bit makes it no place at all */
     const bytes_t rows = look_up(table[0], column) | look_up(table[1], column ^ 0x80);
