@@ -49,7 +49,7 @@ def tiles_down(a, src, step, dst, dst_step, n, rows, ahead, acc):
         while begin < n:
             x = max(min(begin, n - TILE_BYTES), int64(0))
             begin = lead if begin == 0 and lead > 0 else begin + TILE_BYTES
-            if ahead:
+            if ahead != 0:
                 tile_prefetch(src + x + (rows + a.kernel_y - 1) * step, step, ROWS, COLS)
             sums, at, weights = tile_fill(acc(0), ROWS, COLS), src + x, a.w
             for block in range(blocks):
@@ -76,9 +76,9 @@ def columns_down(a, dst, dst_step, patch, plane, y, first, n, rows, acc):
     # Filter `n` columns of the image, from column `first`, down into `dst`.
     size, top = itemsize(acc), y - a.pad_y
     if n > 0:
-        src, step, ahead = patch, a.pitch * size, False
+        src, step, ahead = patch, a.pitch * size, int64(0)
         if a.in_place != 0 and n * size >= TILE_BYTES and top >= 0 and top + a.patch_rows + a.kernel_y - 1 <= a.height:
-            src, step, ahead = plane + top * a.x_row + first * size, a.x_row, a.ahead != 0
+            src, step, ahead = plane + top * a.x_row + first * size, a.x_row, a.ahead
         else:
             stage_strip(a, patch, plane, y, rows, first, n, acc)
         tiles_down(a, src, step, dst, dst_step, n * size, rows, ahead, acc)
@@ -109,7 +109,7 @@ def edge_columns(a, middle, staged, patch, plane, y, rows, left, begin, end, fir
             elsewhere = True
     if elsewhere:
         stage_strip(a, patch, plane, y, rows, left + begin, end - begin, acc)
-        tiles_down(a, patch, a.pitch * size, staged, a.pitch * size, (end - begin) * size, rows, False, acc)
+        tiles_down(a, patch, a.pitch * size, staged, a.pitch * size, (end - begin) * size, rows, int64(0), acc)
         for j in range(rows):
             for i in range(begin, end):
                 poke(middle + (j * a.pitch + i) * size, peek(staged + (j * a.pitch + i - begin) * size, acc))
@@ -170,7 +170,7 @@ def crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n, acc):
         row = source_row(a, plane, y + j)
         stage_row(a, patch, row, peek(a.fill, acc), x - a.pad_x, n + (a.kernel_x - 1) * a.dilation_x, acc)
         across(a, patch, staged, max(n * size, LINE_BYTES), acc)
-        combine(ADD, staged, middle + j * pitch, n, acc)
+        combine(int64(ADD), staged, middle + j * pitch, n, acc)
         store_run(out + j * a.out_row, a.out_col, staged, n, a.out_code, acc)
 
 
