@@ -148,22 +148,19 @@ class NormalizedProblem:
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class SeparableProblem:
     """The correlation `conv` with a kernel that is an outer product of lines, which are given themselves.
 
     Its argument `w` is one-dimensional: the weights along each axis of several taps, one axis after another.
+    Any order of summation will do, and sums along one axis may be rounded before those along the next.
     ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
     "add" ``y + v``, "root" ``sqrt(y + v * v)``.  With "cross" it is no product: the sums along each of two axes are added.
-    Any order of summation will do, and sums along one axis may be rounded before those along the next.
     """
 
-    ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
-    "add" ``y + v``, "root" ``sqrt(y + v * v)``.
     conv: ConvProblem
+    combined: str = ""
 
     @property
-    combined: str = ""
     def flops(self) -> int:
         """Multiplications and additions of the passes."""
         return 2 * self.conv.batch * prod(self.conv.out_shape) * sum(k for k in self.conv.kernel_shape if k > 1)
@@ -235,6 +232,7 @@ class LinesProblem:
         return f"lines {_axes('i', self.shape)} {' '.join(tags)} {self.dtype}->{self.out_dtype}"
 
 
+@dataclass(frozen=True)
 class PoolProblem:
     """One max or average pooling of canonical arrays ``(N, C, *in_shape)``.
 
