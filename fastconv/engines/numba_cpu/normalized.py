@@ -26,12 +26,14 @@ from fastconv.engines.numba_cpu.gaps import (
     split,
 )
 from fastconv.engines.numba_cpu.jit import inlined, part
-from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke
+from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke, tile_prefetch
 from fastconv.engines.numba_cpu.stage import source_row, stage_row
 
 __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = NORMALIZED_FIELDS
+# Bytes from what is read or written to what is called for: the width of a patch.
+AHEAD = 1024
 FLOAT32, FLOAT64 = DTYPE_CODES["float32"], DTYPE_CODES["float64"]
 
 
@@ -65,6 +67,7 @@ def take_gaps(dst, src, n, y, x, places, found, most, acc):
     for i in range(0, n, 64):
         bits = int64(0)
         for j in range(i, min(i + 64, whole), count):
+            tile_prefetch(src + j * size + AHEAD, int64(0), 1, 1)
             bits |= copy_numbers(dst + j * size, src + j * size, acc) << (j - i)
         for j in range(max(i, whole), min(i + 64, n)):
             value = peek(src + j * size, acc)
@@ -181,6 +184,8 @@ def sparse_patch(a, patch, planes, w, complete, y, x, rows, cols, out, acc, exac
         flipped = patch + (a.flipped + p * a.kernel_y * a.flipped_pitch) * size
         add_missing(a, missing, pitch, flipped, places, found, rows, acc)
     for j in range(rows if gaps else 0):
+        for at in range(0, cols * size, VECTOR_BYTES):
+            tile_prefetch(sums + j * step + at + AHEAD, int64(0), 1, 1)
         lack = missing + j * pitch + (a.kernel_x - 1) * a.dilation_x * size
         lacking |= scale(sums + j * step, lack, complete, cols, a.flipped_pitch)
     if not (direct or lacking):
