@@ -147,8 +147,8 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 #include "overlap.h"
 #endif
 #include "convert.h"
-
 #include "separable.h"
+
 #undef V
 #undef LANES
 #undef LOAD
