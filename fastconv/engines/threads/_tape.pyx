@@ -159,6 +159,8 @@ cdef class Tape:
         cdef Step *step = &self.steps[self.n_steps]
         cdef const int64_t[::1] slots = record
         cdef int i
+        if slots.shape[0] > MAX_SLOTS:
+            raise OverflowError("too many slots for a tape")
         step.kernel, step.units, step.threads, step.scratch, step.n_slots = kernel, units, threads, scratch, slots.shape[0]
         for i in range(slots.shape[0]):
             step.slots[i] = slots[i]
