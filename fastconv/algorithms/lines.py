@@ -32,6 +32,8 @@ ORDERS = ("line", "symmetric", "antisymmetric")
 MOST_TAPS = 512
 # Axes behind the filtered ones become one until it is as long.
 LONG = 1024
+# Rows shorter than this are exchanged with the longest axis, if lines run along one axis only.
+NARROW = 16
 # Rows that a line down reads stay in the first cache, if they are not shorter than this.
 FIRST_CACHE, LEAST_SPAN = 40 * 1024, 1024
 # Outputs of a unit at least, and units of a thread at most: weights are rounded anew in each.
@@ -240,14 +242,18 @@ def _plane(axes: list[Axis], filtered: list[int]) -> Plane:
     """The plane whose rows and columns lines run along: few elements behind the last filtered axis are columns, too."""
     last = filtered[-1]
     behind = axes[last + 1 :]
-    while len(behind) > 1 and _behind(behind[-2], behind[-1]) and prod(axis.size for axis in behind) < LONG:
+    while len(behind) > 1 and _behind(behind[-2], behind[-1]) and behind[-1].size < LONG:
         behind[-2:] = [behind[-2].fold(behind[-1])]
     before = axes[:last]
     if len(filtered) == 2 or not behind or behind[-1].size * len(behind) < LANES:
         columns = axes[last]
         if len(behind) == 1 and _behind(columns, behind[0]):
             columns, behind = columns.fold(behind[0]), []
-        rows = axes[filtered[0]] if len(filtered) == 2 else max(before, key=lambda axis: axis.size, default=NO_AXIS)
+        longest = max(before, key=lambda axis: axis.size, default=NO_AXIS)
+        if len(filtered) == 1 and columns.folded == 1 and columns.size < min(NARROW, longest.size):
+            others = [axis for axis in before if axis is not longest] + behind
+            return Plane(columns, longest, True, False, tuple(others))
+        rows = axes[filtered[0]] if len(filtered) == 2 else longest
         others = [axis for axis in before if axis is not rows] + behind
         return Plane(rows, columns, len(filtered) == 2, True, tuple(others))
     return Plane(axes[last], behind[-1], True, False, (*before, *behind[:-1]))
