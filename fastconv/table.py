@@ -72,7 +72,7 @@ TABLE = (
     Implementation("lines", "Passes", "cython", leaves="one_pass"),
     Implementation("lowrank", "LowRank", "numba"),
     Implementation("lowrank", "LowRank", "cython"),
-    Implementation("filter", "Filter", "cython", leaves="not_exact_bytes"),
+    Implementation("filter", "Filter", "cython", leaves="not_exact_integers"),
     Implementation("filter", "Filter", "numba"),
     Implementation("filter", "Filter", "cython"),
     Implementation("normalized", "Normalized", "cython"),

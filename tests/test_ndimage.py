@@ -150,6 +150,20 @@ def test_bytes_of_flat_pictures(engine, dtype, mode):
             check("convolve", image, weights, mode=mode, output="int16")
 
 
+@pytest.mark.parametrize("mode", ["mirror", "constant"])
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "uint32"])
+def test_integers_summed_in_any_order_first(engine, dtype, mode):
+    """Near integers SciPy's order decides: flat parts, weights of one value, small fractions."""
+    rng = np.random.default_rng(6)
+    blocks = rng.integers(-30000, 30000, (6, 5)).astype(dtype)
+    image = np.repeat(np.repeat(blocks, 7, 0), 30, 1)
+    image[20:] += rng.integers(0, 3, image[20:].shape).astype(dtype)
+    random = rng.uniform(0.2, 1, (5, 6))
+    for weights in (random / random.sum(), np.full((6, 5), 1 / 30), np.ceil(random * 9) / 64, random[:2, :2]):
+        for output in (dtype, "uint8", "int64"):
+            check("correlate", image, weights, mode=mode, cval=-7.5, output=output)
+
+
 @pytest.mark.parametrize("cval", [np.nextafter(np.float32(1), np.float32(0)), np.float32(0.1), 0.5])
 def test_bytes_beside_fractions(engine, cval):
     """Whole weights and bytes have exact sums in float, but not with any number of float beyond the border."""

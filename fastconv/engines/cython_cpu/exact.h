@@ -7,7 +7,8 @@
  *
  * Sources of 8 bits are summed in float first, which is three to five times as fast.  A sum
  * within the rounding error of an integer is summed again in SciPy's order, unless all samples
- * of its window are equal (flat parts of a picture): see `store_guarded`.
+ * of its window are equal (flat parts of a picture): see `store_guarded`.  Sources of 16 and 32
+ * bits are summed in double in any order first, which is twice as fast: see `store_doubles`.
  */
 typedef double vec_exact __attribute__((vector_size(VECTOR_BYTES)));
 typedef double vecu_exact __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
@@ -83,6 +84,11 @@ static void tile_exact(const double *src, int64_t row_step, int64_t tap_step, co
     exact_from_double(at, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, order);
 }
 
+/* The largest magnitude of source elements; infinite for those that double may not hold. */
+static double largest_of(int64_t code) {
+    return code <= UINT8 ? 255 : code <= UINT16 ? 0x1p16 : code <= UINT32 ? 0x1p32 : __builtin_inf();
+}
+
 /* The largest rounding error of a float of at most `size`: half a unit in its last place. */
 static double half_ulp(double size) {
     int exponent;
@@ -95,8 +101,7 @@ static double half_ulp(double size) {
  * place of each partial sum, in the order in which `tiles` adds: blocks of kernel rows, columns, rows.  The guard
  * itself is added in float, which rounds once more.
  * Sums of small multiples of a power of two are exact, if the value beyond the border, `fill`, is whole as bytes are. */
-static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill) {
-    const double largest = __builtin_fabs(fill) > 255 ? __builtin_fabs(fill) : 255;
+static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill, double largest) {
     double total = 0, error = 0, unit = fill == __builtin_trunc(fill) ? 1 : 0;
     const int64_t n = kernel_y * kernel_x, blocks = (kernel_y + MAX_BLOCK - 1) / MAX_BLOCK;
     for (int64_t i = 0; i < n; i++) {
@@ -307,6 +312,29 @@ static inline int settle(const struct exact_patch *p, const float *window, float
     }
     *sums = (vec_sums)((uncertain & (vec_ints)known) | (~uncertain & (vec_ints)*sums));
     return 0;
+}
+
+/* Store `rows` x `cols` sums made in double, in any order, from a patch staged in double; those that are nearer to an
+ * integer than their error are made again in SciPy's. */
+static void store_doubles(struct exact_patch *p, const double *sums, int64_t sums_step, int64_t rows, int64_t cols, char *out,
+                          int64_t out_row, int64_t out_col, int64_t out_code) {
+    struct near_integer near = {.n = 0};
+    for (int64_t r = 0; r < rows; r++, sums += sums_step, out += out_row) {
+        store_run_f64(sums, out, out_col, cols, out_code);
+        for (int64_t x = 0; x < cols; x += EXACT_WIDTH) {
+            int any = 0;
+            for (int i = 0; i < EXACT_WIDTH; i++) {
+                const double whole = (sums[x + i] + 0x1.8p52) - 0x1.8p52; /* the nearest integer */
+                any |= __builtin_fabs(sums[x + i] - whole) <= p->error;
+            }
+            if (!any) continue;
+            near.offset[near.n] = r * p->row_step + x;
+            near.out[near.n] = out + x * out_col;
+            near.cols[near.n++] = cols - x < EXACT_WIDTH ? cols - x : EXACT_WIDTH;
+            if (near.n == TILE_ROWS) sum_again(p, &near, out_col, out_code);
+        }
+    }
+    if (near.n) sum_again(p, &near, out_col, out_code);
 }
 
 /* Store `rows` x `cols` sums made in float from a staged patch; vectors with one near an integer are made again, and

@@ -229,7 +229,7 @@ cdef void filter_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept
 cdef void filter_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const FilterArgs *a = <const FilterArgs *>args
     cdef char *scratch = own_scratch(&a.g, worker)
-    if not (a.exact and filter_bytes(a, unit, scratch)):
+    if not (a.exact and filter_integers(a, unit, scratch)):
         filter_unit(a, unit, <double *>scratch)
 
 

@@ -15,8 +15,10 @@ cdef extern from "tiles_all.h" nogil:
     void combine(...)
     void prefetch "__builtin_prefetch"(...)
     void tile_exact(...)
-    float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill)
+    float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill, double largest)
     int64_t store_guarded(...)
+    void store_doubles(...)
+    double largest_of(int64_t code)
     ctypedef struct ExactPatch "struct exact_patch":
         const float *narrow
         double *wide
