@@ -16,7 +16,9 @@ weights are of similar magnitude.  Errors of transforms are alike all over a blo
 smaller in windows of smaller numbers.  ``precision="strict"`` takes no transforms, ``"fast"`` allows larger errors.
 
 Integers are transformed where the rounded result is certain to be exact, in double precision, and so are
-floating-point numbers that are whole in image and kernel: counts stay counts, and zeros zero.
+floating-point numbers that are whole in image and kernel: counts stay counts, and zeros zero.  Integer results of
+`scipy.ndimage`, sums in double that are truncated, are made so from images of 8 and 16 bits: the few sums
+so close to an integer that errors could decide are made again in SciPy's order.
 """
 
 from __future__ import annotations
@@ -118,10 +120,24 @@ def _allowed(way: Way, p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fi
     whole = p.out_dtype[0] in "fc" and _are_whole(kernel, image, fill)
     if p.out_dtype[0] in "fc" and not whole:
         return replace(p, transforms=way.algorithm) if _accurate(kernel, way.points) else None
+    if p.exact and way.algorithm == "overlap" and not _are_whole(kernel, fill):
+        return replace(p, transforms="overlap") if _truncates(p, kernel, fill, way.points) else None
     parts = _exact_parts(p, image, kernel, fill, way.points)
+    whole = whole or p.exact != ""
     if parts == () or ((whole or way.algorithm == "overlap") and parts != (1, 1)):
         return None
     return replace(p, transforms=way.algorithm, parts=parts, whole=whole)
+
+
+def _truncates(p: ConvProblem, kernel: np.ndarray, fill: Any, points: int) -> bool:
+    """Whether few sums by transforms are so close to an integer that errors decide what they are truncated to."""
+    from fastconv.algorithms.overlap import MOST_DOUBTS, truncation_guard
+
+    dtype = np.dtype(p.in_dtype)
+    if dtype.itemsize > 2 or kernel.dtype.kind == "c" or not np.isfinite(kernel).all() or not np.isfinite(fill):
+        return False
+    guard = truncation_guard(dtype, kernel.astype(np.float64), fill, points)
+    return guard < 0.05 / MOST_DOUBTS and prod(p.out_shape) > 4 * MOST_DOUBTS
 
 
 def _are_whole(*arrays: Any) -> bool:

@@ -249,15 +249,43 @@ def test_integers_only_where_rounding_is_certain():
     assert fastconv.plan(signal.correlate2d, image, noise((41, 41), "uint8"), "same").problem.transforms == "overlap"
     large = np.full((600, 600), 2**62, np.int64)
     assert fastconv.plan(signal.correlate2d, large, np.full((41, 41), 2**61), "same").problem.transforms == ""
-    # ndimage truncates sums in double precision: only whole weights are certain
-    weights = noise((41, 41), "uint8").astype(float)
-    assert fastconv.plan(ndimage.correlate, image, weights).problem.transforms == "overlap"
-    assert fastconv.plan(ndimage.correlate, image, weights / 7).problem.transforms == ""
-    np.testing.assert_array_equal(ndimage.correlate(image, weights)[:40, :40], _corner(image, weights))
 
 
-def _corner(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return scipy.ndimage.correlate(image[:80, :80], weights)[:40, :40]
+KERNELS = {
+    "random": np.random.default_rng(0).random((33, 31)) / 500,
+    "mean": np.ones((33, 31)) / (33 * 31),  # some sums are whole but for their rounding errors
+    "signs": np.random.default_rng(1).standard_normal((25, 26)),
+    "whole": np.random.default_rng(2).integers(-9, 9, (33, 31)).astype(float),
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16", "bool"])
+def test_integer_results_of_ndimage_are_truncated_as_scipys(dtype, kernel):
+    image = (np.random.default_rng(3).integers(0, 256, (150, 160)) - 100 * (dtype[0] == "i")).astype(dtype)
+    image[:60, :70] = 1  # flat
+    weights = KERNELS[kernel]
+    for mode in ("reflect", "constant"):
+        for output in (None, "int32"):
+            with forced("overlap"):
+                actual = ndimage.correlate(image, weights, output, mode, 3.0)
+            np.testing.assert_array_equal(actual, scipy.ndimage.correlate(image, weights, output, mode, 3.0))
+
+
+def test_where_errors_decide_too_often_the_sum_is_direct():
+    image, weights = np.full((200, 210), 255, np.uint8), KERNELS["mean"]
+    with forced("overlap"):
+        np.testing.assert_array_equal(ndimage.correlate(image, weights), scipy.ndimage.correlate(image, weights))
+    out = np.zeros((200, 420), np.uint8)[:, ::2]
+    with forced("overlap"):
+        ndimage.correlate(noise((200, 210), "uint8"), weights, out)
+    np.testing.assert_array_equal(out, scipy.ndimage.correlate(noise((200, 210), "uint8"), weights))
+
+
+def test_wide_integers_are_truncated_directly():
+    image = np.random.default_rng(0).integers(-(2**31), 2**31, (600, 600)).astype(np.int32)
+    assert fastconv.plan(ndimage.correlate, image, KERNELS["mean"]).problem.transforms == ""
+    assert fastconv.plan(ndimage.correlate, image.astype(np.uint8), KERNELS["mean"]).problem.transforms == "overlap"
 
 
 # -- accuracy and the choice ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from math import ceil, log2, prod
+from math import ceil, log2, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,10 @@ from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, OVERLAP_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
+from fastconv.reference import c_cast
 from fastconv.replay import address, by_value
 
-__all__ = ["Blocks", "Overlap", "best_blocks", "is_ready", "refuse"]
+__all__ = ["MOST_DOUBTS", "Blocks", "Overlap", "best_blocks", "is_ready", "refuse", "truncation_guard"]
 
 Shape = tuple[int, ...]
 
@@ -56,6 +57,8 @@ REMEMBERED = 8
 MOST_KEPT = 16 * 2**20
 # Of a transform of two blocks of n points and K weights, n log2 n may be so many times K squared: see `fastconv.choice`.
 ACCURATE = 2.5
+# One output of so many, at most, is made again where rounding errors decide: each takes a hundred times a direct sum.
+MOST_DOUBTS = 1000
 # Points of a block: larger ones leave the caches, and are `scipy.fft`'s.
 MOST_POINTS = {1: 2**15, 2: 2**20, 3: 2**21}
 
@@ -203,12 +206,24 @@ class Overlap:
         self.kernel = engine.kernel(self.operation, self.part)
         self.lanes = engine.TILE[1] // 2 // self.itemsize
         self.direct = Filter(replace(problem, transforms="", rank=0, whole=False), engine)
+        self.doubts = prod(problem.out_shape) // MOST_DOUBTS if _rounding(problem) == 3 else 0
         self._bounds: dict[tuple, Bounds] = {}
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
         by_value()
+        if self.doubts:
+            self._truncate(x, w, out, fill, threads)
+        else:
+            places = self._launch(x, w, out, self._fills(fill), None, threads)
+            if out.dtype.kind in "fc" and not _all_finite(out[0, 0], places):
+                self.direct(x, w, out, bias, fill, threads)
+
+    def _launch(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fills: np.ndarray, noted: np.ndarray | None, threads: int
+    ) -> tuple[tuple[int, int], ...]:
+        """Make the kernel's spectrum and convolve; filtered axes, and outputs of a block along them."""
         kernel = w[0, 0][(slice(None, None, -1),) * self.problem.ndim]
         bounds = self._bind(x.strides[2:], kernel.strides, out.strides[2:], threads)
         nbytes, used = bounds.spectrum * self.itemsize, bounds.convolution.scratch_bytes * threads
@@ -216,9 +231,36 @@ class Overlap:
         spectrum, scratch = memory[:nbytes], memory[nbytes:]
         first, then, zeros = bounds.analysis, bounds.convolution, np.zeros(2, self.part)
         launch(self.kernel, first.slots, kernel, None, spectrum, None, zeros, scratch, first.units, 1)
-        launch(self.kernel, then.slots, x, spectrum, out, None, self._fills(fill), scratch, then.units, threads)
-        if out.dtype.kind in "fc" and not _all_finite(out[0, 0], bounds.places):
-            self.direct(x, w, out, bias, fill, threads)
+        launch(self.kernel, then.slots, x, spectrum, out, noted, fills, scratch, then.units, threads)
+        return bounds.places
+
+    def _truncate(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any, threads: int) -> None:
+        """Sums truncated as SciPy's are: those so close to an integer that errors decide are made again in its order."""
+        if not out.flags.c_contiguous:
+            own = np.empty_like(out, order="C")
+            self._truncate(x, w, own, fill, threads)
+            out[...] = own
+            return
+        blocks, kernel = self._blocks(threads), w[0, 0].astype(np.float64)
+        noted = np.zeros((threads, 1 + self.doubts), np.int64)
+        guard = truncation_guard(x.dtype, kernel, fill, 2 * blocks.points)
+        fills = np.append(np.repeat(self._fills(fill), 2), guard)
+        self._launch(x, w, out, fills, noted, threads)
+        if noted[:, 0].sum() > self.doubts:
+            self.direct(x, w, out, None, fill, threads)
+            return
+        flat, p = out.reshape(-1), self.problem
+        for offset in np.concatenate([some[1 : 1 + some[0]] for some in noted]):
+            place = np.unravel_index(int(offset) // out.itemsize, p.out_shape)
+            at = [
+                index_map(np.arange(k) + int(i) - pad, n, rule)
+                for k, i, pad, n, rule in zip(p.kernel_shape, place, p.pad, p.in_shape, p.boundary, strict=True)
+            ]
+            window = x[0, 0][np.ix_(*at)].astype(np.float64)
+            for axis, positions in enumerate(at):
+                window[(*[slice(None)] * axis, positions < 0)] = fill
+            total = (window * kernel).reshape(-1).cumsum()[-1:]  # one after the other
+            flat[int(offset) // out.itemsize] = c_cast(total, out.dtype)[0]
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory and of the kernel's spectrum."""
@@ -304,11 +346,12 @@ class Overlap:
                 f"length_{axis}": lengths[i], f"step_{axis}": steps[i], f"blocks_{axis}": counts[i],
                 f"radices_{axis}": radices.ctypes.data if i in transformed else 0, f"roots_{axis}": roots.ctypes.data,
             }  # fmt: skip
-        lines, rounded = blocks.lines > 1, 1 if self.problem.out_dtype[0] not in "fc" else 2 * self.problem.whole
+        lines = blocks.lines > 1
         return slots | {
             "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
             "slice": self._slice(blocks),
-            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2], "rounded": rounded,
+            "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2],
+            "rounded": _rounding(self.problem), "doubts": self.doubts,
         }  # fmt: skip
 
     def _analysis(self, common: dict[str, int], axes: tuple[Axis, ...], steps: list[int], blocks: Blocks) -> Bound:
@@ -326,6 +369,25 @@ class Overlap:
             "imaginary": part_size(p.kernel_dtype) if p.kernel_dtype in PARTS else 0, "analysis": 1,
         }  # fmt: skip
         return Bound(record(OVERLAP_FIELDS, values), 1, common["scratch_bytes"], (), (src, none, *self._tables))
+
+
+def _rounding(problem: ConvProblem) -> int:
+    """What becomes of sums: the slot `rounded` of the record."""
+    if problem.whole:
+        return 2
+    return 0 if problem.out_dtype[0] in "fc" else 3 if problem.exact else 1
+
+
+def truncation_guard(dtype: np.dtype, kernel: np.ndarray, fill: Any, points: int) -> float:
+    """How far a sum by transforms in double precision, and SciPy's, may be from each other, for a small integer type.
+
+    ``8 eps log2(points)`` times the 2-norms of the inputs (Higham, section 24.1; see `fastconv.choice`), and ``K eps``
+    times the sum of the magnitudes of ``K`` products.
+    """
+    most = max(abs(float(np.asarray(fill))), 1.0 if dtype.kind == "b" else 2.0 ** (8 * dtype.itemsize))
+    weights = np.abs(kernel)
+    transforms = 8 * log2(points) * sqrt(points) * sqrt(float(np.square(weights).sum()))
+    return float(np.finfo(float).eps) * most * (transforms + kernel.size * float(weights.sum()))
 
 
 def _part(problem: ConvProblem) -> str:

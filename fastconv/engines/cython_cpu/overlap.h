@@ -216,6 +216,16 @@ static void NAME(multiply_line)(T *re, T *im, int64_t n, T c, T d) {
 }
 
 #if ELEMENT_BYTES == 8
+/* Whether any of the numbers is as close to an integer. */
+static int near_integers(const double *at, int64_t n, double guard) {
+    double least = 1.0;
+    for (int64_t i = 0; i < n; i++) {
+        const double away = __builtin_fabs(at[i] - __builtin_rint(at[i]));
+        least = away < least ? away : least;
+    }
+    return least <= guard;
+}
+
 /* Doubles become the nearest whole numbers, or 64-bit integers in the same memory. */
 static void round_run(double *at, int64_t n, int integers) {
     typedef int64_t integer __attribute__((may_alias));

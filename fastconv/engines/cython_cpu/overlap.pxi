@@ -20,7 +20,7 @@ cdef struct OverlapArgs:
     int64_t pitch, slice
     int64_t imaginary
     int64_t spectrum_step
-    int64_t analysis, rounded
+    int64_t analysis, rounded, doubts
 
 
 cdef struct Entry:
@@ -68,8 +68,24 @@ cdef void gather(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noe
                     gather_line(a, dst + z * a.slice + (i + y) * a.pitch, e, z, y, part, index < a.n_entries)
 
 
-cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n) noexcept nogil:
-    if a.rounded:
+cdef void note_doubts(const OverlapArgs *a, const double *src, const char *out, int64_t n, int64_t worker) noexcept nogil:
+    # List the outputs of which rounding errors decide what they are truncated to.
+    cdef int64_t *noted = <int64_t *><uintptr_t>a.g.bias + worker * (1 + a.doubts)
+    cdef double guard = (<const double *>a.g.fill)[2]
+    cdef int64_t i
+    if not near_integers(src, n, guard):
+        return
+    for i in range(n):
+        if near_integers(src + i, 1, guard):
+            if noted[0] < a.doubts:
+                noted[1 + noted[0]] = out + i * a.g.out_col - a.g.out
+            noted[0] += 1
+
+
+cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n, int64_t worker) noexcept nogil:
+    if a.rounded == 3:
+        note_doubts(a, <const double *>src, out, n, worker)
+    elif a.rounded:
         round_run(<double *>src, n, a.rounded == 1)
     if a.rounded == 1:
         store_run(<const uint64_t *>src, out, a.g.out_col, n, a.g.out_code)
@@ -77,7 +93,7 @@ cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_
         store_run(<const real_t *>src, out, a.g.out_col, n, a.g.out_code)
 
 
-cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) noexcept nogil:
+cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit, int64_t worker) noexcept nogil:
     # The outputs of a unit: those behind the first taps of each axis.
     cdef const Geometry *g = &a.g
     cdef int64_t part, i, z, y, index, n
@@ -95,7 +111,7 @@ cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit) no
                 out = g.out + a.out_planes[e.plane * a.out_depth + e.z + z] + part * a.imaginary + e.x * g.out_col
                 for y in range(min(a.step_y, g.out_height - e.y)):
                     src = (im if part else re) + (z + a.kernel_z - 1) * a.slice + (i + y + g.kernel_y - 1) * a.pitch
-                    store_line(a, src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, n)
+                    store_line(a, src + (g.kernel_x - 1), out + (e.y + y) * g.out_row, n, worker)
 
 
 cdef void overlap_down(const OverlapArgs *a, real_t *re, real_t *im, bint back) noexcept nogil:
@@ -150,7 +166,7 @@ cdef void overlap_across(const OverlapArgs *a, real_t *re, real_t *im, real_t *t
             n += 1
 
 
-cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re) noexcept nogil:
+cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re, int64_t worker) noexcept nogil:
     cdef int64_t size = a.lines * a.pitch if a.lines > 1 else a.length_z * a.slice
     cdef real_t *im = re + size
     gather(a, re, im, unit)
@@ -158,7 +174,7 @@ cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re) noexcept 
     overlap_across(a, re, im, im + size)
     if not a.analysis:
         overlap_down(a, re, im, True)
-        scatter(a, re, im, unit)
+        scatter(a, re, im, unit, worker)
 
 
 cdef inline char *scratch_of(const OverlapArgs *a, int64_t worker) noexcept nogil:
@@ -168,9 +184,9 @@ cdef inline char *scratch_of(const OverlapArgs *a, int64_t worker) noexcept nogi
 
 cdef void overlap_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const OverlapArgs *a = <const OverlapArgs *>args
-    overlap_unit(a, unit, <float *>scratch_of(a, worker))
+    overlap_unit(a, unit, <float *>scratch_of(a, worker), worker)
 
 
 cdef void overlap_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const OverlapArgs *a = <const OverlapArgs *>args
-    overlap_unit(a, unit, <double *>scratch_of(a, worker))
+    overlap_unit(a, unit, <double *>scratch_of(a, worker), worker)
