@@ -128,7 +128,10 @@ OVERLAP_FIELDS = GEOMETRY + (
     "imaginary",  # bytes from a number's real part to the other in source and output; 0: real numbers
     "spectrum_step",  # elements from the spectrum of some lines to that of the next ones
     "analysis",  # whether spectra are the result: of one entry, written to `out`
-    "rounded",  # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers
+    # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers;
+    # 3: they are truncated, and outputs as close to an integer as fill[2] are listed
+    "rounded",
+    "doubts",  # how many; `bias` points to int64[workers][1 + doubts]: how many there were, byte offsets in `out`
 )  # fmt: skip
 
 # Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.

@@ -47,6 +47,8 @@ cdef extern from "tiles_all.h" nogil:
     void multiply_line(...)
     void multiply_lines(...)
     void spectrum_of_lines(...)
+    void round_run(double *at, int64_t n, int integers)
+    int near_integers(const double *at, int64_t n, double guard)
 
 ctypedef fused acc_t:
     void round_run(double *at, int64_t n, int integers)
