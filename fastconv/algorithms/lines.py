@@ -4,8 +4,8 @@ The kernel (`LINES_FIELDS` of the contract) filters a row of bytes down its colu
 passes read the image once and write the result once; what the first one leaves, a row of bytes, stays in the
 cache.  Sums are made in fixed point and are exactly SciPy's (bytes_line.h).
 
-Passes along further axes, or in another order, are launches of their own.  Where there is no such kernel, each pass is one
-of the direct filter.
+Passes along further axes, or in another order, are launches of their own.  Where there is no such kernel, each
+pass is one of the direct filter.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ class Passes:
 
 
 class Lines:
-    """Executes a `LinesProblem` of bytes with an engine's kernel; fill values that are no bytes are left to the direct filter."""
+    """Executes a `LinesProblem` of bytes with an engine's kernel.
+
+    Fill values that are no bytes are left to the direct filter.
+    """
 
     operation = "lines"
 
