@@ -42,6 +42,8 @@ SCRATCH = 1024 * 1024
 # do not stay in caches: half as much, and what comes next is called for (2048x2048 float32, 3x3, one thread: 1.25 ms,
 # neither 1.8 ms; smaller images get slower by a tenth).
 CHUNK = 2048
+# Bytes that lie apart are summed one by one, up to so many.
+MOST_APART = 33
 AHEAD = 12 * 2**20
 UNITS_PER_THREAD = 4
 
@@ -169,7 +171,7 @@ class Sliding:
             **tiling(p, acc, tiles, (rows, cols), tables), **self._layout(tiles, chunk, acc, cols),
             "chunk": chunk, "ahead": int(ahead),
             "src_code": DTYPE_CODES[dtype], "taps_y": taps, "taps_x": across, "fill_down": size,
-            "store_direct": int(_bits(p.out_dtype) == acc and tiles.x.out_step == size),
+            "store_direct": (_bits(p.out_dtype) == acc) * _density(tiles, size),
             "n_passes": len(tables["passes"]), "down": 0, "across": 0,
             **{name: table.ctypes.data for name, table in more.items()},
         }  # fmt: skip
@@ -180,13 +182,14 @@ class Sliding:
 
     def _computes_in(self, tiles: Tiles, dtype: str) -> str:
         """The accumulators of a step: where the engine can, means of bytes are made in bytes."""
-        in_bytes = self.bytes and dtype == self.problem.out_dtype == "uint8" and tiles.x.dilation == 1
+        in_bytes = self.bytes and dtype == self.problem.out_dtype == "uint8"
+        in_bytes = in_bytes and (tiles.x.dilation == 1 or tiles.x.taps <= MOST_APART)
         return "uint8" if in_bytes and self.direct else self.acc
 
     def _passes(self, tiles: Tiles, in_pairs: bool) -> list[tuple[int, ...]]:
         """The folds along rows; of means of bytes those that make windows of pairs of bytes."""
         if in_pairs and tiles.x.taps > 1:
-            pairs = tiles.x.taps // 2 - 1  # all but the first and the last
+            pairs = tiles.x.taps // 2 - 1 if tiles.x.dilation == 1 else 0  # all but the first and the last
             plan, step, size = folds(pairs, False) if pairs > 1 else (), 1, 2
         else:
             plan, step, size = folds(tiles.x.taps, self.problem.kind != "mean"), tiles.x.dilation, self.itemsize
@@ -229,7 +232,7 @@ class Sliding:
             "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": (max(cols, width) + halo) * size + VECTOR,
             "ring": (taps + GROUP - 1) * pitch + SLACK,
             "blocks": n_blocks * core + SLACK, "core": core + SLACK, "windows": group, "second": group * apart,
-            "third": group * in_pairs, "stored": pitch + SLACK,
+            "third": group * in_pairs, "stored": group,
         }  # fmt: skip
         at, places = 0, {}
         for name, length in sizes.items():
@@ -293,6 +296,11 @@ def _readable(tiles: Tiles, first: int, cols: int, size: int) -> bool:
         [edges[begin + x.pad : x.pad] if begin < 0 else edges[:0], edges[x.pad : x.pad + max(end - x.size, 0)]]
     )
     return (high - low) * size >= VECTOR and bool(((beyond < 0) | (beyond >= low) & (beyond < high)).all())
+
+
+def _density(tiles: Tiles, size: int) -> int:
+    """1 if rows of the output have no gaps, 2 if its columns have none."""
+    return 1 if tiles.x.out_step == size else 2 if tiles.y.out_step == size and tiles.y.size > 1 else 0
 
 
 def _bits(dtype: str) -> str:

@@ -235,7 +235,7 @@ PASS_SLOTS = 7
 SLIDING_FIELDS = TILING + (
     "taps_y", "taps_x",  # positions of a window
     "direct",  # pointer to int64[col_tiles]: whether rows are read where they lie, or staged
-    "store_direct",  # whether the output's rows are accumulators without gaps
+    "store_direct",  # 1 if rows of the output are accumulators without gaps, 2 if its columns are
     "n_passes",
     "down", "across",  # pointers to int64[QUOTIENT_SLOTS] of means: of windows down (0: not divided), and at last
     "fill_down",  # bytes from the fill value to that of windows down

@@ -32,6 +32,7 @@ cdef extern from "sliding.h" nogil:
         void (*last)(char *dst, int64_t dst_step, const char **src, int64_t src_step, int64_t count, int64_t rows,
                      int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
         Downwards down
+    void bytes_apart(char *dst, const char *src, int64_t taps, int64_t step, int64_t n, const Quotient *q, const char *next_row)
     void bytes_pairs(char *dst, const char *src, int64_t n)
     void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q,
                       const char *next_row)
@@ -39,6 +40,9 @@ cdef extern from "sliding.h" nogil:
     const WindowOps *WINDOW_OPS[3][11]
     void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
     void fold_smaller_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
+
+cdef extern from "transpose.h" nogil:
+    void transpose(const char *src, int64_t src_step, char *dst, int64_t dst_step, int64_t cols, int64_t rows, int64_t size)
 
 cdef struct Tiling:
     const char *x
@@ -80,6 +84,7 @@ cdef enum:
     PASS_SLOTS = 7
     GROUP = 8
     MEAN = 2
+    TURNED = 2
 
 # A tile of the output.
 cdef struct Tile:
@@ -262,14 +267,27 @@ cdef void save_rows(Strip *s, int64_t y, int64_t count, const char **src, int64_
     cdef const Tiling *t = &a.t
     cdef char *stored = s.scratch + a.stored
     cdef int64_t n = s.tile.cols * s.ops.size, i, k
-    if a.store_direct and n >= VECTOR_BYTES:
+    if a.store_direct == 1 and n >= VECTOR_BYTES:
         s.ops.last(output_of(s, y), t.out_row, src, s.step, sources, count, n, a.across, &s.ahead)
+        return
+    if a.store_direct == TURNED:
+        s.ops.last(stored, s.step, src, s.step, sources, count, whole_vectors(n), a.across, &NOTHING)
+        save_turned(s, y, count)
         return
     for i in range(count):
         s.ops.last(stored, 0, src, 0, sources, 1, whole_vectors(n), a.across, &NOTHING)
         s.ops.save(stored, output_of(s, y + i), t.out_col, s.tile.cols, t.out_code)
         for k in range(4):
             src[k] += s.step
+
+
+cdef void save_turned(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # Stored rows into an output whose columns are denser than its rows: whole pieces of columns.
+    cdef int64_t size = s.ops.size, at = 0, piece
+    while at < count:
+        piece = min(16 // size, count - at)
+        transpose(s.scratch + s.a.stored + at * s.step, s.step, output_of(s, y + at), s.a.t.out_col, piece, s.tile.cols, size)
+        at += piece
 
 
 cdef inline int64_t sources_of(const Tiling *t, int64_t i, const char *x, const char *made, const char **src) noexcept nogil:
@@ -350,8 +368,11 @@ cdef void bytes_across_rows(Strip *s, int64_t y, int64_t count) noexcept nogil:
     cdef char *out
     cdef const char *row
     cdef const char *inner
-    cdef int64_t i, taps = s.a.taps_x, n = s.tile.cols, whole = n - n % VECTOR_BYTES if s.a.store_direct else 0
-    if taps > 3:
+    cdef const char *next_row = NULL
+    cdef const Quotient *q = s.a.across
+    cdef int64_t i, taps = s.a.taps_x, n = s.tile.cols, whole = n - n % VECTOR_BYTES if s.a.store_direct == 1 else 0
+    cdef int64_t apart = t.halo_x // (taps - 1)
+    if taps > 3 and apart == 1:
         bytes_pairs(pairs, s.first, count * s.step)
     for i in range(s.a.n_passes):
         sums.fold(made, src, sources_of(t, i, pairs, made, src), count * s.step - t.passes[i * PASS_SLOTS + 2] * 2)
@@ -359,16 +380,22 @@ cdef void bytes_across_rows(Strip *s, int64_t y, int64_t count) noexcept nogil:
         row = s.first + i * s.step
         inner = NULL if taps < 4 else (pairs if taps < 6 else made) + i * s.step + 2
         out = output_of(s, y + i)
-        if whole > 0:
-            bytes_across(out, row, inner, taps, whole, s.a.across,
-                         NULL if s.ahead.row == NULL else s.ahead.row[i] + s.ahead.by)
-        if whole < n:
-            bytes_across(stored, row + whole, NULL if inner == NULL else inner + whole, taps, n - whole, s.a.across,
-                         NULL)
-            if s.a.store_direct:
-                memcpy(out + whole, stored, n - whole)
-            else:
-                s.ops.save(stored, out, t.out_col, n, t.out_code)
+        if s.ahead.row != NULL:
+            next_row = s.ahead.row[i] + s.ahead.by
+        if whole > 0 and apart > 1:
+            bytes_apart(out, row, taps, apart, whole, q, next_row)
+        elif whole > 0:
+            bytes_across(out, row, inner, taps, whole, q, next_row)
+        if whole < n and apart > 1:
+            bytes_apart(stored + i * s.step, row + whole, taps, apart, n - whole, q, NULL)
+        elif whole < n:
+            bytes_across(stored + i * s.step, row + whole, NULL if inner == NULL else inner + whole, taps, n - whole, q, NULL)
+        if whole < n and s.a.store_direct == 1:
+            memcpy(out + whole, stored + i * s.step, n - whole)
+        elif whole < n and s.a.store_direct != TURNED:
+            s.ops.save(stored + i * s.step, out, t.out_col, n, t.out_code)
+    if s.a.store_direct == TURNED:
+        save_turned(s, y, count)
 
 
 cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

@@ -81,4 +81,16 @@ static void bytes_across(char *dst, const char *src, const char *inner, int64_t 
     }
 #undef ACROSS
 }
+
+/* Means along a row of elements that lie `step` bytes apart (colours): bytes in turn belong to even and odd ones. */
+static void bytes_apart(char *dst, const char *src, int64_t taps, int64_t step, int64_t n, const Quotient *q,
+                        const char *next_row) {
+    QUOTIENT
+    for (int64_t i = 0; i < n; i += VECTOR_BYTES) {
+        Halves sum = halves_at(src + i);
+        for (int64_t k = 1; k < taps; k++) sum = halves_sum(sum, halves_at(src + i + k * step));
+        if (next_row != NULL) __builtin_prefetch(next_row + i);
+        write_means(dst + i, sum, factor, shift);
+    }
+}
 #undef QUOTIENT

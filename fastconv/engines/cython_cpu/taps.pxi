@@ -4,9 +4,6 @@
 # the other, and passes fold their taps into the second buffer, piece by piece: a piece stays in
 # the first cache through all passes (15x15 disk, float32: twice as fast).
 
-cdef extern from "transpose.h" nogil:
-    void transpose(const char *src, int64_t src_step, char *dst, int64_t dst_step, int64_t cols, int64_t rows, int64_t size)
-
 cdef struct TapsArgs:
     Tiling t
     int64_t n_planes
