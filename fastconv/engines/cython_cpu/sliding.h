@@ -45,8 +45,13 @@ typedef struct {
 
 /* Elements that are compared as they are stored. */
 #define COPY_RUN(E)                                                                                               \
-    static void load_##E(char *dst, const char *memory, int64_t step, int64_t n, int64_t code) {                  \
+    static void load_##E(char *restrict dst, const char *restrict memory, int64_t step, int64_t n, int64_t code) {                  \
         if (step == (int64_t)sizeof(E)) memcpy(dst, memory, n * sizeof(E));                                       \
+        /* steps for which GCC vectorises, as in convert.h */                                                     \
+        else if (step == -(int64_t)sizeof(E)) for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)memory)[-i];      \
+        else if (step == 2 * (int64_t)sizeof(E)) for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)memory)[2 * i]; \
+        else if (step == 3 * (int64_t)sizeof(E)) for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)memory)[3 * i]; \
+        else if (step == 4 * (int64_t)sizeof(E)) for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)memory)[4 * i]; \
         else for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = *(const E *)(memory + i * step);                     \
     }                                                                                                             \
     static void save_##E(const char *src, char *memory, int64_t step, int64_t n, int64_t code) {                  \
