@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,6 +169,24 @@ def test_info_tells_engines_threads_caches_and_versions():
         np.__version__,
     ):
         assert word in shown
+
+
+def test_the_cache_of_kernels_is_told_of_and_cleared(tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "FASTCONV_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "200"}
+        command = [sys.executable, "-m", "fastconv", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+    assert "0, 0.0 of at most 256 MiB" in run("info").stdout
+    (tmp_path / "cache" / "numba" / "kernel-0123").write_bytes(bytes(1 << 20))
+    shown = run("info").stdout
+    assert "1, 1.0 of at most 256 MiB" in shown and str(tmp_path / "cache" / "numba") in shown
+    assert "deleted 1 compiled kernels" in run("info", "--clear-cache").stdout
+    assert not list((tmp_path / "cache" / "numba").iterdir())
+    (tmp_path / "cache" / "numba").chmod(0o777)
+    assert "others own it or may write to it" in run("info").stdout
+    refusal = run("info", "--clear-cache")
+    assert refusal.returncode == 2 and "is not used: others own it" in refusal.stderr
 
 
 def test_show_functions_print_the_same(capsys: pytest.CaptureFixture[str]):

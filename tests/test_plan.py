@@ -14,7 +14,8 @@ from hypothesis import given
 from strategies import conv_problems, pool_problems
 
 import fastconv
-from fastconv import config
+from fastconv import config, replay
+from fastconv.engines import numba_cpu
 from fastconv.plan import Plan, plan_for
 from fastconv.problem import ConvProblem, PoolProblem
 from fastconv.table import TABLE
@@ -323,3 +324,43 @@ fastconv.warmup()
 assert fastconv.plan(fastconv.correlate2d, image.astype("f8"), kernel).implementation == "numba:filter"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_warmup_asks_for_the_kernels_of_any_function(monkeypatch):
+    asked = []
+    monkeypatch.setattr(numba_cpu, "kernel", lambda *names: asked.append(names) or 0)
+    image = np.ones((40, 50), "uint8")
+    try:
+        for function, args in [
+            (fastconv.ndimage.grey_opening, (image, 3)),
+            (fastconv.ndimage.gaussian_gradient_magnitude, (image, 1.0)),
+            (fastconv.ndimage.median_filter, (image, 5)),
+            (fastconv.max_pool2d, (image[None], 2)),
+            (fastconv.convolve, (IMAGE, KERNEL, "same", "direct")),
+        ]:
+            plan_for.cache_clear()
+            before = len(asked)
+            fastconv.warmup(function, *args)
+            assert len(asked) > before, function
+        plan_for.cache_clear()
+        fastconv.warmup(fastconv.convolve, IMAGE, KERNEL, method="fft")  # nothing to compile
+        asked.clear()
+        fastconv.warmup()
+        operations = {name for name, *_ in asked}
+        assert {"filter", "sliding", "rank", "conv", "max_pool", "avg_pool"} <= operations and len(set(asked)) <= 24
+    finally:
+        plan_for.cache_clear()
+        replay.forget()
+
+
+def test_warmup_draws_a_bar_on_terminals_only(monkeypatch, capsys):
+    monkeypatch.setattr(numba_cpu, "kernel", lambda *names: 0)
+    try:
+        fastconv.warmup()
+        assert capsys.readouterr() == ("", "")
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        fastconv.warmup()
+        assert "compiling" in capsys.readouterr().err
+    finally:
+        plan_for.cache_clear()
+        replay.forget()
