@@ -266,19 +266,10 @@ def windows_inside(begin, end, size, pad, reach, stride, tile):
 
 
 @part
-def collide(a, source, out):
-    # Whether neighbouring rows of source and output all lie in the same few sets of the first cache, and so
-    # displace each other.
-    apart = (out - source) & 4095
-    return a.x_row % 4096 == 0 and a.out_row % 4096 == 0 and (apart < 512 or apart > 3584)
-
-
-@part
-def readable(a, planes, out):
+def readable(a, planes):
     # Whether all source planes can be read where they lie.
     for p in range(a.n_planes):
-        plane = peek(planes + 8 * p, int64)
-        if plane == BEYOND or (a.kernel_y * a.kernel_x >= 25 and collide(a, a.x + plane, out)):
+        if peek(planes + 8 * p, int64) == BEYOND:
             return False
     return a.in_place != 0
 
@@ -306,7 +297,7 @@ def make(acc: str, variant: str = "") -> Callable:
         reach_y, reach_x = (a.kernel_y - 1) * a.dilation_y, (a.kernel_x - 1) * a.dilation_x
         y0, y1 = windows_inside(first_row, end_row, a.height, a.pad_y, reach_y, a.stride_y, height)
         x0, x1 = windows_inside(first_col, end_col, a.width, a.pad_x, reach_x, int64(1), width)
-        if y1 - y0 < height or x1 - x0 < width or not readable(a, planes, out):
+        if y1 - y0 < height or x1 - x0 < width or not readable(a, planes):
             y0, y1 = end_row, end_row
         else:
             filter_inside(a, planes, w, out, init, y0, y1, x0, x1, acc_type, exact)
