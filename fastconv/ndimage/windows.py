@@ -248,6 +248,8 @@ def whole(name: str, value: Any) -> int:
     except TypeError:
         pass
     try:
-        return int(float(value if not isinstance(value, str | bytes) else ()))
+        if not isinstance(value, str | bytes):
+            return int(float(value))
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentTypeError(f"{name} must be an integer or a sequence of integers; got {value!r}") from None
+        pass
+    raise ArgumentTypeError(f"{name} must be an integer or a sequence of integers; got {value!r}")
