@@ -289,3 +289,11 @@ def test_memory_is_bounded():
         assert plan_for(problem, "cython").workspace(1) < 2 * 10**6
     strided = Separable(lines_of(np.zeros((900, 900), "float32"), (33, 33), "reflect", "float32")[0], cython_cpu)
     assert strided._bind((0, 0, 7200, 8), (0, 0, 3600, 4), 1).scratch_bytes < 2 * 10**6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wherever_rows_begin(module, dtype):
+    """Tiles begin at cache lines, wherever in one the image does."""
+    base, down, across = values((30, 90), dtype), values((4,), "float64", 1), values((5,), "float64", 2)
+    for begin in range(17):
+        check(module, base[:, begin:], down, across, "reflect")

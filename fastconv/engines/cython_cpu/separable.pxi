@@ -31,7 +31,7 @@ cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, ac
     # 4096 bytes apart, which share a few places in the first cache, each line is needed once (1024x1024 float32,
     # as NumPy places it, 9 taps: 16 cycles for a vector rather than 22, 33 taps: 34 rather than 47).
     cdef int64_t width = tile_cols(src), line = 64 // <int64_t>sizeof(acc_t), i, j, k, at
-    cdef int64_t lead = (-<int64_t><uintptr_t>src & 63) // <int64_t>sizeof(acc_t)
+    cdef int64_t lead = (-<int64_t><uintptr_t>src & 63) // <int64_t>sizeof(acc_t) % width
     cdef const acc_t *next = src + (rows + a.g.kernel_y - 1) * pitch
     for j in range((rows + TILE_ROWS - 1) // TILE_ROWS):
         i = 0
