@@ -320,7 +320,7 @@ with fastconv.use(engine="numba"):
 fastconv.warmup(fastconv.correlate2d, image, kernel, "valid")
 assert fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation == "numba:filter"
 assert fastconv.plan(fastconv.correlate2d, image.astype("f8"), kernel).implementation == "cython:filter"
-fastconv.warmup()
+fastconv.warmup(fastconv.correlate2d, image.astype("f8"), kernel)
 assert fastconv.plan(fastconv.correlate2d, image.astype("f8"), kernel).implementation == "numba:filter"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
