@@ -43,7 +43,8 @@ def tiles_down(a, src, step, dst, dst_step, n, rows, ahead, acc):
     """Rows of tiles, `n` bytes of each; `ahead`, the rows that follow are called for."""
     blocks = (a.kernel_y + USUAL - 1) // USUAL
     height, higher = a.kernel_y // blocks, a.kernel_y % blocks
-    lead = (-src & 63) // itemsize(acc) * itemsize(acc) % TILE_BYTES  # to a cache line: see separable.pxi of the Cython engine
+    # To a cache line: see separable.pxi of the Cython engine.
+    lead = (-src & 63) // itemsize(acc) * itemsize(acc) % TILE_BYTES
     for _ in range(0, rows, ROWS):
         begin = int64(0)
         while begin < n:
