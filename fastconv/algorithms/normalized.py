@@ -141,6 +141,6 @@ def _alike(x: np.ndarray, mask: Any) -> tuple[np.ndarray, np.ndarray]:
     """The arrays, or copies, such that the mask's bytes lie as the elements of `x` do."""
     mask = np.asarray(mask)
     mask = mask.view(np.uint8) if mask.dtype.itemsize == 1 else mask != 0
-    if mask.strides != tuple(step // x.itemsize for step in x.strides):
+    if tuple(step * x.itemsize for step in mask.strides) != x.strides:
         x, mask = np.ascontiguousarray(x), np.ascontiguousarray(mask)
     return x, mask

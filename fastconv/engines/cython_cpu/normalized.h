@@ -9,6 +9,23 @@
 /* Bytes from what is read or written to what is called for: the width of a patch (fastconv.algorithms.normalized). */
 enum { AHEAD_BYTES = 1024 };
 
+/* Bit i: byte i of up to 64 is not 0. */
+static inline uint64_t mask_bits(const uint8_t *mask, int64_t n) {
+    const uint64_t all = n < 64 ? ((uint64_t)1 << n) - 1 : ~(uint64_t)0;
+#if defined(__AVX512BW__)
+    const __m512i bytes = _mm512_maskz_loadu_epi8(all, mask);
+    return _mm512_test_epi8_mask(bytes, bytes);
+#else
+    uint64_t bits = 0, word;
+    for (int64_t i = 0; i < 64 && all >> i; i += 8) {
+        word = 0;
+        memcpy(&word, mask + i, n - i < 8 ? n - i : 8);
+        for (int64_t j = i; word; j++, word >>= 8) bits |= (uint64_t)((word & 255) != 0) << j;
+    }
+    return bits;
+#endif
+}
+
 #define T float
 #define INT int32_t
 #define NAME(x) x##_f32

@@ -30,31 +30,46 @@ cdef void stage_samples(const NormalizedArgs *n, real_t *patch, real_t *marks, c
         mark(patch, <const real_t *>marks, n.sums - n.valid)
 
 
+cdef void stage_end(const NormalizedArgs *n, real_t *to, real_t *marks, const char *row, const char *mask, real_t fill,
+                    int64_t position, int64_t count) noexcept nogil:
+    # A piece of a window beyond the border.
+    if count > 0:
+        stage_row(&n.f.g, to, row, fill, position, count)
+        if mask != NULL:
+            stage_row(&n.mask.g, marks, mask, <real_t>0, position, count)
+            mark(to, <const real_t *>marks, count)
+
+
 cdef int64_t stage_numbers(const NormalizedArgs *n, real_t *patch, const int64_t *planes, int64_t p, int64_t y, int64_t x,
                            int64_t rows, int64_t cols, int32_t *places) noexcept nogil:
     # A window with 0 for NaN (stride 1), for whose places `take_gaps` cares; what it returns.  Rows of the accumulators'
     # type are read once, and in whole vectors, which may pass the window's end.
     cdef const Geometry *g = &n.f.g
     cdef int64_t j, found = 0, first, end, left = x - g.pad_x, width = cols + (g.kernel_x - 1) * g.dilation_x
-    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t)
-    cdef bint copied = g.src_code == code_of(patch) and g.x_col == sizeof(real_t) and n.mask == NULL and planes[p] != BEYOND
+    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t), most = n.most_gaps
+    cdef bint copied = g.src_code == code_of(patch) and g.x_col == sizeof(real_t) and planes[p] != BEYOND
+    cdef real_t fill = (<const real_t *>g.fill)[p % n.f.n_fills]
     cdef const char *row = NULL
+    cdef const char *mask = NULL
     cdef real_t *to = patch
     if not copied:
         stage_samples(n, patch, patch + n.valid, planes, p, y, x, rows, cols)
     for j in range(rows + (g.kernel_y - 1) * g.dilation_y):
+        first = end = 0
         if copied:
             row = source_row(g, g.x + planes[p], y - g.pad_y + j)
-        first = min(max(-left, <int64_t>0), width) if row != NULL else 0
-        end = max(min(g.width - left, (width + lanes - 1) // lanes * lanes), first) if row != NULL else 0
-        if copied and first > 0:
-            stage_row(g, to, row, (<const real_t *>g.fill)[p % n.f.n_fills], left, first)
-        if copied and end < width:
-            stage_row(g, to + end, row, (<const real_t *>g.fill)[p % n.f.n_fills], left + end, width - end)
-        found = take_gaps(to, <const real_t *>to, first, j, <int64_t>0, places, found, n.most_gaps)
-        found = take_gaps(to + end, <const real_t *>(to + end), width - end, j, end, places, found, n.most_gaps)
-        found = take_gaps(to + first, <const real_t *>(row + (left + first) * g.x_col), end - first, j, first, places, found,
-                          n.most_gaps)
+            mask = <const char *>g.bias + (row - g.x) // n.element if n.mask != NULL and row != NULL else NULL
+        if row != NULL:
+            first = min(max(-left, <int64_t>0), width)
+            end = max(min(g.width - left, (width + lanes - 1) // lanes * lanes), first)
+        if copied:
+            stage_end(n, to, patch + n.valid, row, mask, fill, left, first)
+            stage_end(n, to + end, patch + n.valid, row, mask, fill, left + end, width - end)
+        found = take_gaps(to, <const real_t *>to, <const uint8_t *>NULL, first, j, <int64_t>0, places, found, most)
+        found = take_gaps(to + end, <const real_t *>(to + end), <const uint8_t *>NULL, width - end, j, end, places, found, most)
+        found = take_gaps(to + first, <const real_t *>row + left + first,
+                          <const uint8_t *>(mask + left + first if mask != NULL else NULL), end - first, j, first, places, found,
+                          most)
         if found < 0:
             return found
         to += n.f.pitch

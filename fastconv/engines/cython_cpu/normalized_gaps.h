@@ -50,13 +50,15 @@ static inline uint64_t NAME(copy_block)(T *dst, const T *src, int64_t n) {
     return bits;
 }
 
-/* dst = src of n elements with 0 for NaN; the places of those, (y, x and on), follow `found` others in `places`
+/* dst = src of n elements with 0 for NaN, and where `mask` is set (NULL: nowhere); the places of those, (y, x and on), follow `found` others in `places`
  * (NULL: nobody asks).  How many there are now; -1, and the copy is not complete, if they are more than `most`, or were before. */
-static int64_t NAME(take_gaps)(T *dst, const T *src, int64_t n, int64_t y, int64_t x, int32_t *places, int64_t found,
-                               int64_t most) {
+static int64_t NAME(take_gaps)(T *dst, const T *src, const uint8_t *mask, int64_t n, int64_t y, int64_t x, int32_t *places,
+                               int64_t found, int64_t most) {
     if (found < 0) return found;
     for (int64_t i = 0; i < n; i += 64) {
-        uint64_t bits = NAME(copy_block)(dst + i, src + i, n - i);
+        if (mask) __builtin_prefetch(mask + i + AHEAD);
+        uint64_t bits = NAME(copy_block)(dst + i, src + i, n - i), masked = mask ? mask_bits(mask + i, n - i) : 0;
+        for (bits |= masked; masked; masked &= masked - 1) dst[i + __builtin_ctzll(masked)] = 0;
         if (!bits || !places) continue;
         const int64_t end = found + __builtin_popcountll(bits);
         if (end > most) return -1;
