@@ -21,7 +21,7 @@ HEADERS = [
         *("tiles_all.h", "tiles.h", "separable.h", "exact.h", "convert.h"),
         *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
         *("rank.pxi", "rank.h", "rank_keys.h"),
-        *("separable.pxi", "overlap.pxi", "overlap.h", "sliding.pxi", "sliding.h", "transpose.h", "taps.pxi"),
+        *("separable.pxi", "overlap.pxi", "overlap.h", "tiling.pxi", "sliding.pxi", "sliding.h", "transpose.h", "taps.pxi"),
         *("sliding_lanes.h", "sliding_kind.h", "sliding_extremes.h", "sliding_rows.h", "sliding_folds.h", "sliding_bytes.h"),
         *("lines.pxi", "bytes_line.h", "bytes_vector.h"),
     )

@@ -51,25 +51,25 @@ cdef extern from "tiles_all.h" nogil:
     int near_integers(const double *at, int64_t n, double guard)
 
 ctypedef fused acc_t:
-    void round_run(double *at, int64_t n, int integers)
     float
     double
     uint32_t
     uint64_t
 
-include "stage.pxi"
-include "filter.pxi"
-include "exact.pxi"
 ctypedef fused real_t:
     float
     double
 
+include "stage.pxi"
+include "filter.pxi"
+include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
 include "rank.pxi"
 include "separable.pxi"
 include "overlap.pxi"
+include "tiling.pxi"
 include "sliding.pxi"
 include "lines.pxi"
 include "taps.pxi"
