@@ -1,6 +1,7 @@
 """The Cython extensions; everything else stands in pyproject.toml."""
 
 import platform
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -14,18 +15,7 @@ V4 = V3 + ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", 
 LEVELS = {"v2": V2, "v3": V3, "v4": V4} if platform.machine().lower() in ("x86_64", "amd64") else {"plain": []}
 
 ENGINE = "fastconv/engines/cython_cpu"
-HEADERS = [
-    f"{ENGINE}/{name}"
-    for name in (
-        *("kernels.pxi", "stage.pxi", "filter.pxi", "exact.pxi", "normalized.pxi", "normalized.h", "normalized_gaps.h", "conv.pxi"),
-        *("tiles_all.h", "tiles.h", "separable.h", "exact.h", "convert.h"),
-        *("pool.pxi", "pooling.h", "pool_fold.h", "pool_wide.h", "pool_max.h", "pool_average.h"),
-        *("rank.pxi", "rank.h", "rank_keys.h"),
-        *("separable.pxi", "overlap.pxi", "overlap.h", "tiling.pxi", "sliding.pxi", "sliding.h", "transpose.h", "taps.pxi"),
-        *("sliding_lanes.h", "sliding_kind.h", "sliding_extremes.h", "sliding_rows.h", "sliding_folds.h", "sliding_bytes.h"),
-        *("lines.pxi", "bytes_line.h", "bytes_vector.h"),
-    )
-]
+HEADERS = sorted(str(path) for ending in ("*.pxi", "*.h") for path in Path(ENGINE).glob(ending))
 
 extensions = [
     Extension(

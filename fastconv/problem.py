@@ -25,7 +25,15 @@ from math import prod
 
 import numpy as np
 
-__all__ = ["ConvProblem", "LinesProblem", "NormalizedProblem", "PoolProblem", "SeparableProblem", "WindowProblem", "accumulator"]
+__all__ = [
+    "ConvProblem",
+    "LinesProblem",
+    "NormalizedProblem",
+    "PoolProblem",
+    "SeparableProblem",
+    "WindowProblem",
+    "accumulator",
+]
 
 Shape = tuple[int, ...]
 
@@ -109,7 +117,9 @@ class ConvProblem:
         ]
         tags += ["nhwc"] * self.channels_last + ["bias"] * self.bias + [f"exact:{self.exact}"] * bool(self.exact)
         tags += ["saturate"] * self.saturate + [f"rank{self.rank}"] * (self.rank > 0)
-        tags += [self.transforms] * bool(self.transforms) + ["parts" + "x".join(map(str, self.parts))] * (self.parts != (1, 1))
+        tags += [self.transforms] * bool(self.transforms) + ["parts" + "x".join(map(str, self.parts))] * (
+            self.parts != (1, 1)
+        )
         tags += ["whole"] * self.whole
         return "conv " + " ".join(tags)
 
@@ -202,12 +212,19 @@ class LinesProblem:
         passes = zip(self.axes, self.taps, self.pad, self.boundary, self.orders, strict=True)
         return tuple(
             ConvProblem(
-                in_shape=self.shape, kernel_shape=at(axis, taps, 1), out_shape=self.shape,
-                in_dtype=self.out_dtype if i else self.dtype, kernel_dtype="float64", acc="float64",
-                out_dtype=self.out_dtype, pad=at(axis, pad, 0),
+                in_shape=self.shape,
+                kernel_shape=at(axis, taps, 1),
+                out_shape=self.shape,
+                in_dtype=self.out_dtype if i else self.dtype,
+                kernel_dtype="float64",
+                acc="float64",
+                out_dtype=self.out_dtype,
+                pad=at(axis, pad, 0),
                 boundary=tuple(rule if a == axis else "fill" for a in range(len(self.shape))),
-                stride=at(0, 1, 1), dilation=at(0, 1, 1), exact=order,
-            )  # fmt: skip
+                stride=at(0, 1, 1),
+                dilation=at(0, 1, 1),
+                exact=order,
+            )
             for i, (axis, taps, pad, rule, order) in enumerate(passes)
         )
 

@@ -121,6 +121,7 @@ def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None)
 
 def axis_index(name: str, value: Any, ndim: int) -> int:
     """The argument as the number of an axis, counted from the front."""
+    axis: Any
     try:
         axis = operator.index(value)
     except TypeError:

@@ -122,7 +122,17 @@ def test_origin(engine, origin, mode, convolves):
         check(ours(*arguments), theirs(*arguments))
 
 
-SHAPES = [(20, 3, 7), (12, 30, 5), (17, 33, 65), (4, 70, 3), (70, 4, 3), (5, 6, 7, 8), (2, 3, 130), (300,), (40, 200, 66)]
+SHAPES = [
+    (20, 3, 7),
+    (12, 30, 5),
+    (17, 33, 65),
+    (4, 70, 3),
+    (70, 4, 3),
+    (5, 6, 7, 8),
+    (2, 3, 130),
+    (300,),
+    (40, 200, 66),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

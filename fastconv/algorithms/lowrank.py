@@ -133,7 +133,8 @@ class LowRank:
 
     def _steps(self) -> list[tuple[int, ...]]:
         """The axes of each pass: one of them, but the last two at once where one kernel does both."""
-        p, single = self.problem, [(axis,) for axis in self.axes]
+        p = self.problem
+        single: list[tuple[int, ...]] = [(axis,) for axis in self.axes]
         if len(single) < 3 or p.rank > 1:
             return single
         shape = tuple(taps if axis in self.axes[-2:] else 1 for axis, taps in enumerate(p.kernel_shape))
@@ -218,7 +219,7 @@ class LowRank:
                 rank=0,
             )
             if step not in self._passes:
-                problem = SeparableProblem(step) if len(axes) > 1 else step
+                problem: Any = SeparableProblem(step) if len(axes) > 1 else step
                 self._passes[step] = (Filter if separable.refuse(problem) else Separable)(problem, self.engine)
             passes.append(self._passes[step])
             shape = out_shape
