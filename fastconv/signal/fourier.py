@@ -211,7 +211,7 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
     check_dimensions(in1, in2)
     mode = choice("mode", mode, MODES)
     must_swap(mode, in1.shape, in2.shape)
-    if in1.dtype.kind == "O" or in2.dtype.kind == "O":
+    if in1.dtype.kind == "O" or in2.dtype.kind == "O" or min(in1.size, in2.size) < costs.MIN_TRANSFORM_TAPS:
         return "direct"
     if any(a.dtype.kind in "fc" and not np.isfinite(a).all() for a in (in1, in2)):
         return "direct"
