@@ -525,7 +525,8 @@ def test_the_readme_table_is_rewritten_and_nothing_else(synthetic: Results, tmp_
 
 
 def test_the_projects_readme_has_the_marks():
-    assert report._marked(ROOT / "README.md")
+    assert report._marked(ROOT / "README.md") == report._marked(ROOT / "docs/performance.md") == ["targets"]
+    assert report._marked(ROOT / "docs/benchmarks.md") == ["benchmark"]
 
 
 def test_a_family_slower_on_average_is_bold(tmp_path: Path):
