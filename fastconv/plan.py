@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import lru_cache
 from inspect import signature
 from typing import Any
@@ -139,6 +140,11 @@ def _engine_for(*arrays: Any) -> str:
     return "cuda"
 
 
+def _kept(name: str, value: Any) -> Any:
+    """An argument as it is now, whatever becomes of its arrays and lists; an array for the result is the caller's."""
+    return value if name in replay.WRITTEN else deepcopy(value)
+
+
 class PlannedCall(Plan):
     """The plan of a call of a function, to be made again on other arrays: ``planned(image)``.
 
@@ -154,6 +160,8 @@ class PlannedCall(Plan):
         self.function = function
         bound = signature(function).bind(*args, **kwargs)
         self._likes = [(np.shape(value), getattr(value, "dtype", None)) for value in bound.args]
+        for name in list(bound.arguments)[1:]:
+            bound.arguments[name] = _kept(name, bound.arguments[name])
         self._args, self._kwargs = (None, *bound.args[1:]), bound.kwargs  # the first is always given anew
         names = list(bound.signature.parameters)
         self._out_name = next((name for name in names if name in replay.WRITTEN), "out")

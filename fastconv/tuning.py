@@ -18,6 +18,8 @@ from fastconv.rates import Rates
 __all__ = ["tune"]
 
 # Of a measurement: shortest block of calls, and blocks of which the fastest counts.
+# Two rates fitted together are believed within this factor of the usual ones.
+BELIEVABLE = 4.0
 BLOCK_SECONDS, BLOCKS = 2e-3, 5
 # Kernels of one to three axes on images of about as many outputs; those of separable passes and of transforms.
 Shape = tuple[int, ...]
@@ -148,10 +150,13 @@ def _fit_bandwidth(found: Rates) -> Rates:
 
 
 def _fit_sums(found: Rates) -> Rates:
-    sums, outputs = [], []
+    sums: list[float] = []
+    outputs: list[float] = []
     for problems in DIRECT.values():
         samples = [_sample("direct", shape, kernel) for shape, kernel in problems]
-        each, base = _two_rates([(s.flops, s.outputs, s.seconds) for s in samples])
+        each, base = _two_rates(
+            [(s.flops, s.outputs, s.seconds) for s in samples], (Rates.sums[len(sums)], Rates.outputs[len(sums)])
+        )
         sums.append(each)
         outputs.append(base)
     return replace(found, sums=tuple(sums), outputs=tuple(outputs), flops=0.6 / sums[1])
@@ -172,7 +177,7 @@ def _fit_other_sums(found: Rates) -> Rates:
 def _fit_lines(found: Rates) -> Rates:
     samples = [_sample("passes", shape, kernel) for shape, kernel in LINES]
     rows = [(s.outputs * sum(s.kernel), s.outputs * len(s.kernel), s.seconds) for s in samples]
-    tap, output = _two_rates(rows)
+    tap, output = _two_rates(rows, (Rates.line_tap, Rates.line_output))
     fitted = replace(found, line_tap=tap, line_output=output)
     shape, kernel = SOLID
 
@@ -191,7 +196,7 @@ def _fit_transforms(found: Rates) -> Rates:
             sample, points, estimate = _transformed(shape, kernel, found)
         rest = max(sample.seconds - costs.OVERLAP_CALL_SECONDS - _moved(sample, found), sample.seconds / 4)
         rows.append((estimate / 1e-9, estimate / 1e-9 * log2(points), rest))
-    point, halving = _two_rates(rows)
+    point, halving = _two_rates(rows, (Rates.point, Rates.halving))
     fitted = replace(found, point=point, halving=halving)
     shape, kernel = TRANSFORMS[1]
     with _rates(fitted):
@@ -323,13 +328,18 @@ def _seconds(call: Callable[[], Any]) -> float:
     return best
 
 
-def _two_rates(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """The positive numbers a and b with the least relative errors of ``a * row[0] + b * row[1] = row[2]``."""
+def _two_rates(rows: Sequence[tuple[float, float, float]], usual: tuple[float, float]) -> tuple[float, float]:
+    """The numbers a and b with the least relative errors of ``a * row[0] + b * row[1] = row[2]``.
+
+    A few noisy times may not tell the two apart: unless both are within a factor of `BELIEVABLE` of the usual ones,
+    machines apart, the usual ones are kept and scaled.
+    """
     table = np.array(rows)
     a, b = table[:, 0] / table[:, 2], table[:, 1] / table[:, 2]
-    (x, y), *_ = np.linalg.lstsq(np.stack([a, b], 1), np.ones(len(rows)), rcond=None)
-    if x <= 0:
-        x, y = 1e-3 / a.mean(), 1 / b.mean()
-    elif y <= 0:
-        x, y = 1 / a.mean(), 1e-3 / b.mean()
+    x, y = np.linalg.lstsq(np.stack([a, b], 1), np.ones(len(rows)), rcond=None)[0]
+    at_usual = usual[0] * a + usual[1] * b
+    scale = at_usual.sum() / np.square(at_usual).sum()
+    x0, y0 = scale * usual[0], scale * usual[1]
+    if not (x0 / BELIEVABLE < x < x0 * BELIEVABLE and y0 / BELIEVABLE < y < y0 * BELIEVABLE):
+        x, y = x0, y0
     return float(x), float(y)

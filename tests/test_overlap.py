@@ -380,3 +380,12 @@ def test_many_threads_at_once():
             pool.map(lambda image: ndimage.correlate(image, weights), images), desired, strict=True
         ):
             np.testing.assert_array_equal(actual, wanted)
+
+
+@pytest.mark.parametrize("kernel_dtype", ["float16", "longdouble"])
+def test_kernels_of_other_types(kernel_dtype):
+    image, weights = noise((131, 193), "float32"), noise((45, 45), "float64", 1).astype(kernel_dtype)
+    actual = ndimage.correlate(image, weights)
+    desired = ndimage.correlate(image.astype(np.float64), weights.astype(np.float64))
+    np.testing.assert_allclose(actual, desired, atol=1e-3)
+    assert np.isfinite(signal.convolve2d(image, weights)).all()

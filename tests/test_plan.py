@@ -14,7 +14,7 @@ from hypothesis import given
 from strategies import conv_problems, pool_problems
 
 import fastconv
-from fastconv import config, replay
+from fastconv import config, ndimage, replay
 from fastconv.engines import numba_cpu
 from fastconv.plan import Plan, plan_for
 from fastconv.problem import ConvProblem, PoolProblem
@@ -364,3 +364,18 @@ def test_warmup_draws_a_bar_on_terminals_only(monkeypatch, capsys):
     finally:
         plan_for.cache_clear()
         replay.forget()
+
+
+def test_a_plan_keeps_the_arguments_that_it_was_made_with():
+    image, sigma, kernel = np.random.default_rng(0).random((40, 50)), [1.0, 2.0], np.ones((3, 3))
+    smooth, summed = (
+        fastconv.plan(ndimage.gaussian_filter, image, sigma),
+        fastconv.plan(ndimage.correlate, image, kernel),
+    )
+    before = smooth(image), summed(image)
+    sigma[0], kernel[1, 1] = 4.0, 9.0
+    for view in (image, np.asfortranarray(image)):
+        np.testing.assert_allclose(smooth(view), before[0], rtol=1e-12)
+        np.testing.assert_allclose(summed(view), before[1], rtol=1e-12)
+    result = np.empty_like(image)
+    assert fastconv.plan(ndimage.correlate, image, kernel, output=result)(image) is result

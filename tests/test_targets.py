@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from fastconv.bench import machine, report, target_report
@@ -18,8 +20,12 @@ LARGE = select("same-large:float32:512x512:k63x63")[0]
 
 def made_up(times: dict, ceilings: dict | None = None) -> Results:
     """Results of a run that never was: seconds by case and contestant, a thousand operations and bytes each."""
+    known = {
+        who: SimpleNamespace(name=who, kind="engine" if who in ENGINES else "rival", version=lambda: "1")
+        for who in (*ENGINES, *RIVALS)
+    }
     benchmarks = [
-        entry(case.family, case.name, [seconds], case_info(case, {**ENGINES, **RIVALS}[who], 2, (1000, 1000)))
+        entry(case.family, case.name, [seconds], case_info(case, known[who], 2, (1000, 1000)))
         for case, of in times.items()
         for who, seconds in of.items()
     ]

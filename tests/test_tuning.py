@@ -110,16 +110,15 @@ def test_choices_follow_the_rates():
     assert costs.threads_worth_using(10**9, 0, 2) == 2 and costs.threads_worth_using(100, 0, 2) == 1
 
 
-def test_two_rates_are_positive():
-    rows = [(1.0, 2.0, 1e-9 * 1 + 3e-9 * 2), (5.0, 1.0, 1e-9 * 5 + 3e-9), (2.0, 2.0, 8e-9)]
-    assert tuning._two_rates(rows) == pytest.approx((1e-9, 3e-9))
-    for first, second in [(1.0, -0.5), (-0.5, 1.0)]:
-        rows = [
-            (a, b, first * a + second * b)
-            for a, b in [(3.0, 1.0), (1.0, 3.0), (2.0, 2.0)]
-            if first * a + second * b > 0
-        ]
-        assert min(tuning._two_rates(rows)) > 0
+def test_two_rates_are_fitted_or_scaled():
+    rows = [(1e6, 2e5, 1.6e-3), (4e6, 1e5, 4.3e-3), (1e5, 1e6, 3.1e-3)]
+    assert tuning._two_rates(rows, (2e-9, 2e-9)) == pytest.approx((1e-9, 3e-9))
+    rng = np.random.default_rng(0)
+    for _ in range(50):  # times that do not tell them apart
+        rows = [(n, n * rng.uniform(0.9, 1.1), n * 4e-9 * rng.uniform(0.8, 1.2)) for n in (1e5, 1e6, 1e7)]
+        x, y = tuning._two_rates(rows, (1e-9, 1e-9))
+        assert 0.4e-9 < x < 9e-9 and 0.4e-9 < y < 9e-9
+        assert 3e-9 < x + y < 5e-9
 
 
 def test_the_command(monkeypatch):

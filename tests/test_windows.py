@@ -494,3 +494,15 @@ def test_size_beside_a_footprint_is_ignored(name):
 def test_a_structure_has_the_footprints_shape():
     with pytest.raises(ValueError, match="structure"):
         fastconv.ndimage.grey_erosion(np.zeros((5, 5)), footprint=np.ones((3, 3)), structure=np.ones((3, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+@pytest.mark.parametrize("cval", [3.5, -3.5, 300.0])
+def test_fill_values_under_footprints_are_elements(engine, dtype, cval):
+    """SciPy takes `cval` in the image's dtype where a footprint has gaps, and as a double elsewhere."""
+    image, footprint = values((9, 11), dtype), np.array([[1, 0, 1], [0, 1, 1]], bool)
+    for name in ("minimum_filter", "maximum_filter", "median_filter"):
+        ours, theirs = (getattr(module, name) for module in (fastconv.ndimage, scipy.ndimage))
+        for output in (None, "float64"):
+            options = {"footprint": footprint, "mode": "constant", "cval": cval, "output": output}
+            assert_identical(ours(image, **options), theirs(image, **options))

@@ -31,7 +31,7 @@ from fastconv.algorithms.executor import Bound, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
-from fastconv.engines.contract import BEYOND, OVERLAP_FIELDS, record
+from fastconv.engines.contract import BEYOND, DTYPE_CODES, OVERLAP_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
 from fastconv.reference import c_cast
@@ -71,6 +71,8 @@ def refuse(problem: Any) -> str | None:
     p = problem
     if p.transforms != "overlap":
         return "is for large kernels and finite numbers"
+    if PARTS.get(p.kernel_dtype, p.kernel_dtype) not in DTYPE_CODES:
+        return f"does not read {p.kernel_dtype}"
     if p.acc in PARTS and not p.in_dtype == p.out_dtype == p.acc:
         return "is for complex images where results are complex"
     if p.batch * p.channels * p.filters > 1 or p.bias or max(p.stride + p.dilation) > 1:

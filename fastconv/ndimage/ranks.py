@@ -17,7 +17,7 @@ from fastconv.ndimage.arguments import (
     warn_caller,
     writable,
 )
-from fastconv.ndimage.windows import compared, extreme, pad_before, window_image
+from fastconv.ndimage.windows import compared, extreme, of_dtype, pad_before, window_image
 from fastconv.plan import execute
 from fastconv.problem import WindowProblem
 from fastconv.replay import remembered
@@ -368,11 +368,9 @@ def _compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> tu
     As in SciPy, arrays of more than one dimension take `cval` as a number of their own dtype.
     """
     own = type_name(image.dtype)
+    if image.ndim > 1:
+        cval = of_dtype(cval, image.dtype)
     fits = compared(image, image, filled, cval) == own
-    if not fits and image.ndim > 1:
-        from fastconv.reference import c_cast
-
-        cval, fits = c_cast(np.asarray(cval, np.float64), image.dtype), True
     if fits and np.can_cast(image.dtype, out.dtype):
         return own, cval
     return compared(image, out, filled, cval), cval

@@ -38,6 +38,7 @@ __all__ = [
     "filter_lines",
     "line_window",
     "lines_of",
+    "of_dtype",
     "pad_before",
     "size_used",
     "whole",
@@ -160,6 +161,7 @@ def extreme(
         return result
     if structure is not None:
         structure = np.expand_dims(-structure if kind == "min" else structure, others)
+    cval = of_dtype(cval, image.dtype)
     with writable(target, image) as native:
         acc = "float64" if structure is not None else compared(image, native, rule == "fill", cval)
         problem = WindowProblem(
@@ -198,6 +200,13 @@ def compared(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str
     if image.dtype != out.dtype or (filled and image.dtype.kind in "biu" and not _within(cval, image.dtype)):
         return "float64"
     return type_name(image.dtype)
+
+
+def of_dtype(cval: Any, dtype: np.dtype) -> np.ndarray:
+    """The fill value as SciPy takes it in windows of any form: as an element of the image."""
+    from fastconv.reference import c_cast
+
+    return c_cast(np.asarray(cval, np.float64), dtype)
 
 
 def _summed(image: np.ndarray, out: np.ndarray, filled: bool, cval: Any) -> str:
