@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -212,7 +213,7 @@ if len(children) == 8:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_eight_processes_at_once(tmp_path):
-    assert set(output(run(EIGHT, tmp_path)).split()) <= {"True", "False"}
+    assert len(re.findall("True|False", output(run(EIGHT, tmp_path)))) == 8  # lines may run into one another
     assert len(list((tmp_path / "numba").iterdir())) == 1  # no drafts
     assert output(run(KERNEL, tmp_path)) == "True\n"
 
