@@ -18,9 +18,9 @@ from fastconv.rates import Rates
 __all__ = ["tune"]
 
 # Of a measurement: shortest block of calls, and blocks of which the fastest counts.
+BLOCK_SECONDS, BLOCKS = 2e-3, 5
 # Two rates fitted together are believed within this factor of the usual ones.
 BELIEVABLE = 4.0
-BLOCK_SECONDS, BLOCKS = 2e-3, 5
 # Kernels of one to three axes on images of about as many outputs; those of separable passes and of transforms.
 Shape = tuple[int, ...]
 DIRECT: dict[int, list[tuple[Shape, Shape]]] = {
