@@ -11,25 +11,22 @@ import gc
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 import fastconv
-from fastconv import about
-from fastconv.bench import machine
 from fastconv.bench.dice import Array
 from fastconv.bench.random_problems import Problem
+from fastconv.bench.ratios import Ratios
 
 __all__ = ["SIDES", "Duel", "Effort", "Result", "compare", "fight", "run"]
 
 SIDES = ("scipy", "fastconv")
 BLOCK = 1e-3
 SHORT_CALL = 10e-3  # before a block of shorter calls there is one that is not timed, to get its caches back
-PERCENTILES = (50, 90, 95, 99, 100)
 
 
 @dataclass(frozen=True)
@@ -70,40 +67,15 @@ class Result:
 
 
 @dataclass
-class Duel:
-    """What came of a run."""
+class Duel(Ratios):
+    """What came of a run: time(fastconv)/time(SciPy)."""
 
-    seed: int
-    threads: int
-    seconds: float = 0.0
-    results: list[Result] = field(default_factory=list)
     wrong: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)  # by SciPy
 
-    @property
-    def worst(self) -> list[Result]:
-        return sorted(self.results, key=lambda result: -result.ratio)
-
-    def percentiles(self) -> dict[int, float]:
-        """Of time(fastconv)/time(SciPy)."""
-        ratios = [result.ratio for result in self.results]
-        return {p: float(np.percentile(ratios, p)) for p in PERCENTILES} if ratios else {}
-
     def document(self) -> dict[str, Any]:
         """All of it as JSON."""
-        return {
-            "machine_info": machine.machine_info(self.threads),
-            "commit_info": machine.commit_info(),
-            "datetime": datetime.now(timezone.utc).isoformat(),
-            "versions": about.versions(),
-            "seed": self.seed,
-            "threads": self.threads,
-            "seconds": self.seconds,
-            "percentiles": {str(p): ratio for p, ratio in self.percentiles().items()},
-            "results": [asdict(result) | {"ratio": result.ratio} for result in self.results],
-            "wrong": self.wrong,
-            "refused": self.refused,
-        }
+        return super().document() | {"wrong": self.wrong, "refused": self.refused}
 
 
 class _Side:

@@ -11,8 +11,7 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any
@@ -20,16 +19,14 @@ from typing import Any
 import numpy as np
 
 import fastconv
-from fastconv import about
-from fastconv.bench import machine
 from fastconv.bench.dice import Array, Dice
+from fastconv.bench.ratios import Ratios
 from fastconv.choice import forced
 
 __all__ = ["ALGORITHMS", "Correlation", "Regret", "Result", "draw", "measure", "problems", "run"]
 
 ALGORITHMS = ("direct", "passes", "overlap", "transforms")
 CHOICE = "choice"
-PERCENTILES = (50, 90, 95, 99, 100)
 # Operations of a direct sum, at most; multiplications and additions per second, for an estimate.
 MOST_FLOPS = 4e10
 LARGEST_KERNEL = {1: 20_000, 2: 255, 3: 31}
@@ -98,37 +95,15 @@ class Result:
 
 
 @dataclass
-class Regret:
-    """What came of a run."""
-
-    seed: int
-    threads: int
-    seconds: float = 0.0
-    results: list[Result] = field(default_factory=list)
-
-    @property
-    def worst(self) -> list[Result]:
-        """Results, those first that were chosen worst."""
-        return sorted(self.results, key=lambda result: -result.ratio)
-
-    def percentiles(self) -> dict[int, float]:
-        """Of time(choice)/time(best)."""
-        ratios = [result.ratio for result in self.results]
-        return {p: float(np.percentile(ratios, p)) for p in PERCENTILES} if ratios else {}
+class Regret(Ratios):
+    """What came of a run: time(choice)/time(best)."""
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON."""
-        return {
-            "machine_info": machine.machine_info(self.threads),
-            "commit_info": machine.commit_info(),
-            "datetime": datetime.now(timezone.utc).isoformat(),
-            "versions": about.versions(),
-            "seed": self.seed,
-            "threads": self.threads,
-            "seconds": self.seconds,
-            "percentiles": {str(p): ratio for p, ratio in self.percentiles().items()},
-            "results": [asdict(result) | {"ratio": result.ratio, "best": result.best} for result in self.results],
-        }
+        found = super().document()
+        for row, result in zip(found["results"], self.results, strict=True):
+            row["best"] = result.best
+        return found
 
 
 def problems(count: int, seed: int = 0) -> Iterator[Correlation]:

@@ -12,9 +12,9 @@ from weakref import WeakSet
 import numpy as np
 
 from fastconv import config
-from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, warn_caller, writable
+from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, output_array, writable
 from fastconv.ndimage.ranks import median_filter, window_footprint
-from fastconv.ndimage.windows import extreme, pad_before, window_image
+from fastconv.ndimage.windows import extreme, pad_before, size_used, window_image
 from fastconv.replay import remembered
 from fastconv.validate import as_array, type_name
 
@@ -329,8 +329,7 @@ def _by_kernel(
     threads: int | None,
 ) -> np.ndarray:
     image = window_image(input)
-    if size is not None and footprint is not None:
-        warn_caller("ignoring size because footprint is set")
+    size = size_used(size, footprint)
     inside, origins = window_footprint(size, footprint, origin, filtered_axes(axes, image.ndim), image.ndim)
     rule = boundary_rule(mode)
     cval = checked_cval(cval, image, image)
