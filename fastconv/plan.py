@@ -12,12 +12,10 @@ import numpy as np
 
 from fastconv import config, costs, replay
 from fastconv.device import on_device
-from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, SeparableProblem, WindowProblem
+from fastconv.problem import Problem
 from fastconv.table import TABLE, Implementation
 
 __all__ = ["Plan", "PlannedCall", "execute", "plan", "plan_for", "planned"]
-
-Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
 
 class Plan:

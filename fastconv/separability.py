@@ -18,7 +18,7 @@ doi:10.1109/TGE.1971.271457.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from fastconv import config, costs
 from fastconv.problem import ConvProblem
 from fastconv.replay import by_value
 
-__all__ = ["TOLERANCE", "OuterProducts", "gain", "outer_product", "outer_products", "with_rank"]
+__all__ = ["TOLERANCE", "OuterProducts", "gain", "outer_products", "with_rank"]
 
 # For each accumulator, relative to the kernel's norm: 4 eps of float32, where rounding the weights leaves 0.3 and
 # products of rounded factors 0.6 eps; 16 eps of double, in which the decomposition itself rounds by up to 5.
@@ -81,12 +81,6 @@ def outer_products(problem: ConvProblem, kernel: Any, fill: Any = 0) -> OuterPro
         # all planes of a pass see one value beyond the border, so there must be one
         return found if found.rank == 1 and np.isfinite(fill) else NONE
     return found
-
-
-def outer_product(lines: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The kernel of a `SeparableProblem`, from the weights along its axes of several taps."""
-    sizes = [taps for taps in shape if taps > 1]
-    return reduce(np.multiply.outer, np.split(np.asarray(lines), np.cumsum(sizes)[:-1])).reshape(shape)
 
 
 def gain(kernel: Any, flops: int, acc: str) -> float:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, PoolProblem, SeparableProblem, WindowProblem
+from fastconv.problem import Problem
 
 __all__ = ["TABLE", "Implementation"]
-
-Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
 
 
 @dataclass(frozen=True)

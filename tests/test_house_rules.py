@@ -176,9 +176,9 @@ LAYERS = [
     ["choice"],
     ["table", "plan", "validate", "testing"],
     ["signal", "ndimage", "nn"],
-    ["interop"],
+    ["interop", "keras"],
     ["compilation"],
-    ["", "about", "tuning"],
+    ["", "about", "tuning", "plot"],
     ["bench", "picture_filter", "__main__"],
 ]
 # Imports upwards, inside functions, each for a reason.
@@ -192,7 +192,7 @@ OPTIONAL = {
     "llvmlite": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "platformdirs": ["engines.numba_cpu", "about", "rates"],
     "scipy": ["signal", "ndimage", "algorithms.fourier", "bench"],
-    "matplotlib": ["bench", "picture_filter"],
+    "matplotlib": ["bench", "picture_filter", "plot"],
     "rich": ["bench", "__main__", "compilation"],
     "typer": ["bench", "__main__"],
     "skimage": ["bench", "picture_filter", "__main__"],

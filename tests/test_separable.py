@@ -20,7 +20,7 @@ from fastconv.algorithms.separable import Separable
 from fastconv.engines import cython_cpu
 from fastconv.plan import plan_for
 from fastconv.problem import ConvProblem, SeparableProblem
-from fastconv.separability import OuterProducts, outer_product
+from fastconv.separability import OuterProducts
 from fastconv.testing import assert_matches
 
 ENGINES = ["cython", "numba"]
@@ -197,7 +197,7 @@ def lines_of(image: np.ndarray, taps: tuple[int, ...], rule: str, acc: str) -> t
 
 def summed(problem: SeparableProblem, image: np.ndarray, lines: np.ndarray, fill: float) -> np.ndarray:
     """The direct sums in double."""
-    kernel, wide = outer_product(lines, problem.conv.kernel_shape), image.dtype.kind == "c"
+    kernel, wide = problem.kernel(lines), image.dtype.kind == "c"
     acc = "complex128" if wide else "float64"
     out = np.empty(problem.conv.out_shape, acc)
     conv = replace(problem.conv, acc=acc, out_dtype=acc)
@@ -213,7 +213,7 @@ def test_lines_along_any_axes(module, dtype, rule):
         problem, lines = lines_of(image, taps, rule, acc)
         assert separable.refuse(problem) is None
         desired, out = summed(problem, image, lines, 0.5), np.full(shape, 7, acc)
-        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image.astype(float)).max(initial=0.5)
+        scale = np.abs(problem.kernel(lines)).sum() * np.abs(image.astype(float)).max(initial=0.5)
         for threads in (1, 3):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("fastconv.costs.threads_worth_using", lambda flops, nbytes, threads: threads)
@@ -229,7 +229,7 @@ def test_other_axes_run_as_passes(engine, dtype):
         plan, out = plan_for(problem, engine), np.empty(shape, dtype)
         assert plan.implementation.split(":")[1] == ("naive" if engine == "reference" else "lowrank")
         plan.execute(image[None, None], lines, out[None, None], fill=np.asarray(0.0))
-        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image).max()
+        scale = np.abs(problem.kernel(lines)).sum() * np.abs(image).max()
         assert_matches(out, summed(problem, image, lines, 0.0), scale, sum(taps))
 
 
@@ -255,7 +255,7 @@ def test_sums_are_combined_with_the_output(module, dtype, shape, taps):
         problem, lines = lines_of(image, taps, rule, dtype)
         sums, before = summed(problem, image, lines, 0.5).astype(float), np.abs(values(shape, dtype, 1))
         wanted = {"": sums, "square": sums**2, "add": before + sums, "root": np.sqrt(before + sums**2)}
-        scale = np.abs(outer_product(lines, taps)).sum() * np.abs(image).max() + before.max() + 1
+        scale = np.abs(problem.kernel(lines)).sum() * np.abs(image).max() + before.max() + 1
         for combined, desired in wanted.items():
             for out in (before.copy(), np.repeat(before, 2, -1)[..., ::2]):  # the second has gaps
                 executor = Separable(SeparableProblem(problem.conv, combined), module)

@@ -15,7 +15,6 @@ import numpy as np
 
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, PoolProblem, SeparableProblem
-from fastconv.separability import outer_product
 
 __all__ = ["executor", "refuse"]
 
@@ -43,6 +42,8 @@ def refuse(problem: Problem) -> str | None:
             return f"does not read or write {dtype}"
     if problem.saturate:
         return "does not clamp results"
+    if problem.activation:
+        return "applies no activation"
     if problem.exact and problem.acc != "float64":
         return f"does not add in the order {problem.exact!r} in {problem.acc}"
     return None
@@ -51,7 +52,7 @@ def refuse(problem: Problem) -> str | None:
 def executor(problem: Problem, engine: Any) -> DeviceFilter | DevicePool:
     """The executor of a problem."""
     if isinstance(problem, SeparableProblem):
-        return DeviceLines(problem.conv, engine)
+        return DeviceLines(problem, engine)
     return DevicePool(problem, engine) if isinstance(problem, PoolProblem) else DeviceFilter(problem, engine)
 
 
@@ -103,8 +104,12 @@ class DeviceFilter:
 class DeviceLines(DeviceFilter):
     """Executes a `SeparableProblem` with the outer product of its lines."""
 
+    def __init__(self, problem: SeparableProblem, engine: Any):
+        super().__init__(problem.conv, engine)
+        self.lines = problem
+
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
-        super().__call__(x, outer_product(w, self.problem.kernel_shape)[None, None], out, bias, fill, threads)
+        super().__call__(x, self.lines.kernel(w)[None, None], out, bias, fill, threads)
 
 
 class DevicePool:

@@ -23,10 +23,12 @@ __all__ = ["Bound", "ConvExecutor", "Copy", "kernel_types", "refuse_types", "run
 REMEMBERED = 8
 
 
-def refuse_types(problem: Any) -> str | None:
-    """Why no window kernel can do a problem, or None."""
+def refuse_types(problem: Any, *, activates: bool = False) -> str | None:
+    """Why no window kernel can do a problem, or None; `activates`: whether the kernel applies activations."""
     if not isinstance(problem, ConvProblem):
         return "is for convolutions"
+    if problem.activation and not activates:
+        return "applies no activation"
     if PARTS.get(problem.acc, problem.acc) not in ("float32", "float64", "uint32", "uint64"):
         return f"does not sum in {problem.acc}"
     for dtype in (problem.in_dtype, problem.out_dtype):

@@ -1,0 +1,47 @@
+"""The naive, complete definition of every operation, in NumPy alone.
+
+It does what the formulas of `fastconv.problem` say, tap by tap, for any number of
+spatial axes and every option.  It is checked against SciPy and PyTorch, and everything
+else is checked against it.  Nothing here is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.problem import (
+    ConvProblem,
+    LinesProblem,
+    NormalizedProblem,
+    PoolProblem,
+    Problem,
+    SeparableProblem,
+    WindowProblem,
+)
+from fastconv.reference.casts import c_cast, saturated
+from fastconv.reference.conv import conv, lines, normalized, separable
+from fastconv.reference.pool import pool
+from fastconv.reference.window import window
+
+__all__ = ["c_cast", "compute", "conv", "lines", "normalized", "pool", "saturated", "separable", "window"]
+
+
+def compute(
+    problem: Problem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: np.ndarray | None, fill: Any
+) -> None:
+    """Compute any problem, with the arguments of `fastconv.plan.execute`."""
+    _COMPUTE[type(problem)](problem, x, w, out, bias, fill)
+
+
+# What computes each kind of problem.
+_COMPUTE: dict[type, Callable[..., None]] = {
+    ConvProblem: conv,
+    LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
+    NormalizedProblem: normalized,
+    PoolProblem: lambda problem, x, w, out, bias, fill: pool(problem, x, w, out),
+    SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
+    WindowProblem: lambda problem, x, w, out, bias, fill: window(problem, x, w, out, fill),
+}

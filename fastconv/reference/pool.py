@@ -1,0 +1,75 @@
+"""Pooling, window position by window position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastconv.boundary import index_map
+from fastconv.problem import PoolProblem
+from fastconv.reference.places import Tap, gather, grid, outside, places_under
+
+__all__ = ["pool"]
+
+
+def pool(problem: PoolProblem, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray) -> None:
+    """Compute a `PoolProblem` into `out`, and the positions of maxima into `indices` unless it is None."""
+    if problem.kind == "max":
+        best, where = _max(problem, x)
+        out[...] = best
+        if indices is not None:
+            indices[...] = where
+    else:
+        out[...] = _average(problem, x)
+
+
+def _max(p: PoolProblem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum and its flat position; the first of equals, but the last NaN, as torch has it."""
+    best = np.full((p.batch, p.channels, *p.out_shape), _lowest(p.dtype), p.dtype)
+    where = np.full(best.shape, -1, np.int64)
+    for values, inside, position in _windows(p, x):
+        better = inside & ((where < 0) | (values > best) | (values != values))  # NaN differs from itself
+        best = np.where(better, values, best)
+        where = np.where(better, position, where)
+    return best, where
+
+
+def _average(p: PoolProblem, x: np.ndarray) -> np.ndarray:
+    """The mean of the window; integers are summed in 64 bits and divided truncating toward zero."""
+    acc = {"f": p.dtype, "u": "uint64"}.get(np.dtype(p.dtype).kind, "int64")
+    total = np.zeros((p.batch, p.channels, *p.out_shape), acc)
+    counted = np.zeros(p.out_shape, np.int64)
+    with np.errstate(all="ignore"):
+        for k, (values, inside, _) in zip(np.ndindex(p.kernel_shape), _windows(p, x), strict=True):
+            total = np.where(inside, total + values.astype(acc), total)
+            counted += _within_padding(p, k) if p.count_include_pad else inside
+        divisor = np.maximum(p.divisor if p.divisor > 0 else counted, 1).astype(acc)
+        if total.dtype.kind == "f":
+            return total / divisor
+        quotient = total // divisor
+        if acc == "int64":
+            quotient = quotient + ((quotient < 0) & (quotient * divisor != total))
+        return quotient.astype(p.dtype)
+
+
+def _windows(p: PoolProblem, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each tap: its values, whether they lie inside the input, and their flat positions in it."""
+    for k in np.ndindex(p.kernel_shape):
+        sizes = zip(places_under(p, k), p.in_shape, strict=True)
+        places = grid([index_map(positions, size, "fill") for positions, size in sizes])
+        flat = np.zeros((1,) * len(places), np.int64)
+        for size, place in zip(p.in_shape, places, strict=True):
+            flat = flat * size + place
+        yield gather(x, places), ~outside(places), flat
+
+
+def _within_padding(p: PoolProblem, k: Tap) -> np.ndarray:
+    ends = zip(places_under(p, k), p.in_shape, p.pad, strict=True)
+    return ~outside(grid([np.where(positions < size + pad, 0, -1) for positions, size, pad in ends]))
+
+
+def _lowest(dtype: str) -> Any:
+    kind = np.dtype(dtype).kind
+    return {"f": -np.inf, "b": False}[kind] if kind in "fb" else np.iinfo(dtype).min
