@@ -25,7 +25,7 @@ from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
 from fastconv.problem import ConvProblem
 
-__all__ = ["Filter", "can_fold", "is_ready", "not_exact_integers", "refuse"]
+__all__ = ["Filter", "can_fold", "is_ready", "refuse"]
 
 # A trailing axis shorter than this is folded into the filtered axis before it.
 FOLD_BELOW = 64
@@ -48,18 +48,6 @@ NARROW = 16
 def refuse(problem: Any) -> str | None:
     """Why the filter cannot do a problem, or None."""
     return refuse_types(problem)
-
-
-def not_exact_integers(problem: ConvProblem) -> str | None:
-    """Why a problem is none of those that the Cython engine does best, or None.
-
-    It sums integers with integer results in float32, or in double in any order, where that is certain to truncate
-    alike (exact.h): 2048x2048 uint8, 3x3 to 15x15, on two threads in 0.8 to 6 ms, the Numba engine's double in
-    1.3 to 17 ms.
-    """
-    if problem.exact and problem.in_dtype in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32"):
-        return None
-    return "comes first only for integer results of integers"
 
 
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
