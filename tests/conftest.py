@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,3 +35,31 @@ def engine(request: pytest.FixtureRequest) -> str:
     """Runs the test once with each engine in force."""
     with fastconv.use(engine=request.param):
         yield request.param
+
+
+@pytest.fixture
+def agreed(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Count results that agreed with another library's: ``agreed("conv2d")``, ``agreed("conv2d", 12)``.
+
+    The counts of all tests that passed are summed by name and printed at the end of the run, also under pytest-xdist,
+    which carries the properties of a test from its workers.
+    """
+    counts: dict[str, int] = {}
+    request.node.user_properties.append(("agreed", counts))
+
+    def count(name: str, n: int = 1) -> None:
+        counts[name] = counts.get(name, 0) + n
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for key, counts in report.user_properties:
+            if key == "agreed":
+                totals.update(counts)
+    if totals:
+        listed = ", ".join(f"{name} {total}" for name, total in sorted(totals.items()))
+        terminalreporter.write_sep("=", f"{totals.total()} results agree with another library's")
+        terminalreporter.write_line(f"agreement: {listed}")
