@@ -43,18 +43,17 @@ def warmup(function: Callable | None = None, /, *args: Any, **kwargs: Any) -> No
     Notes
     -----
     No call waits for a compiler unless the Numba engine is asked for by name: until its kernels are compiled, those
-    of the Cython engine serve.  A kernel takes one to three seconds, is good for every size of image, kernel and
+    of the Cython engine serve, and where they are as fast they go on serving.  A kernel takes one to three seconds, is good for every size of image, kernel and
     window, and is kept on disk (see `fastconv.show_config` for the folder): a later process loads it in
     a fraction of a second.
 
     Examples
     --------
     >>> import numpy as np, fastconv
-    >>> image, kernel = np.ones((64, 64), "f4"), np.ones((3, 3), "f4")
-    >>> fastconv.warmup(fastconv.correlate2d, image, kernel, "valid")
-    >>> with fastconv.use(engine="numba"):
-    ...     fastconv.plan(fastconv.correlate2d, image, kernel, "valid").implementation
-    'numba:filter'
+    >>> image = np.ones((64, 64), "f4")
+    >>> fastconv.warmup(fastconv.ndimage.median_filter, image, 3)
+    >>> fastconv.plan(fastconv.ndimage.median_filter, image, 3).implementation
+    'numba:rank'
     """
     calls = _common() if function is None else [(function, args, kwargs)]
     with config.use(engine="numba"), _bar(len(calls)) as step:
