@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from fastconv.problem.convolution import ConvProblem, accumulator
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
+from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
 from fastconv.problem.pooling import PoolProblem
 
 __all__ = [
@@ -30,8 +31,19 @@ __all__ = [
     "PoolProblem",
     "Problem",
     "SeparableProblem",
+    "TransposedProblem",
+    "WeightGradientProblem",
     "WindowProblem",
     "accumulator",
 ]
 
-Problem = ConvProblem | LinesProblem | NormalizedProblem | PoolProblem | SeparableProblem | WindowProblem
+Problem = (
+    ConvProblem
+    | LinesProblem
+    | NormalizedProblem
+    | PoolProblem
+    | SeparableProblem
+    | TransposedProblem
+    | WeightGradientProblem
+    | WindowProblem
+)

@@ -19,14 +19,29 @@ from fastconv.problem import (
     PoolProblem,
     Problem,
     SeparableProblem,
+    TransposedProblem,
+    WeightGradientProblem,
     WindowProblem,
 )
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
+from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.window import window
 
-__all__ = ["c_cast", "compute", "conv", "lines", "normalized", "pool", "saturated", "separable", "window"]
+__all__ = [
+    "c_cast",
+    "compute",
+    "conv",
+    "lines",
+    "normalized",
+    "pool",
+    "saturated",
+    "separable",
+    "transposed",
+    "weight_gradient",
+    "window",
+]
 
 
 def compute(
@@ -43,5 +58,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     NormalizedProblem: normalized,
     PoolProblem: lambda problem, x, w, out, bias, fill: pool(problem, x, w, out),
     SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
+    TransposedProblem: lambda problem, x, w, out, bias, fill: transposed(problem, x, w, out, bias),
+    WeightGradientProblem: lambda problem, x, w, out, bias, fill: weight_gradient(problem, x, w, out, fill),
     WindowProblem: lambda problem, x, w, out, bias, fill: window(problem, x, w, out, fill),
 }
