@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from fastconv.device import DeviceArray, as_device, new_array
+from fastconv.problem import ACTIVATIONS
 
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "TooLargeError",
+    "activation_of",
     "as_array",
     "axis_index",
     "check_size",
@@ -92,6 +94,27 @@ def choice(name: str, value: Any, allowed: Mapping[str, Any]) -> Any:
         return allowed[value]
     except (KeyError, TypeError):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}") from None
+
+
+def activation_of(value: Any) -> tuple[str, float]:
+    """Name and parameter of the argument `activation`: None, a name, or a name and its parameter.
+
+    The name of None is "".  `fastconv.problem.ACTIVATIONS` has the names, and the parameters' defaults.
+    """
+    if value is None:
+        return "", 0.0
+    pair = value if isinstance(value, tuple | list) else (value,)
+    if not 0 < len(pair) <= 2:
+        raise ValueError(f"activation must be None, a name, or a name and its parameter; got {value!r}")
+    name, *given = pair
+    slope = choice("activation", name, ACTIVATIONS)
+    if not given:
+        return name, slope
+    if not slope:
+        raise ValueError(f"activation {name!r} has no parameter; got {value!r}")
+    if isinstance(given[0], bool) or not isinstance(given[0], int | float | np.integer | np.floating):
+        raise TypeError(f"activation must have a number as the parameter of {name!r}; got {given[0]!r}")
+    return name, float(given[0])
 
 
 def int_tuple(name: str, value: Any, length: int, *, minimum: int | None = None) -> tuple[int, ...]:

@@ -23,10 +23,12 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
+    "ACTIVATIONS",
     "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
     "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS",
     "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS",
     "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
+    "slope_bits",
 ]  # fmt: skip
 
 import numpy as np
@@ -55,6 +57,15 @@ BEYOND = -(2**63)
 # What becomes of a sum v where the output holds y: v, v * v, y + v, sqrt(y + v * v); "cross": sums down and sums across
 # of the same source are added.
 COMBINATIONS = {"": 0, "square": 1, "add": 2, "root": 3, "cross": 4}
+
+# Functions applied to finished sums; records hold a code, and the bits of the parameter (`slope_bits`).
+ACTIVATIONS = {
+    name: code
+    for code, name in enumerate(
+        ("", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardswish", "elu", "softplus",
+         "mish", "hardsigmoid", "softsign", "logsigmoid")
+    )
+}  # fmt: skip
 
 # The order in which an exact filter adds its taps: see `fastconv.problem.ConvProblem`.
 EXACT_CODES = {"": 0, "order": 1, "line": 2, "symmetric": 3, "antisymmetric": 4}
@@ -281,3 +292,8 @@ def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:
     if missing or unknown:
         raise KeyError(f"record slots missing {sorted(missing)}, unknown {sorted(unknown)}")
     return np.array([values.get(name, 0) for name in fields], dtype=np.int64)
+
+
+def slope_bits(slope: float) -> int:
+    """The bits of a float64 as the int64 that a slot of a record holds."""
+    return int(np.float64(slope).view(np.int64))

@@ -19,12 +19,15 @@ convolution is the same with the kernel flipped beforehand.
 
 from __future__ import annotations
 
+from fastconv.problem.activation import ACTIVATIONS, ActivationProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
 from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
 from fastconv.problem.pooling import PoolProblem
 
 __all__ = [
+    "ACTIVATIONS",
+    "ActivationProblem",
     "ConvProblem",
     "LinesProblem",
     "NormalizedProblem",
@@ -38,7 +41,8 @@ __all__ = [
 ]
 
 Problem = (
-    ConvProblem
+    ActivationProblem
+    | ConvProblem
     | LinesProblem
     | NormalizedProblem
     | PoolProblem

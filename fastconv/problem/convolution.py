@@ -33,7 +33,7 @@ class ConvProblem:
     precision in force (`fastconv.choice`); it may cut the integers of image and kernel into so many `parts`.
     ``whole``: both have whole numbers, as floating-point numbers, so that sums by transforms are rounded.
     ``activation`` is the function (a name of `fastconv.problem.ACTIVATIONS`) that is applied to the sum, bias included,
-    before it is stored; ``slope`` is the parameter of those that have one.
+    before it is stored; ``slope`` is its parameter, if it has one.
     """
 
     in_shape: Shape

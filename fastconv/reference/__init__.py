@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.problem import (
+    ActivationProblem,
     ConvProblem,
     LinesProblem,
     NormalizedProblem,
@@ -23,6 +24,7 @@ from fastconv.problem import (
     WeightGradientProblem,
     WindowProblem,
 )
+from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.gradients import transposed, weight_gradient
@@ -30,6 +32,8 @@ from fastconv.reference.pool import pool
 from fastconv.reference.window import window
 
 __all__ = [
+    "activate",
+    "activation",
     "c_cast",
     "compute",
     "conv",
@@ -53,6 +57,7 @@ def compute(
 
 # What computes each kind of problem.
 _COMPUTE: dict[type, Callable[..., None]] = {
+    ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
     NormalizedProblem: normalized,

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, LinesProblem, NormalizedProblem, SeparableProblem
+from fastconv.reference.activation import activate
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.places import Tap, gather, grid, outside, places_under
 
@@ -42,6 +43,8 @@ def conv(
             total += np.asarray(bias).astype(p.acc).reshape(per_filter)
         for values, weights in _terms(p.exact, taps, value, weight):
             total = total + values * weights  # for bool: or, and
+        if p.activation:
+            total = activate(total, p.activation, p.slope)
         out[...] = saturated(total, out.dtype) if p.saturate else c_cast(total, out.dtype)
 
 

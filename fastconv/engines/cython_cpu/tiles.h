@@ -144,6 +144,7 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 }
 
 #if IS_FLOAT
+#include "activation.h"
 #include "overlap.h"
 #endif
 #include "convert.h"

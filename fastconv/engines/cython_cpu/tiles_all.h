@@ -51,6 +51,9 @@ enum { SIMD_LEVEL = 2 };
 /* DTYPE_CODES of fastconv.engines.contract */
 enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 };
 enum { SATURATE = 16 };
+/* ACTIVATIONS */
+enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_TANH, HARDSWISH, ELU, SOFTPLUS, MISH,
+       HARDSIGMOID, SOFTSIGN, LOGSIGMOID };
 
 /* double -> unsigned as C compilers for plain x86-64 convert it, so that SciPy's results are met
  * for negative values too: modulo the range, by way of the signed type. */
@@ -79,6 +82,12 @@ enum { SATURATE = 16 };
 
 #include "exact.h"
 
+/* Sums of integers have no activation. */
+static inline void activate_run_u32(uint32_t *sums, int64_t n, int64_t code, uint32_t slope) {}
+static inline void activate_run_u64(uint64_t *sums, int64_t n, int64_t code, uint64_t slope) {}
+/* The parameter of an activation, from the bits that records hold. */
+static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits, sizeof slope); return slope; }
+
 /* The tiles, line, stage_run and store_run of an accumulator type, chosen by a pointer's type. */
 #define PICK(name, p)                                                                                \
     _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64,              \
@@ -100,6 +109,7 @@ enum { SATURATE = 16 };
 #define tile_cols(p) PICK(tile_cols, p)
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
+#define activate_run(sums, ...) PICK(activate_run, sums)(sums, __VA_ARGS__)
 #define copy_row(dst, ...) PICK(copy_row, dst)(dst, __VA_ARGS__)
 
 #endif

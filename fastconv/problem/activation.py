@@ -1,0 +1,65 @@
+"""Functions applied to each element, and their derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from fastconv.problem.tags import axes_tag
+
+__all__ = ["ACTIVATIONS", "ActivationProblem"]
+
+# The functions, and the default of the parameter of those that have one.
+ACTIVATIONS = {
+    "relu": 0.0,
+    "relu6": 0.0,
+    "leaky_relu": 0.01,
+    "sigmoid": 0.0,
+    "tanh": 0.0,
+    "silu": 0.0,
+    "gelu": 0.0,
+    "gelu_tanh": 0.0,
+    "hardswish": 0.0,
+    "elu": 1.0,
+    "softplus": 0.0,
+    "mish": 0.0,
+    "hardsigmoid": 0.0,
+    "softsign": 0.0,
+    "logsigmoid": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class ActivationProblem:
+    """One function of each element of an array of any `shape`; `dtype` is that of input and output.
+
+        out[i] = name(x[i])
+        out[i] = w[i] * name'(x[i])         (``backward``)
+
+    The argument `w` of `fastconv.plan.execute` is the gradient with respect to the function's values, of the same
+    shape and dtype.  The output may be the input or the gradient itself.  ``slope`` is the parameter of the functions
+    that have one (`ACTIVATIONS`).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    slope: float = 0.0
+    backward: bool = False
+
+    @property
+    def flops(self) -> int:
+        """About: a few operations for each element, thirty where exponentials are needed."""
+        cheap = self.name in ("relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "softsign")
+        return prod(self.shape) * (2 if cheap else 30)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return (2 + self.backward) * prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        tags = [self.name, "backward"][: 1 + self.backward] + [axes_tag("i", self.shape), self.dtype]
+        return "activation " + " ".join(tags + [f"slope{self.slope}"] * (self.slope != 0))
