@@ -61,15 +61,18 @@ def type_name(dtype: np.dtype) -> str:
     return dtype.name
 
 
-def as_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, empty: bool = False) -> np.ndarray:
+def as_array(
+    name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, empty: bool = False, bfloat16: bool = False
+) -> np.ndarray:
     """The argument as a base-class array of numbers in native byte order, or a `fastconv.device.DeviceArray`.
 
-    Like SciPy, masks and subclasses are dropped, and only a byte-swapped array is copied.
+    Like SciPy, masks and subclasses are dropped, and only a byte-swapped array is copied.  `bfloat16`: whether
+    that type, which NumPy does not take for a number, is one here.
     """
     array: Any = as_device(name, value)
     if array is None:
         array = np.asarray(value)
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biufc" and not (bfloat16 and type_name(array.dtype) == "bfloat16"):
         raise ArgumentTypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")
     if ndim is not None and array.ndim not in (ndim if isinstance(ndim, tuple) else (ndim,)):
         allowed = " or ".join(map(str, ndim)) if isinstance(ndim, tuple) else ndim
@@ -81,10 +84,16 @@ def as_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None
 
 def result_type(allowed: str, **arrays: np.ndarray) -> np.dtype:
     """The common dtype of the arrays; its name must be in the space-separated `allowed`."""
-    dtype = np.result_type(*(array.dtype for array in arrays.values()))
-    if type_name(dtype) not in allowed.split():
+    dtype: Any
+    try:
+        dtype = np.result_type(*(array.dtype for array in arrays.values()))
+    except TypeError:  # bfloat16 and other 16-bit types have none
+        dtype = None
+    if dtype is None or type_name(dtype) not in allowed.split():
         got = ", ".join(f"{name}: {array.dtype}" for name, array in arrays.items())
-        raise TypeError(f"{' and '.join(arrays)} must combine to one of {allowed}; got {got}, which combine to {dtype}")
+        raise TypeError(
+            f"{' and '.join(arrays)} must combine to one of {allowed}; got {got}, which combine to {dtype or 'nothing'}"
+        )
     return dtype
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.engines.contract import DTYPE_CODES, POOL_FIELDS, POOL_STAGING, record
+from fastconv.engines.contract import DTYPE_CODES, NUMBERS, POOL_FIELDS, POOL_STAGING, record
 from fastconv.problem import PoolProblem
 
 __all__ = ["Pool", "is_ready", "refuse"]
@@ -41,7 +41,7 @@ def refuse(problem: Any) -> str | None:
         return "is for pooling"
     if len(problem.in_shape) != 2:
         return f"pools images of two axes, not {len(problem.in_shape)}"
-    if problem.dtype not in DTYPE_CODES or (problem.kind == "avg" and problem.dtype == "bool"):
+    if problem.dtype not in NUMBERS or (problem.kind == "avg" and problem.dtype == "bool"):
         return f"does not {problem.kind} pool {problem.dtype}"
     if problem.kind == "avg" and max(problem.dilation) > 1:
         return "does not average windows with gaps (dilation)"

@@ -28,7 +28,7 @@ from fastconv.algorithms import network
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import NO_AXIS, Axis, contiguous_strides
 from fastconv.boundary import index_map
-from fastconv.engines.contract import BEYOND, DTYPE_CODES, RANK_BASES, RANK_FIELDS, record
+from fastconv.engines.contract import BEYOND, DTYPE_CODES, NUMBERS, RANK_BASES, RANK_FIELDS, record
 from fastconv.problem import WindowProblem
 
 __all__ = ["Rank", "even_part", "is_ready", "planes_of", "refuse"]
@@ -57,7 +57,7 @@ def refuse(problem: Any) -> str | None:
     if not isinstance(problem, WindowProblem) or problem.kind != "rank":
         return "is for rank filters"
     for dtype in (problem.dtype, problem.out_dtype):
-        if dtype not in DTYPE_CODES:
+        if dtype not in NUMBERS:
             return f"does not read or write {dtype}"
     if problem.acc not in (problem.dtype, "float64"):
         return f"compares {problem.dtype} as itself or as float64, not as {problem.acc}"

@@ -28,7 +28,7 @@ from fastconv.algorithms.tiling import (
     tiling,
     window_axes,
 )
-from fastconv.engines.contract import DTYPE_CODES, PASS_SLOTS, SLIDING_FIELDS, record
+from fastconv.engines.contract import DTYPE_CODES, NUMBERS, PASS_SLOTS, SLIDING_FIELDS, record
 from fastconv.problem import WindowProblem
 
 __all__ = ["Sliding", "is_ready", "refuse"]
@@ -73,7 +73,7 @@ def refuse(problem: Any) -> str | None:
         return "is for maxima, minima and means of full windows"
     if any(problem.window[axis] == 1 for axis in problem.passes):
         return "takes passes of windows of two elements and more"
-    if not {problem.dtype, problem.out_dtype} <= set(DTYPE_CODES):
+    if not {problem.dtype, problem.out_dtype} <= set(NUMBERS):
         return f"does not read {problem.dtype} and write {problem.out_dtype}"
     return None
 

@@ -28,7 +28,7 @@ from fastconv.algorithms.tiling import (
     window_axes,
 )
 from fastconv.boundary import index_map
-from fastconv.engines.contract import BEYOND, DTYPE_CODES, TAPS_FIELDS, record
+from fastconv.engines.contract import BEYOND, NUMBERS, TAPS_FIELDS, record
 from fastconv.problem import WindowProblem
 
 __all__ = ["Taps", "is_ready", "refuse"]
@@ -40,7 +40,7 @@ def refuse(problem: Any) -> str | None:
         return "is for moving windows"
     if problem.kind not in ("max", "min"):
         return "is for maxima and minima"
-    if not {problem.dtype, problem.out_dtype} <= set(DTYPE_CODES) or problem.acc not in DTYPE_CODES:
+    if not {problem.dtype, problem.out_dtype} <= set(NUMBERS) or problem.acc not in NUMBERS:
         return f"does not read {problem.dtype}, compare {problem.acc} and write {problem.out_dtype}"
     if problem.structure and problem.acc != "float64":
         return "adds structures in float64"

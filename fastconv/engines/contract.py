@@ -23,12 +23,11 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "ACTIVATIONS",
-    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
-    "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS",
-    "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS",
-    "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS", "record",
-    "slope_bits",
+    "ACTIVATIONS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
+    "FUNCTION_RECORD", "GEOMETRY", "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS",
+    "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
+    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS",
+    "record", "slope_bits",
 ]  # fmt: skip
 
 import numpy as np
@@ -38,13 +37,12 @@ MAX_SLOTS = 64
 # Pointers, set at launch.  `w` is the packed kernel (the index array in pooling).
 HEADER = ("x", "w", "out", "bias", "fill", "scratch")
 
+# Element types that kernels compute with, and those that only lie in memory: they are converted on the way.
+NUMBERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+HALVES = ("float16", "bfloat16")
+
 # How kernels name element types.
-DTYPE_CODES = {
-    name: code
-    for code, name in enumerate(
-        ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
-    )
-}
+DTYPE_CODES = {name: code for code, name in enumerate(NUMBERS + HALVES)}
 
 # Added to the code of an output that sums are rounded and clamped to rather than truncated and wrapped:
 # to the nearest integer, halves to even, NaN to 0.  Unsigned accumulators then hold signed sums.
@@ -95,6 +93,7 @@ FILTER_FIELDS = GEOMETRY + (
     "exact",  # EXACT_CODES: the order in which taps are added
     "pitch", "phase_cols",  # staged patch: row length, columns of one stride phase (elements)
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
+    "stream",  # whether the output is larger than the caches, and may be written past them
 )  # fmt: skip
 
 # The filter over the samples that are not NaN, nor masked: `bias` is the mask, bytes that lie as the elements of the

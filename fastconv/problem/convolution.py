@@ -109,8 +109,10 @@ class ConvProblem:
 def accumulator(dtype: np.dtype) -> str:
     """The dtype to sum a result of `dtype` in.
 
-    Integers are summed modulo 2**32 or 2**64, which their own range divides.
+    Integers are summed modulo 2**32 or 2**64, which their own range divides; 16-bit floating-point numbers in float32.
     """
     if dtype.kind in "iu":
         return "uint32" if dtype.itemsize <= 4 else "uint64"
+    if dtype.itemsize == 2:
+        return "float32"
     return dtype.name

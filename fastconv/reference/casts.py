@@ -18,6 +18,8 @@ def c_cast(values: np.ndarray, dtype: Any) -> np.ndarray:
     SciPy's n-dimensional filters; `correlate1d` leaves to the compiler what is below -2**63.
     """
     dtype = np.dtype(dtype)
+    if dtype.kind == "V" and values.dtype == np.float64:  # bfloat16: ml_dtypes would round twice
+        values = _to_odd(values)
     if values.dtype.kind != "f" or dtype.kind not in "biu":
         return values.astype(dtype)
     if dtype == np.uint64:
@@ -46,6 +48,13 @@ def saturated(values: np.ndarray, dtype: Any) -> np.ndarray:
     inside = (whole >= low) & (whole < high + 1)  # high itself may lie between two floating-point numbers
     result = np.where(inside, whole, 0).astype(dtype)
     return np.where(inside | np.isnan(whole), result, np.where(whole < 0, low, high).astype(dtype))
+
+
+def _to_odd(values: np.ndarray) -> np.ndarray:
+    """float64 as the float32 whose further rounding is that of the float64: truncated, and odd if inexact."""
+    near = values.astype(np.float32)
+    bits, inexact = near.view(np.uint32), (near != values) & (values == values)
+    return np.where(inexact, (bits - (np.abs(near) > np.abs(values))) | 1, bits).view(np.float32)
 
 
 def _truncated(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -47,6 +47,29 @@
 #define DENSE(S, WIDENED, LOADED)
 #endif
 
+#if IS_FLOAT
+/* 16-bit numbers in whole vectors, where there are instructions for it. */
+#if defined(__AVX512F__) && defined(__F16C__)
+#define WIDEN_HALVES(to, from) _mm512_storeu_ps((float *)(to), _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from))))
+#define NARROW_HALVES(to, from) \
+    _mm256_storeu_si256((void *)(to), _mm512_cvtps_ph(_mm512_loadu_ps((const float *)(from)), _MM_FROUND_TO_NEAREST_INT))
+#elif defined(__F16C__)
+#define WIDEN_HALVES(to, from) _mm256_storeu_ps((float *)(to), _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from))))
+#define NARROW_HALVES(to, from) \
+    _mm_storeu_si128((void *)(to), _mm256_cvtps_ph(_mm256_loadu_ps((const float *)(from)), _MM_FROUND_TO_NEAREST_INT))
+#endif
+#ifdef WIDEN_HALVES
+#define DENSE_HALVES(CONVERT, to, from)                              \
+    if (sizeof(T) == 4 && step == 2 && n >= COUNT) {                 \
+        EACH_CHUNK(i, CONVERT(to, from))                             \
+        break;                                                       \
+    }
+#else
+#define DENSE_HALVES(CONVERT, to, from)
+#endif
+#define NARROWED(v) (sizeof(T) == 4 ? (float)(v) : to_odd((double)(v)))
+#endif
+
 /* dst[i] = the element at memory + i * step bytes */
 static void NAME(stage_run)(T *restrict dst, const char *restrict memory, int64_t step, int64_t n, int64_t code) {
     typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
@@ -68,6 +91,8 @@ static void NAME(stage_run)(T *restrict dst, const char *restrict memory, int64_
 #if IS_FLOAT
         case FLOAT32: RUN_IN(float);
         case FLOAT64: RUN_IN(double);
+        case FLOAT16: DENSE_HALVES(WIDEN_HALVES, dst + i, memory + 2 * i) RUN(const uint16_t, dst[i] = (T)from_float16(*at));
+        case BFLOAT16: RUN(const uint16_t, dst[i] = (T)from_bfloat16(*at));
 #endif
     }
 }
@@ -108,6 +133,8 @@ static void NAME(store_run)(const T *restrict src, char *restrict memory, int64_
         case UINT64: RUN(uint64_t, *at = TO_U64(src[i]));
         case FLOAT32: RUN(float, *at = (float)src[i]);
         case FLOAT64: RUN(double, *at = (double)src[i]);
+        case FLOAT16: DENSE_HALVES(NARROW_HALVES, memory + 2 * i, src + i) RUN(uint16_t, *at = to_float16(NARROWED(src[i])));
+        case BFLOAT16: RUN(uint16_t, *at = to_bfloat16(NARROWED(src[i])));
         case SATURATE + INT32: RUN(int32_t, *at = WIDE(int32_t, NAME(rounded)(src[i]), INT32_MIN, INT32_MAX, 0x1p31));
         case SATURATE + UINT32: RUN(uint32_t, *at = WIDE(uint32_t, NAME(rounded)(src[i]), 0, UINT32_MAX, 0x1p32));
         case SATURATE + INT64: RUN(int64_t, *at = WIDE(int64_t, NAME(rounded)(src[i]), INT64_MIN, INT64_MAX, 0x1p63));
@@ -147,5 +174,9 @@ static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_
 #undef COUNT
 #undef EACH_CHUNK
 #undef DENSE
+#undef DENSE_HALVES
+#undef WIDEN_HALVES
+#undef NARROW_HALVES
+#undef NARROWED
 #undef WIDE
 #undef IS_FLOAT

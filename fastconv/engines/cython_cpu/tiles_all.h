@@ -8,11 +8,13 @@
 #include <immintrin.h>
 #endif
 
+/* MAX_BLOCK, USUAL_BLOCK: most rows of a kernel of one block, and of each of several. */
 #if defined(__AVX512F__)
 enum { SIMD_LEVEL = 4 };
 #define VECTOR_BYTES 64
 #define TILE_ROWS 8 /* 16 of 32 registers accumulate, 7 hold weights */
 #define MAX_BLOCK 7
+#define USUAL_BLOCK 5 /* with the tile twelve rows, as many as share a set of the first cache */
 #define LINE_COLS 8
 #define GEMM_ROWS 14 /* 28 of 32 registers accumulate */
 #define GEMM_COLS 2
@@ -21,6 +23,7 @@ enum { SIMD_LEVEL = 3 };
 #define VECTOR_BYTES 32
 #define TILE_ROWS 5 /* 10 of 16 registers accumulate, 4 hold weights; 4x2 and 6x2 reach 0.85 and 0.9 of it */
 #define MAX_BLOCK 4
+#define USUAL_BLOCK 4
 #define LINE_COLS 8
 #define GEMM_ROWS 6
 #define GEMM_COLS 2
@@ -29,6 +32,7 @@ enum { SIMD_LEVEL = 2 };
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define MAX_BLOCK 7
+#define USUAL_BLOCK 7
 #define LINE_COLS 8
 #define GEMM_ROWS 6
 #define GEMM_COLS 2
@@ -48,8 +52,31 @@ enum { SIMD_LEVEL = 2 };
 #define BEYOND INT64_MIN /* of fastconv.engines.contract */
 #define TILE_COLS 2
 
+/* Blocks that the rows of a kernel are divided into, all of about equal height. */
+static inline int64_t n_blocks(int64_t kernel_y) {
+    return kernel_y <= MAX_BLOCK ? 1 : (kernel_y + USUAL_BLOCK - 1) / USUAL_BLOCK;
+}
+
+/* STREAM(p, v): a line of memory is written without being read before.  TURN(a, b, lanes): of the 32 numbers of a and b. */
+#if defined(__AVX512F__)
+#define STREAM(p, v) _mm512_stream_si512((__m512i *)(p), (__m512i)(v))
+#define TURN(a, b, lanes) ((V)_mm512_permutex2var_epi32((__m512i)(a), lanes, (__m512i)(b)))
+typedef __m512i line_lanes;
+static inline line_lanes line_lanes_from(int64_t first) {
+    return _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(first));
+}
+#else
+typedef char line_lanes;
+#endif
+/* Before others may see what was streamed. */
+static inline void end_stream(void) {
+#ifdef STREAM
+    _mm_sfence();
+#endif
+}
+
 /* DTYPE_CODES of fastconv.engines.contract */
-enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64 };
+enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
 enum { SATURATE = 16 };
 /* ACTIVATIONS */
 enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_TANH, HARDSWISH, ELU, SOFTPLUS, MISH,
@@ -60,6 +87,8 @@ enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_T
 #define TO_U32(v) ((uint32_t)(int64_t)(v))
 #define TO_U64_UP(v) ((v) >= 0x1p63 ? (uint64_t)(int64_t)((v) - 0x1p63) ^ (uint64_t)1 << 63 : (uint64_t)(int64_t)(v))
 #define TO_U64(v) ((v) > -1 ? TO_U64_UP(v) : -TO_U64_UP(-(v))) /* as SciPy's n-dimensional filters write it */
+
+#include "half.h"
 
 #define T float
 #define IS_FLOAT 1
@@ -73,10 +102,12 @@ enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_T
 #include "tiles.h"
 #define T uint32_t
 #define IS_FLOAT 0
+#define ELEMENT_BYTES 4
 #define NAME(x) x##_u32
 #include "tiles.h"
 #define T uint64_t
 #define IS_FLOAT 0
+#define ELEMENT_BYTES 8
 #define NAME(x) x##_u64
 #include "tiles.h"
 
@@ -95,6 +126,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
              uint64_t *: name##_u64, const uint64_t *: name##_u64)
 #define PICK_FLOAT(name, p) _Generic((p), float *: name##_f32, double *: name##_f64)
 #define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
+#define stream_tiles(src, ...) PICK(stream_tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
 #define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
 #define combine(result, ...) PICK(combine, result)(result, __VA_ARGS__)

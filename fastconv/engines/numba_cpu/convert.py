@@ -1,7 +1,7 @@
 """Moving runs of elements between memory of any type and accumulators.
 
 The type in memory is a code of the contract, looked up once for each run: kernels compiled
-for every pair of types read and written, 11 times 11, would be too many.
+for every pair of types read and written, 13 times 13, would be too many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.engines.contract import DTYPE_CODES, SATURATE
+from fastconv.engines.contract import DTYPE_CODES, HALVES, SATURATE
+from fastconv.engines.numba_cpu.half import Half, narrowed, widened
 from fastconv.engines.numba_cpu.simd import element, lanes, load, loop, store
 
 __all__ = ["clamped", "converted", "load_run", "store_run"]
@@ -55,8 +56,8 @@ def _cases(builder, code, acc, saturating=False):
     done = builder.append_basic_block()
     switch = builder.switch(builder.trunc(code, _int32), done)
     for name, number in DTYPE_CODES.items():
-        dtype = types.boolean if name == "bool" else getattr(types, name)
-        floating = isinstance(dtype, types.Float)
+        dtype = types.boolean if name == "bool" else Half(name) if name in HALVES else getattr(types, name)
+        floating = isinstance(dtype, types.Float | Half)
         if floating and not isinstance(acc, types.Float):
             continue
         for clamp in (False, True) if saturating and not floating else (False,):
@@ -89,11 +90,13 @@ def _convert_run(builder, to, to_step, at, at_step, n, source, target, acc, conv
             move(i, kind)
 
 
-def _in_memory(dtype: types.Type) -> ir.Type:
+def _in_memory(dtype: types.Type | Half) -> ir.Type:
+    if isinstance(dtype, Half):
+        return ir.IntType(16)
     return _byte if dtype == types.boolean else element(dtype)
 
 
-def _size(dtype: types.Type) -> ir.Constant:
+def _size(dtype: types.Type | Half) -> ir.Constant:
     return _int64(1 if dtype == types.boolean else dtype.bitwidth // 8)
 
 
@@ -111,6 +114,10 @@ def converted(builder: ir.IRBuilder, value: ir.Value, source: types.Type, target
     kind = _like(value, _in_memory(target))
     if source == target:
         return value
+    if isinstance(source, Half):
+        return converted(builder, widened(builder, value, source), types.float32, target)
+    if isinstance(target, Half):
+        return narrowed(builder, value, target)
     if isinstance(source, types.Float):
         if isinstance(target, types.Float):
             return builder.fpext(value, kind) if target.bitwidth > source.bitwidth else builder.fptrunc(value, kind)
