@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.boundary import index_map
 from fastconv.problem import PoolProblem
-from fastconv.reference.places import Tap, gather, grid, outside, places_under
+from fastconv.reference.places import gather, grid, outside, places_under
 
 __all__ = ["pool"]
+
+HALVES = ("float16", "bfloat16")
 
 
 def pool(problem: PoolProblem, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray) -> None:
     """Compute a `PoolProblem` into `out`, and the positions of maxima into `indices` unless it is None."""
+    if problem.dtype in HALVES:  # compared and summed in float32
+        x, problem = x.astype(np.float32), replace(problem, dtype="float32")
     if problem.kind == "max":
         best, where = _max(problem, x)
         out[...] = best
@@ -37,15 +43,20 @@ def _max(p: PoolProblem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _average(p: PoolProblem, x: np.ndarray) -> np.ndarray:
-    """The mean of the window; integers are summed in 64 bits and divided truncating toward zero."""
+    """The mean of the window, or of its powers; integers are summed in 64 bits and divided truncating toward zero."""
     acc = {"f": p.dtype, "u": "uint64"}.get(np.dtype(p.dtype).kind, "int64")
     total = np.zeros((p.batch, p.channels, *p.out_shape), acc)
-    counted = np.zeros(p.out_shape, np.int64)
     with np.errstate(all="ignore"):
-        for k, (values, inside, _) in zip(np.ndindex(p.kernel_shape), _windows(p, x), strict=True):
+        if p.kind == "lp":
+            x = x**p.power
+        for values, inside, _ in _windows(p, x):
             total = np.where(inside, total + values.astype(acc), total)
-            counted += _within_padding(p, k) if p.count_include_pad else inside
+        counted = np.ones((), np.int64)
+        for count in p.counted:
+            counted = np.multiply.outer(counted, count)
         divisor = np.maximum(p.divisor if p.divisor > 0 else counted, 1).astype(acc)
+        if p.kind == "lp":
+            return (total / divisor * np.asarray(prod(p.kernel_shape), acc)) ** np.asarray(1 / p.power, acc)
         if total.dtype.kind == "f":
             return total / divisor
         quotient = total // divisor
@@ -63,11 +74,6 @@ def _windows(p: PoolProblem, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
         for size, place in zip(p.in_shape, places, strict=True):
             flat = flat * size + place
         yield gather(x, places), ~outside(places), flat
-
-
-def _within_padding(p: PoolProblem, k: Tap) -> np.ndarray:
-    ends = zip(places_under(p, k), p.in_shape, p.pad, strict=True)
-    return ~outside(grid([np.where(positions < size + pad, 0, -1) for positions, size, pad in ends]))
 
 
 def _lowest(dtype: str) -> Any:
