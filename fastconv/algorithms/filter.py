@@ -35,9 +35,8 @@ FOLD_BELOW = 64
 PATCH_ROWS, PATCH_BYTES, LINE_BYTES = 32, 512, 4096
 WIDE_ROWS, WIDE_BYTES, WIDE_TAPS = 16, 1024, 7
 SCRATCH_BYTES = 256 * 1024
-# Larger kernels filter staged copies, whose rows are not apart a multiple of the first cache's ways: 1024x1024 float32,
-# a thread, against the FMA peak: 15x15 0.88 staged, 0.77 read in place, 11x11 0.84, 0.80, but 7x7 0.77, 0.85.
-IN_PLACE_TAPS = 64
+# Results of more bytes are written past the caches.
+STREAM_BEYOND = 16 << 20
 UNITS_PER_THREAD = 8
 # Elements that staged rows are a multiple of: those of a cache line, if they are of 4 bytes.
 LINE = 16
@@ -98,7 +97,7 @@ class Filter(ConvExecutor):
         row_taps = np.arange(x.taps, dtype=np.int64) * x.dilation
 
         in_place = not self.staged and p.in_dtype == self.part and x.stride == 1 and x.x_step == self.itemsize
-        in_place = in_place and y.x_step % self.itemsize == 0 and (y.out_size == 1 or y.taps * x.taps < IN_PLACE_TAPS)
+        in_place = in_place and y.x_step % self.itemsize == 0
         store_direct = p.out_dtype == self.part and x.out_step == self.itemsize and y.out_step % self.itemsize == 0
         store_direct = store_direct and not (self.staged or p.saturate)
         rows, cols = self._patch(y, x)
@@ -108,6 +107,8 @@ class Filter(ConvExecutor):
         col_of = row_taps % x.stride * phase_cols + row_taps // x.stride
 
         n_planes_out = len(out_planes)
+        stream = store_direct and src_planes.shape[1] == 1 and not p.exact
+        stream = stream and n_planes_out * y.out_size * x.out_size * self.itemsize > STREAM_BEYOND
         wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
         line = y.out_size == 1 and not self.staged
         length, step = (x.out_size, cols) if line else (y.out_size, rows if self.staged else self.engine.TILE[0])
@@ -124,6 +125,7 @@ class Filter(ConvExecutor):
             "in_place": in_place and store_direct, "store_direct": store_direct,
             "patch_rows": rows, "patch_cols": cols, "strip": strip, "n_strips": n_strips,
             "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
+            "stream": stream,
         }  # fmt: skip
         tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
         values |= self._further_values()

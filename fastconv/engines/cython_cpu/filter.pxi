@@ -18,11 +18,7 @@ cdef struct FilterArgs:
     int64_t exact
     int64_t pitch, phase_cols
     const int64_t *col_of
-
-
-# Planes of more bytes come from memory: there prefetching saves a fifth of a 3x3 filter's time (4096x4096 float32).
-cdef enum:
-    FETCH_BEYOND = 8 << 20
+    int64_t stream
 
 
 cdef struct Box:  # of outputs
@@ -86,40 +82,32 @@ cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, con
                            a.g.kernel_x, <double *>dst + i * width, dst_step, resume, <double>init, a.exact)
         else:
             tiles(src, row_step, tap_step, a.col_of, w, a.g.kernel_y, a.g.kernel_x, dst, dst_step, resume, init,
-                  (cols + width - 1) // width)
+                  (cols + width - 1) // width, <int64_t>0)
         src += TILE_ROWS * row_step
         dst += TILE_ROWS * dst_step
 
 
-cdef inline bint collide(const FilterArgs *a, const char *source, const char *out) noexcept nogil:
-    # Whether neighbouring rows of source and output all lie in the same few sets of the first cache, and so
-    # displace each other: 7x7 takes a tenth less time staged then, 5x5 as long (2048x2048, 4096x4096 float32).
-    cdef int64_t apart = (out - source) & 4095
-    return a.g.x_row % 4096 == 0 and a.g.out_row % 4096 == 0 and (apart < 512 or apart > 3584)
-
-
-cdef inline void fetch_rows(const FilterArgs *a, const char *row, int64_t bytes) noexcept nogil:
-    # Part of the rows that the next row of tiles will be the first to read.
-    cdef int64_t r, i
-    for r in range(TILE_ROWS):
-        for i in range(bytes // 64):
-            prefetch(row + r * a.g.x_row + i * 64)
+cdef inline int64_t rows_ahead(const FilterArgs *a, int64_t pitch) noexcept nogil:
+    # From the first row of a tile's windows to the rows that the next row of tiles will be the first to read.
+    return pitch * (tile_height(a) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y)
 
 
 cdef inline void filter_planes(const FilterArgs *a, const acc_t *src, const int64_t *planes, int64_t pitch, const acc_t *w,
                                acc_t *dst, int64_t dst_step, int64_t cols, acc_t init) noexcept nogil:
     # A row of tiles, the sums over all source planes, a few tiles at a time.
-    cdef int64_t i, p, x, run, weights = a.g.kernel_y * a.g.kernel_x, some = 4 * tile_width(a, src)
-    cdef int64_t ahead = pitch * (tile_height(a) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y)
-    cdef bint fetch = a.g.height * a.g.x_row > FETCH_BEYOND
+    cdef int64_t i, p, x, run, weights = a.g.kernel_y * a.g.kernel_x, width = tile_width(a, src), some = 4 * width
+    cdef int64_t ahead = rows_ahead(a, pitch)
+    cdef const acc_t *at
     for i in range((cols + some - 1) // some):
         x = i * some
         run = min(some, cols - x)
         for p in range(a.n_planes):
-            if fetch:
-                fetch_rows(a, <const char *>(src + x + ahead) + planes[p], run * <int64_t>sizeof(acc_t))
-            filter_patch(a, <const acc_t *>(<const char *>(src + x) + planes[p]), pitch, w + p * weights, dst + x, dst_step,
-                         tile_height(a), run, p > 0, init)
+            at = <const acc_t *>(<const char *>(src + x) + planes[p])
+            if a.patch_rows == 1 or a.exact:
+                filter_patch(a, at, pitch, w + p * weights, dst + x, dst_step, tile_height(a), run, p > 0, init)
+            else:
+                tiles(at, pitch * a.g.stride_y, pitch * a.g.dilation_y, a.col_of, w + p * weights, a.g.kernel_y, a.g.kernel_x,
+                      dst + x, dst_step, <bint>(p > 0), init, run // width, ahead)
 
 
 cdef void staged_patch(const FilterArgs *a, const int64_t *planes, const acc_t *w, char *out, acc_t *patch, acc_t init,
@@ -167,12 +155,17 @@ cdef void filter_inside(const FilterArgs *a, const int64_t *planes, const acc_t 
     cdef const Geometry *g = &a.g
     cdef int64_t height = tile_height(a), width = tile_width(a, w), pitch = g.x_row // <int64_t>sizeof(acc_t)
     cdef int64_t step = g.out_row // <int64_t>sizeof(acc_t), whole = (part.end_col - part.x) // width * width, j, y
+    cdef int64_t ahead = rows_ahead(a, pitch)
     cdef const acc_t *src
     cdef acc_t *dst
     for j in range((part.end_row - part.y + height - 1) // height):
         y = min(part.y + j * height, part.end_row - height)
         src = <const acc_t *>(g.x + (y * g.stride_y - g.pad_y) * g.x_row) + part.x - g.pad_x
         dst = <acc_t *>(out + y * g.out_row) + part.x
+        if a.stream and height == TILE_ROWS and <uintptr_t>dst % 4 == 0:
+            stream_tiles(<const acc_t *>(<const char *>src + planes[0]), pitch * g.stride_y, pitch * g.dilation_y, a.col_of, w,
+                         g.kernel_y, g.kernel_x, dst, step, init, part.end_col - part.x, ahead)
+            continue
         filter_planes(a, src, planes, pitch, w, dst, step, whole, init)
         if part.x + whole < part.end_col:
             filter_planes(a, src + part.end_col - part.x - width, planes, pitch, w, dst + part.end_col - part.x - width,
@@ -205,12 +198,14 @@ cdef void filter_unit(const FilterArgs *a, int64_t unit, acc_t *patch) noexcept 
     windows_inside(&inner.x, &inner.end_col, g.width, g.pad_x, (g.kernel_x - 1) * g.dilation_x, 1, tile_width(a, patch))
     in_place &= inner.end_row - inner.y >= tile_height(a) and inner.end_col - inner.x >= tile_width(a, patch)
     for p in range(a.n_planes):
-        in_place &= planes[p] != BEYOND and (g.kernel_y * g.kernel_x < 36 or not collide(a, g.x + planes[p], out))
+        in_place &= planes[p] != BEYOND
     if not in_place:
         filter_staged(a, planes, w, out, patch, init, whole, whole.y, whole.end_row, whole.x, whole.end_col)
         return
     filter_staged(a, planes, w, out, patch, init, whole, whole.y, inner.y, whole.x, whole.end_col)
     filter_inside(a, planes, w, out, init, inner)
+    if a.stream:
+        end_stream()
     filter_staged(a, planes, w, out, patch, init, whole, inner.y, inner.end_row, whole.x, inner.x)
     filter_staged(a, planes, w, out, patch, init, whole, inner.y, inner.end_row, inner.end_col, whole.end_col)
     filter_staged(a, planes, w, out, patch, init, whole, inner.end_row, whole.end_row, whole.x, whole.end_col)

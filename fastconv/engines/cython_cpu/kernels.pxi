@@ -10,6 +10,8 @@ cdef extern from "tiles_all.h" nogil:
     enum: SIMD_LEVEL
     const int64_t BEYOND
     void tiles(...)
+    void stream_tiles(...)
+    void end_stream()
     void line(...)
     void across(...)
     void combine(...)
