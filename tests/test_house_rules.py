@@ -51,6 +51,8 @@ FUNCTIONS = public_functions()
 
 # As torch.nn.functional's documentation gives them; its functions have no signature to inspect.
 TORCH = {
+    "conv1d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+    "conv3d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
     "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
