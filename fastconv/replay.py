@@ -223,8 +223,9 @@ class _Places:
         elif target[0] < self.n_given and target[0] != self.written:
             raise _Unknown
         report = w.nbytes if reports and w is not None else 0
-        packing = None if report else self.packing(bound, w, copies)
-        weights = (-1, 0) if report or packing is not None else self.constant(w)
+        as_given = None if report or copies or w is None else self.find(w)  # weights that the kernel reads where they lie
+        packing = None if report or as_given is not None else self.packing(bound, w, copies)
+        weights = as_given or ((-1, 0) if report or packing is not None else self.constant(w))
         places = [self.known(x), weights, target, self.constant(fill)]
         self.kept.append(bound)
         return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing, report

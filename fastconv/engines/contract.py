@@ -167,8 +167,56 @@ CONV_FIELDS = GEOMETRY + (
     "n_chunks",  # units that share the filters of a group
 )  # fmt: skip
 
-# Max and average pooling.  A pixel is `lanes` elements that are pooled alike: the channels of a
-# channels-last image, else one.  Windows are folded over their rows first, then over columns.
+# Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
+DEPTHWISE_FIELDS = GEOMETRY + (
+    "depth", "out_depth", "x_plane", "out_plane",  # a third axis: sizes, byte strides
+    "kernel_z", "stride_z", "dilation_z", "pad_z",
+    "map_z",  # pointer to int64 edge map
+    "x_image", "out_image", "x_channel", "out_channel",  # byte strides
+    "x_end",  # bytes from an image's first element to the end of its memory
+    "filters", "multiplier",  # filters; those that read the same channel
+    "reading",  # DEPTHWISE_READING
+    "store_direct",  # sums are written to the output where it lies
+    "chunk", "n_chunks",  # filters in one unit (the last has what is left over), units that share the filters
+    "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
+    "batch",  # rows of outputs that are made and then stored
+    "pitch",  # filters of a pixel in scratch memory
+    "band_rows", "band_cols",  # staged windows of a box
+    "weights", "biases", "fills", "sums", "band",  # where parts of the scratch memory begin
+    "activation", "slope",  # ACTIVATIONS; the bits of its parameter
+)  # fmt: skip
+
+# Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
+DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}
+
+# Gradients of kernels: sums of outer products of the channels of the input and those of the gradient of the output
+# (`w`), over all pixels.  Both are packed a block of pixels at a time, as [place][channel].  One is broadcast (panel a), the
+# other read in vectors (panel b).  The input of tap (y, x) of output (row, col) stands at packed row
+# ``row * step_y + y * tap_y`` and column ``col * step_x + x * tap_x``.
+WEIGHT_GRADIENT_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker; it begins with the sums of a unit
+    "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
+    "kernel_z", "kernel_y", "kernel_x",  # taps of outer axes, all of them, and of rows and columns
+    "images", "out_height", "out_width",  # planes of the output (outer axes are taken in), rows, columns
+    "step_y", "step_x", "tap_y", "tap_x",
+    "x_channels",  # pointer to int64[groups][channels]: byte offset of each
+    "x_images",  # pointer to int64[kernel_z][images]: byte offset of the plane that a tap reads, or BEYOND
+    "x_rows", "x_cols",  # pointers to int64: source row and column at each packed one, or -1
+    "x_row", "x_col",  # byte strides
+    "x_together", "x_code",  # whether channels lie next to each other; DTYPE_CODES
+    "inner", "inner_end", "inner_step",  # packed columns whose sources are evenly spaced, and how far apart these are
+    "g_channels", "g_images", "g_rows", "g_cols", "g_row", "g_col", "g_together", "g_code",  # the same of the gradient
+    "block_images", "block_rows", "block_cols",  # outputs packed at once
+    "unit_channels", "unit_filters", "n_parts",  # of one unit; units that share the pixels
+    "swapped", "joined",  # whether lanes are channels, not filters; whether the taps of a row are broadcast as channels
+    "a_panel", "b_panel", "lines", "row_of",  # where parts of the scratch memory begin (elements)
+    "a_pitch", "b_pitch", "line_pitch",  # elements from place to place of the panels, from channel to channel of the lines
+    "out_part", "out_filter", "out_channel", "out_z", "out_tap", "out_code",  # byte strides of the result, DTYPE_CODES
+)  # fmt: skip
+
+# Pooling.  A pixel is `lanes` elements that are pooled alike: the channels of a channels-last image, else one.  Windows
+# are folded over their rows (planes z and rows y of the window) first, then over columns.  `bias` holds the tables of
+# windows, if each plane has its own.
 POOL_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
     "folded", "phases", "gathered", "result", "places", "stored",  # where each part of it begins

@@ -179,4 +179,3 @@ static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_
 #undef NARROW_HALVES
 #undef NARROWED
 #undef WIDE
-#undef IS_FLOAT

@@ -39,6 +39,10 @@ cdef extern from "tiles_all.h" nogil:
     void copy_row(...)
     void store_run(...)
     void gemm(...)
+    void activate(...)
+    void activate_backward(...)
+    void activate_run(...)
+    double slope_of(int64_t bits)
     enum: GEMM_ROWS
     enum: GEMM_COLS
     int64_t tile_cols(const void *)
@@ -68,6 +72,8 @@ include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
 include "pool.pxi"
+include "depthwise.pxi"
+include "activation.pxi"
 include "rank.pxi"
 include "separable.pxi"
 include "overlap.pxi"
@@ -90,6 +96,12 @@ KERNELS = {
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
+    "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
+    "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
+    "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,
+    "depthwise:uint64": <int64_t><uintptr_t>&depthwise_u64,
+    "activation:float32": <int64_t><uintptr_t>&activation_f32,
+    "activation:float64": <int64_t><uintptr_t>&activation_f64,
     "overlap:float32": <int64_t><uintptr_t>&overlap_f32,
     "overlap:float64": <int64_t><uintptr_t>&overlap_f64,
     "rank:int8": <int64_t><uintptr_t>&rank_k8,

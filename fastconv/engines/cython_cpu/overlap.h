@@ -138,39 +138,12 @@ static void NAME(backwards)(T *im, T *re, int64_t step, int64_t n, const int64_t
 }
 
 /* LANES x LANES elements, rows `from_step` apart, become rows `to_step` apart of the transposed. */
-#define LOW(l, s) ((l) & (s) ? LANES + (l) - (s) : (l))
-#define HIGH(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
-#define OF2(F, l, s) F(l, s), F(l + 1, s)
-#define OF4(F, l, s) OF2(F, l, s), OF2(F, l + 2, s)
-#define OF8(F, l, s) OF4(F, l, s), OF4(F, l + 4, s)
-#define OF16(F, l, s) OF8(F, l, s), OF8(F, l + 8, s)
-#define EXCHANGE(OF, s)                                                            \
-    IN_REGISTERS for (int k = 0; k < LANES; k++) if (!(k & s)) {                   \
-        const V a = v[k], b = v[k + s];                                            \
-        v[k] = __builtin_shufflevector(a, b, OF(LOW, 0, s));                       \
-        v[k + s] = __builtin_shufflevector(a, b, OF(HIGH, 0, s));                  \
-    }
 static inline __attribute__((always_inline)) void NAME(transpose)(const T *from, int64_t from_step, T *to, int64_t to_step) {
     V v[LANES];
     IN_REGISTERS for (int k = 0; k < LANES; k++) v[k] = LOAD(from + k * from_step);
-#if VECTOR_BYTES / ELEMENT_BYTES == 16
-    EXCHANGE(OF16, 8) EXCHANGE(OF16, 4) EXCHANGE(OF16, 2) EXCHANGE(OF16, 1)
-#elif VECTOR_BYTES / ELEMENT_BYTES == 8
-    EXCHANGE(OF8, 4) EXCHANGE(OF8, 2) EXCHANGE(OF8, 1)
-#elif VECTOR_BYTES / ELEMENT_BYTES == 4
-    EXCHANGE(OF4, 2) EXCHANGE(OF4, 1)
-#else
-    EXCHANGE(OF2, 1)
-#endif
+    NAME(exchange)(v);
     IN_REGISTERS for (int k = 0; k < LANES; k++) STORE(to + k * to_step, v[k]);
 }
-#undef LOW
-#undef HIGH
-#undef OF2
-#undef OF4
-#undef OF8
-#undef OF16
-#undef EXCHANGE
 #undef PASS
 #undef PASSES
 
@@ -236,4 +209,3 @@ static void round_run(double *at, int64_t n, int integers) {
 }
 #endif
 #undef IN_REGISTERS
-#undef ELEMENT_BYTES

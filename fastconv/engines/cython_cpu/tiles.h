@@ -225,5 +225,6 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 #undef STORE
 #undef SPLAT
 #undef T
+#undef IS_FLOAT
 #undef ELEMENT_BYTES
 #undef NAME

@@ -1,0 +1,167 @@
+"""Depthwise convolution: each filter reads one channel.
+
+The kernel's lanes are filters (`DEPTHWISE_FIELDS` of the contract).  Channels that lie side by side are read where they
+lie; planes are transposed to pixels in scratch memory, a vector of channels and a strip of rows at a time.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, contiguous_strides, geometry, spatial_axes
+from fastconv.engines.contract import ACTIVATIONS, DEPTHWISE_FIELDS, DEPTHWISE_READING, record, slope_bits
+from fastconv.problem import ConvProblem
+
+__all__ = ["Depthwise", "is_ready", "refuse"]
+
+# Fewer channels leave most lanes empty: the direct filter, whose lanes are pixels, wins.
+MIN_CHANNELS = 4
+# Bytes of pixels read together; of staged windows; the most that they may take.
+CHUNK_BYTES, BAND_BYTES, MOST_BYTES = 1024, 128 * 1024, 2 * 2**20
+# Columns of one unit in a long row, outputs that are made before they are stored, and units.
+SPAN, BATCH, UNITS_PER_THREAD = 256, 64, 4
+
+
+def refuse(problem: ConvProblem) -> str | None:
+    """Why this algorithm cannot do a problem, or None."""
+    why = refuse_types(problem, activates=True)
+    if why is not None:
+        return why
+    if problem.acc in PARTS:
+        return "does not sum complex numbers"
+    if problem.groups != problem.channels or problem.groups < MIN_CHANNELS:
+        return f"is for one channel a group, and at least {MIN_CHANNELS} groups"
+    if problem.ndim > 3:
+        return "is for one to three spatial axes"
+    if problem.exact:
+        return "adds in its own order"
+    widest = 64 * prod((k - 1) * d + s for k, d, s in zip(problem.kernel_shape, problem.dilation, problem.stride, strict=True))
+    if widest > MOST_BYTES:
+        return "stages windows of at most 2 MiB"
+    return None
+
+
+def is_ready(problem: ConvProblem, engine: Any) -> bool:
+    """Whether the engine's kernel is compiled."""
+    return engine.is_ready("depthwise", *kernel_types(problem))
+
+
+class Depthwise(ConvExecutor):
+    """Executes a `ConvProblem` of one channel a group with an engine's depthwise kernel."""
+
+    operation = "depthwise"
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        super().__init__(problem, engine)
+        self.lanes = engine.TILE[1] // (2 * self.itemsize)
+
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
+        return np.ascontiguousarray(w, self.part), []  # the kernel transposes them
+
+    def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
+        p = self.problem
+        z, y, x = [NO_AXIS, NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)][-3:]
+        if x.out_size == 1 and x.taps == 1 and x.size == 1:  # a column: rows are read along
+            y, x = x, y
+        maps = z.edges(), y.edges(), x.edges()
+        reading, direct = self._access(x, x_strides, out_strides)
+        planes = reading == DEPTHWISE_READING["planes"]
+        staged = reading != DEPTHWISE_READING["in_place"]
+        chunk, pitch = self._chunk(planes, z.out_size * -(-y.out_size // 4) * -(-x.out_size // SPAN), threads)
+        n_chunks = max(1, p.filters // chunk)
+        strip, span = self._box(z, y, x, pitch if staged else 0, p.batch * z.out_size * n_chunks, threads)
+        batch = min(strip, max(1, BATCH // span))
+        rows, cols = _window(y, strip), _window(x, span)
+        taps, sizes = prod(p.kernel_shape), {"weights": 0, "biases": 0, "fills": 0, "sums": 0, "band": 0}
+        at = _aligned(8 * (z.taps + z.taps * y.taps + taps))
+        for name, pixels in (
+            ("weights", taps), ("biases", 1), ("fills", 1),
+            ("sums", 0 if direct else batch * span + self.lanes), ("band", z.taps * rows * cols if staged else 0),
+        ):  # fmt: skip
+            sizes[name] = at
+            at += _aligned(pixels * pitch * self.itemsize)
+        values = {
+            **geometry(p, y, x, maps[1], maps[2]), **sizes,
+            "scratch_bytes": at + 64,
+            "depth": z.size, "out_depth": z.out_size, "x_plane": z.x_step, "out_plane": z.out_step,
+            "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad,
+            "map_z": maps[0].ctypes.data,
+            "x_image": x_strides[0], "out_image": out_strides[0],
+            "x_channel": x_strides[1], "out_channel": out_strides[1],
+            "x_end": _end((p.channels, *p.in_shape), x_strides[1:], np.dtype(p.in_dtype).itemsize),
+            "filters": p.filters, "multiplier": p.filters // p.channels,
+            "reading": reading, "store_direct": direct,
+            "chunk": chunk, "n_chunks": n_chunks, "pitch": pitch,
+            "strip": strip, "n_strips": -(-y.out_size // strip), "span": span, "n_spans": -(-x.out_size // span),
+            "batch": batch, "band_rows": rows, "band_cols": cols,
+            "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
+        }  # fmt: skip
+        units = p.batch * z.out_size * values["n_strips"] * values["n_spans"] * n_chunks
+        return Bound(record(DEPTHWISE_FIELDS, values), units, at + 64, (), maps)
+
+    def _access(self, x: Axis, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> tuple[int, bool]:
+        """DEPTHWISE_READING, and whether sums are written where the output lies."""
+        p = self.problem
+        enough = p.filters >= self.lanes
+        direct = enough and p.out_dtype == p.acc and out_strides[1] == self.itemsize and not p.saturate
+        direct &= x.out_step % self.itemsize == 0
+        if abs(x_strides[1]) > abs(x.x_step) and abs(out_strides[1]) > abs(x.out_step):
+            return DEPTHWISE_READING["planes"], False
+        in_place = enough and p.filters == p.channels and p.in_dtype == p.acc and x_strides[1] == self.itemsize
+        in_place &= all(step % self.itemsize == 0 for step in x_strides)
+        return DEPTHWISE_READING["in_place" if in_place else "pixels"], direct
+
+    def _chunk(self, planes: bool, boxes: int, threads: int) -> tuple[int, int]:
+        """Filters of a unit, and of a pixel in scratch memory."""
+        p = self.problem
+        if planes:
+            vectors = -(-p.filters // self.lanes)
+            units = vectors * p.batch
+            return max(1, min(vectors, units // (UNITS_PER_THREAD * threads))) * self.lanes, self.lanes
+        chunk = CHUNK_BYTES // self.itemsize
+        wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
+        while chunk > 2 * self.lanes and p.batch * boxes * (p.filters // chunk) < wanted:
+            chunk //= 2
+        chunk = min(chunk, max(self.lanes, p.filters // self.lanes * self.lanes))
+        n_chunks = max(1, p.filters // chunk)
+        last = p.filters - (n_chunks - 1) * chunk
+        return chunk, -(-last // self.lanes) * self.lanes
+
+    def _box(self, z: Axis, y: Axis, x: Axis, pitch: int, units: int, threads: int) -> tuple[int, int]:
+        """Rows and columns of a unit."""
+        span = x.out_size if x.out_size <= SPAN else -(-x.out_size // -(-x.out_size // SPAN))
+        strips = min(y.out_size, max(1, -(-threads * UNITS_PER_THREAD // (units * -(-x.out_size // span)))))
+        if threads == 1:
+            strips = 1
+        strip = -(-y.out_size // strips)
+        if strip < 4 * (y.taps - 1) * y.dilation // y.stride:  # what strips share is read twice
+            strip = min(y.out_size, max(strip, 4))
+
+        def band() -> int:
+            return z.taps * _window(y, strip) * _window(x, span) * pitch * self.itemsize
+
+        while strip > 1 and band() > BAND_BYTES and _window(y, strip) > 2 * y.taps * y.dilation:
+            strip = -(-strip // 2)
+        while span > 16 and band() > MOST_BYTES:
+            span = -(-span // 2)
+        while strip > 1 and band() > MOST_BYTES:
+            strip = -(-strip // 2)
+        return strip, span
+
+
+def _window(axis: Axis, outputs: int) -> int:
+    """Positions that so many outputs read together."""
+    return (outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+def _end(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> int:
+    """Bytes from the first element to the end of the memory of an array."""
+    return size + sum(max(0, (n - 1) * step) for n, step in zip(shape, strides, strict=True))
