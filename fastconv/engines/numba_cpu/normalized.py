@@ -74,7 +74,7 @@ def take_gaps(dst, src, n, y, x, places, found, most, acc):
             missing = value != value
             bits |= int64(missing) << (j - i)
             poke(dst + j * size, acc(0) if missing else value)
-        while bits != 0 and places != 0:
+        while places != 0 and bits != 0:  # where nobody asks, no branch depends on the samples
             if found == most:
                 return int64(-1)
             poke(places + 8 * found, int32(y))
@@ -84,7 +84,7 @@ def take_gaps(dst, src, n, y, x, places, found, most, acc):
     return found
 
 
-@inlined
+@part
 def stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc):
     # A window with 0 for NaN (stride 1), for whose places `take_gaps` cares; what it returns.  Rows of the accumulators'
     # type are read once, and in whole vectors, which may pass the window's end.
@@ -102,14 +102,14 @@ def stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc):
         if row != 0:
             first = min(max(-left, int64(0)), width)
             end = max(min(a.width - left, (width + count - 1) // count * count), first)
-        if copied and first > 0:
-            stage_row(a, to, row, fill, left, first, acc)
-        if copied and end < width:
-            stage_row(a, to + end * size, row, fill, left + end, width - end, acc)
-        found = take_gaps(to, to, first, j, int64(0), places, found, a.most_gaps, acc)
-        found = take_gaps(to + end * size, to + end * size, width - end, j, end, places, found, a.most_gaps, acc)
-        inside = row + (left + first) * size
-        found = take_gaps(to + first * size, inside, end - first, j, first, places, found, a.most_gaps, acc)
+        for piece in range(3):  # before the row, behind it, and the row
+            begin, last = (int64(0), first) if piece == 0 else (end, width) if piece == 1 else (first, end)
+            src = row + (left + begin) * size
+            if piece < 2:
+                src = to + begin * size
+                if copied:
+                    stage_row(a, src, row, fill, left + begin, last - begin, acc)
+            found = take_gaps(to + begin * size, src, last - begin, j, begin, places, found, a.most_gaps, acc)
         if found < 0:
             return found
         to += a.pitch * size

@@ -132,12 +132,11 @@ def combine(how, result, sums, n, acc):
 @part
 def store_row(a, sums, room, out, n, acc):
     # A row of the output from its sums, in scratch memory as `room` is.
-    if a.combined != 0:
+    if a.combined != 0 and a.combined != CROSS:
         load_run(room, out, a.out_col, n, a.out_code, acc)
         combine(a.combined, room, sums, n, acc)
-        store_run(out, a.out_col, room, n, a.out_code, acc)
-    else:
-        store_run(out, a.out_col, sums, n, a.out_code, acc)
+        sums = room
+    store_run(out, a.out_col, sums, n, a.out_code, acc)
 
 
 @part
@@ -150,7 +149,7 @@ def across(a, src, dst, n, acc):
         tile_store(tile_correlate(sums, src + x, int64(0), a.col_of, weights, a.kernel_x, 1), dst + x, int64(0))
 
 
-@part
+@inlined
 def row_across(a, src, staged, out, n, acc):
     # n columns of a row of the output from one of `middle`.
     size = itemsize(acc)
@@ -172,7 +171,7 @@ def crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n, acc):
         stage_row(a, patch, row, peek(a.fill, acc), x - a.pad_x, n + (a.kernel_x - 1) * a.dilation_x, acc)
         across(a, patch, staged, max(n * size, LINE_BYTES), acc)
         combine(int64(ADD), staged, middle + j * pitch, n, acc)
-        store_run(out + j * a.out_row, a.out_col, staged, n, a.out_code, acc)
+        store_row(a, staged, staged, out + j * a.out_row, n, acc)
 
 
 @inlined
