@@ -30,6 +30,7 @@ __all__ = [
     "Copy",
     "address",
     "by_value",
+    "by_values_of",
     "conjugate",
     "copy_into",
     "forget",
@@ -71,15 +72,19 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         parameters = list(signature(function).parameters)
         output = next((i for i, name in enumerate(parameters) if name in WRITTEN), -1)
         tapes = Memory(arrays, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
-        _memories.append(tapes)
+        # Calls whose course depends on the values of the second array are told apart by these.
+        by_second = Memory(1, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED) if arrays == 2 else None
+        _memories.extend((tapes, by_second) if by_second else (tapes,))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             while len(args) < arrays and parameters[len(args)] in kwargs:  # arrays given by name
                 args = (*args, kwargs.pop(parameters[len(args)]))  # type: ignore[assignment]
-            result = tapes.recall(args, kwargs)
+            found, result = tapes, tapes.recall(args, kwargs)
+            if result is False and by_second is not None:
+                found, result = by_second, by_second.recall(args, kwargs)
             if result is None:
-                return _record(tapes, function, args, kwargs)
+                return _record(found, function, args, kwargs)
             return function(*args, **kwargs) if result is False else result
 
         call.tapes = tapes  # type: ignore[attr-defined]
@@ -102,6 +107,15 @@ def by_value(first: int = 0) -> None:
     recorder = _recorder.get()
     if recorder is not None and first < recorder.n_arrays:
         recorder.valid = False
+
+
+def by_values_of(array: Any) -> None:
+    """The same for one array: a tape is of use if all that it may be made from are arguments whose values tell calls apart."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        sources = [isinstance(given, np.ndarray) and np.may_share_memory(array, given) for given in recorder.arguments]
+        if not any(sources) or sources.index(True) < recorder.n_arrays:
+            recorder.valid = False
 
 
 def launched(
@@ -134,8 +148,8 @@ def conjugate(array: np.ndarray) -> np.ndarray:
 class _Recorder:
     """Collects the launches of one call."""
 
-    def __init__(self, n_arrays: int) -> None:
-        self.n_arrays = n_arrays
+    def __init__(self, n_arrays: int, arguments: tuple) -> None:
+        self.n_arrays, self.arguments = n_arrays, arguments
         self.launches: list[tuple] = []
         self.conjugates: list[tuple[np.ndarray, np.ndarray]] = []
         self.copies: list[tuple[np.ndarray, np.ndarray]] = []
@@ -146,7 +160,7 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> 
     """Call the function, and remember its launches if that gives the same result."""
     key, given = tapes.key(args, kwargs)
     args = (*given[: tapes.n_arrays], *args[tapes.n_arrays :])  # lists as the arrays that launches are to be found in
-    recorder = _Recorder(tapes.n_arrays)
+    recorder = _Recorder(tapes.n_arrays, args)
     token = _recorder.set(recorder)
     try:
         result = function(*args, **kwargs)

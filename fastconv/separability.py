@@ -25,7 +25,7 @@ import numpy as np
 
 from fastconv import config, costs
 from fastconv.problem import ConvProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_values_of
 
 __all__ = ["TOLERANCE", "OuterProducts", "gain", "outer_products", "with_rank"]
 
@@ -98,7 +98,7 @@ def _examined(kernel: Any, flops: int, acc: str) -> OuterProducts:
     most = costs.outer_products_worth_using(flops, kernel.shape)
     if most == 0:
         return NONE
-    by_value()
+    by_values_of(kernel)
     return _outer_products(kernel.tobytes(), kernel.dtype, kernel.shape, most, acc)
 
 

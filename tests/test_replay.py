@@ -123,6 +123,23 @@ def test_other_arrays_are_told_apart_by_value():
         assert_identical(out, fresh(fastconv.ndimage.gaussian_filter, image, 1.0))
 
 
+def test_calls_whose_course_depends_on_the_kernel_alone_are_told_apart_by_its_values():
+    """Kernels of full and of low rank share no tape; one that shares memory with the image is not replayed."""
+    x = images((768, 768), "float32", 2)
+    w = images((13, 13), "float32", 2)
+    low = np.outer(w[0][0], w[0][1])
+    for kernel in (*w, low):
+        fastconv.correlate2d(x[0], kernel)  # at first it is found out what the call depends on
+        assert_replayed(fastconv.correlate2d, [(image, kernel.copy()) for image in x])
+        changed = kernel.copy()
+        changed[3, 4] += 1
+        before = plays()
+        fastconv.correlate2d(x[0], changed)
+        assert plays() == before
+    assert_not_replayed(fastconv.correlate2d, x[0], x[0][20:33, 7:20])
+    assert_not_replayed(fastconv.ndimage.convolve, x[0], x[0][20:33, 7:20])
+
+
 def test_an_array_of_another_name_is_not_taken_for_a_value():
     @replay.remembered(arrays=1)
     def correlate_to(image, destination):
