@@ -71,9 +71,10 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = list(signature(function).parameters)
         output = next((i for i, name in enumerate(parameters) if name in WRITTEN), -1)
-        tapes = Memory(arrays, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
+        unless = (planning, _recorder)
+        tapes = Memory(arrays, output, WRITTEN, config.SETTINGS, unless, REMEMBERED)
         # Calls whose course depends on the values of the second array are told apart by these.
-        by_second = Memory(1, output, WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED) if arrays == 2 else None
+        by_second = Memory(1, output, WRITTEN, config.SETTINGS, unless, REMEMBERED) if arrays == 2 else None
         _memories.extend((tapes, by_second) if by_second else (tapes,))
 
         @wraps(function)
