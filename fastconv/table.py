@@ -82,6 +82,8 @@ TABLE = (
     Implementation("sliding", "Sliding", "numba"),
     Implementation("taps", "Taps", "cython"),
     Implementation("taps", "Taps", "numba"),
+    Implementation("activation", "Activation", "cython"),
+    Implementation("activation", "Activation", "numba"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

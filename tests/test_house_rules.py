@@ -56,6 +56,14 @@ TORCH = {
     "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
     "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
+    **dict.fromkeys(("sigmoid", "logsigmoid", "tanh", "softsign"), "input"),
+    **dict.fromkeys(("relu", "relu6", "silu", "mish", "hardsigmoid", "hardswish"), "input, inplace=False"),
+    **dict.fromkeys(("softmax", "log_softmax"), "input, dim=None"),
+    "elu": "input, alpha=1.0, inplace=False",
+    "leaky_relu": "input, negative_slope=0.01, inplace=False",
+    "hardtanh": "input, min_val=-1.0, max_val=1.0, inplace=False",
+    "gelu": "input, approximate='none'",
+    "softplus": "input, beta=1, threshold=20",
 }
 # SciPy's function that is compiled has none either.
 COMPILED = {"sepfir2d": "input, hrow, hcol"}
@@ -99,8 +107,11 @@ if importlib.util.find_spec("torch") is not None:
     def test_torch_has_these_signatures(name):
         import torch.nn.functional as F
 
-        documentation = " ".join(getattr(F, name).__doc__.split())
-        assert f"{name}({TORCH[name]})" in documentation
+        documentation = " ".join(getattr(F, name).__doc__.split()).replace(" = ", "=")
+        if f"{name}({TORCH[name]})" not in documentation:  # a function of Python
+            theirs = inspect.signature(getattr(F, name)).parameters.values()
+            told = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in theirs]
+            assert TORCH[name].split(", ") == told[: len(TORCH[name].split(", "))]
 
 
 # -- names --------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "ACTIVATIONS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
+    "ACTIVATIONS", "ACTIVATION_FIELDS",
+    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
     "FUNCTION_RECORD", "GEOMETRY", "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS",
     "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
     "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS",
@@ -234,6 +235,18 @@ POOL_FIELDS = HEADER + (
     "row_of",  # pointer to int64: bytes from the window's first row inside the input to each further one
     "window_of",  # pointer to int64[kernel_y][kernel_x]: bytes from a window's corner to its taps, if they are read in place
     "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
+)  # fmt: skip
+
+# Functions of each element (`ACTIVATIONS`) of arrays of one shape, or the gradients `w` times their derivatives.
+ACTIVATION_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "activation", "slope", "backward",
+    "dtype",  # DTYPE_CODES of the elements in memory
+    "run", "x_step", "w_step", "out_step",  # elements of a line, bytes from one to the next
+    "piece", "n_pieces",  # elements of a line in one unit, and such pieces of a line
+    "lines", "strip",  # lines, and those in one unit
+    "n_axes", "axes",  # pointer to int64[n_axes][4]: size and strides in x, w and out of the axes that lines lie along
+    "direct",  # whether elements are computed where they lie
 )  # fmt: skip
 
 # Rank filters.  A tile of the output is made from the planes, rows and columns that its windows read, which are

@@ -1,9 +1,35 @@
 """Deep-learning operations on arrays, with `torch.nn.functional`'s names and meaning."""
 
+from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.pool import avg_pool2d, max_pool2d
+from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
+from fastconv.nn.softmax import log_softmax, softmax
 
-__all__ = ["avg_pool2d", "conv1d", "conv2d", "conv3d", "max_pool2d"]
+__all__ = [
+    "avg_pool2d",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool2d",
+    "mish",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+]
 
 
 def __dir__() -> list[str]:

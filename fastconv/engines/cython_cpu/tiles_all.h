@@ -141,6 +141,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define tile_cols(p) PICK(tile_cols, p)
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
+#define activate(dst, ...) PICK_FLOAT(activate, dst)(dst, __VA_ARGS__)
+#define activate_backward(dst, ...) PICK_FLOAT(activate_backward, dst)(dst, __VA_ARGS__)
 #define activate_run(sums, ...) PICK(activate_run, sums)(sums, __VA_ARGS__)
 #define copy_row(dst, ...) PICK(copy_row, dst)(dst, __VA_ARGS__)
 

@@ -1,301 +1,27 @@
-"""Activations of runs of floating-point numbers, and their derivatives, a vector at a time.
-
-The same formulas and polynomials as the Cython engine's ``activation.h``, which tells where they come from.
-"""
+"""Functions of each element, and gradients times their derivatives; activations of finished sums."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastconv.engines.contract import ACTIVATIONS
-from fastconv.engines.numba_cpu.simd import HAS_FMA, element, lanes, load, loop, splat, store
+from fastconv.engines.contract import ACTIVATION_FIELDS, ACTIVATIONS
+from fastconv.engines.numba_cpu.convert import load_run, store_run
+from fastconv.engines.numba_cpu.formulas import FUNCTIONS, SLOPES, Vector
+from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.simd import element, itemsize, lanes, load, loop, peek, splat, store
 
-__all__ = ["activate", "activate_backward", "activate_run", "slope_of"]
+__all__ = ["FIELDS", "MAKERS", "activate", "activate_backward", "activate_run", "slope_of"]
+
+FIELDS = ACTIVATION_FIELDS
+
+CHUNK = 1024  # elements moved through scratch memory at once
 
 _int64, _int32 = ir.IntType(64), ir.IntType(32)
-
-
-@dataclass(frozen=True)
-class _Constants:
-    """What the formulas need to know of a type: see ``activation.h``."""
-
-    least: float  # its exponential is 0 here
-    rounder: float  # added, it leaves a number rounded to an integer in the lowest bits
-    exponent: int
-    one: int
-    ln2: tuple[float, float]
-    upper_half: int  # bits of a number whose square is exact
-    farthest: float  # where the normal distribution's tail is 0
-    middle: float
-    exp_tail: str
-    log_tail: str
-    mills: str
-
-
-_SINGLE = _Constants(
-    least=-87.6, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
-    ln2=(float.fromhex("0x1.62e4p-1"), 1.42860682030941723212e-6),
-    exp_tail="0x1p-1 0x1.5554dcp-3 0x1.5554e8p-5 0x1.120be8p-7 0x1.6d43b4p-10",
-    log_tail="0x1.555556p-1 0x1.9998d2p-2 0x1.24c9c2p-2 0x1.bc7b44p-3 0x1.dbf2aep-3",
-    mills="0x1.82b4bcp-1 -0x1.373e3cp-1 0x1.8c6dbcp-2 -0x1.7dfee4p-3 0x1.eec744p-5 -0x1.ee74e6p-8 -0x1.c973fcp-9 "
-    "0x1.aecd6ap-10 0x1.67b2c8p-13 -0x1.e0d522p-13 -0x1.a651c4p-15",
-)  # fmt: skip
-_DOUBLE = _Constants(
-    least=-708.8, rounder=1.5 * 2**52, exponent=52, one=0x3FF0000000000000, upper_half=-0x8000000, farthest=40.0, middle=5.0,
-    ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
-    exp_tail="0x1.0000000000001p-1 0x1.5555555555557p-3 0x1.5555555553d36p-5 0x1.11111111100bdp-7 0x1.6c16c1789d53bp-10 "
-    "0x1.a01a01abf881cp-13 0x1.a019b8c9728e5p-16 0x1.71de01fd535cdp-19 0x1.2891d5bb21b57p-22 0x1.af4e560b572dbp-26",
-    log_tail="0x1.5555555555555p-1 0x1.9999999999941p-2 0x1.2492492499fb9p-2 0x1.c71c71bebb1d2p-3 0x1.745d199ba8dccp-3 "
-    "0x1.3b13504ae0e1cp-3 0x1.111ad403aa869p-3 0x1.e0a09f6d38f12p-4 0x1.bc48f26e9811cp-4 0x1.3298669af8b3ap-4 "
-    "0x1.405ec1c12ac4bp-3",
-    mills="0x1.89d3abe1f95aep-1 -0x1.54ad03f27ca17p-1 0x1.fb31653876f92p-2 -0x1.410ed5f875a7cp-2 0x1.51f6329f01709p-3 "
-    "-0x1.1b1c254c9a2b6p-4 0x1.54b4d4f4c5d11p-6 -0x1.88590eaadb7f9p-9 -0x1.a25037dd3becp-11 0x1.1daf1d43337e2p-11 "
-    "-0x1.f2145fb2b7015p-15 -0x1.a170ced28f539p-15 0x1.17dd0980b4adbp-16 0x1.0b268a459ebb7p-18 -0x1.73ab329f38dfcp-19 "
-    "-0x1.694af068ad697p-22 0x1.d0ebee2d5012p-22 0x1.6942b0e25ecf2p-25 -0x1.1ae066bd144bep-24 -0x1.3970ec073bb6ap-27 "
-    "0x1.07cfda70acfd1p-27 0x1.ceaa4629322cfp-30 -0x1.94e866583810bp-33",
-)  # fmt: skip
-
-
-class _Vector:
-    """A vector while code is emitted: operators emit instructions, numbers stand for vectors of them."""
-
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value):
-        self.builder, self.value = builder, value
-
-    def new(self, value: ir.Value) -> _Vector:
-        return _Vector(self.builder, value)
-
-    def of(self, other: Any) -> ir.Value:
-        """The other operand, a vector or a number."""
-        if isinstance(other, _Vector):
-            return other.value
-        return ir.Constant(self.value.type, [float(other)] * self.value.type.count)
-
-    def __add__(self, other: Any) -> _Vector:
-        return self.new(self.builder.fadd(self.value, self.of(other)))
-
-    def __sub__(self, other: Any) -> _Vector:
-        return self.new(self.builder.fsub(self.value, self.of(other)))
-
-    def __mul__(self, other: Any) -> _Vector:
-        return self.new(self.builder.fmul(self.value, self.of(other)))
-
-    def __truediv__(self, other: Any) -> _Vector:
-        return self.new(self.builder.fdiv(self.value, self.of(other)))
-
-    def __neg__(self) -> _Vector:
-        return self.new(self.builder.fneg(self.value))
-
-    def times(self, factor: Any, plus: Any) -> _Vector:
-        """``self * factor + plus``, fused where the processor can."""
-        if not HAS_FMA:
-            return self * factor + plus
-        return self.call("llvm.fma", factor, plus)
-
-    def call(self, name: str, *others: Any) -> _Vector:
-        kind = self.value.type
-        full = f"{name}.v{kind.count}{kind.element.intrinsic_name}"
-        arguments = [self.value, *map(self.of, others)]
-        signature = ir.FunctionType(kind, [kind] * len(arguments))
-        return self.new(
-            self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, full), arguments)
-        )
-
-    def where(self, sign: str, bound: Any, yes: Any, no: Any) -> _Vector:
-        """`yes` where the comparison holds, which it never does for NaN."""
-        mask = self.builder.fcmp_ordered(sign, self.value, self.of(bound))
-        return self.new(self.builder.select(mask, self.of(yes), self.of(no)))
-
-    def at_least(self, low: float) -> _Vector:
-        return self.where("<", low, low, self)
-
-    def at_most(self, high: float) -> _Vector:
-        return self.where(">", high, high, self)
-
-    def abs(self) -> _Vector:
-        return self.call("llvm.fabs")
-
-    def bits(self, change: Callable[[ir.Value, ir.Type], ir.Value]) -> _Vector:
-        """The vector whose bits are made of these by integer arithmetic."""
-        kind = self.value.type
-        whole = ir.VectorType(_int32 if kind.element == ir.FloatType() else _int64, kind.count)
-        return self.new(self.builder.bitcast(change(self.builder.bitcast(self.value, whole), whole), kind))
-
-    @property
-    def constants(self) -> _Constants:
-        return _SINGLE if self.value.type.element == ir.FloatType() else _DOUBLE
-
-    def polynomial(self, coefficients: str) -> _Vector:
-        last, *others = [float.fromhex(c) for c in reversed(coefficients.split())]
-        total = self.new(self.of(last))
-        for coefficient in others:
-            total = total.times(self, coefficient)
-        return total
-
-
-# -- formulas ------------------------------------------------------------------------------
-
-
-def _exponential(x: _Vector, beyond: Any = 0.0) -> tuple[_Vector, _Vector]:
-    """(s, p) with s (1 + p) = exp(x + beyond), for x <= 0 and a small number beyond it."""
-    k, builder = x.constants, x.builder
-    x = x.at_least(k.least)
-    shifted = (x + beyond).times(float.fromhex("0x1.71547652b82fep+0"), k.rounder)
-    n = shifted - k.rounder
-    r = n.times(-k.ln2[1], n.times(-k.ln2[0], x)) + beyond
-
-    def power(bits: ir.Value, kind: ir.Type) -> ir.Value:
-        scaled = builder.shl(bits, ir.Constant(kind, [k.exponent] * kind.count))
-        return builder.add(scaled, ir.Constant(kind, [k.one] * kind.count))
-
-    return shifted.bits(power), (r * r).times(r.polynomial(k.exp_tail), r)
-
-
-def _exp(x: _Vector) -> _Vector:
-    s, p = _exponential(x)
-    return s.times(p, s)
-
-
-def _expm1(x: _Vector) -> _Vector:
-    s, p = _exponential(x)
-    return s.times(p, s - 1)
-
-
-def _log1p(e: _Vector) -> _Vector:
-    s = e / (e + 2)
-    z = s * s
-    return (s * z).times(z.polynomial(z.constants.log_tail), s * 2)
-
-
-def _sigmoid(x: _Vector) -> _Vector:
-    e = _exp(-x.abs())
-    above = x.new(x.of(1)) / (e + 1)
-    return x.where("<", 0, e * above, above)
-
-
-def _sigmoid_slope(x: _Vector) -> _Vector:
-    e = _exp(-x.abs())
-    above = x.new(x.of(1)) / (e + 1)
-    return e * above * above
-
-
-def _tanh(x: _Vector) -> _Vector:
-    t = _expm1(x.abs() * -2)
-    return (t / (t + 2)).call("llvm.copysign", x)
-
-
-def _normal(x: _Vector) -> tuple[_Vector, _Vector]:
-    """The normal distribution's probability below x, and exp(-x * x / 2)."""
-    k, builder = x.constants, x.builder
-    t = x.abs().at_most(k.farthest)
-    high = t.bits(lambda bits, kind: builder.and_(bits, ir.Constant(kind, [k.upper_half] * kind.count)))
-    s, p = _exponential(high * high * -0.5, (t - high) * (t + high) * -0.5)
-    density, d = s.times(p, s), x.new(x.of(1)) / (t + k.middle)
-    tail = density * d * ((t - k.middle) * d).polynomial(k.mills)
-    return x.where(">", 0, -tail + 1, tail), density
-
-
-def _gelu_slope(x: _Vector) -> _Vector:
-    below, density = _normal(x)
-    return _near(x, x.constants.farthest).times(density * 0.3989422804014327, below)
-
-
-def _cubic(x: _Vector) -> _Vector:
-    return x * 1.5957691216057308 * (x * x).times(0.044715, 1)
-
-
-def _gelu_tanh_slope(x: _Vector) -> _Vector:
-    x = _near(x, x.constants.farthest)
-    inner = (x * x).times(0.134145, 1) * 1.5957691216057308
-    return (x * _sigmoid_slope(_cubic(x))).times(inner, _sigmoid(_cubic(x)))
-
-
-def _near(x: _Vector, bound: float) -> _Vector:
-    return x.at_most(bound).at_least(-bound)
-
-
-def _silu_slope(x: _Vector) -> _Vector:
-    near = _near(x, -x.constants.least)
-    return near.times(_sigmoid_slope(near), _sigmoid(x))
-
-
-def _softplus(x: _Vector) -> _Vector:
-    return x.where(">", 20, x, x.where(">", 0, x, 0) + _log1p(_exp(-x.abs())))
-
-
-def _relu6(x: _Vector) -> _Vector:
-    return x.at_least(0).at_most(6)
-
-
-def _hardsigmoid(x: _Vector) -> _Vector:
-    return _relu6(x + 3) * (1 / 6)
-
-
-def _mish_ratio(x: _Vector) -> _Vector:
-    e = _exp(-x.abs())
-    n = x.where(">", 0, e * 2 + 1, e * (e + 2))
-    return n / (n + x.where(">", 0, e * 2 * e, 2))
-
-
-def _mish_slope(x: _Vector) -> _Vector:
-    t = _mish_ratio(x)
-    return (_near(x, -x.constants.least) * (-t * t + 1)).times(_sigmoid(x), t)
-
-
-def _hardswish_slope(x: _Vector, g: _Vector) -> _Vector:
-    inside = g * x.times(1 / 3, 0.5)
-    return x.where("<=", -3, 0, x.where(">=", 3, g, inside))
-
-
-def _below(x: _Vector) -> _Vector:
-    return x.where(">", 0, 0, x)
-
-
-_FUNCTIONS: dict[str, Callable[[_Vector, _Vector], _Vector]] = {
-    "relu": lambda x, slope: x.at_least(0),
-    "relu6": lambda x, slope: _relu6(x),
-    "leaky_relu": lambda x, slope: x.where(">", 0, x, x * slope),
-    "sigmoid": lambda x, slope: _sigmoid(x),
-    "tanh": lambda x, slope: _tanh(x),
-    "silu": lambda x, slope: x * _sigmoid(x),
-    "gelu": lambda x, slope: x * _normal(x)[0],
-    "gelu_tanh": lambda x, slope: x * _sigmoid(_cubic(x)),
-    "hardswish": lambda x, slope: x * _hardsigmoid(x),
-    "elu": lambda x, slope: x.where(">", 0, x, slope * _expm1(_below(x))),
-    "softplus": lambda x, slope: _softplus(x),
-    "mish": lambda x, slope: x * _mish_ratio(x),
-    "hardsigmoid": lambda x, slope: _hardsigmoid(x),
-    "softsign": lambda x, slope: x / (x.abs() + 1),
-    "logsigmoid": lambda x, slope: x.where("<", 0, x, 0) - _log1p(_exp(-x.abs())),
-}
-
-_SLOPES: dict[str, Callable[[_Vector, _Vector, _Vector], _Vector]] = {
-    "relu": lambda x, g, slope: x.where("<=", 0, 0, g),
-    "relu6": lambda x, g, slope: x.where(">", 0, x.where("<", 6, g, 0), 0),
-    "leaky_relu": lambda x, g, slope: x.where(">", 0, g, g * slope),
-    "sigmoid": lambda x, g, slope: g * _sigmoid_slope(x),
-    "tanh": lambda x, g, slope: g * (_sigmoid_slope(x * 2) * 4),
-    "silu": lambda x, g, slope: g * _silu_slope(x),
-    "gelu": lambda x, g, slope: g * _gelu_slope(x),
-    "gelu_tanh": lambda x, g, slope: g * _gelu_tanh_slope(x),
-    "hardswish": lambda x, g, slope: _hardswish_slope(x, g),
-    "elu": lambda x, g, slope: g * x.where(">", 0, 1, slope * _exp(_below(x))),
-    "softplus": lambda x, g, slope: x.where(">", 20, g, g * _sigmoid(x)),
-    "mish": lambda x, g, slope: g * _mish_slope(x),
-    "hardsigmoid": lambda x, g, slope: x.where(">", -3, x.where("<", 3, g * (1 / 6), 0), 0),
-    "softsign": lambda x, g, slope: g / ((x.abs() + 1) * (x.abs() + 1)),
-    "logsigmoid": lambda x, g, slope: g * _sigmoid(-x),
-}
-
-
-# -- runs ----------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -304,7 +30,7 @@ def activate(typingctx, dst, src, n, code, slope, acc):
 
     def emit(context, builder, signature, args):
         dst, src, n, code, slope, _ = args
-        _each(builder, acc.instance_type, dst, [src], n, code, slope, _FUNCTIONS)
+        _each(builder, acc.instance_type, dst, [src], n, code, slope, FUNCTIONS)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4, types.float64, acc), emit
@@ -316,7 +42,7 @@ def activate_backward(typingctx, dst, grad, src, n, code, slope, acc):
 
     def emit(context, builder, signature, args):
         dst, grad, src, n, code, slope, _ = args
-        _each(builder, acc.instance_type, dst, [src, grad], n, code, slope, _SLOPES)
+        _each(builder, acc.instance_type, dst, [src, grad], n, code, slope, SLOPES)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5, types.float64, acc), emit
@@ -329,7 +55,7 @@ def activate_run(typingctx, sums, n, code, slope, acc):
     def emit(context, builder, signature, args):
         sums, n, code, slope, _ = args
         if isinstance(acc.instance_type, types.Float):
-            _each(builder, acc.instance_type, sums, [sums], n, code, slope, _FUNCTIONS)
+            _each(builder, acc.instance_type, sums, [sums], n, code, slope, FUNCTIONS)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, types.float64, acc), emit
@@ -367,13 +93,62 @@ def _each(builder, dtype, dst, sources, n, code, slope, functions):
         with loop(builder, vectors) as i:
             inside, at = builder.icmp_signed("<", i, whole), builder.mul(builder.mul(i, _int64(count)), size)
             given = [
-                _Vector(builder, load(builder, builder.select(inside, builder.add(source, at), buffer), vector))
+                Vector(builder, load(builder, builder.select(inside, builder.add(source, at), buffer), vector))
                 for buffer, source in zip(buffers, sources, strict=True)
             ]
             to = builder.select(inside, builder.add(dst, at), buffers[0])
-            store(builder, function(*given, _Vector(builder, slope)).value, to)
+            store(builder, function(*given, Vector(builder, slope)).value, to)
         builder.branch(done)
     builder.position_at_end(done)
     with builder.if_then(builder.and_(some, builder.icmp_signed("!=", code, _int64(0)))), loop(builder, rest) as i:
         at = builder.mul(i, size)
         store(builder, load(builder, builder.add(buffers[0], at), kind), builder.add(builder.add(dst, end), at))
+
+
+# -- the kernel ----------------------------------------------------------------------------
+
+
+@part
+def activate_line(a, scratch, x, w, out, n, acc):
+    slope, gradient = slope_of(a.slope), scratch + CHUNK * itemsize(acc)
+    if a.direct and a.backward:
+        activate_backward(out, w, x, n, a.activation, slope, acc)
+        return
+    if a.direct:
+        activate(out, x, n, a.activation, slope, acc)
+        return
+    for i in range(0, n, CHUNK):
+        m = min(n - i, CHUNK)
+        load_run(scratch, x + i * a.x_step, a.x_step, m, a.dtype, acc)
+        if a.backward:
+            load_run(gradient, w + i * a.w_step, a.w_step, m, a.dtype, acc)
+            activate_backward(scratch, gradient, scratch, m, a.activation, slope, acc)
+        else:
+            activate(scratch, scratch, m, a.activation, slope, acc)
+        store_run(out + i * a.out_step, a.out_step, scratch, m, a.dtype, acc)
+
+
+def activation(dtype: str, variant: str) -> Callable:
+    """The kernel of elements that are computed in `dtype`."""
+    acc = getattr(types, dtype)
+
+    def kernel(a, unit, worker):
+        scratch, begin, first = (
+            a.scratch + worker * a.scratch_bytes,
+            unit % a.n_pieces * a.piece,
+            unit // a.n_pieces * a.strip,
+        )
+        for line in range(first, min(first + a.strip, a.lines)):
+            x, w, out, rest = a.x + begin * a.x_step, a.w + begin * a.w_step, a.out + begin * a.out_step, line
+            for axis in range(a.n_axes):  # the innermost first
+                steps = a.axes + 32 * axis
+                i, rest = rest % peek(steps, int64), rest // peek(steps, int64)
+                x += i * peek(steps + 8, int64)
+                w += i * peek(steps + 16, int64)
+                out += i * peek(steps + 24, int64)
+            activate_line(a, scratch, x, w, out, min(a.piece, a.run - begin), acc)
+
+    return kernel
+
+
+MAKERS = {"activation": activation}

@@ -1,6 +1,45 @@
 """Gradients of the operations of `fastconv.nn`, with the names of `torch.nn.grad` where it has them."""
 
-__all__: list[str] = []
+from fastconv.nn.grad.activation import (
+    gelu_backward,
+    logsigmoid_backward,
+    mish_backward,
+    sigmoid_backward,
+    silu_backward,
+    softplus_backward,
+    softsign_backward,
+    tanh_backward,
+)
+from fastconv.nn.grad.rectifiers import (
+    elu_backward,
+    hardsigmoid_backward,
+    hardswish_backward,
+    hardtanh_backward,
+    leaky_relu_backward,
+    relu6_backward,
+    relu_backward,
+)
+from fastconv.nn.grad.softmax import log_softmax_backward, softmax_backward
+
+__all__ = [
+    "elu_backward",
+    "gelu_backward",
+    "hardsigmoid_backward",
+    "hardswish_backward",
+    "hardtanh_backward",
+    "leaky_relu_backward",
+    "log_softmax_backward",
+    "logsigmoid_backward",
+    "mish_backward",
+    "relu6_backward",
+    "relu_backward",
+    "sigmoid_backward",
+    "silu_backward",
+    "softmax_backward",
+    "softplus_backward",
+    "softsign_backward",
+    "tanh_backward",
+]
 
 
 def __dir__() -> list[str]:
