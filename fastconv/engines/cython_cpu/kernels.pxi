@@ -38,9 +38,6 @@ cdef extern from "tiles_all.h" nogil:
     void stage_run(...)
     void copy_row(...)
     void store_run(...)
-    void activate(...)
-    void activate_backward(...)
-    double slope_of(int64_t bits)
     void gemm(...)
     void activate(...)
     void activate_backward(...)
@@ -74,7 +71,6 @@ include "filter.pxi"
 include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
-include "activation.pxi"
 include "pool.pxi"
 include "depthwise.pxi"
 include "activation.pxi"
@@ -98,8 +94,6 @@ KERNELS = {
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
-    "activation:float32": <int64_t><uintptr_t>&activation_f32,
-    "activation:float64": <int64_t><uintptr_t>&activation_f64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
