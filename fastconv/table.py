@@ -8,7 +8,7 @@ from typing import Any
 
 from fastconv.problem import Problem
 
-__all__ = ["TABLE", "Implementation"]
+__all__ = ["TABLE", "Implementation", "first_row"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ _ENGINE_MODULES = {
 }
 
 TABLE = (
+    Implementation("depthwise", "Depthwise", "cython"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
     Implementation("overlap", "Overlap", "cython"),
@@ -84,6 +85,14 @@ TABLE = (
     Implementation("taps", "Taps", "numba"),
     Implementation("activation", "Activation", "cython"),
     Implementation("activation", "Activation", "numba"),
+    Implementation("transposed", "Transposed", "cython", leaves="beyond_cython"),
+    Implementation("transposed", "Transposed", "numba", leaves="beyond_numba"),
+    Implementation("weight_gradient", "WeightGradient", "cython"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )
+
+
+def first_row(problem: Problem, engine: str) -> Implementation | None:
+    """The first implementation on an engine that does not refuse a problem: for algorithms that are made of others."""
+    return next((row for row in TABLE if row.engine == engine and row.refuse(problem) is None), None)

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 __all__ = [
     "ACTIVATIONS", "ACTIVATION_FIELDS",
-    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
+    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEPTHWISE_FIELDS", "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
     "FUNCTION_RECORD", "GEOMETRY", "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS",
     "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
-    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WINDOW_KINDS",
+    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS",
     "record", "slope_bits",
 ]  # fmt: skip
 
@@ -221,19 +221,27 @@ WEIGHT_GRADIENT_FIELDS = HEADER + (
 POOL_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
     "folded", "phases", "gathered", "result", "places", "stored",  # where each part of it begins
-    "dtype",  # DTYPE_CODES
-    "batch", "channels", "lanes", "height", "width", "out_height", "out_width",
-    "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
-    "x_n", "x_c", "x_row", "x_col", "x_lane",  # byte strides of the input
-    "out_n", "out_c", "out_row", "out_col", "out_lane",  # byte strides of the output
-    "idx_n", "idx_c", "idx_row", "idx_col", "idx_lane",  # byte strides of the int64 indices
+    "dtype", "src_code",  # DTYPE_CODES of what is folded, and of the elements in memory
+    "power",  # 0, or the bits of the exponent p (float64): powers are summed, and the p-th root of their average drawn
+    "batch", "channels", "lanes", "height", "width", "out_depth", "out_height", "out_width",
+    "rows", "kernel_x",  # taps of a whole window: rows, columns
+    "stride_x",  # 0: windows are those of the table, else it tells only which of their taps are inside
+    "dilation_z", "dilation_y", "dilation_x", "pad_x",
+    "x_n", "x_c", "x_z", "x_row", "x_col", "x_lane",  # byte strides of the input
+    "out_n", "out_c", "out_z", "out_row", "out_col", "out_lane",  # byte strides of the output
+    "idx_n", "idx_c", "idx_z", "idx_row", "idx_col", "idx_lane",  # byte strides of the int64 indices
     "staging",  # POOL_STAGING: how the input is read
     "store_direct",  # rows of the output and of the indices lie without gaps
-    "include_pad", "divisor",
+    "divisor",  # 0: as many as the window's taps that count; -1: sums are not divided
     "block",  # output pixels of a row made at once
     "strip",  # output rows in one unit, counted over all planes
-    "row_of",  # pointer to int64: bytes from the window's first row inside the input to each further one
-    "window_of",  # pointer to int64[kernel_y][kernel_x]: bytes from a window's corner to its taps, if they are read in place
+    # Pointers to int64[outputs][4], one for each axis: a window's first position inside the input, its taps inside, its
+    # taps that count, the end of the outputs in a row with as many.  Offsets in `bias` if `window_step` is not 0.
+    "windows_z", "windows_y", "windows_x",
+    "window_step",  # bytes from the tables of a plane to those of the next
+    "weights",  # NULL, or pointer to float64: what rows, columns and planes of the input are multiplied by
+    "row_of",  # pointer to int64: bytes from a window's first row inside the input to each further one of its plane
+    "window_of",  # pointer to int64[rows][kernel_x]: bytes from a window's corner to its taps, if they are read in place
     "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
 )  # fmt: skip
 
@@ -341,8 +349,9 @@ FUNCTION_RECORD = GEOMETRY + (
 )  # fmt: skip
 
 # flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
-# windows: nothing is staged, each window of pixels with many lanes is folded where it lies.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2}
+# windows: nothing is staged, each window of pixels with many lanes is folded where it lies; staged: rows are converted,
+# raised to powers or weighed first.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3}
 
 
 def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:

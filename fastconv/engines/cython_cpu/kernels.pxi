@@ -35,14 +35,17 @@ cdef extern from "tiles_all.h" nogil:
     enum: FLAT_SUMS
     enum: EXACT_WIDTH
     enum: UINT8
+    enum: FLOAT64
     void stage_run(...)
     void copy_row(...)
     void store_run(...)
-    void gemm(...)
     void activate(...)
     void activate_backward(...)
     void activate_run(...)
     double slope_of(int64_t bits)
+    void gemm(...)
+    void outer(...)
+    void turn_block(...)
     enum: GEMM_ROWS
     enum: GEMM_COLS
     int64_t tile_cols(const void *)
@@ -71,9 +74,10 @@ include "filter.pxi"
 include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
-include "pool.pxi"
 include "depthwise.pxi"
 include "activation.pxi"
+include "pool.pxi"
+include "pool_indices.pxi"
 include "rank.pxi"
 include "separable.pxi"
 include "overlap.pxi"
@@ -81,6 +85,7 @@ include "tiling.pxi"
 include "sliding.pxi"
 include "lines.pxi"
 include "taps.pxi"
+include "weight_gradient.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
 KERNELS = {
@@ -94,14 +99,18 @@ KERNELS = {
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
-    "separable:float32": <int64_t><uintptr_t>&separable_f32,
-    "separable:float64": <int64_t><uintptr_t>&separable_f64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,
     "depthwise:uint64": <int64_t><uintptr_t>&depthwise_u64,
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
+    "separable:float32": <int64_t><uintptr_t>&separable_f32,
+    "separable:float64": <int64_t><uintptr_t>&separable_f64,
+    "weight_gradient:float32": <int64_t><uintptr_t>&weight_gradient_f32,
+    "weight_gradient:float64": <int64_t><uintptr_t>&weight_gradient_f64,
+    "weight_gradient:uint32": <int64_t><uintptr_t>&weight_gradient_u32,
+    "weight_gradient:uint64": <int64_t><uintptr_t>&weight_gradient_u64,
     "overlap:float32": <int64_t><uintptr_t>&overlap_f32,
     "overlap:float64": <int64_t><uintptr_t>&overlap_f64,
     "rank:int8": <int64_t><uintptr_t>&rank_k8,

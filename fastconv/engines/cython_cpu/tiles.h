@@ -217,6 +217,7 @@ static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T 
 #endif
 #include "convert.h"
 #include "separable.h"
+#include "weight_gradient.h"
 #include "depthwise.h"
 
 #undef V

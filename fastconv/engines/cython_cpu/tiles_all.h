@@ -131,6 +131,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
 #define combine(result, ...) PICK(combine, result)(result, __VA_ARGS__)
 #define gemm(a, ...) PICK(gemm, a)(a, __VA_ARGS__)
+#define outer(a, ...) PICK(outer, a)(a, __VA_ARGS__)
+#define turn_block(from, ...) PICK(turn_block, from)(from, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)
 #define store_run(src, ...) PICK(store_run, src)(src, __VA_ARGS__)
 #define forwards(re, ...) PICK_FLOAT(forwards, re)(re, __VA_ARGS__)
@@ -145,10 +147,11 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define activate_backward(dst, ...) PICK_FLOAT(activate_backward, dst)(dst, __VA_ARGS__)
 #define activate_run(sums, ...) PICK(activate_run, sums)(sums, __VA_ARGS__)
 #define copy_row(dst, ...) PICK(copy_row, dst)(dst, __VA_ARGS__)
-
-#endif
 #define depthwise_row(w, ...) PICK(depthwise_row, w)(w, __VA_ARGS__)
 #define depthwise_pixel(w, ...) PICK(depthwise_pixel, w)(w, __VA_ARGS__)
+#define depthwise_rows(w, ...) PICK(depthwise_rows, w)(w, __VA_ARGS__)
 #define gather_lanes(dst, ...) PICK(gather_lanes, dst)(dst, __VA_ARGS__)
 #define scatter_lanes(src, ...) PICK(scatter_lanes, src)(src, __VA_ARGS__)
 #define repeat_pixel(dst, ...) PICK(repeat_pixel, dst)(dst, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,263 @@
+"""Adjoints of convolutions: each stride phase of the result is an ordinary convolution.
+
+Of the outputs ``p = q * stride + r`` of one phase r, only the taps k with ``k * dilation = r + pad`` modulo the stride reach
+any, and those see the input at ``q`` plus a constant: a cross-correlation of stride 1 with some of the taps, flipped.  It is
+written to every stride-th element of the result by whatever the table has for it on the same engine.
+
+Beyond borders that continue the image, the adjoint on the continued domain is folded back onto the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from math import gcd
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.boundary import index_map
+from fastconv.problem import ConvProblem, Problem, TransposedProblem
+from fastconv.replay import by_value
+
+__all__ = ["Transposed", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
+
+
+def refuse(problem: Problem) -> str | None:
+    """Why phases cannot do a problem, or None."""
+    if not isinstance(problem, TransposedProblem):
+        return "is for transposed convolutions"
+    if problem.conv.saturate or problem.conv.exact:
+        return "adds in its own order"
+    if _continued(problem.conv):
+        return "applies no activation to what is folded" if problem.activation else None
+    return None
+
+
+def beyond_cython(problem: TransposedProblem) -> str | None:
+    """Why the Cython engine cannot do the phases, or None."""
+    return _beyond("cython", problem)
+
+
+def beyond_numba(problem: TransposedProblem) -> str | None:
+    """Why the Numba engine cannot do the phases, or None."""
+    return _beyond("numba", problem)
+
+
+def is_ready(problem: TransposedProblem, engine: Any) -> bool:
+    """Whether the kernels of all phases are compiled."""
+    return all(row is not None and row.is_ready(step) for step, row in _rows(problem, _name(engine)))
+
+
+def _beyond(engine: str, problem: TransposedProblem) -> str | None:
+    lacking = next((step for step, row in _rows(problem, engine) if row is None), None)
+    return None if lacking is None else f"is made of convolutions, of which it cannot do {lacking}"
+
+
+def _name(engine: Any) -> str:
+    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+
+
+def _rows(problem: TransposedProblem, engine: str) -> list[tuple[ConvProblem, Any]]:
+    """The convolutions that a problem is made of, and what does them."""
+    from fastconv.table import first_row
+
+    problem = _unfolded(problem) if _continued(problem.conv) else problem
+    return [(step, first_row(step, engine)) for step in _steps(problem)]
+
+
+# -- phases ----------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """One phase along one axis: outputs ``first + q * stride``, taps ``tap - j * tap_step``, the last first."""
+
+    first: int
+    outputs: int
+    tap: int
+    taps: int
+    begin: int  # inputs before it are read by none
+    pad: int
+    dilation: int
+
+
+class Phase(NamedTuple):
+    """A convolution, and the parts of the arrays that are its own."""
+
+    conv: ConvProblem
+    lines: tuple[Line, ...]
+
+
+def _lines(p: ConvProblem, axis: int) -> list[Line]:
+    """The phases along an axis that some tap reaches."""
+    stride, dilation, taps = p.stride[axis], p.dilation[axis], p.kernel_shape[axis]
+    step = stride // gcd(stride, dilation)
+    found = []
+    for first in range(min(stride, p.in_shape[axis])):
+        k = [k for k in range(min(step, taps)) if (first + p.pad[axis] - k * dilation) % stride == 0]
+        if not k:
+            continue
+        count = len(range(k[0], taps, step))
+        last = k[0] + (count - 1) * step
+        begin = (first + p.pad[axis] - last * dilation) // stride  # the input under the last tap of the first output
+        outputs = len(range(first, p.in_shape[axis], stride))
+        if begin < p.out_shape[axis]:
+            found.append(Line(first, outputs, last, count, max(begin, 0), max(-begin, 0), step * dilation // stride))
+    return found
+
+
+def _phases(problem: TransposedProblem) -> list[Phase]:
+    p = problem.conv
+    found = []
+    for lines in product(*(_lines(p, axis) for axis in range(p.ndim))):
+        conv = replace(
+            p, in_shape=tuple(n - line.begin for n, line in zip(p.out_shape, lines, strict=True)),
+            kernel_shape=tuple(line.taps for line in lines), out_shape=tuple(line.outputs for line in lines),
+            in_dtype=p.out_dtype, out_dtype=p.in_dtype, pad=tuple(line.pad for line in lines), stride=(1,) * p.ndim,
+            dilation=tuple(line.dilation for line in lines), channels=p.filters, filters=p.channels, bias=problem.bias,
+            activation=problem.activation, slope=problem.slope, rank=0, transforms="", parts=(1, 1), whole=False,
+        )  # fmt: skip
+        found.append(Phase(conv, lines))
+    return found
+
+
+def _untouched(problem: TransposedProblem) -> ConvProblem:
+    """What is stored where no tap reaches, a pixel of it: the activation of the bias."""
+    p = problem.conv
+    ones = (1,) * p.ndim
+    return replace(
+        p, in_shape=ones, kernel_shape=ones, out_shape=ones, in_dtype=p.out_dtype, out_dtype=p.in_dtype, pad=(0,) * p.ndim,
+        stride=ones, dilation=ones, batch=1, channels=p.filters, filters=p.channels, bias=problem.bias,
+        activation=problem.activation, slope=problem.slope, rank=0, transforms="", parts=(1, 1), whole=False,
+    )  # fmt: skip
+
+
+def _all_reached(problem: TransposedProblem) -> bool:
+    p = problem.conv
+    return all(len(_lines(p, a)) == min(p.stride[a], p.in_shape[a]) for a in range(p.ndim))
+
+
+def _steps(problem: TransposedProblem) -> list[ConvProblem]:
+    """The convolutions that a problem is made of."""
+    fixed = [_untouched(problem)] if problem.activation and not _all_reached(problem) else []
+    return list(dict.fromkeys([*(phase.conv for phase in _phases(problem)), *fixed]))
+
+
+# -- borders that continue the image ---------------------------------------------------------
+
+
+def _continued(p: ConvProblem) -> bool:
+    """Whether windows read, beyond a border, what stands within."""
+    reaches = zip(p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, p.boundary, strict=True)
+    return any(
+        rule != "fill" and (pad > 0 or (out - 1) * s + (k - 1) * d + 1 - pad > n)
+        for n, out, k, s, d, pad, rule in reaches
+    )
+
+
+def _unfolded(problem: TransposedProblem) -> TransposedProblem:
+    """The problem on the continued domain, without bias."""
+    p = problem.conv
+    reaches = zip(p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, strict=True)
+    shape = tuple(max((out - 1) * s + (k - 1) * d + 1, pad + n) for n, out, k, s, d, pad in reaches)
+    conv = replace(p, in_shape=shape, in_dtype=p.acc, pad=(0,) * p.ndim, boundary=("fill",) * p.ndim)
+    return TransposedProblem(conv)
+
+
+def _fold(p: ConvProblem, total: np.ndarray) -> np.ndarray:
+    """What stands beyond the image added to where it was taken from."""
+    for axis, (size, pad, rule) in enumerate(zip(p.in_shape, p.pad, p.boundary, strict=True)):
+        lines = np.moveaxis(total, 2 + axis, 0)
+        targets = index_map(np.arange(len(lines)) - pad, size, rule)
+        for place in [*range(pad), *range(pad + size, len(lines))]:
+            if targets[place] >= 0:
+                lines[pad + targets[place]] += lines[place]
+        total = np.moveaxis(lines[pad : pad + size], 0, 2 + axis)
+    return total
+
+
+# -- execution -------------------------------------------------------------------------------
+
+
+class Transposed:
+    """Executes a `TransposedProblem` as convolutions of its phases."""
+
+    operation = "conv"
+
+    def __init__(self, problem: TransposedProblem, engine: Any):
+        self.problem = problem
+        self.continued = _continued(problem.conv)
+        if self.continued:
+            self.inner = Transposed(_unfolded(problem), engine)
+            return
+        self.phases = _phases(problem)
+        self.complete = _all_reached(problem)
+        self.executors = {step: row.build(step) for step, row in _rows(problem, _name(engine))}
+
+    def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
+        if self.continued:
+            self._folded(x, w, out, bias, threads)
+            return
+        if not self.complete:
+            self._untouched(out, bias, threads)
+        p = self.problem.conv
+        for phase in self.phases:
+            outputs = tuple(slice(line.first, None, s) for line, s in zip(phase.lines, p.stride, strict=True))
+            inputs = tuple(slice(line.begin, None) for line in phase.lines)
+            self.executors[phase.conv](
+                x[(slice(None), slice(None), *inputs)], self._weights(w, phase.lines),
+                out[(slice(None), slice(None), *outputs)], bias, 0, threads,
+            )  # fmt: skip
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory; what is folded is as large as the image."""
+        if self.continued:
+            p = self.inner.problem.conv
+            size = p.batch * p.channels * int(np.prod(p.in_shape)) * np.dtype(p.acc).itemsize
+            return size + self.inner.workspace(threads)
+        return max((executor.workspace(threads) for executor in self.executors.values()), default=0)
+
+    def _weights(self, w: np.ndarray, lines: tuple[Line, ...]) -> np.ndarray:
+        """The taps of a phase, flipped, by channel and then filter of each group: a view where there is one group."""
+        p = self.problem.conv
+        taps = tuple(
+            slice(line.tap, None if line.tap - line.taps * step < 0 else line.tap - line.taps * step, -step)
+            for line, step in zip(lines, self._tap_steps(), strict=True)
+        )
+        w = w[(slice(None), slice(None), *taps)]
+        w = w.reshape(p.groups, p.filters // p.groups, *w.shape[1:]).swapaxes(1, 2)
+        return w[0] if p.groups == 1 else w.reshape(p.channels, p.filters // p.groups, *w.shape[3:])
+
+    def _tap_steps(self) -> tuple[int, ...]:
+        p = self.problem.conv
+        return tuple(s // gcd(s, d) for s, d in zip(p.stride, p.dilation, strict=True))
+
+    def _untouched(self, out: np.ndarray, bias: Any, threads: int) -> None:
+        """Fill the result with what stands where no tap reaches."""
+        p = self.problem.conv
+        by_value()  # not by a kernel
+        values = np.zeros((1, p.channels, *(1,) * p.ndim), p.acc)
+        if self.problem.activation:
+            step = _untouched(self.problem)
+            x, w = (
+                np.zeros((1, p.filters, *(1,) * p.ndim)),
+                np.zeros((p.channels, p.filters // p.groups, *(1,) * p.ndim)),
+            )
+            values = values.astype(p.in_dtype)
+            self.executors[step](x.astype(p.out_dtype), w.astype(p.kernel_dtype), values, bias, 0, threads)
+        elif bias is not None:
+            values += np.asarray(bias).astype(p.acc).reshape(values.shape)
+        with np.errstate(all="ignore"):
+            out[...] = values
+
+    def _folded(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, threads: int) -> None:
+        p = self.problem.conv
+        by_value()
+        c = self.inner.problem.conv
+        total = np.empty((c.batch, c.channels, *c.in_shape), c.in_dtype)
+        with np.errstate(all="ignore"):
+            self.inner(x, w, total, None, 0, threads)
+            total = _fold(p, total)
+            if bias is not None:
+                total = total + np.asarray(bias).astype(p.acc).reshape(-1, *(1,) * p.ndim)
+            out[...] = total

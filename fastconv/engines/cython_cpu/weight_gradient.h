@@ -1,0 +1,65 @@
+/* Sums of outer products, and transposed blocks, in GCC/Clang vector extensions.
+ *
+ * The limit is the FMA rate: with 14 rows by 2 vectors a pixel takes 28 FMAs (14 cycles), 2 loads and 14 broadcasts.
+ * Included by tiles.h for each type, with T, V, LANES, LOAD, STORE and NAME(x) defined.
+ */
+
+#define IN_REGISTERS _Pragma("GCC unroll 16")
+
+/* c[r][lane] (+)= sum over pixels of a[r] * b[lane].  Pixels follow each other in b, `b_step` elements apart; in a they lie in
+ * `rows` rows, which begin at a_rows[], of `run` pixels `a_step` apart.  The first `n` of `height` rows of c are written. */
+static inline __attribute__((always_inline)) void NAME(outer_block)(
+    const T *a, int64_t a_step, const int64_t *a_rows, int64_t rows, int64_t run, const T *b, int64_t b_step, T *c,
+    int64_t c_step, int64_t n, int add, const int height, const int cols) {
+    V acc[GEMM_ROWS][GEMM_COLS];
+    IN_REGISTERS for (int r = 0; r < height; r++)
+        IN_REGISTERS for (int j = 0; j < cols; j++) acc[r][j] = (V){0};
+    for (int64_t y = 0; y < rows; y++) {
+        const T *at = a + a_rows[y];
+        for (int64_t i = 0; i < run; i++, at += a_step, b += b_step) {
+            V lanes[GEMM_COLS];
+            IN_REGISTERS for (int j = 0; j < cols; j++) lanes[j] = LOAD(b + j * LANES);
+            IN_REGISTERS for (int r = 0; r < height; r++) {
+                const T scalar = at[r];
+                IN_REGISTERS for (int j = 0; j < cols; j++) acc[r][j] += lanes[j] * scalar;
+            }
+        }
+    }
+    IN_REGISTERS for (int r = 0; r < height; r++) {
+        if (r < n) IN_REGISTERS for (int j = 0; j < cols; j++) {
+            T *const to = c + r * c_step + j * LANES;
+            STORE(to, add ? LOAD(to) + acc[r][j] : acc[r][j]);
+        }
+    }
+}
+
+/* The same for up to GEMM_ROWS rows: heights are even, a surplus row is read and not written. */
+static void NAME(outer)(const T *a, int64_t a_step, const int64_t *a_rows, int64_t rows, int64_t run, const T *b,
+                        int64_t b_step, T *c, int64_t c_step, int64_t n, int64_t cols, int add) {
+#define OUTER(height)                                                                                         \
+    case height / 2:                                                                                          \
+        if (cols == 1) NAME(outer_block)(a, a_step, a_rows, rows, run, b, b_step, c, c_step, n, add, height, 1); \
+        else NAME(outer_block)(a, a_step, a_rows, rows, run, b, b_step, c, c_step, n, add, height, GEMM_COLS);   \
+        break;
+    switch ((n + 1) / 2) {
+        OUTER(2)
+        OUTER(4)
+        OUTER(6)
+#if GEMM_ROWS > 6
+        OUTER(8)
+        OUTER(10)
+        OUTER(12)
+        OUTER(14)
+#endif
+    }
+#undef OUTER
+}
+
+/* LANES rows of LANES elements, `from_step` apart, become rows `to_step` apart of the transposed, in that order. */
+static void NAME(turn_block)(const T *from, int64_t from_step, T *to, int64_t to_step) {
+    V v[LANES];
+    IN_REGISTERS for (int k = 0; k < LANES; k++) v[k] = LOAD(from + k * from_step);
+    NAME(exchange)(v);
+    IN_REGISTERS for (int k = 0; k < LANES; k++) STORE(to + k * to_step, v[k]);
+}
+#undef IN_REGISTERS

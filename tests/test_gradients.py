@@ -1,0 +1,166 @@
+"""Adjoints and weight gradients of convolutions on every engine: against the reference, and finite differences."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from cases import COMPLEX, FLOATS, INTEGERS, integers, names, values
+
+from fastconv import reference
+from fastconv.plan import execute
+from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
+from fastconv.testing import assert_identical, assert_matches
+
+
+class Case(NamedTuple):
+    """A convolution: sizes as (N, C, *size), kernel as (F, C/groups, *size); `surplus` inputs are read by no window."""
+
+    name: str
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    pads: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+    boundary: str = "fill"
+
+
+CASES = [
+    Case("plain", (2, 3, 9, 11), (5, 3, 3, 4)),
+    Case("one pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
+    Case("1x1", (2, 19, 7, 6), (21, 19, 1, 1)),
+    Case("1x1 stride 2", (2, 6, 7, 8), (17, 6, 1, 1), (2, 2)),
+    Case("padded", (1, 5, 8, 7), (35, 5, 3, 3), (1, 1), ((1, 1), (1, 1))),
+    Case("stride 2", (2, 7, 13, 12), (9, 7, 3, 3), (2, 2), ((1, 1), (1, 1))),
+    Case("stride 3 by 2", (1, 4, 14, 11), (6, 4, 5, 2), (3, 2), ((2, 0), (0, 1))),
+    Case("stride over the kernel", (1, 2, 17, 19), (3, 2, 2, 3), (5, 4)),
+    Case("dilated", (2, 3, 15, 13), (4, 3, 3, 3), (1, 1), ((2, 2), (3, 3)), (2, 3)),
+    Case("stride and dilation", (1, 3, 19, 23), (4, 3, 3, 4), (2, 4), ((3, 1), (4, 4)), (3, 2)),
+    Case("padding over the kernel", (1, 2, 4, 5), (3, 2, 2, 3), (1, 2), ((5, 4), (6, 3))),
+    Case("groups", (2, 6, 9, 8), (4, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    Case("many groups", (1, 24, 8, 9), (48, 8, 3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    Case("depthwise", (2, 5, 9, 8), (5, 1, 3, 3), (1, 2), ((1, 1), (1, 1)), (1, 1), 5),
+    Case("depthwise, two filters each", (1, 3, 9, 8), (6, 1, 3, 2), (1, 1), ((1, 1), (1, 0)), (1, 1), 3),
+    Case("wide", (2, 40, 6, 9), (70, 40, 3, 3), (1, 1), ((1, 1), (1, 1))),
+    Case("narrow output", (3, 33, 3, 3), (34, 33, 3, 3)),
+    Case("one axis", (2, 5, 31), (7, 5, 4), (2,), ((1, 2),), (3,)),
+    Case("one axis, wide", (2, 20, 50), (33, 20, 3), (1,), ((1, 1),), (1,)),
+    Case("three axes", (2, 3, 5, 7, 6), (4, 3, 2, 3, 3), (2, 1, 2), ((1, 0), (1, 1), (0, 2)), (1, 2, 1)),
+    Case("three axes, groups", (1, 4, 4, 5, 6), (6, 2, 3, 1, 2), (1, 2, 1), ((1, 1), (0, 0), (1, 0)), (1, 1, 2), 2),
+    *[
+        Case(f"{rule} beyond", (2, 3, 9, 8), (4, 3, 3, 5), stride, ((1, 2), (3, 2)), (1, 1), 1, rule)
+        for rule, stride in itertools.product(("reflect", "nearest", "mirror", "wrap"), ((1, 1), (2, 3)))
+    ],
+    Case("wrapped, one axis", (2, 4, 20), (6, 4, 3), (1,), ((2, 2),), (2,), 1, "wrap"),
+    Case("mirror, three axes", (1, 2, 4, 5, 6), (3, 2, 3, 3, 3), (1, 2, 1), ((1, 1),) * 3, (1, 1, 1), 1, "mirror"),
+]  # fmt: skip
+
+
+def conv_of(case: Case, dtype: str) -> ConvProblem:
+    axes = zip(case.x[2:], case.w[2:], case.stride, case.pads, case.dilation, strict=True)
+    sizes = tuple((n + before + after - d * (k - 1) - 1) // s + 1 for n, k, s, (before, after), d in axes)
+    return ConvProblem(
+        in_shape=case.x[2:], kernel_shape=case.w[2:], out_shape=sizes, in_dtype=dtype, kernel_dtype=dtype,
+        acc=accumulator(np.dtype(dtype)), out_dtype=dtype, pad=tuple(before for before, _ in case.pads),
+        boundary=(case.boundary,) * len(sizes), stride=case.stride, dilation=case.dilation, batch=case.x[0],
+        channels=case.x[1], filters=case.w[0], groups=case.groups,
+    )  # fmt: skip
+
+
+def run(problem, x, w, shape, dtype, **options):
+    """The result of a problem, into memory that holds something else."""
+    out = np.full(shape, 77, dtype)
+    return execute(problem, x, w, out, **options)
+
+
+def out_of(conv: ConvProblem) -> tuple[int, ...]:
+    return (conv.batch, conv.filters, *conv.out_shape)
+
+
+def last(array: np.ndarray) -> np.ndarray:
+    """The same canonical array with its channels last in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+# -- the reference ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=names(CASES))
+def test_reference_is_the_derivative(case: Case):
+    """The loss <conv(x, w), g> is linear in each of x and w, so differences are exact but for rounding."""
+    conv = conv_of(case, "float64")
+    x, w, g = values(case.x, "float64"), values(case.w, "float64", 1), values(out_of(conv), "float64", 2)
+
+    def loss(x: np.ndarray, w: np.ndarray) -> float:
+        out = np.empty(out_of(conv))
+        reference.conv(conv, x, w, out)
+        return float((out * g).sum())
+
+    of_x, of_w = np.empty_like(x), np.empty_like(w)
+    reference.transposed(TransposedProblem(conv), g, w, of_x)
+    reference.weight_gradient(WeightGradientProblem(conv), x, g, of_w)
+    generator = np.random.default_rng(5)
+    for array, gradient in ((x, of_x), (w, of_w)):
+        for _ in range(6):
+            at = tuple(int(generator.integers(n)) for n in array.shape)
+            before = array[at]
+            array[at] = before + 0.5
+            above = loss(x, w)
+            array[at] = before - 0.5
+            below = loss(x, w)
+            array[at] = before
+            assert above - below == pytest.approx(gradient[at], rel=1e-9, abs=1e-9)
+
+
+# -- engines ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=names(CASES))
+def test_transposed_shapes(engine, case: Case):
+    conv = conv_of(case, "float32")
+    g, w, bias = integers(out_of(conv), "float32"), integers(case.w, "float32", 1), integers(case.x[1:2], "float32", 2)
+    for b in (None, bias):
+        problem = TransposedProblem(conv, b is not None)
+        desired = np.empty(case.x, "float32")
+        reference.transposed(problem, g, w, desired, b)
+        assert_identical(run(problem, g, w, case.x, "float32", bias=b), desired)
+        problem = replace(problem, conv=replace(conv, channels_last=True))
+        out = last(np.full(case.x, 77, "float32"))
+        execute(problem, last(g), w, out, bias=b)
+        assert_identical(np.ascontiguousarray(out), desired, "channels last")
+
+
+@pytest.mark.parametrize("case", CASES, ids=names(CASES))
+def test_weight_gradient_shapes(engine, case: Case):
+    conv = conv_of(case, "float32")
+    x, g = integers(case.x, "float32"), integers(out_of(conv), "float32", 1)
+    desired = np.empty(case.w, "float32")
+    reference.weight_gradient(WeightGradientProblem(conv), x, g, desired)
+    assert_identical(run(WeightGradientProblem(conv), x, g, case.w, "float32"), desired)
+    problem = WeightGradientProblem(replace(conv, channels_last=True))
+    assert_identical(run(problem, last(x), last(g), case.w, "float32"), desired, "channels last")
+
+
+SOME = [case for case in CASES if case.name in ("plain", "stride 2", "groups", "wide", "one axis", "reflect beyond")]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, *FLOATS, *COMPLEX])
+@pytest.mark.parametrize("case", SOME, ids=names(SOME))
+def test_gradient_dtypes(engine, case: Case, dtype):
+    conv = conv_of(case, dtype)
+    x, w, g = values(case.x, dtype), values(case.w, dtype, 1), values(out_of(conv), dtype, 2)
+    bias = values(case.x[1:2], dtype, 3)
+    of_x, of_w = np.empty(case.x, dtype), np.empty(case.w, dtype)
+    problem = TransposedProblem(conv, True)
+    with np.errstate(over="ignore"):
+        reference.transposed(problem, g, w, of_x, bias)
+        reference.weight_gradient(WeightGradientProblem(conv), x, g, of_w)
+    scale = float(np.abs(g).astype(float).max()) * max(map(float, (np.abs(x).max(), np.abs(w).max())))
+    count = case.w[0] * int(np.prod(case.w[2:]))
+    assert_matches(run(problem, g, w, case.x, dtype, bias=bias), of_x, scale * count, count)
+    count = conv.batch * int(np.prod(conv.out_shape))
+    assert_matches(run(WeightGradientProblem(conv), x, g, case.w, dtype), of_w, scale * count, count)
