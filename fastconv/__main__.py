@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastconv.bench.duel import Duel
     from fastconv.bench.random_problems import Problem
     from fastconv.bench.results import Results
+    from fastconv.bench.runner import Effort
 
 app = typer.Typer(
     help="Fast convolution, cross-correlation and pooling: benchmark, configuration, picture filters.",
@@ -25,10 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-# Seconds for each contestant of a case, blocks, the longest call worth waiting for, and seconds in all.
-QUICK, FULL = (0.1, 5, 3.0, 75.0), (0.5, 8, 30.0, float("inf"))
-TARGETS = (0.2, 5, 6.0, float("inf"))  # 350 cases: about eight minutes
 
 
 @contextmanager
@@ -59,6 +56,10 @@ def bench(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Results, in pytest-benchmark's format.")] = None,
     out: Out = RESULTS,
     readme: Readme = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Leave out who would take longer for one call."),
+    ] = None,
     list_cases: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
 ) -> None:
     """Time fastconv against other libraries on real pictures; check every result; write table, figures and page."""
@@ -66,6 +67,7 @@ def bench(
 
     with _told_plainly():
         from fastconv.bench.cases import select
+        from fastconv.bench.runner import FULL, QUICK, TARGETS
         from fastconv.bench.targets import CASES_OF_TARGETS
 
         chosen = select(cases, quick=quick)
@@ -81,7 +83,8 @@ def bench(
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)
-    results = _measure(chosen, contestants, missing, n, QUICK if quick else TARGETS if targets else FULL)
+    effort = QUICK if quick else TARGETS if targets else FULL
+    results = _measure(chosen, contestants, missing, n, effort if patience is None else effort.with_patience(patience))
     with _told_plainly():
         if json is not None:
             results.save(json)
@@ -155,7 +158,7 @@ def regret(
         task = bar.add_task("", total=len(chosen), completed=-1)
 
         def progress(problem: regrets.Correlation) -> None:
-            bar.update(task, description=f"#{problem.index} {problem}"[:66], advance=1)
+            bar.update(task, description=f"#{problem.index} {problem}", advance=1)
 
         result = regrets.run(chosen, seed=seed, threads=threads, progress=progress)
         bar.update(task, description="done", advance=1)
@@ -297,7 +300,7 @@ def _measure(
     contestants: list[Contestant],
     missing: dict[str, str],
     threads: int,
-    effort: tuple[float, int, float, float],
+    effort: Effort,
 ) -> Results:
     """Run the benchmark with a progress bar."""
     from rich.console import Console
@@ -315,9 +318,9 @@ def _measure(
             cases,
             contestants,
             threads=threads,
-            effort=runner.Effort(*effort),
+            effort=effort,
             missing=missing,
-            overheads=lambda: overheads.measure(threads, measured, 15 if effort is FULL else 5),
+            overheads=lambda: overheads.measure(threads, measured, 15 if effort.blocks > 5 else 5),
             progress=progress,
         )
 
@@ -332,7 +335,7 @@ def _duel(problems: list[Problem], seed: int, threads: int) -> Duel:
         task = bar.add_task("", total=len(problems), completed=-1)
 
         def progress(problem: Problem) -> None:
-            bar.update(task, description=f"#{problem.index} {problem}"[:66], advance=1)
+            bar.update(task, description=f"#{problem.index} {problem}", advance=1)
 
         duel = duels.run(problems, seed=seed, threads=threads, progress=progress)
         bar.update(task, description="done", advance=1)
@@ -352,13 +355,16 @@ def _report_duel(duel: Duel, out: Path, name: str) -> None:
 
 def _progress_bar(console: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
+    room = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # what the bar and the numbers leave of the line
     return Progress(
-        TextColumn("{task.description:<66}", markup=False),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False, table_column=room),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
+        expand=True,
     )
 
 

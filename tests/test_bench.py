@@ -298,6 +298,22 @@ def test_who_would_take_too_long_is_not_called():
     assert 0 < rates["cython", case.family] < 1e-3
 
 
+def test_who_is_worth_waiting_for_is_called_once():
+    case, told = small(CASES[0]), []
+    impatient = replace(EFFORT, seconds=0.0, patience=0.0, once={"scipy": 1e9})
+    outcome = runner.run_case(
+        case, [SCIPY], threads=1, effort=impatient, rates={("scipy", case.family): 1e-3}, slowly=told.append
+    )
+    one = {e["extra_info"]["contestant"]: e["stats"]["rounds"] for e in outcome.entries}
+    assert one["scipy"] == 1
+    assert len(told) == 1 and told[0].startswith("scipy, about ") and told[0].endswith(case.name)
+    assert impatient.longest("opencv") == 0.0
+    assert (
+        runner.TARGETS.with_patience(9.0).longest("opencv") == 6.0 < runner.TARGETS.with_patience(9.0).longest("scipy")
+    )
+    assert runner.QUICK.with_patience(9.0).longest("opencv") == 9.0
+
+
 def test_who_is_late_hurries():
     effort = runner.Effort(seconds=1.0, blocks=6, patience=3.0, total=60.0)
     assert effort.after(29.0, 0.5) == effort

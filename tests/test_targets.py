@@ -18,14 +18,14 @@ COPIED = select("signal.correlate2d:valid:float32:4096x4096:k3x3")[0]
 LARGE = select("same-large:float32:512x512:k63x63")[0]
 
 
-def made_up(times: dict, ceilings: dict | None = None) -> Results:
+def made_up(times: dict, ceilings: dict | None = None, calls: int = 2) -> Results:
     """Results of a run that never was: seconds by case and contestant, a thousand operations and bytes each."""
     known = {
         who: SimpleNamespace(name=who, kind="engine" if who in ENGINES else "rival", version=lambda: "1")
         for who in (*ENGINES, *RIVALS)
     }
     benchmarks = [
-        entry(case.family, case.name, [seconds], case_info(case, known[who], 2, (1000, 1000)))
+        entry(case.family, case.name, [seconds] * calls, case_info(case, known[who], 2, (1000, 1000)))
         for case, of in times.items()
         for who, seconds in of.items()
     ]
@@ -90,6 +90,12 @@ def test_the_page_shows_every_cell():
         )
     assert target_report.html(made_up({})) == "" and target_report.terminal(made_up({})) is None
     assert target_report.terminal(results).row_count == 1
+
+
+def test_times_of_a_single_call_are_marked():
+    times = {GAUSS[0]: {"cython": 1.0, "opencv": 2.0}}
+    assert f"2.0×{target_report.ONCE}</span>" in target_report.html(made_up(times, calls=1))
+    assert target_report.ONCE not in target_report.html(made_up(times))
 
 
 def test_the_readmes_table_has_a_line_for_each_target(tmp_path):

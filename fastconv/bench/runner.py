@@ -29,6 +29,7 @@ __all__ = ["Effort", "run", "run_case"]
 
 WARM_CALLS, TIMED_CALLS = 2, 5
 SHORTEST_SAMPLE = 50e-6  # shorter calls are timed several at a time
+LONG = 2.0  # seconds of a call that the progress bar tells of
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,17 +48,34 @@ class Effort:
         A contestant that would need longer than this for one call is not called.
     total : float
         Seconds for all cases.  Cases that begin late, on a busy machine, get one block.
+    once : dict of str to float
+        Contestants that are called all the same, once, if that takes so many seconds or less.
     """
 
     seconds: float
     blocks: int
     patience: float
     total: float = inf
+    once: dict[str, float] = field(default_factory=dict)
+
+    def with_patience(self, seconds: float) -> Effort:
+        """With other patience; where some are called once, with no more than before for the others."""
+        others = min(seconds, self.patience) if self.once else seconds
+        return replace(self, patience=others, once=dict.fromkeys(self.once, seconds))
+
+    def longest(self, contestant: str) -> float:
+        """The longest call of a contestant that is worth waiting for."""
+        return max(self.patience, self.once.get(contestant, 0.0))
 
     def after(self, seconds: float, share: float) -> Effort:
         """The effort for the next case, when a `share` of the cases is done after so many seconds."""
         late = seconds > self.total * share
         return replace(self, seconds=self.seconds / 5, blocks=1) if late else self
+
+
+QUICK, FULL = Effort(0.1, 5, 3.0, 75.0), Effort(0.5, 8, 30.0)
+# 350 cases: about eight minutes, and five more for calls of SciPy that take 6 to 80 seconds (31x31 on 8192x8192).
+TARGETS = Effort(0.2, 5, 6.0, once={"scipy": 150.0})
 
 
 @dataclass
@@ -131,7 +149,14 @@ def run(
         for i, case in enumerate(cases):
             progress(case.name, i + 1, total)
             pace = effort.after(time.perf_counter() - start, (i + 1) / len(cases))
-            one = run_case(case, contestants, threads=threads, effort=pace, rates=rates)
+            one = run_case(
+                case,
+                contestants,
+                threads=threads,
+                effort=pace,
+                rates=rates,
+                slowly=lambda what, done=i + 1: progress(what, done, total),  # type: ignore[misc]
+            )
             outcome.entries += one.entries
             outcome.not_run += one.not_run
             outcome.wrong += one.wrong
@@ -165,11 +190,12 @@ def run_case(
     threads: int,
     effort: Effort,
     rates: dict[tuple[str, str], float] | None = None,
+    slowly: Callable[[str], None] = lambda what: None,
 ) -> Outcome:
     """Time and check the contestants of one case.
 
     `rates` remembers the least seconds that each contestant took for one operation of a
-    family's problems, from one case to the next.
+    family's problems, from one case to the next; `slowly` is told of calls that will take long.
     """
     rates = {} if rates is None else rates
     outcome = Outcome()
@@ -182,9 +208,11 @@ def run_case(
         key = (contestant.name, case.family)
         predicted = rates.get(key, 0.0) * (work[0] if work else 0)
         label = {"case": case.name, "contestant": contestant.name}
-        if predicted > effort.patience:
+        if predicted > effort.longest(contestant.name):
             outcome.not_run.append({**label, "reason": f"would take about {predicted:.0f} s a call"})
             continue
+        if predicted > LONG:
+            slowly(f"{contestant.name}, about {predicted:.0f} s: {case.name}")
         try:
             lane = _first_calls(contestant, case, x, w, threads, check, effort)
         except Unsupported as reason:

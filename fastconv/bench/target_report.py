@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from fastconv.bench.report import NAMES, provenance, times_text
 from fastconv.bench.results import Results
-from fastconv.bench.targets import LIMITS, Outcome, Target, outcomes
+from fastconv.bench.targets import LIMITS, Cell, Outcome, Target, outcomes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["html", "markdown", "terminal"]
+
+# Marks a rival's time that is one of one call.
+ONCE = "†"
 
 
 def terminal(results: Results) -> Table | None:
@@ -70,7 +73,10 @@ def html(results: Results) -> str:
     found = outcomes(results)
     if not found:
         return ""
-    intro = "<p>Each cell is times as fast as the rival, or the part reached of what the machine allows.</p>"
+    intro = "<p>Each cell is times as fast as the rival, or the part reached of what the machine allows."
+    if any(cell.once for outcome in found for cell in outcome.cells):
+        intro += f" {ONCE}: a rival that takes that long was timed by a single call."
+    intro += "</p>"
     return '<h2 id="targets">Targets</h2>' + intro + "".join(map(_section, found))
 
 
@@ -91,27 +97,28 @@ def _section(outcome: Outcome) -> str:
 def _grid(outcome: Outcome) -> str:
     kernels = sorted({cell.kernel for cell in outcome.cells}, key=lambda kernel: (kernel[-1], kernel))
     shapes = sorted({cell.shape for cell in outcome.cells})
-    values: dict[tuple[tuple[int, ...], tuple[int, ...]], list[float]] = {}
+    cells: dict[tuple[tuple[int, ...], tuple[int, ...]], list[Cell]] = {}
     for cell in outcome.cells:
-        values.setdefault((cell.shape, cell.kernel), []).append(cell.value)
+        cells.setdefault((cell.shape, cell.kernel), []).append(cell)
     header = "".join(f"<th>{_times(kernel)}</th>" for kernel in kernels)
     rows = "".join(
         f"<tr><td>{_times(shape)}</td>"
-        + "".join(_cell(outcome, values.get((shape, kernel))) for kernel in kernels)
+        + "".join(_cell(outcome, cells.get((shape, kernel))) for kernel in kernels)
         + "</tr>"
         for shape in shapes
     )
     return f'<div class="scroll"><table><thead><tr><th></th>{header}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _cell(outcome: Outcome, values: list[float] | None) -> str:
+def _cell(outcome: Outcome, cells: list[Cell] | None) -> str:
     """Several functions may share a cell: the least to the most."""
-    if values is None:
+    if cells is None:
         return "<td></td>"
-    low, high = min(values), max(values)
+    low, high = (limit(cell.value for cell in cells) for limit in (min, max))
     floor = outcome.target.least_cell or min(1.0, outcome.target.least)
     text = times_text(low) if low == high else f"{times_text(low)}…{times_text(high)}"
-    return f'<td><span class="{"win" if low >= floor else "loss"}">{text}</span></td>'
+    mark = ONCE if any(cell.once for cell in cells) else ""
+    return f'<td><span class="{"win" if low >= floor else "loss"}">{text}{mark}</span></td>'
 
 
 def _against(outcome: Outcome) -> str:

@@ -78,11 +78,12 @@ LIMITS = {"peak": "of the multiply-add peak", "copy": "of the copy bandwidth"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One case of a target, on one engine."""
+    """One case of a target, on one engine; `once`, the rival was timed by a single call."""
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
     value: float
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
         if engine in rows and engine != target.against and target.has(case):
             value = _value(results, rows, rows[engine], target.against)
             if value is not None:
-                info = rows[engine].info
-                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value))
+                info, rival = rows[engine].info, rows.get(target.against)
+                once = rival is not None and rival.kind == "rival" and rival.rounds == 1
+                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once))
     return cells
 
 
