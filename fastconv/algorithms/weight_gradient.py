@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
 from math import gcd, prod
 from typing import Any
@@ -35,8 +34,10 @@ BLOCK_PIXELS = 192
 SUMS_BYTES, PANEL_BYTES = 1 << 20, 3 << 18
 # Filters and channels of a unit, at most.
 UNIT_FILTERS, UNIT_CHANNELS = 256, 512
-# Units that a problem is divided into, and pixels of each part for partial sums to cost little.
+# Units that the pixels of a problem are divided for, and pixels of each part for partial sums to cost little.
 UNITS, PART_PIXELS = 8, 1024
+# Units that channels and filters are divided for, which changes no sum.
+UNITS_PER_THREAD = 2
 # Fewer channels are broadcast together with the taps of a row.
 JOINED_CHANNELS = 8
 
@@ -122,13 +123,14 @@ class WeightGradient:
         self.sizes = (1, *(p.out_shape[a] for a in self.inner))[-2:]
         self.images = p.batch * prod(p.out_shape[a] for a in self.outer)
         self.outer_taps = prod(p.kernel_shape[a] for a in self.outer)
+        self.parts = 1
         self._divide()
         self._bounds: OrderedDict[tuple, tuple[Bound, bool]] = OrderedDict()
 
     def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
         p = self.problem.conv
         threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
-        bound, direct = self._bind(x.strides, w.strides, out.strides)
+        bound, direct = self._bind(x.strides, w.strides, out.strides, threads)
         if direct:
             run(self.kernel, bound, x, w, out, None, None, threads)
             return
@@ -146,46 +148,50 @@ class WeightGradient:
             contiguous_strides((p.batch, p.channels, *p.in_shape), p.in_dtype),
             contiguous_strides((p.batch, p.filters, *p.out_shape), p.out_dtype),
             contiguous_strides((p.filters, p.channels // p.groups, *p.kernel_shape), p.kernel_dtype),
+            threads,
         )
         return bound.scratch_bytes * threads + (0 if direct else self.parts * prod(self._sums_shape()) * self.itemsize)
 
     def _divide(self) -> None:
-        """Choose blocks of pixels, units, and parts."""
+        """Choose blocks and parts of the pixels, and what is packed."""
         height, width = self.sizes
-        n_taps, tile = prod(self.taps), 2 * self.lanes
         cols = _even(width, BLOCK_PIXELS)
         rows = _even(height, max(1, BLOCK_PIXELS // cols))
-        images = _even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if rows == height and cols == width else 1
-        packings = [_packing(self.problem.conv, a, n) for a, n in zip(self.inner, (rows, cols)[-len(self.inner) :])]
+        images = _even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if (rows, cols) == self.sizes else 1
+        self.block = images, rows, cols
+        outputs = (rows, cols)[-len(self.inner) :]
+        packings = [_packing(self.problem.conv, a, n) for a, n in zip(self.inner, outputs, strict=True)]
         self.packed = [Packing(np.zeros(1, np.int64), 1, 0, 0, 1, 1), *packings][-2:]
-
         self.joined = self.taps[1] > 1 and self.channels < JOINED_CHANNELS and self.packed[1].tap == 1
-
+        self.places = images * self.packed[0].width(rows, self.taps[0]) * self.packed[1].width(cols, self.taps[1])
         # Lanes are filters; with one tap, channels where fewer of the tiles' rows and lanes stay idle.
         f, c = self.filters, self.channels
-        self.swapped = n_taps == 1 and self._idle(f, c) < self._idle(c, f)
-        unit_f = _even(f, UNIT_FILTERS, tile if not self.swapped else 2)
-        places = images * self.packed[0].width(rows, self.taps[0]) * self.packed[1].width(cols, self.taps[1])
-        most = min(
-            UNIT_CHANNELS,
-            SUMS_BYTES // (_up(unit_f, tile) * n_taps * self.itemsize),
-            PANEL_BYTES // (places * self.itemsize) - 2 * self.lanes,
-        )
-        unit_c = c if self.joined else _even(c, max(most, self.lanes), tile if self.swapped else self.lanes)
-        groups = self.problem.conv.groups * self.outer_taps
-
-        def units() -> int:
-            return groups * -(-f // unit_f) * -(-c // unit_c)
-
+        self.swapped = prod(self.taps) == 1 and self._idle(f, c) < self._idle(c, f)
         blocks = -(-self.images // images) * -(-height // rows) * -(-width // cols)
         pixels = self.images * height * width
-        self.parts = max(1, min(-(-UNITS // units()), blocks, pixels // PART_PIXELS))
-        while units() * self.parts < UNITS and unit_f > tile:
+        self.parts = max(1, min(-(-UNITS // self._units(*self._unit(1))), blocks, pixels // PART_PIXELS))
+
+    def _unit(self, threads: int) -> tuple[int, int]:
+        """Channels and filters of a unit."""
+        f, c, tile = self.filters, self.channels, 2 * self.lanes
+        unit_f = _even(f, UNIT_FILTERS, 2 if self.swapped else tile)
+        most = min(
+            UNIT_CHANNELS,
+            SUMS_BYTES // (_up(unit_f, tile) * prod(self.taps) * self.itemsize),
+            PANEL_BYTES // (self.places * self.itemsize) - 2 * self.lanes,
+        )
+        unit_c = c if self.joined else _even(c, max(most, self.lanes), tile if self.swapped else self.lanes)
+        wanted = UNITS_PER_THREAD * threads if threads > 1 else 1
+        while self._units(unit_c, unit_f) < wanted and unit_f > tile:
             unit_f = _even(f, unit_f - 1, tile)
-        while units() * self.parts < UNITS and unit_c > tile and not self.joined:
+        while self._units(unit_c, unit_f) < wanted and unit_c > tile and not self.joined:
             unit_c = _even(c, unit_c - 1, tile)
-        self.block, self.unit, self.n_units = (images, rows, cols), (unit_c, unit_f), units() * self.parts
-        self.places = images * self.packed[0].width(rows, self.taps[0]) * self.packed[1].width(cols, self.taps[1])
+        return unit_c, unit_f
+
+    def _units(self, unit_c: int, unit_f: int) -> int:
+        """Units of so many channels and filters."""
+        blocks = -(-self.filters // unit_f) * -(-self.channels // unit_c)
+        return self.problem.conv.groups * self.outer_taps * blocks * self.parts
 
     def _idle(self, broadcast: int, lanes: int) -> float:
         """Cycles that a product takes, per useful one."""
@@ -211,25 +217,26 @@ class WeightGradient:
 
     # -- the record ------------------------------------------------------------------------
 
-    def _bind(self, x: tuple[int, ...], g: tuple[int, ...], out: tuple[int, ...]) -> tuple[Bound, bool]:
-        bound = self._bounds.get((x, g, out))
+    def _bind(self, *key: Any) -> tuple[Bound, bool]:
+        bound = self._bounds.get(key)
         if bound is None:
-            bound = self._bounds[x, g, out] = self._new_bound(x, g, out)
+            bound = self._bounds[key] = self._new_bound(*key)
             while len(self._bounds) > REMEMBERED:
                 self._bounds.popitem(last=False)
         return bound
 
-    def _new_bound(self, x: tuple[int, ...], g: tuple[int, ...], out: tuple[int, ...]) -> tuple[Bound, bool]:
+    def _new_bound(
+        self, x: tuple[int, ...], g: tuple[int, ...], out: tuple[int, ...], threads: int
+    ) -> tuple[Bound, bool]:
         p = self.problem.conv
-        (unit_c, unit_f), (images, rows, cols) = self.unit, self.block
+        (unit_c, unit_f), (images, rows, cols) = self._unit(threads), self.block
         direct = (
             self.parts == 1 and not self.joined and p.acc not in PARTS and _joins(p.kernel_shape, out[2:], self.outer)
         )
         if direct:
             filter_step, channel_step, *taps = out
-            tap_step = next((s for s, k in zip(taps[::-1], p.kernel_shape[::-1]) if k > 1), 0)
             outer_step = next((taps[a] for a in self.outer[::-1] if p.kernel_shape[a] > 1), 0)
-            tap_step = next((taps[a] for a in self.inner[::-1] if p.kernel_shape[a] > 1), self.itemsize)
+            tap_step = next((taps[a] for a in self.inner[::-1] if p.kernel_shape[a] > 1), channel_step)
         else:
             _, *sizes = self._sums_shape()
             filter_step, tap_step = prod(sizes) * self.itemsize, self.itemsize
@@ -274,7 +281,7 @@ class WeightGradient:
             "out_channel": channel_step, "out_z": outer_step, "out_tap": tap_step,
             "out_code": DTYPE_CODES[_part(p.kernel_dtype) if direct else self.part],
         }  # fmt: skip
-        return Bound(record(WEIGHT_GRADIENT_FIELDS, values), self.n_units, scratch, (), tables), direct
+        return Bound(record(WEIGHT_GRADIENT_FIELDS, values), self._units(unit_c, unit_f), scratch, (), tables), direct
 
     def _channels(self, channels: int, step: int, dtype: str) -> tuple[np.ndarray, bool]:
         """Byte offsets of the channels, or of their parts, and whether all lie next to each other."""
@@ -289,16 +296,13 @@ class WeightGradient:
         of_x, of_g = np.arange(p.batch)[None, :] * x[0], np.arange(p.batch) * g[0]
         inside = np.ones(of_x.shape, bool)
         for a in self.outer:
-            places = (
-                np.arange(p.out_shape[a]) * p.stride[a]
-                + np.arange(p.kernel_shape[a])[:, None] * p.dilation[a]
-                - p.pad[a]
-            )
+            taps, outputs = p.kernel_shape[a], p.out_shape[a]
+            places = np.arange(outputs) * p.stride[a] + np.arange(taps)[:, None] * p.dilation[a] - p.pad[a]
             at = index_map(places, p.in_shape[a], p.boundary[a])[None, :, None, :]
-            shape = (of_x.shape[0] * p.kernel_shape[a], -1)
-            inside = np.broadcast_to(inside[:, None, :, None] & (at >= 0), (of_x.shape[0], *at.shape[1:2], of_x.shape[1], at.shape[3])).reshape(shape)  # fmt: skip
+            shape = (len(of_x) * taps, of_x.shape[1] * outputs)
+            inside = (inside[:, None, :, None] & (at >= 0)).reshape(shape)
             of_x = (of_x[:, None, :, None] + at * x[2 + a]).reshape(shape)
-            of_g = (of_g[:, None] + np.arange(p.out_shape[a]) * g[2 + a]).reshape(-1)
+            of_g = (of_g[:, None] + np.arange(outputs) * g[2 + a]).reshape(-1)
         return np.ascontiguousarray(np.where(inside, of_x, BEYOND), np.int64), np.ascontiguousarray(of_g, np.int64)
 
     def _sources(self) -> tuple[np.ndarray, ...]:
