@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import fastconv
 # A declared engine that cannot be imported, or has no kernel, fails every test below.
 # FASTCONV_TEST_ENGINES=cuda runs the same tests on a GPU, or on Numba's simulator of one.
 ENGINES = os.environ.get("FASTCONV_TEST_ENGINES", "reference cython numba").split()
+
+# What compares with PyTorch is collected where it is installed (FASTCONV_TEST_TORCH=1: test_nn.py says that it should be).
+collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_torch_*.py"]
 
 settings.register_profile(
     "fastconv",
