@@ -1,4 +1,4 @@
-"""Max and average pooling of images: windows folded over their rows, then over their columns.
+"""Pooling: windows folded over their rows, then over their columns.
 
 The kernels (`POOL_FIELDS` of the contract) pool planes of pixels.  Which axis makes the
 pixels follows from the strides and not from the layout's name: where the channels lie next
@@ -16,11 +16,14 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.engines.contract import DTYPE_CODES, NUMBERS, POOL_FIELDS, POOL_STAGING, record
-from fastconv.problem import PoolProblem
+from fastconv.algorithms.pool_windows import PoolWindows, regular, windows_of
+from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
+from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
+from fastconv.problem.pooling import itemsize
 
 __all__ = ["Pool", "is_ready", "refuse"]
 
+Problem = PoolProblem | RegionPoolProblem | PoolGradientProblem
 Steps = tuple[int, ...]
 
 UNITS_PER_THREAD = 8
@@ -37,164 +40,230 @@ SCANNED = 16
 
 def refuse(problem: Any) -> str | None:
     """Why the pooling kernels cannot do a problem, or None."""
-    if not isinstance(problem, PoolProblem):
+    if not isinstance(problem, Problem):
         return "is for pooling"
-    if len(problem.in_shape) != 2:
-        return f"pools images of two axes, not {len(problem.in_shape)}"
-    if problem.dtype not in NUMBERS or (problem.kind == "avg" and problem.dtype == "bool"):
-        return f"does not {problem.kind} pool {problem.dtype}"
-    if problem.kind == "avg" and max(problem.dilation) > 1:
+    pool = _pooling(problem)
+    if len(pool.in_shape) > 3:
+        return f"pools images of at most three axes, not {len(pool.in_shape)}"
+    if pool.dtype not in (*NUMBERS, *HALVES) or (pool.kind == "avg" and pool.dtype == "bool"):
+        return f"does not {pool.kind} pool {pool.dtype}"
+    if (pool.kind == "lp" or problem is not pool) and pool.dtype not in ("float32", "float64", *HALVES):
+        return f"does not sum powers or gradients of {pool.dtype}"
+    if problem is not pool and pool.kind != "avg":
+        return "is for gradients of averages"
+    if isinstance(pool, PoolProblem) and pool.kind != "max" and max(pool.dilation) > 1:
         return "does not average windows with gaps (dilation)"
-    rows = min(problem.in_shape[0], (problem.kernel_shape[0] - 1) * problem.dilation[0] + 1)
-    if problem.indices and rows * problem.in_shape[1] > np.iinfo(np.int32).max:
+    if pool.indices and _window_places(pool) > np.iinfo(np.int32).max:
         return "counts the positions in a window's rows in 32 bits"
     return None
 
 
-def is_ready(problem: PoolProblem, engine: Any) -> bool:
+def _pooling(problem: Problem) -> PoolProblem | RegionPoolProblem:
+    return problem.pool if isinstance(problem, PoolGradientProblem) else problem
+
+
+def _window_places(p: PoolProblem | RegionPoolProblem) -> int:
+    """Positions from the first row of a window to the end of the last."""
+    if not isinstance(p, PoolProblem):
+        return prod(p.in_shape)
+    spans = ((k - 1) * d + 1 for k, d in zip(p.kernel_shape, p.dilation, strict=True))
+    return prod((min(p.in_shape[0], next(spans)), *p.in_shape[1:]))
+
+
+def _kernel_of(problem: Problem) -> tuple[str, str, str]:
+    """Operation, dtype and variant: the bits that sums of a window's integers need."""
+    p = _pooling(problem)
+    dtype = "float32" if p.dtype in HALVES else p.dtype
+    if p.kind == "max":
+        return "max_pool_indices" if p.indices else "max_pool", dtype, ""
+    if dtype[:5] == "float":
+        return "avg_pool", dtype, ""
+    taps = p.kernel_shape if isinstance(p, PoolProblem) else [int(table[:, 1].max(initial=1)) for table in p.windows]
+    bits = 8 * itemsize(dtype) + prod(taps).bit_length()  # and a sign
+    return "avg_pool", dtype, "16" if bits < 16 else "32" if bits < 32 else "64"
+
+
+def is_ready(problem: Problem, engine: Any) -> bool:
     """Whether the engine's kernel is compiled."""
     return engine.is_ready(*_kernel_of(problem))
 
 
 class Pool:
-    """Executes a `PoolProblem` with an engine's pooling kernel."""
+    """Executes a pooling problem with an engine's kernel."""
 
-    def __init__(self, problem: PoolProblem, engine: Any):
-        self.problem = problem
+    def __init__(self, problem: Problem, engine: Any):
+        self.problem = regular(problem)
+        self.pool = p = _pooling(self.problem)
         self.kernel = engine.kernel(*_kernel_of(problem))
+        self.size = itemsize(p.dtype)
+        integers = p.kind == "avg" and p.dtype[:5] != "float" and p.dtype not in HALVES
+        self.acc_size = 8 if integers else max(self.size, 4) if p.dtype in HALVES else self.size
+        # Elements that are folded as they are, and those that are converted, raised to powers or weighed first.
+        self.plain = self.acc_size == self.size and p.kind != "lp" and p is self.problem
+        self.prepared = not self.plain and not integers
+        self.fractional = isinstance(p, RegionPoolProblem) and bool(p.kernel_shape)
         self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
     def __call__(
-        self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int
-    ) -> None:
+        self, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, starts: np.ndarray | None, fill: Any, threads: int
+    ) -> None:  # fmt: skip
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
-        run(self.kernel, bound, x, indices, out, None, None, threads)
+        tables = None if starts is None else self._tables_of_planes(starts)
+        run(self.kernel, bound, x, indices, out, tables, None, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
-        p = self.problem
+        p = self.pool
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
-        steps = [
-            _layout_steps(p, shape, dtype)
-            for shape, dtype in ((p.in_shape, p.dtype), (p.out_shape, p.dtype), (p.out_shape, "int64"))
-        ]
-        return self._bind(steps[0], steps[1], steps[2] if p.indices else (), threads).scratch_bytes * threads
+        shapes = (p.in_shape, p.out_shape) if p is self.problem else (p.out_shape, p.in_shape)
+        x, out = (_layout_steps(p, shape, self.size) for shape in shapes)
+        idx = _layout_steps(p, p.out_shape, 8) if p.indices else ()
+        return self._bind(x, out, idx, threads).scratch_bytes * threads
+
+    def _tables_of_planes(self, starts: np.ndarray) -> np.ndarray:
+        """The tables of windows of each plane, from where they begin: those of planes, of rows, of columns."""
+        p = self.pool
+        missing = 3 - len(p.in_shape)
+        tables = np.ones((p.batch * p.channels, missing + starts.shape[-1], 4), np.int64)
+        tables[:, :missing, 0] = 0
+        tables[:, missing:, 0] = starts.reshape(p.batch * p.channels, -1)
+        tables[:, missing:, 1] = np.repeat(p.kernel_shape, p.out_shape)
+        return tables
 
     def _new_bound(self, x: Steps, out: Steps, idx: Steps, threads: int) -> Bound:
         """The record for arrays of these strides."""
-        p = self.problem
-        size = np.dtype(p.dtype).itemsize
-        lanes = p.channels if x[1] == size else 1
+        p, size = self.pool, self.size
+        lanes = p.channels if x[1] == size and not self.fractional else 1
         channels = p.channels // lanes
-        x, out, idx = (_pixels(steps, lanes) for steps in (x, out, idx or (0, 0, 0, 0)))
-        staging = _staging(p, lanes, x, size)
-        store_direct = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
+        w = windows_of(self.problem, lanes, x, collapses=self.plain)
+        idx = idx or (0,) * len(x)
+        x, out, idx = (_pixels(w.steps(steps), lanes) for steps in (x, out, idx))
+        staging = "staged" if self.prepared else _staging(p, w, lanes, x, size)
+        packed = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
+        store_direct = packed and p.dtype not in HALVES
 
-        acc_size = 8 if p.kind == "avg" and np.dtype(p.dtype).kind in "iu" else size
-        block = _block(p, lanes * acc_size)
-        cols, phase, col_of = _columns(p, lanes, block)
-        row_of, window_of = _taps_in_place(p, x, staging)
-        parts, scratch_bytes = _scratch(p, staging, store_direct, block * lanes, cols * lanes, phase, acc_size)
-        rows = p.batch * channels * p.out_shape[0]
+        block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
+        cols, phase, col_of = _columns(w, lanes, block, self.fractional)
+        in_place = not w.stride_x and staging == "flat" and self.plain and lanes == 1 and (p.indices or prod(w.kernel[:2]) == 1)
+        pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
+        parts, scratch_bytes = _scratch({
+            "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
+            * (staging != "windows" and not in_place and (w.stride_x <= 1 or staging != "gather")),
+            "phases": (max(2, min(w.stride_x, (w.kernel[2] - 1) * w.dilation[2] + 1)) * phase + VECTOR) * self.acc_size
+            * (staging != "windows" and w.stride_x > 1),
+            "gathered": (max(cols * lanes, phase) + VECTOR) * self.acc_size * (staging in ("gather", "staged")),
+            "result": (block * pitch + VECTOR) * self.acc_size * (p.kind != "max" or p.indices),
+            "places": (block * pitch + VECTOR) * 8 * p.indices,
+            "stored": (block * lanes + VECTOR) * (8 if p.indices else self.acc_size) * (not store_direct),
+        })  # fmt: skip
+        rows = p.batch * channels * w.out_shape[0] * w.out_shape[1]
         strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
+        row_of, window_of = _taps_in_place(w, x, staging)
+        kept = (row_of, window_of, col_of, *w.tables, *([] if w.weights is None else [w.weights]))
         values = {
             "scratch_bytes": scratch_bytes, **parts,
-            "dtype": DTYPE_CODES[p.dtype], "batch": p.batch, "channels": channels, "lanes": lanes,
-            "height": p.in_shape[0], "width": p.in_shape[1], "out_height": p.out_shape[0], "out_width": p.out_shape[1],
-            **_axes("kernel", p.kernel_shape), **_axes("stride", p.stride),
-            **_axes("dilation", p.dilation), **_axes("pad", p.pad),
+            "dtype": DTYPE_CODES["float32" if p.dtype in HALVES else p.dtype], "src_code": DTYPE_CODES[p.dtype],
+            "power": slope_bits(p.power) if isinstance(p, PoolProblem) else 0,
+            "batch": p.batch, "channels": channels, "lanes": lanes, "height": w.in_shape[1], "width": w.in_shape[2],
+            "rows": w.kernel[0] * w.kernel[1], "kernel_x": w.kernel[2], "stride_x": w.stride_x, "pad_x": w.pad_x,
+            **dict(zip(("out_depth", "out_height", "out_width"), w.out_shape, strict=True)),
+            **dict(zip(("dilation_z", "dilation_y", "dilation_x"), w.dilation, strict=True)),
             **_steps("x", x), **_steps("out", out), **_steps("idx", idx),
-            "staging": POOL_STAGING[staging], "store_direct": store_direct,
-            "include_pad": p.count_include_pad, "divisor": p.divisor,
-            "block": block, "strip": strip, "phase": phase,
-            "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data,
+            "staging": POOL_STAGING[staging], "store_direct": store_direct, "block": block, "strip": strip,
+            "divisor": p.divisor if p is self.problem else -1,
+            **self._tables(w), "weights": 0 if w.weights is None else w.weights.ctypes.data,
+            "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data, "phase": phase,
         }  # fmt: skip
-        return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), (row_of, window_of, col_of))
+        return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), kept)
+
+    def _varying_block(self, w: PoolWindows, lanes: int) -> int:
+        """Outputs whose windows, one after the other, fit into a block; all where each plane has its own."""
+        windows, count = w.tables[2], w.out_shape[2]
+        ends = windows[:, 0] + windows[:, 1]
+        block = count
+        while block > 1 and not self.fractional:
+            spans = ends[block - 1 :: block] - windows[: count - block + 1 : block, 0]
+            if spans.max(initial=0) * lanes * self.acc_size <= BLOCK_BYTES:
+                break
+            block = -(-block // 2)
+        return block
+
+    def _tables(self, w: PoolWindows) -> dict[str, int]:
+        """Where the tables of windows are: addresses, or places in the tables of a plane."""
+        names = ("windows_z", "windows_y", "windows_x")
+        if not self.fractional:
+            return {**{name: t.ctypes.data for name, t in zip(names, w.tables, strict=True)}, "window_step": 0}
+        ends = [32 * sum(w.out_shape[:i]) for i in range(4)]
+        return {**dict(zip(names, ends[:3], strict=True)), "window_step": ends[3]}
 
 
-def _kernel_of(p: PoolProblem) -> tuple[str, str, str]:
-    """Operation, dtype and variant: the bits that sums of a window's integers need."""
-    if p.kind != "avg":
-        return "max_pool_indices" if p.indices else "max_pool", p.dtype, ""
-    dtype = np.dtype(p.dtype)
-    if dtype.kind == "f":
-        return "avg_pool", p.dtype, ""
-    bits = 8 * dtype.itemsize + prod(p.kernel_shape).bit_length()  # and a sign
-    return "avg_pool", p.dtype, "16" if bits < 16 else "32" if bits < 32 else "64"
-
-
-def _layout_steps(p: PoolProblem, shape: tuple[int, ...], dtype: str) -> Steps:
-    """Strides (N, C, H, W) of a contiguous array in the problem's layout."""
-    if not p.channels_last:
-        return contiguous_strides((p.batch, p.channels, *shape), dtype)
-    n, y, x, c = contiguous_strides((p.batch, *shape, p.channels), dtype)
-    return n, c, y, x
+def _layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], size: int) -> Steps:
+    """Strides (N, C, ...) of a contiguous array in the problem's layout."""
+    order = (p.batch, *shape, p.channels) if p.channels_last else (p.batch, p.channels, *shape)
+    steps = tuple(size * step for step in contiguous_strides(order, "int8"))
+    return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
 
 
 def _pixels(steps: Steps, lanes: int) -> Steps:
-    """Strides (N, C, H, W, lane): channels are either planes or lanes."""
-    n, c, y, x = steps
-    return (n, 0, y, x, c) if lanes > 1 else (n, c, y, x, 0)
+    """Strides (N, C, z, y, x, lane): channels are either planes or lanes."""
+    n, c, *rest = steps
+    return (n, 0, *rest, c) if lanes > 1 else (n, c, *rest, 0)
 
 
 def _packed(steps: Steps, lanes: int, size: int) -> bool:
-    return steps[3] == lanes * size and (lanes == 1 or steps[4] == size)
+    return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
 
 
-def _staging(p: PoolProblem, lanes: int, x: Steps, size: int) -> str:
+def _staging(p: PoolProblem | RegionPoolProblem, w: PoolWindows, lanes: int, x: Steps, size: int) -> str:
     """How the input is read; see `POOL_STAGING`."""
-    stride, span = p.stride[1], (p.kernel_shape[1] - 1) * p.dilation[1] + 1
-    packed = _packed(x, lanes, size)
-    many_lanes = x[4] == size and lanes * size >= WINDOW_BYTES and (not p.indices or lanes % SCANNED == 0)
-    if many_lanes and prod(p.kernel_shape) <= WINDOW_TAPS and not (packed and stride == 1 and not p.indices):
+    span = (w.kernel[2] - 1) * w.dilation[2] + 1
+    packed = _packed(x, lanes, size) or (w.in_shape[2] == 1 and (lanes == 1 or x[5] == size))
+    many_lanes = lanes > 1 and x[5] == size and lanes * size >= WINDOW_BYTES and (not p.indices or lanes % SCANNED == 0)
+    apart = not w.stride_x or w.stride_x >= span
+    if many_lanes and (prod(w.kernel) <= WINDOW_TAPS or apart) and not (packed and w.stride_x == 1 and not p.indices):
         return "windows"
     # A stride that skips most columns is better followed than read across.
-    return "flat" if packed and stride <= 4 * span else "gather"
+    return "flat" if packed and w.stride_x <= 4 * span else "gather"
 
 
-def _block(p: PoolProblem, pixel_bytes: int) -> int:
+def _block(w: PoolWindows, pixel_bytes: int) -> int:
     """Output pixels made at once: as many as fit, but enough that blocks overlap little."""
-    stride, span = p.stride[1], (p.kernel_shape[1] - 1) * p.dilation[1] + 1
-    fitting = BLOCK_BYTES // (stride * pixel_bytes)
-    return min(p.out_shape[1], max(fitting, span // stride, 8))
+    span = (w.kernel[2] - 1) * w.dilation[2] + 1
+    fitting = BLOCK_BYTES // (w.stride_x * pixel_bytes)
+    return min(w.out_shape[2], max(fitting, span // w.stride_x, 8))
 
 
-def _columns(p: PoolProblem, lanes: int, block: int) -> tuple[int, int, np.ndarray]:
+def _columns(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[int, int, np.ndarray]:
     """Columns that a block needs, elements of each stride phase of them, and where the taps of a row begin."""
-    stride, dilation = p.stride[1], p.dilation[1]
+    if not w.stride_x:
+        windows = w.tables[2]
+        ends = windows[:, 0] + windows[:, 1]
+        last = np.minimum(np.arange(0, len(windows), block) + block, len(windows)) - 1
+        cols = w.in_shape[2] if fractional else int((ends[last] - windows[::block, 0]).max(initial=0))
+        return cols, 0, np.arange(w.kernel[2], dtype=np.int64) * lanes
+    stride, dilation = w.stride_x, w.dilation[2]
     # No more taps than meet the input for some pixel of the block.
-    taps = min(p.kernel_shape[1], (p.in_shape[1] + (block - 1) * stride) // dilation + 1)
+    taps = min(w.kernel[2], (w.in_shape[2] + (block - 1) * stride) // dilation + 1)
     cols = (block - 1) * stride + (taps - 1) * dilation + 1
     phase = _rounded(-(-cols // stride) * lanes)
     at = np.arange(taps, dtype=np.int64) * dilation
     return cols, phase, at % stride * phase + at // stride * lanes
 
 
-def _taps_in_place(p: PoolProblem, x: Steps, staging: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes from the first row of a window to its others inside the input, and from its corner to all taps."""
-    rows = min(p.kernel_shape[0], (p.in_shape[0] - 1) // p.dilation[0] + 1)
-    cols = p.kernel_shape[1] if staging == "windows" else 1
-    row_of = np.arange(rows, dtype=np.int64) * (p.dilation[0] * x[2])
-    return row_of, row_of[:, None] + np.arange(cols, dtype=np.int64) * (p.dilation[1] * x[3])
+def _taps_in_place(w: PoolWindows, x: Steps, staging: str) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes from the first row of a window in a plane to its others, and from its corner to all taps."""
+    planes, rows = (min(w.kernel[i], (w.in_shape[i] - 1) // w.dilation[i] + 1) for i in (0, 1))
+    cols = w.kernel[2] if staging == "windows" else 1
+    plane_of, row_of, col_of = (
+        np.arange(n, dtype=np.int64) * d * step for n, d, step in zip((planes, rows, cols), w.dilation, x[2:5], strict=True)
+    )
+    return row_of, (plane_of[:, None, None] + row_of[:, None] + col_of).reshape(-1)
 
 
-def _scratch(
-    p: PoolProblem, staging: str, store_direct: bool, block: int, cols: int, phase: int, acc_size: int
-) -> tuple[dict[str, int], int]:
-    """Where the parts of the scratch memory begin, and the size of all; `block`, `cols` and `phase` count elements."""
-    size, stride = np.dtype(p.dtype).itemsize, p.stride[1]
-    phases = max(2, min(stride, (p.kernel_shape[1] - 1) * p.dilation[1] + 1))
-    folds, row = staging != "windows", _rounded(block)
-    sizes = {
-        "folded": (max(cols, 2 * phase) + VECTOR) * acc_size * (folds and (stride == 1 or staging == "flat")),
-        "phases": (phases * phase + VECTOR) * acc_size * (folds and stride > 1),
-        "gathered": phase * size * (staging == "gather"),
-        "result": row * acc_size * (p.kind == "avg" or p.indices),
-        "places": row * 8 * p.indices,
-        "stored": row * (8 if p.indices else size) * (not store_direct),
-    }
+def _scratch(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where the parts of the scratch memory begin, and the size of all."""
     ends = np.cumsum([_rounded(size) for size in sizes.values()]).tolist()
     return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
 
@@ -203,9 +272,5 @@ def _rounded(size: int) -> int:
     return -(-size // VECTOR) * VECTOR
 
 
-def _axes(name: str, values: tuple[int, ...]) -> dict[str, int]:
-    return {f"{name}_{axis}": value for axis, value in zip("yx", values, strict=True)}
-
-
 def _steps(name: str, steps: Steps) -> dict[str, int]:
-    return {f"{name}_{axis}": step for axis, step in zip(("n", "c", "row", "col", "lane"), steps, strict=True)}
+    return {f"{name}_{axis}": step for axis, step in zip(("n", "c", "z", "row", "col", "lane"), steps, strict=True)}

@@ -23,18 +23,28 @@ from fastconv.problem.activation import ACTIVATIONS, ActivationProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
 from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
-from fastconv.problem.pooling import PoolProblem
+from fastconv.problem.pooling import (
+    FoldProblem,
+    PoolGradientProblem,
+    PoolProblem,
+    RegionPoolProblem,
+    UnpoolProblem,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
     "ConvProblem",
+    "FoldProblem",
     "LinesProblem",
     "NormalizedProblem",
+    "PoolGradientProblem",
     "PoolProblem",
     "Problem",
+    "RegionPoolProblem",
     "SeparableProblem",
     "TransposedProblem",
+    "UnpoolProblem",
     "WeightGradientProblem",
     "WindowProblem",
     "accumulator",
@@ -43,11 +53,15 @@ __all__ = [
 Problem = (
     ActivationProblem
     | ConvProblem
+    | FoldProblem
     | LinesProblem
     | NormalizedProblem
+    | PoolGradientProblem
     | PoolProblem
+    | RegionPoolProblem
     | SeparableProblem
     | TransposedProblem
+    | UnpoolProblem
     | WeightGradientProblem
     | WindowProblem
 )

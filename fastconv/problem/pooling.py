@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.problem.tags import axes_tag
 
-__all__ = ["FoldProblem", "PoolGradientProblem", "PoolProblem", "RegionPoolProblem", "UnpoolProblem"]
+__all__ = ["FoldProblem", "PoolGradientProblem", "PoolProblem", "RegionPoolProblem", "UnpoolProblem", "itemsize"]
 
 Shape = tuple[int, ...]
 # For each output along an axis, one after the other: the first position inside the input, and how many taps are inside.
@@ -17,7 +17,8 @@ Windows = tuple[np.ndarray, ...]
 ITEMSIZES = {"bfloat16": 2}
 
 
-def _itemsize(dtype: str) -> int:
+def itemsize(dtype: str) -> int:
+    """Bytes of an element; NumPy may know no bfloat16."""
     return ITEMSIZES.get(dtype) or np.dtype(dtype).itemsize
 
 
@@ -60,7 +61,7 @@ class PoolProblem:
     @property
     def nbytes(self) -> int:
         """Bytes that must move at least once."""
-        size = _itemsize(self.dtype)
+        size = itemsize(self.dtype)
         planes = self.batch * self.channels
         return planes * (prod(self.in_shape) * size + prod(self.out_shape) * (size + 8 * self.indices))
 
@@ -136,7 +137,7 @@ class RegionPoolProblem:
     @property
     def nbytes(self) -> int:
         """Bytes that must move at least once."""
-        size = _itemsize(self.dtype)
+        size = itemsize(self.dtype)
         planes = self.batch * self.channels
         return planes * (prod(self.in_shape) * size + prod(self.out_shape) * (size + 8 * self.indices))
 
@@ -238,7 +239,7 @@ class UnpoolProblem:
     @property
     def nbytes(self) -> int:
         """Bytes that must move at least once."""
-        size = _itemsize(self.dtype)
+        size = itemsize(self.dtype)
         planes = self.batch * self.channels
         return planes * (prod(self.shape) * (8 + size) + prod(self.plane_shape) * size)
 
@@ -276,7 +277,7 @@ class FoldProblem:
     @property
     def nbytes(self) -> int:
         """Bytes that must move at least once."""
-        return _itemsize(self.dtype) * (self.flops + self.batch * self.channels * prod(self.in_shape))
+        return itemsize(self.dtype) * (self.flops + self.batch * self.channels * prod(self.in_shape))
 
     def __str__(self) -> str:
         tags = [f"mb{self.batch}ic{self.channels}", axes_tag("i", self.in_shape), axes_tag("k", self.kernel_shape)]

@@ -15,12 +15,16 @@ import numpy as np
 from fastconv.problem import (
     ActivationProblem,
     ConvProblem,
+    FoldProblem,
     LinesProblem,
     NormalizedProblem,
+    PoolGradientProblem,
     PoolProblem,
     Problem,
+    RegionPoolProblem,
     SeparableProblem,
     TransposedProblem,
+    UnpoolProblem,
     WeightGradientProblem,
     WindowProblem,
 )
@@ -29,6 +33,7 @@ from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
+from fastconv.reference.regions import fold, pool_gradient, region_pool, unpool
 from fastconv.reference.window import window
 
 __all__ = [
@@ -37,12 +42,16 @@ __all__ = [
     "c_cast",
     "compute",
     "conv",
+    "fold",
     "lines",
     "normalized",
     "pool",
+    "pool_gradient",
+    "region_pool",
     "saturated",
     "separable",
     "transposed",
+    "unpool",
     "weight_gradient",
     "window",
 ]
@@ -59,11 +68,15 @@ def compute(
 _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
+    FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
     NormalizedProblem: normalized,
+    PoolGradientProblem: lambda problem, x, w, out, bias, fill: pool_gradient(problem, x, out),
     PoolProblem: lambda problem, x, w, out, bias, fill: pool(problem, x, w, out),
+    RegionPoolProblem: lambda problem, x, w, out, bias, fill: region_pool(problem, x, w, out, bias),
     SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
     TransposedProblem: lambda problem, x, w, out, bias, fill: transposed(problem, x, w, out, bias),
+    UnpoolProblem: lambda problem, x, w, out, bias, fill: unpool(problem, x, w, out),
     WeightGradientProblem: lambda problem, x, w, out, bias, fill: weight_gradient(problem, x, w, out, fill),
     WindowProblem: lambda problem, x, w, out, bias, fill: window(problem, x, w, out, fill),
 }

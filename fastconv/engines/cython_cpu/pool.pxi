@@ -1,4 +1,4 @@
-# Max and average pooling.
+# Pooling: maxima, averages, sums of powers, and gradients of averages.
 #
 # A unit is a strip of output rows, which may run over several planes.  Each row is made in
 # blocks of pixels.  The rows of the window are folded first, column by column, into one row
@@ -12,11 +12,16 @@ cdef extern from "pooling.h" nogil:
     ctypedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor) noexcept nogil
     ctypedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
                           int64_t offset, int64_t step, int64_t n) noexcept nogil
+    ctypedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n) noexcept nogil
+    ctypedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset,
+                              int64_t n) noexcept nogil
     ctypedef struct PoolOps:
         int64_t size, acc_size, place_size, identity
         Fold fold_rows, fold_taps
         Divide divide
         Scan scan
+        Runs fold_runs
+        ScanRuns scan_runs
     const PoolOps *MAX_POOL[]
     const PoolOps *AVG_POOL[3][11]
     int SUM_LEVEL(int64_t taps)
@@ -25,35 +30,52 @@ cdef extern from "pooling.h" nogil:
                    int64_t n, int64_t lanes, int64_t size)
     void pool_split(char *even, char *odd, const char *src, int64_t n, int64_t size)
     void pool_positions(char *dst, const char *place, int64_t size, int64_t corner, int64_t step, int64_t n,
-                        int64_t lanes)
+                        int64_t lanes, int64_t pitch)
+    void pool_load(char *dst, int64_t dtype, const char *src, int64_t col, int64_t lane, int64_t n, int64_t lanes,
+                   int64_t code, int64_t size)
+    void pool_store(char *dst, int64_t col, int64_t lane, const char *src, int64_t dtype, int64_t pitch, int64_t n,
+                    int64_t lanes, int64_t code, int64_t size)
+    void pool_power(char *run, int64_t dtype, int64_t n, double power)
+    void pool_root(char *run, int64_t dtype, int64_t n, double power, int64_t times)
+    void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const double *weights, double all)
 
 cdef enum:
-    FLAT, GATHER, WINDOWS
+    FLAT, GATHER, WINDOWS, STAGED
 
-# Tall windows are folded a few rows at a time: the processor prefetches only so many streams.
+# Numbers of a window in its table.
 cdef enum:
-    ROWS_AT_ONCE = 8
+    FIRST, TAPS, COUNTED, END, WINDOW_SLOTS
+
+cdef enum:
+    ROWS_AT_ONCE = 8  # tall windows are folded a few rows at a time: the processor prefetches only so many streams
+    TAPS_BYTES = 16384  # pixels of many lanes are folded so many bytes at a time
+    SCANNED = 16  # elements that a scan takes at once
 
 cdef struct PoolArgs:
     const char *x
     char *idx
     char *out
-    const void *bias
+    const char *bias
     const void *fill
     char *scratch
     int64_t scratch_bytes
     int64_t folded, phases, gathered, result, places, stored
-    int64_t dtype
-    int64_t batch, channels, lanes, height, width, out_height, out_width
-    int64_t kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x
-    int64_t x_n, x_c, x_row, x_col, x_lane
-    int64_t out_n, out_c, out_row, out_col, out_lane
-    int64_t idx_n, idx_c, idx_row, idx_col, idx_lane
+    int64_t dtype, src_code
+    double power
+    int64_t batch, channels, lanes, height, width, out_depth, out_height, out_width
+    int64_t rows, kernel_x
+    int64_t stride_x, dilation_z, dilation_y, dilation_x, pad_x
+    int64_t x_n, x_c, x_z, x_row, x_col, x_lane
+    int64_t out_n, out_c, out_z, out_row, out_col, out_lane
+    int64_t idx_n, idx_c, idx_z, idx_row, idx_col, idx_lane
     int64_t staging
     int64_t store_direct
-    int64_t include_pad, divisor
+    int64_t divisor
     int64_t block
     int64_t strip
+    int64_t windows_z, windows_y, windows_x
+    int64_t window_step
+    const double *weights
     const int64_t *row_of
     const int64_t *window_of
     const int64_t *col_of
@@ -68,12 +90,14 @@ cdef struct Block:
 
 # The row of output pixels being made, and the rows of its windows.
 cdef struct Row:
-    int64_t y
+    int64_t z, y
     const char *plane
     char *out
     char *idx
-    int64_t top  # where the windows begin
-    int64_t tap, taps  # taps inside the input
+    const int64_t *of_z  # the windows of the plane
+    const int64_t *of_y
+    const int64_t *of_x
+    int64_t nz, ny  # taps inside the input
     const char *x  # the input's row under the first of them
 
 
@@ -87,8 +111,17 @@ cdef inline int64_t steps_to(int64_t position, int64_t limit, int64_t step) noex
 cdef Block block_at(const PoolArgs *a, int64_t first) noexcept nogil:
     cdef Block b
     cdef int64_t last
+    cdef const int64_t *window
     b.first = first
     b.n = min(a.block, a.out_width - first)
+    if a.stride_x == 0:  # windows vary
+        window = <const int64_t *>a.windows_x + first * WINDOW_SLOTS
+        b.left = 0 if a.window_step else window[FIRST]
+        window += (b.n - 1) * WINDOW_SLOTS
+        b.cols = a.width if a.window_step else window[FIRST] + window[TAPS] - b.left
+        b.tap = 0
+        b.taps = 1
+        return b
     b.left = first * a.stride_x - a.pad_x
     last = b.left + (b.n - 1) * a.stride_x
     b.tap = min(a.kernel_x - 1, steps_to(last, 0, a.dilation_x))
@@ -99,194 +132,227 @@ cdef Block block_at(const PoolArgs *a, int64_t first) noexcept nogil:
 
 cdef inline Row before_rows(const PoolArgs *a) noexcept nogil:
     # At the end of a plane, so that the next row is looked up.
-    return Row(a.out_height - 1, a.x, a.out, a.idx, 0, 0, 0, a.x)
+    return Row(0, a.out_height - 1, a.x, a.out, a.idx, <const int64_t *>a.windows_z, <const int64_t *>a.windows_y,
+               <const int64_t *>a.windows_x, 0, 0, a.x)
 
 
 cdef inline void go_to_row(const PoolArgs *a, Row *r, int64_t row) noexcept nogil:
     # Rows are counted over all planes; `r` is at the row before.
     cdef int64_t plane, n, c
+    cdef const int64_t *z
+    cdef const int64_t *y
     r.y += 1
     r.out += a.out_row
     r.idx += a.idx_row
     if r.y == a.out_height:
         plane = row // a.out_height
-        n, c = plane // a.channels, plane % a.channels
         r.y = row - plane * a.out_height
+        r.z = 0
+        if a.out_depth > 1:
+            r.z = plane % a.out_depth
+            plane = plane // a.out_depth
+        n, c = plane // a.channels, plane % a.channels
         r.plane = a.x + n * a.x_n + c * a.x_c
-        r.out = a.out + n * a.out_n + c * a.out_c + r.y * a.out_row
-        r.idx = a.idx + n * a.idx_n + c * a.idx_c + r.y * a.idx_row
-    r.top = r.y * a.stride_y - a.pad_y
-    r.tap = steps_to(r.top, 0, a.dilation_y)
-    r.taps = min(a.kernel_y, steps_to(r.top, a.height, a.dilation_y)) - r.tap
-    r.x = r.plane + (r.top + r.tap * a.dilation_y) * a.x_row
+        r.out = a.out + n * a.out_n + c * a.out_c + r.z * a.out_z + r.y * a.out_row
+        r.idx = a.idx + n * a.idx_n + c * a.idx_c + r.z * a.idx_z + r.y * a.idx_row
+        if a.window_step:
+            r.of_z = <const int64_t *>(a.bias + plane * a.window_step + a.windows_z)
+            r.of_y = <const int64_t *>(a.bias + plane * a.window_step + a.windows_y)
+            r.of_x = <const int64_t *>(a.bias + plane * a.window_step + a.windows_x)
+    z, y = r.of_z + r.z * WINDOW_SLOTS, r.of_y + r.y * WINDOW_SLOTS
+    r.nz = z[TAPS] if y[TAPS] > 0 else 0
+    r.ny = y[TAPS] if z[TAPS] > 0 else 0
+    r.x = r.plane + z[FIRST] * a.x_z + y[FIRST] * a.x_row
 
 
-cdef void fold_columns(const PoolArgs *a, const PoolOps *op, char *dst, char *gathered, const char *row, int64_t taps,
-                       int64_t column, int64_t step, int64_t n) noexcept nogil:
-    # Pixels at column, column + step, ..., each folded over the rows from `row` down.
-    cdef int64_t begin = min(n, steps_to(column, 0, step)), end = min(n, steps_to(column, a.width, step)), i
-    cdef int64_t pixel = op.acc_size * a.lanes, zero = 0
-    if taps <= 0:
+cdef inline const char *row_in_window(const PoolArgs *a, const Row *r, int64_t z, int64_t y) noexcept nogil:
+    return r.x + z * a.dilation_z * a.x_z + a.row_of[y]
+
+
+cdef inline int64_t place_in_window(const PoolArgs *a, int64_t z, int64_t y) noexcept nogil:
+    # Positions from the window's first row to another.
+    return (z * a.dilation_z * a.height + y * a.dilation_y) * a.width
+
+
+cdef void prepare_pixels(const PoolArgs *a, const PoolOps *op, char *dst, const char *src, int64_t column,
+                         int64_t step, int64_t n, double weight) noexcept nogil:
+    # n pixels as accumulators without gaps.
+    if a.staging == GATHER:
+        pool_move(dst, op.size * a.lanes, op.size, src, step * a.x_col, a.x_lane, n, a.lanes, op.size)
+        return
+    pool_load(dst, a.dtype, src, a.x_col, a.x_lane, n, a.lanes, a.src_code, 2 if a.src_code > FLOAT64 else op.size)
+    if a.power:
+        pool_power(dst, a.dtype, n * a.lanes, a.power)
+    if a.weights != NULL:
+        pool_weigh(dst, a.dtype, n, a.lanes, a.weights + a.height + column, weight)
+
+
+cdef inline double weight_of_row(const PoolArgs *a, const Row *r, int64_t z, int64_t y) noexcept nogil:
+    if a.weights == NULL:
+        return 1
+    return (a.weights[a.height + a.width + r.of_z[r.z * WINDOW_SLOTS + FIRST] + z]
+            * a.weights[r.of_y[r.y * WINDOW_SLOTS + FIRST] + y])
+
+
+cdef void fold_columns(const PoolArgs *a, const PoolOps *op, char *dst, char *gathered, const Row *r, int64_t first_z,
+                       int64_t nz, int64_t first_y, int64_t ny, int64_t column, int64_t step, int64_t n) noexcept nogil:
+    # Pixels at column, column + step, ..., each folded over some rows of the window.
+    cdef int64_t begin = min(n, steps_to(column, 0, step)), end = min(n, steps_to(column, a.width, step))
+    cdef int64_t pixel = op.acc_size * a.lanes, zero = 0, z, y, offset
+    if nz * ny <= 0:
         begin = end = 0
-    cdef const char *src = row + (column + begin * step) * a.x_col
+    cdef int64_t low = column + begin * step, count = end - begin
+    cdef const char *src
     cdef char *inside = dst + begin * pixel
     pool_fill(dst, op.identity, op.acc_size, begin * a.lanes)
-    if a.staging == FLAT:
-        for i in range((taps + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE if end > begin else 0):
-            op.fold_rows(inside, src, a.row_of + i * ROWS_AT_ONCE, 1, min(taps - i * ROWS_AT_ONCE, ROWS_AT_ONCE),
-                         (end - begin) * a.lanes, i > 0)
-    else:
-        for i in range(taps if end > begin else 0):
-            pool_move(gathered, op.size * a.lanes, op.size, src + a.row_of[i], step * a.x_col, a.x_lane,
-                      end - begin, a.lanes, op.size)
-            op.fold_rows(inside, gathered, &zero, 1, 1, (end - begin) * a.lanes, i > 0)
+    for z in range(nz if count > 0 else 0):
+        src = row_in_window(a, r, first_z + z, first_y) + low * a.x_col
+        if a.staging == FLAT:
+            y = 0
+            while y < ny:
+                op.fold_rows(inside, src, a.row_of + y, 1, min(ny - y, ROWS_AT_ONCE), count * a.lanes, z + y > 0)
+                y += ROWS_AT_ONCE
+        else:
+            for y in range(ny):
+                prepare_pixels(a, op, gathered, src + a.row_of[y], low, step, count,
+                             weight_of_row(a, r, first_z + z, first_y + y))
+                op.fold_rows(inside, gathered, &zero, 1, 1, count * a.lanes, z + y > 0)
     pool_fill(dst + end * pixel, op.identity, op.acc_size, (n - end) * a.lanes)
 
 
-cdef const char *fold_window_rows(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b, const char *row,
-                                  int64_t taps) noexcept nogil:
+cdef const char *fold_window_rows(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b, const Row *r,
+                                  int64_t first_z, int64_t nz, int64_t first_y, int64_t ny) noexcept nogil:
     # The columns of a block's windows, folded over rows; those of each stride phase together.
     cdef char *folded = scratch + a.folded
     cdef char *phases = scratch + a.phases
     cdef char *gathered = scratch + a.gathered
     cdef int64_t column = b.left + b.tap * a.dilation_x, pixel = op.acc_size * a.lanes, phase = a.phase * op.acc_size, i
-    if a.stride_x == 1 or a.staging == FLAT:
-        fold_columns(a, op, folded, gathered, row, taps, column, 1, b.cols)
-    if a.stride_x == 1:
+    if a.stride_x <= 1 or a.staging != GATHER:
+        fold_columns(a, op, folded, gathered, r, first_z, nz, first_y, ny, column, 1, b.cols)
+    if a.stride_x <= 1:
         return folded
-    if a.staging == FLAT and a.stride_x == 2 and a.lanes == 1:
+    if a.staging != GATHER and a.stride_x == 2 and a.lanes == 1:
         pool_split(phases, phases + phase, folded, (b.cols + 1) // 2, op.acc_size)
         return phases
     for i in range(min(a.stride_x, (b.taps - 1) * a.dilation_x + 1)):
-        if a.staging == FLAT:
+        if a.staging != GATHER:
             pool_move(phases + i * phase, pixel, op.acc_size, folded + i * pixel, pixel * a.stride_x, op.acc_size,
                       (b.cols - i + a.stride_x - 1) // a.stride_x, a.lanes, op.acc_size)
         else:
-            fold_columns(a, op, phases + i * phase, gathered, row, taps, column + i, a.stride_x,
+            fold_columns(a, op, phases + i * phase, gathered, r, first_z, nz, first_y, ny, column + i, a.stride_x,
                          (b.cols - i + a.stride_x - 1) // a.stride_x)
     return phases
 
 
-cdef inline int64_t counted(int64_t start, int64_t taps, int64_t size, int64_t pad) noexcept nogil:
-    # Taps of a window that lie in the input and `pad` positions around it.
-    return min(start + taps, size + pad) - max(start, -pad)
-
-
-cdef void divide_block(const PoolArgs *a, const PoolOps *op, char *dst, const char *src, int64_t top,
-                       const Block *b) noexcept nogil:
-    # Windows that lie inside have one divisor; those at the edges are divided one by one.
+cdef void divide_block(const PoolArgs *a, const PoolOps *op, char *dst, const char *src, const Block *b,
+                       const Row *r) noexcept nogil:
+    # Windows of which as many taps count have one divisor.
     if a.divisor > 0:
         op.divide(dst, src, b.n * a.lanes, a.divisor)
-        return
-    cdef int64_t pad_y = a.pad_y if a.include_pad else 0, pad_x = a.pad_x if a.include_pad else 0
-    cdef int64_t rows = counted(top, a.kernel_y, a.height, pad_y), i, n, cols
-    cdef int64_t begin = min(b.n, steps_to(b.left, -pad_x, a.stride_x))
-    cdef int64_t end = max(begin, min(b.n, steps_to(b.left + a.kernel_x, a.width + pad_x + 1, a.stride_x)))
-    i = 0
-    while i < b.n:
-        n = end - begin if i == begin and end > begin else 1
-        cols = counted(b.left + i * a.stride_x, a.kernel_x, a.width, pad_x)
-        op.divide(dst + i * op.size * a.lanes, src + i * op.acc_size * a.lanes, n * a.lanes, rows * cols)
+    cdef int64_t rows = r.of_z[r.z * WINDOW_SLOTS + COUNTED] * r.of_y[r.y * WINDOW_SLOTS + COUNTED], i = 0, n
+    cdef const int64_t *x
+    while i < b.n and a.divisor <= 0:
+        x = r.of_x + (b.first + i) * WINDOW_SLOTS
+        n = min(b.n, x[END] - b.first) - i
+        op.divide(dst + i * op.size * a.lanes, src + i * op.acc_size * a.lanes, n * a.lanes, rows * x[COUNTED])
         i += n
+    if a.power:
+        pool_root(dst, a.dtype, b.n * a.lanes, a.power, a.rows * a.kernel_x)
 
 
 cdef void fold_windows(const PoolArgs *a, const PoolOps *op, char *dst, const Block *b, const Row *r) noexcept nogil:
     # Window by window, where they lie: those at the edges row by row.
-    cdef int64_t i, t, start, tap, taps
+    cdef int64_t i, z, y, tap, n, whole = a.rows * a.kernel_x
+    cdef int64_t together = whole if a.lanes * op.size <= 256 else max(TAPS_BYTES // (a.lanes * op.size), 8)
     cdef const char *src
+    cdef const int64_t *x
     for i in range(b.n):
-        start = b.left + i * a.stride_x
-        tap = steps_to(start, 0, a.dilation_x)
-        taps = min(a.kernel_x, steps_to(start, a.width, a.dilation_x)) - tap
-        src = r.x + (start + tap * a.dilation_x) * a.x_col
-        if taps == a.kernel_x and r.taps == a.kernel_y:
-            op.fold_rows(dst, src, a.window_of, 1, a.kernel_y * a.kernel_x, a.lanes, 0)
-        elif taps <= 0 or r.taps <= 0:
+        x = r.of_x + (b.first + i) * WINDOW_SLOTS
+        src = r.x + x[FIRST] * a.x_col
+        if r.nz * r.ny == a.rows and x[TAPS] == a.kernel_x:
+            tap = 0
+            while tap < whole:
+                op.fold_rows(dst, src, a.window_of + tap, 1, min(together, whole - tap), a.lanes, tap > 0)
+                tap += together
+        elif x[TAPS] <= 0 or r.nz == 0:
             pool_fill(dst, op.identity, op.acc_size, a.lanes)
         else:
-            for t in range(r.taps):
-                op.fold_rows(dst, src + a.row_of[t], a.window_of, 1, taps, a.lanes, t > 0)
+            for z in range(r.nz):
+                for y in range(r.ny):
+                    op.fold_rows(dst, row_in_window(a, r, z, y) + x[FIRST] * a.x_col, a.window_of, 1, x[TAPS],
+                                 a.lanes, z + y > 0)
         dst += op.acc_size * a.lanes
+
+
+cdef void fold_regions(const PoolArgs *a, const PoolOps *op, char *dst, char *scratch, const Block *b,
+                       const Row *r) noexcept nogil:
+    # Windows that vary: folded over rows, then each over its columns.
+    cdef const char *folded
+    cdef const int64_t *x = r.of_x + b.first * WINDOW_SLOTS
+    cdef int64_t i
+    if a.staging == FLAT and r.nz * r.ny == 1 and op.size == op.acc_size:
+        folded = r.x + b.left * a.x_col
+    else:
+        folded = fold_window_rows(a, op, scratch, b, r, 0, r.nz, 0, r.ny)
+    folded -= b.left * op.acc_size * a.lanes
+    if a.lanes == 1:
+        op.fold_runs(dst, folded, x, b.n)
+        return
+    for i in range(b.n):
+        if x[TAPS] > 0:
+            op.fold_taps(dst, folded + x[FIRST] * op.acc_size * a.lanes, a.col_of, op.acc_size, x[TAPS], a.lanes, 0)
+        else:
+            pool_fill(dst, op.identity, op.acc_size, a.lanes)
+        x += WINDOW_SLOTS
+        dst += op.acc_size * a.lanes
+
+
+cdef inline void put_pixels(const PoolArgs *a, const PoolOps *op, char *out, const char *src, int64_t pitch,
+                              int64_t n) noexcept nogil:
+    if a.src_code != a.dtype:
+        pool_store(out, a.out_col, a.out_lane, src, a.dtype, pitch, n, a.lanes, a.src_code, 2)
+    else:
+        pool_move(out, a.out_col, a.out_lane, src, op.size * pitch, op.size, n, a.lanes, op.size)
 
 
 cdef void pool_block(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b, const Row *r) noexcept nogil:
     cdef char *out = r.out + b.first * a.out_col
     cdef char *target = out if a.store_direct else scratch + a.stored
-    cdef char *result = target if op.divide == NULL else scratch + a.result
+    cdef bint divided = op.divide != NULL and a.divisor >= 0
+    cdef char *result = scratch + a.result if divided else target
     if a.staging == WINDOWS:
         fold_windows(a, op, result, b, r)
+    elif a.stride_x == 0:
+        fold_regions(a, op, result, scratch, b, r)
     else:
-        op.fold_taps(result, fold_window_rows(a, op, scratch, b, r.x, r.taps), a.col_of, op.acc_size, b.taps,
+        op.fold_taps(result, fold_window_rows(a, op, scratch, b, r, 0, r.nz, 0, r.ny), a.col_of, op.acc_size, b.taps,
                      b.n * a.lanes, 0)
-    if op.divide != NULL:
-        divide_block(a, op, target, result, r.top, b)
+    if divided:
+        divide_block(a, op, target, result, b, r)
     if not a.store_direct:
-        pool_move(out, a.out_col, a.out_lane, target, op.size * a.lanes, op.size, b.n, a.lanes, op.size)
+        put_pixels(a, op, out, target, a.lanes, b.n)
 
 
-cdef void begin_places(const PoolArgs *a, const PoolOps *op, char *places, const Block *b, const Row *r) noexcept nogil:
-    # Before any comparison the maximum is at the first tap inside the input; -1 if there is none.
-    cdef int64_t first = r.tap * a.dilation_y * a.width if r.taps > 0 else -1
-    cdef int64_t i, tap, start, size = op.place_size, lanes = a.lanes
-    pool_fill(places, first, size, b.n * lanes)
-    for i in range(min(b.n, steps_to(b.left, 0, a.stride_x)) if r.taps > 0 else 0):
-        start = b.left + i * a.stride_x
-        tap = steps_to(start, 0, a.dilation_x)
-        if tap < a.kernel_x and start + tap * a.dilation_x < a.width:
-            pool_fill(places + i * lanes * size, first + tap * a.dilation_x, size, lanes)
-        else:
-            pool_fill(places + i * lanes * size, -1, size, lanes)
-
-
-cdef void scan_windows(const PoolArgs *a, const PoolOps *op, char *best, char *places, const Block *b,
-                       const Row *r) noexcept nogil:
-    # Row by row of each window, where it lies.
-    cdef int64_t i, t, start, tap, taps, offset
-    cdef const char *src
-    for i in range(b.n):
-        start = b.left + i * a.stride_x
-        tap = steps_to(start, 0, a.dilation_x)
-        taps = min(a.kernel_x, steps_to(start, a.width, a.dilation_x)) - tap
-        src = r.x + (start + tap * a.dilation_x) * a.x_col
-        for t in range(r.taps):
-            offset = (r.tap + t) * a.dilation_y * a.width + tap * a.dilation_x
-            op.scan(best, places, src + a.row_of[t], a.window_of, 1, taps, offset, a.dilation_x, a.lanes)
-        best += op.size * a.lanes
-        places += op.place_size * a.lanes
-
-
-cdef void pool_block_indices(const PoolArgs *a, const PoolOps *op, char *scratch, const Block *b,
-                             const Row *r) noexcept nogil:
-    cdef int64_t size = op.size, n = b.n * a.lanes, offset, t
-    cdef char *best = scratch + a.result
-    cdef char *places = scratch + a.places
-    cdef char *out = r.out + b.first * a.out_col
-    cdef char *idx = r.idx + b.first * a.idx_col
-    cdef char *positions = idx if a.store_direct else scratch + a.stored
-    pool_fill(best, op.identity, size, n)
-    begin_places(a, op, places, b, r)
-    if a.staging == WINDOWS:
-        scan_windows(a, op, best, places, b, r)
-    else:
-        for t in range(r.taps):
-            offset = (r.tap + t) * a.dilation_y * a.width + b.tap * a.dilation_x
-            op.scan(best, places, fold_window_rows(a, op, scratch, b, r.x + a.row_of[t], 1), a.col_of, size, b.taps,
-                    offset, a.dilation_x, n)
-    pool_move(out, a.out_col, a.out_lane, best, size * a.lanes, size, b.n, a.lanes, size)
-    pool_positions(positions, places, op.place_size, r.top * a.width + b.left, a.stride_x, b.n, a.lanes)
-    if not a.store_direct:
-        pool_move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, b.n, a.lanes, 8)
+cdef inline bint same_windows(const PoolArgs *a, const Row *r) noexcept nogil:
+    # Whether the windows of a gradient's row have the rows of those of the row before.
+    cdef const int64_t *y = r.of_y + r.y * WINDOW_SLOTS
+    return (a.weights != NULL and r.y > 0 and y[FIRST] == y[FIRST - WINDOW_SLOTS] and y[TAPS] == y[TAPS - WINDOW_SLOTS])
 
 
 cdef inline void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, int64_t worker,
                            bint indices) noexcept nogil:
     cdef char *scratch = a.scratch + worker * a.scratch_bytes
-    cdef int64_t begin = unit * a.strip, end = min(begin + a.strip, a.batch * a.channels * a.out_height), i, row
+    cdef int64_t begin = unit * a.strip, i, row
+    cdef int64_t end = min(begin + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
     cdef int64_t blocks = (a.out_width + a.block - 1) // a.block
     cdef Block b = block_at(a, 0)
     cdef Row r = before_rows(a)
     for row in range(begin, end):
         go_to_row(a, &r, row)
+        if row > begin and same_windows(a, &r):
+            pool_move(r.out, a.out_col, a.out_lane, r.out - a.out_row, a.out_col, a.out_lane, a.out_width, a.lanes,
+                      2 if a.src_code > FLOAT64 else op.size)
+            continue
         for i in range(blocks):
             if blocks > 1:
                 b = block_at(a, i * a.block)
@@ -308,7 +374,7 @@ cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) no
 
 cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
-    pool_unit(a, AVG_POOL[SUM_LEVEL(a.kernel_y * a.kernel_x)][a.dtype], unit, worker, False)
+    pool_unit(a, AVG_POOL[SUM_LEVEL(a.rows * a.kernel_x)][a.dtype], unit, worker, False)
 
 
 POOL_TYPES = "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()

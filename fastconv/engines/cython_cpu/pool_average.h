@@ -20,7 +20,7 @@ static void NAME(divide)(char *dst, const char *src, int64_t n, int64_t divisor)
 
 static const PoolOps NAME(avg_pool) = {
     .size = sizeof(T), .acc_size = sizeof(ACC), .fold_rows = NAME(sum), .fold_taps = PASTE(add_, ACC),
-    .divide = NAME(divide),
+    .divide = NAME(divide), .fold_runs = PASTE(add_runs_, ACC),
 };
 
 #undef T

@@ -16,6 +16,20 @@
 #define FOLD NAME(max)
 #include "pool_fold.h"
 
+/* The maximum of no elements. */
+static inline T NAME(floor)(void) {
+    const int64_t bits = (int64_t)(LOWEST);
+    T value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+#define D T
+#define OP MAX
+#define OP1 MAX1
+#define NOTHING NAME(floor)()
+#define RUNS NAME(max_runs)
+#include "pool_runs.h"
+
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(PLACE)))
 
 typedef T NAME(values) __attribute__((vector_size(VECTOR_BYTES / sizeof(PLACE) * sizeof(T)), aligned(1), may_alias));
@@ -49,9 +63,34 @@ static void NAME(scan)(char *best, char *place, const char *src, const int64_t *
 #undef BLOCK
 }
 
+/* Scanning a row of windows[4 * i + 1] neighbouring taps for each i: long ones are folded before they are searched. */
+static void NAME(scan_runs)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset, int64_t n) {
+    typedef T any LOOSE;
+    typedef PLACE at_any LOOSE;
+    for (int64_t i = 0; i < n; i++, windows += 4) {
+        const any *from = (const any *)src + windows[0];
+        const int64_t taps = windows[1];
+        T top = ((any *)best)[i];
+        int64_t at = -1;
+        if (taps < 4 * LANES) {
+            for (int64_t t = 0; t < taps; t++)
+                if (GREATER(from[t], top)) top = from[t], at = t;
+        } else {
+            const T found = PASTE(NAME(max_runs), _one)(from, taps);
+            if (found != found)
+                for (at = taps - 1; from[at] == from[at]; at--) {}
+            else if (found > top)
+                for (at = 0; from[at] != found; at++) {}
+            if (at >= 0) top = found;
+        }
+        if (at >= 0) ((any *)best)[i] = top, ((at_any *)place)[i] = (PLACE)(offset + windows[0] + at);
+    }
+}
+
 static const PoolOps NAME(max_pool) = {
     .size = sizeof(T), .acc_size = sizeof(T), .place_size = sizeof(PLACE), .identity = (int64_t)(LOWEST),
     .fold_rows = NAME(max), .fold_taps = NAME(max), .scan = NAME(scan),
+    .fold_runs = NAME(max_runs), .scan_runs = NAME(scan_runs),
 };
 
 #undef LANES

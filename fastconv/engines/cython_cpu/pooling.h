@@ -13,12 +13,17 @@ typedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor);
 typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
                      int64_t offset, int64_t step, int64_t n);
 
+typedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n);
+typedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset, int64_t n);
+
 typedef struct {
     int64_t size, acc_size, place_size; /* bytes of an element, an accumulator, a place */
     int64_t identity;                   /* bits of the accumulator of no taps */
     Fold fold_rows, fold_taps;
     Divide divide; /* NULL: the accumulator is the element */
     Scan scan;
+    Runs fold_runs;
+    ScanRuns scan_runs;
 } PoolOps;
 
 #define LOOSE __attribute__((aligned(1), may_alias))
@@ -93,22 +98,25 @@ static void pool_split(char *even_bytes, char *odd_bytes, const char *src_bytes,
 #undef SPLIT
 }
 
-/* Positions in the plane of n pixels' maxima: `place` counts from the corner of the pixel's window, -1 is none. */
+/* Positions in the plane of n pixels' maxima: `place` counts from the corner of the pixel's window, -1 is none; those of
+ * a pixel begin `pitch` places after those of the one before. */
 static void pool_positions(char *dst, const char *place, int64_t size, int64_t corner, int64_t step, int64_t n,
-                           int64_t lanes) {
+                           int64_t lanes, int64_t pitch) {
     typedef int64_t position LOOSE;
     int64_t lane_step = 0;
     if (lanes == 1) lanes = n, n = 1, lane_step = step;
 #define POSITIONS(E)                                                                      \
     for (int64_t i = 0; i < n; i++)                                                       \
         for (int64_t c = 0; c < lanes; c++) {                                             \
-            const int64_t at = ((const E *)place)[i * lanes + c];                         \
+            const int64_t at = ((const E *)place)[i * pitch + c];                         \
             ((position *)dst)[i * lanes + c] = at < 0 ? -1 : at + corner + i * step + c * lane_step; \
         }
     if (size == 4) { POSITIONS(place32) }
     else { POSITIONS(position) }
 #undef POSITIONS
 }
+
+#include "pool_convert.h"
 
 /* ---- by type ---------------------------------------------------------------------------- */
 
@@ -166,49 +174,18 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define NAME(x) x##_f64
 #include "pool_max.h"
 
-/* Sums of accumulators. */
-#define S int16_t
-#define M int16_t
-#define D int16_t
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_int16_t
-#include "pool_fold.h"
-#define S uint16_t
-#define M uint16_t
-#define D uint16_t
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_uint16_t
-#include "pool_fold.h"
-#define S int32_t
-#define M int32_t
-#define D int32_t
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_int32_t
-#include "pool_fold.h"
-#define S uint64_t
-#define M uint64_t
-#define D uint64_t
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_uint64_t
-#include "pool_fold.h"
-#define S float
-#define M float
-#define D float
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_float
-#include "pool_fold.h"
-#define S double
-#define M double
-#define D double
-#define OP ADD
-#define OP1 ADD
-#define FOLD add_double
-#include "pool_fold.h"
+#define ACC int16_t
+#include "pool_sum.h"
+#define ACC uint16_t
+#include "pool_sum.h"
+#define ACC int32_t
+#include "pool_sum.h"
+#define ACC uint64_t
+#include "pool_sum.h"
+#define ACC float
+#include "pool_sum.h"
+#define ACC double
+#include "pool_sum.h"
 
 /* Integer quotients truncate toward zero.  Sums below 2^24 divide exactly in float, those below 2^31 in double:
  * a quotient that is not whole is further from the next whole number than rounding can move it. */

@@ -1,4 +1,4 @@
-"""Max and average pooling.
+"""Pooling: maxima, averages, sums of powers, and gradients of averages.
 
 A unit is a strip of output rows, which may run over several planes.  Each row is made in
 blocks of pixels.  The rows of the window are folded first, column by column, into one row
@@ -6,12 +6,15 @@ in scratch memory, where columns beyond the border hold the fold's identity; the
 columns are folded into the output.  A maximum with indices takes the rows one by one, so
 that it meets the taps of a window in C order: first of equals, last NaN.
 
-`average` is None for maxima, decided when a kernel is compiled.  A block of pixels is a tuple:
+`average` is None for maxima, and `prepared` for integers, whose rows are never converted, raised to powers or weighed:
+both are decided when a kernel is compiled.  Tuples stand for
 
-    first, n    output pixels
-    left        column of the first one's window
-    tap, taps   taps that some pixel of the block needs
-    cols        columns from the first tap of the first pixel to the last tap of the last
+    a block of pixels       first, n    output pixels
+                            left        column of the first one's window
+                            tap, taps   taps that some pixel of the block needs
+                            cols        columns from the first tap of the first pixel to the last tap of the last
+    a row of windows        row, nz, ny   address of the first row, rows inside the input
+                            weight_z, weight_y   addresses of the weights of planes and rows, 0 if there are none
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from collections.abc import Callable
 
 from numba import int64, types
 
-from fastconv.engines.contract import POOL_FIELDS, POOL_STAGING
+from fastconv.engines.contract import DTYPE_CODES, POOL_FIELDS, POOL_STAGING
+from fastconv.engines.numba_cpu.activation import slope_of
+from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.pooling import (
     copy_run,
@@ -29,18 +34,23 @@ from fastconv.engines.numba_cpu.pooling import (
     fold_run,
     lowest,
     positions_run,
+    reduce_run,
     scan_run,
     split_run,
 )  # fmt: skip
-from fastconv.engines.numba_cpu.simd import itemsize, peek, poke
+from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke
 
 __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = POOL_FIELDS
 
-FLAT, WINDOWS = POOL_STAGING["flat"], POOL_STAGING["windows"]
-# Tall windows are folded a few rows at a time: the processor prefetches only so many streams.
-ROWS_AT_ONCE = 8
+FLAT, GATHER, WINDOWS = (POOL_STAGING[name] for name in ("flat", "gather", "windows"))
+LAST_NUMBER = DTYPE_CODES["float64"]
+# Numbers of a window in its table, in bytes.
+FIRST, TAPS, COUNTED, END, WINDOW = 0, 8, 16, 24, 32
+ROWS_AT_ONCE = 8  # tall windows are folded a few rows at a time: the processor prefetches only so many streams
+TAPS_BYTES = 16384  # pixels of many lanes are folded so many bytes at a time
+SCANNED = 16  # elements that a scan takes at once
 
 
 @inlined
@@ -51,9 +61,19 @@ def steps_to(position, limit, step):
     return limit - position if step == 1 else (limit - position + step - 1) // step
 
 
+@inlined
+def number_at(address):
+    return peek(address, int64)
+
+
 @part
 def block_at(a, first):
     n = min(a.block, a.out_width - first)
+    if a.stride_x == 0:  # windows vary
+        if a.window_step:
+            return first, n, int64(0), int64(0), int64(1), a.width
+        left, last = number_at(a.windows_x + first * WINDOW), a.windows_x + (first + n - 1) * WINDOW
+        return first, n, left, int64(0), int64(1), number_at(last) + number_at(last + TAPS) - left
     left = first * a.stride_x - a.pad_x
     tap = min(a.kernel_x - 1, steps_to(left + (n - 1) * a.stride_x, 0, a.dilation_x))
     taps = max(1, min(a.kernel_x, steps_to(left, a.width, a.dilation_x)) - tap)
@@ -62,15 +82,38 @@ def block_at(a, first):
 
 @part
 def place_of_row(a, row):
-    # Rows are counted over all planes: the row in its plane, and the planes of input, output and indices.
+    # Rows are counted over all planes: the row in its plane, the plane, and where planes and tables of windows begin.
     plane = row // a.out_height
+    y = row - plane * a.out_height
+    plane, z = plane // a.out_depth, plane % a.out_depth
     n, c = plane // a.channels, plane % a.channels
+    tables = a.bias + plane * a.window_step if a.window_step else int64(0)
     return (
-        row - plane * a.out_height,
+        z,
+        y,
         a.x + n * a.x_n + c * a.x_c,
-        a.out + n * a.out_n + c * a.out_c,
-        a.w + n * a.idx_n + c * a.idx_c,
+        a.out + n * a.out_n + c * a.out_c + z * a.out_z + y * a.out_row,
+        a.w + n * a.idx_n + c * a.idx_c + z * a.idx_z + y * a.idx_row,
+        tables,
     )
+
+
+@part
+def rows_at(a, z, y, plane, tables):
+    # The row of windows there.
+    of_z, of_y = tables + a.windows_z + z * WINDOW, tables + a.windows_y + y * WINDOW
+    nz, ny, z, y = number_at(of_z + TAPS), number_at(of_y + TAPS), number_at(of_z), number_at(of_y)
+    if nz <= 0 or ny <= 0:
+        nz = ny = int64(0)
+    weights = (int64(0), int64(0))
+    if a.weights:
+        weights = (a.weights + 8 * (a.height + a.width + z), a.weights + 8 * y)
+    return plane + z * a.x_z + y * a.x_row, nz, ny, weights[0], weights[1]
+
+
+@inlined
+def row_in_window(a, rows, z, y):
+    return rows[0] + z * a.dilation_z * a.x_z + number_at(a.row_of + 8 * y)
 
 
 @part
@@ -100,45 +143,95 @@ def identity_run(dst, n, acc, average):
     fill_run(dst, n, lowest(acc) if average is None else acc(0))
 
 
+# -- rows on their way ---------------------------------------------------------------------
+
+
+@part
+def prepare(a, dst, src, column, n, weight, acc):
+    # n pixels as accumulators without gaps: converted, raised to a power, weighed.
+    count, lane, size = a.lanes, a.x_lane, itemsize(acc) if a.src_code <= LAST_NUMBER else int64(2)
+    times = n
+    if count == 1 or (lane == size and a.x_col == count * size):
+        count, times, lane = n * count, int64(1), a.x_col if count == 1 else lane
+    for i in range(times):
+        load_run(dst + i * count * itemsize(acc), src + i * a.x_col, lane, count, a.src_code, acc)
+    power = slope_of(a.power)
+    for i in range(n * a.lanes if power != 0 and power != 1 else 0):
+        value = peek(dst + i * itemsize(acc), acc)
+        raised = value * value if power == 2 else value * value * value if power == 3 else value ** acc(power)
+        poke(dst + i * itemsize(acc), raised)
+    for i in range(n if a.weights else 0):
+        by = acc(peek(a.weights + 8 * (a.height + column + i), types.float64) * weight)
+        for c in range(i * a.lanes, (i + 1) * a.lanes):
+            poke(dst + c * itemsize(acc), peek(dst + c * itemsize(acc), acc) * by)
+
+
+@part
+def put(a, out, src, pitch, n, acc, prepared):
+    # The way back; a pixel's elements begin `pitch` elements after those of the one before.
+    if prepared is not None and a.src_code > LAST_NUMBER:
+        for i in range(1 if a.lanes == 1 else n):
+            step, count = (a.out_col, n) if a.lanes == 1 else (a.out_lane, a.lanes)
+            store_run(out + i * a.out_col, step, src + i * pitch * itemsize(acc), count, a.src_code, acc)
+    else:
+        size = itemsize(acc)
+        move(out, a.out_col, a.out_lane, src, size * pitch, size, n, a.lanes, acc)
+
+
+@part
+def root(a, dst, n, acc):
+    power, times = slope_of(a.power), acc(a.rows * a.kernel_x)
+    for i in range(n if power != 0 else 0):
+        value = peek(dst + i * itemsize(acc), acc) * times
+        poke(dst + i * itemsize(acc), value if power == 1 else value ** acc(0.5) if power == 2 else value ** acc(1 / power))
+
+
 # -- windows -------------------------------------------------------------------------------
 
 
 @part
-def fold_columns(a, dst, gathered, row, taps, column, step, n, dtype, acc, average):
-    # Pixels at column, column + step, ..., each folded over the rows from `row` down.
+def fold_columns(a, dst, gathered, rows, z, nz, y, ny, column, step, n, dtype, acc, average, prepared):
+    # Pixels at column, column + step, ..., each folded over some rows of the window.
     size, pixel = itemsize(dtype), itemsize(acc) * a.lanes
-    begin = min(n, steps_to(column, 0, step)) if taps > 0 else int64(0)
-    end = min(n, steps_to(column, a.width, step)) if taps > 0 else int64(0)
-    src = row + (column + begin * step) * a.x_col
-    inside, count = dst + begin * pixel, (end - begin) * a.lanes
+    some = nz > 0 and ny > 0
+    begin = min(n, steps_to(column, 0, step)) if some else int64(0)
+    end = min(n, steps_to(column, a.width, step)) if some else int64(0)
+    low, pixels, inside = column + begin * step, end - begin, dst + begin * pixel
     identity_run(dst, begin * a.lanes, acc, average)
     flat = a.staging == FLAT
     together = int64(ROWS_AT_ONCE if flat else 1)
-    t = int64(0)
-    while t < taps and count > 0:
-        rows = min(together, taps - t)
+    for t in range(nz * (-(-ny // together)) if pixels > 0 else 0):
+        groups = -(-ny // together)
+        tz, ty = t // groups, t % groups * together
+        src = row_in_window(a, rows, z + tz, y + (0 if flat else ty)) + low * a.x_col
         if flat:
-            fold(inside, src, a.row_of + 8 * t, 1, rows, count, t > 0, acc, dtype, average)
+            at = a.row_of + 8 * ty
+            fold(inside, src, at, 1, min(together, ny - ty), pixels * a.lanes, t > 0, acc, dtype, average)
+            continue
+        if prepared is None or a.staging == GATHER:
+            move(gathered, size * a.lanes, size, src, step * a.x_col, a.x_lane, pixels, a.lanes, dtype)
         else:
-            at = src + peek(a.row_of + 8 * t, int64)
-            move(gathered, size * a.lanes, size, at, step * a.x_col, a.x_lane, end - begin, a.lanes, dtype)
-            fold(inside, gathered, a.row_of, 1, 1, count, t > 0, acc, dtype, average)
-        t += rows
+            weight = 1.0
+            if a.weights:
+                weight = peek(rows[3] + 8 * (z + tz), types.float64) * peek(rows[4] + 8 * (y + ty), types.float64)
+            prepare(a, gathered, src, low, pixels, weight, acc)
+        fold(inside, gathered, a.row_of, 1, 1, pixels * a.lanes, t > 0, acc, dtype, average)
     identity_run(dst + end * pixel, (n - end) * a.lanes, acc, average)
 
 
 @part
-def fold_window_rows(a, scratch, block, row, rows, dtype, acc, average):
+def fold_window_rows(a, scratch, block, rows, z, nz, y, ny, dtype, acc, average, prepared):
     # The columns of a block's windows, folded over rows; those of each stride phase together.
     _, _, left, tap, taps, cols = block
-    size, column, step = itemsize(acc), left + tap * a.dilation_x, a.stride_x
+    size, column, step = itemsize(acc), left + tap * a.dilation_x, max(a.stride_x, 1)
     pixel, phase = size * a.lanes, a.phase * size
     phases, used = scratch + a.phases, min(step, (taps - 1) * a.dilation_x + 1)
-    together = step == 1 or a.staging == FLAT  # phases are parted after the fold
+    together = step == 1 or a.staging != GATHER  # phases are parted after the fold
     folded, by = (scratch + a.folded, int64(1)) if together else (phases, step)
     for i in range(1 if together else used):
         n, to = (cols - i + by - 1) // by, folded + i * phase
-        fold_columns(a, to, scratch + a.gathered, row, rows, column + i, by, n, dtype, acc, average)
+        gathered = scratch + a.gathered
+        fold_columns(a, to, gathered, rows, z, nz, y, ny, column + i, by, n, dtype, acc, average, prepared)
     if step == 2 and a.lanes == 1 and together:
         split_run(phases, phases + phase, folded, (cols + 1) // 2, acc)
     elif step > 1 and together:
@@ -148,98 +241,127 @@ def fold_window_rows(a, scratch, block, row, rows, dtype, acc, average):
     return folded if step == 1 else phases
 
 
-@inlined
-def window_at(a, left, i):
-    # The taps of pixel i's window that lie inside the input, and the column of the first.
-    start = left + i * a.stride_x
-    tap = steps_to(start, 0, a.dilation_x)
-    return tap, min(a.kernel_x, steps_to(start, a.width, a.dilation_x)) - tap, start + tap * a.dilation_x
-
-
 @part
-def fold_windows(a, dst, block, row, rows, dtype, acc, average):
+def fold_windows(a, dst, block, rows, windows, dtype, acc, average):
     # Window by window, where they lie: those at the edges row by row.
+    whole = a.rows * a.kernel_x
+    bytes_of_pixel = a.lanes * itemsize(dtype)
+    together = whole if bytes_of_pixel <= 256 else max(TAPS_BYTES // bytes_of_pixel, 8)
     for i in range(block[1]):
-        _, taps, column = window_at(a, block[2], i)
-        src = row + column * a.x_col
-        whole = taps == a.kernel_x and rows == a.kernel_y
-        if taps <= 0 or rows <= 0:
+        window = windows + (block[0] + i) * WINDOW
+        column, taps = number_at(window) * a.x_col, number_at(window + TAPS)
+        nz, ny = rows[1], rows[2]
+        is_whole = nz * ny == a.rows and taps == a.kernel_x
+        if taps <= 0 or nz <= 0:
             identity_run(dst, a.lanes, acc, average)
-        for t in range(0 if taps <= 0 else 1 if whole else rows):
-            at = src + peek(a.row_of + 8 * t, int64)
-            length = a.kernel_y * a.kernel_x if whole else taps
-            fold(dst, at, a.window_of, 1, length, a.lanes, t > 0, acc, dtype, average)
+            nz = int64(0)
+        for t in range(-(-whole // together) if is_whole else nz * ny):
+            if is_whole:
+                at, src, length = a.window_of + 8 * t * together, rows[0] + column, min(together, whole - t * together)
+            else:
+                at, src, length = a.window_of, row_in_window(a, rows, t // ny, t % ny) + column, taps
+            fold(dst, src, at, 1, length, a.lanes, t > 0, acc, dtype, average)
         dst += itemsize(acc) * a.lanes
 
 
-@inlined
-def counted(start, taps, size, pad):
-    # Taps of a window that lie in the input and `pad` positions around it.
-    return min(start + taps, size + pad) - max(start, -pad)
+@part
+def fold_regions(a, dst, folded, left, first, n, windows, acc, average):
+    # The columns of windows that vary, of rows that are folded.
+    size, vectors = itemsize(acc), 4 * VECTOR_BYTES // itemsize(acc)
+    for i in range(n):
+        window = windows + (first + i) * WINDOW
+        taps, src = number_at(window + TAPS), folded + (number_at(window) - left) * size * a.lanes
+        if a.lanes > 1 and taps > 0:
+            fold(dst, src, a.col_of, size, taps, a.lanes, False, acc, acc, average)
+        else:
+            identity_run(dst, a.lanes, acc, average)
+        if a.lanes == 1:
+            total = peek(dst, acc)
+            done = taps // vectors * vectors
+            if done > 0:
+                total = reduce_run(src, done, acc, average)
+            for t in range(max(done, 0), taps):
+                value = peek(src + t * size, acc)
+                if average is not None:
+                    total += value
+                elif value > total or value != value:
+                    total = value
+            poke(dst, total)
+        dst += size * a.lanes
 
 
 @part
-def divide_block(a, dst, src, top, block, dtype, acc):
-    # Windows that lie inside have one divisor; those at the edges are divided one by one.
-    _, n, left, _, _, _ = block
-    pad_y, pad_x = (a.pad_y, a.pad_x) if a.include_pad else (int64(0), int64(0))
-    rows = counted(top, a.kernel_y, a.height, pad_y)
-    begin = min(n, steps_to(left, -pad_x, a.stride_x))
-    end = min(n, steps_to(left + a.kernel_x, a.width + pad_x + 1, a.stride_x))
-    if a.divisor > 0:
-        begin, end = int64(0), n
+def divide_block(a, dst, src, block, rows_counted, windows, dtype, acc):
+    # Windows of which as many taps count have one divisor.
+    first, n, _, _, _, _ = block
     i = int64(0)
     while i < n:
-        run = end - begin if i == begin and end > begin else 1
-        cols = counted(left + i * a.stride_x, a.kernel_x, a.width, pad_x)
+        window = windows + (first + i) * WINDOW
+        run = n if a.divisor > 0 else min(n, number_at(window + END) - first) - i
+        divisor = a.divisor if a.divisor > 0 else rows_counted * number_at(window + COUNTED)
         to, at = dst + i * itemsize(dtype) * a.lanes, src + i * itemsize(acc) * a.lanes
-        divide_run(to, at, run * a.lanes, a.divisor if a.divisor > 0 else rows * cols, dtype, acc)
+        divide_run(to, at, run * a.lanes, divisor, dtype, acc)
         i += run
 
 
 @part
-def pool_unit(a, unit, scratch, dtype, acc, average):
-    size = itemsize(dtype)
+def pool_block(a, scratch, block, rows, windows, rows_counted, out, dtype, acc, average, prepared):
+    target = out if a.store_direct else scratch + a.stored
+    divided = average is not None and a.divisor >= 0
+    result = scratch + a.result if divided else target
+    if a.staging == WINDOWS:
+        fold_windows(a, result, block, rows, windows, dtype, acc, average)
+    elif a.stride_x == 0 and a.staging == FLAT and rows[1] * rows[2] == 1 and itemsize(dtype) == itemsize(acc):
+        fold_regions(a, result, rows[0], int64(0), block[0], block[1], windows, acc, average)
+    else:
+        columns = fold_window_rows(a, scratch, block, rows, 0, rows[1], 0, rows[2], dtype, acc, average, prepared)
+        if a.stride_x == 0:
+            fold_regions(a, result, columns, block[2], block[0], block[1], windows, acc, average)
+        else:
+            fold(result, columns, a.col_of, itemsize(acc), block[4], block[1] * a.lanes, False, acc, acc, average)
+    if average is not None:
+        if divided:
+            divide_block(a, target, result, block, rows_counted, windows, dtype, acc)
+        if prepared is not None:
+            root(a, target, block[1] * a.lanes, acc)
+    if not a.store_direct:
+        put(a, out, target, a.lanes, block[1], dtype, prepared)
+
+
+@part
+def pool_unit(a, unit, scratch, dtype, acc, average, prepared):
     begin = unit * a.strip
-    end = min(begin + a.strip, a.batch * a.channels * a.out_height)
+    end = min(begin + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
     for first in range(0, a.out_width, a.block):
         block = block_at(a, first)
-        y, plane, out_plane, _ = place_of_row(a, begin)
+        z, y, plane, out, _, tables = place_of_row(a, begin)
         for row in range(begin, end):
             if y == a.out_height:
-                y, plane, out_plane, _ = place_of_row(a, row)
-            top = y * a.stride_y - a.pad_y
-            tap = steps_to(top, 0, a.dilation_y)
-            rows = min(a.kernel_y, steps_to(top, a.height, a.dilation_y)) - tap
-            x = plane + (top + tap * a.dilation_y) * a.x_row
-            out = out_plane + y * a.out_row + first * a.out_col
-            target = out if a.store_direct else scratch + a.stored
-            result = target if average is None else scratch + a.result
-            if a.staging == WINDOWS:
-                fold_windows(a, result, block, x, rows, dtype, acc, average)
-            else:
-                columns = fold_window_rows(a, scratch, block, x, rows, dtype, acc, average)
-                fold(result, columns, a.col_of, itemsize(acc), block[4], block[1] * a.lanes, False, acc, acc, average)
-            if average is not None:
-                divide_block(a, target, result, top, block, dtype, acc)
-            if not a.store_direct:
-                move(out, a.out_col, a.out_lane, target, size * a.lanes, size, block[1], a.lanes, dtype)
+                z, y, plane, out, _, tables = place_of_row(a, row)
+            of_z, of_y = tables + a.windows_z + z * WINDOW, tables + a.windows_y + y * WINDOW
+            to = out + first * a.out_col
+            counted = number_at(of_z + COUNTED) * number_at(of_y + COUNTED)
+            rows = rows_at(a, z, y, plane, tables)
+            pool_block(a, scratch, block, rows, tables + a.windows_x, counted, to, dtype, acc, average, prepared)
             y += 1
+            out += a.out_row
 
 
 # -- maxima with indices -------------------------------------------------------------------
 
 
 @part
-def begin_places(a, places, block, tap, rows, mark):
+def begin_places(a, places, block, windows, some, pitch, mark):
     # Before any comparison the maximum is at the first tap inside the input; -1 if there is none.
-    _, n, left, _, _, _ = block
-    begin = tap * a.dilation_y * a.width if rows > 0 else -1
-    fill_run(places, n * a.lanes, mark(begin))
-    for i in range(min(n, steps_to(left, 0, a.stride_x)) if rows > 0 else 0):
-        skipped, taps, _ = window_at(a, left, i)
-        place = begin + skipped * a.dilation_x if taps > 0 else -1
-        fill_run(places + i * a.lanes * itemsize(mark), a.lanes, mark(place))
+    first, n, left, _, _, _ = block
+    size = itemsize(mark)
+    fill_run(places, n * pitch, mark(0 if some else -1))
+    edge = n if a.stride_x == 0 else min(n, steps_to(left, 0, a.stride_x))
+    for i in range(edge if some else 0):
+        window = windows + (first + i) * WINDOW
+        corner = left + i * a.stride_x if a.stride_x else int64(0)
+        place = number_at(window) - corner if number_at(window + TAPS) > 0 else -1
+        fill_run(places + i * pitch * size, pitch, mark(place))
 
 
 @part
@@ -248,62 +370,90 @@ def scan(best, places, src, at, scale, taps, offset, step, n, dtype, mark):
 
 
 @part
-def scan_windows(a, best, places, block, row, tap, rows, dtype, mark):
-    # Row by row of each window, where it lies.
-    for i in range(block[1]):
-        skipped, taps, column = window_at(a, block[2], i)
-        src = row + column * a.x_col
-        for t in range(rows):
-            offset = (tap + t) * a.dilation_y * a.width + skipped * a.dilation_x
-            at = src + peek(a.row_of + 8 * t, int64)
-            scan(best, places, at, a.window_of, 1, taps, offset, a.dilation_x, a.lanes, dtype, mark)
-        best += itemsize(dtype) * a.lanes
-        places += itemsize(mark) * a.lanes
+def scan_run_of_one(best, places, src, taps, offset, dtype, mark):
+    top, place = peek(best, dtype), int64(-1)
+    for t in range(taps):
+        value = peek(src + t * itemsize(dtype), dtype)
+        if value > top or value != value:
+            top, place = value, t
+    if place >= 0:
+        poke(best, top)
+        poke(places, mark(offset + place))
 
 
 @part
-def pool_unit_indices(a, unit, scratch, dtype, mark):
-    size, best, places = itemsize(dtype), scratch + a.result, scratch + a.places
+def scan_pixels(a, best, places, folded, origin, block, windows, at, scale, offset, pitch, dtype, mark):
+    # One row of each pixel's window; `folded` is where column 0 of the row would be.
+    first, n, left, _, _, _ = block
+    size = itemsize(dtype)
+    for i in range(n):
+        window = windows + (first + i) * WINDOW
+        column, taps = number_at(window), number_at(window + TAPS)
+        place = offset + column - (left + i * a.stride_x if a.stride_x else 0)
+        src = folded + (column - origin) * (a.x_col if a.staging == WINDOWS else size * a.lanes)
+        to, where = best + i * pitch * size, places + i * pitch * itemsize(mark)
+        if a.lanes == 1:
+            scan_run_of_one(to, where, src, taps, place, dtype, mark)
+        else:
+            scan(to, where, src, at, scale, taps, place, a.dilation_x, a.lanes, dtype, mark)
+
+
+@part
+def scan_row(a, scratch, block, rows, windows, t, pitch, dtype, mark, prepared):
+    # One row of the windows of a block.
+    best, places, size = scratch + a.result, scratch + a.places, itemsize(dtype)
+    z, y = t // rows[2], t % rows[2]
+    offset, src = (z * a.dilation_z * a.height + y * a.dilation_y) * a.width, row_in_window(a, rows, z, y)
+    if a.staging == WINDOWS:
+        scan_pixels(a, best, places, src, 0, block, windows, a.window_of, 1, offset, pitch, dtype, mark)
+    elif a.stride_x == 0 and a.staging == FLAT and a.lanes == 1:
+        scan_pixels(a, best, places, src, 0, block, windows, a.col_of, size, offset, pitch, dtype, mark)
+    else:
+        columns = fold_window_rows(a, scratch, block, rows, z, 1, y, 1, dtype, dtype, None, prepared)
+        if a.stride_x == 0:
+            scan_pixels(a, best, places, columns, block[2], block, windows, a.col_of, size, offset, pitch, dtype, mark)
+        else:
+            place = offset + block[3] * a.dilation_x
+            scan(best, places, columns, a.col_of, size, block[4], place, a.dilation_x, block[1] * a.lanes, dtype, mark)
+
+
+@part
+def pool_unit_indices(a, unit, scratch, dtype, mark, prepared):
+    best, places = scratch + a.result, scratch + a.places
     begin = unit * a.strip
-    end = min(begin + a.strip, a.batch * a.channels * a.out_height)
+    end = min(begin + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
+    pitch = a.lanes
+    if a.stride_x == 0 and a.lanes > 1:  # a scan makes whole vectors
+        pitch = (a.lanes + SCANNED - 1) // SCANNED * SCANNED
     for first in range(0, a.out_width, a.block):
         block = block_at(a, first)
-        n, left = block[1], block[2]
-        y, plane, out_plane, idx_plane = place_of_row(a, begin)
+        n = block[1]
+        z, y, plane, out, idx, tables = place_of_row(a, begin)
         for row in range(begin, end):
             if y == a.out_height:
-                y, plane, out_plane, idx_plane = place_of_row(a, row)
-            top = y * a.stride_y - a.pad_y
-            tap = steps_to(top, 0, a.dilation_y)
-            rows = min(a.kernel_y, steps_to(top, a.height, a.dilation_y)) - tap
-            x = plane + (top + tap * a.dilation_y) * a.x_row
-            identity_run(best, n * a.lanes, dtype, None)
-            begin_places(a, places, block, tap, rows, mark)
-            if a.staging == WINDOWS:
-                scan_windows(a, best, places, block, x, tap, rows, dtype, mark)
-            for t in range(0 if a.staging == WINDOWS else rows):
-                offset = (tap + t) * a.dilation_y * a.width + block[3] * a.dilation_x
-                at = x + peek(a.row_of + 8 * t, int64)
-                columns = fold_window_rows(a, scratch, block, at, 1, dtype, dtype, None)
-                scan(best, places, columns, a.col_of, size, block[4], offset, a.dilation_x, n * a.lanes, dtype, mark)
-            store_indexed(
-                a, y, first, out_plane, idx_plane, best, places, scratch, top * a.width + left, n, dtype, mark
-            )
+                z, y, plane, out, idx, tables = place_of_row(a, row)
+            rows, windows = rows_at(a, z, y, plane, tables), tables + a.windows_x
+            identity_run(best, n * pitch, dtype, None)
+            begin_places(a, places, block, windows, rows[1] > 0, pitch, mark)
+            for t in range(rows[1] * rows[2]):
+                scan_row(a, scratch, block, rows, windows, t, pitch, dtype, mark, prepared)
+            of_z, of_y = tables + a.windows_z + z * WINDOW, tables + a.windows_y + y * WINDOW
+            corner = (number_at(of_z) * a.height + number_at(of_y)) * a.width + (block[2] if a.stride_x else 0)
+            put(a, out + first * a.out_col, best, pitch, n, dtype, prepared)
+            store_positions(a, idx + first * a.idx_col, scratch, corner, n, pitch, mark)
             y += 1
+            out += a.out_row
+            idx += a.idx_row
 
 
 @part
-def store_indexed(a, y, first, out_plane, idx_plane, best, places, scratch, corner, n, dtype, mark):
-    size = itemsize(dtype)
-    out = out_plane + y * a.out_row + first * a.out_col
-    idx = idx_plane + y * a.idx_row + first * a.idx_col
-    move(out, a.out_col, a.out_lane, best, size * a.lanes, size, n, a.lanes, dtype)
-    positions = idx if a.store_direct else scratch + a.stored
+def store_positions(a, idx, scratch, corner, n, pitch, mark):
+    places, positions = scratch + a.places, idx if a.store_direct else scratch + a.stored
     if a.lanes == 1:
         positions_run(positions, places, n, corner, a.stride_x, mark)
     else:
         for i in range(n):
-            at, to = places + i * a.lanes * itemsize(mark), positions + i * a.lanes * 8
+            at, to = places + i * pitch * itemsize(mark), positions + i * a.lanes * 8
             positions_run(to, at, a.lanes, corner + i * a.stride_x, int64(0), mark)
     if not a.store_direct:
         move(idx, a.idx_col, a.idx_lane, positions, 8 * a.lanes, 8, n, a.lanes, int64)
@@ -316,12 +466,17 @@ def _element(dtype: str) -> types.Number:
     return types.uint8 if dtype == "bool" else getattr(types, dtype)
 
 
+def _prepared(kind: types.Number) -> bool | None:
+    return True if isinstance(kind, types.Float) else None
+
+
 def max_pool(dtype: str, variant: str = "") -> Callable:
     """The kernel of maxima of elements of `dtype`."""
     kind = _element(dtype)
+    prepared = _prepared(kind)
 
     def kernel(a, unit, worker):
-        pool_unit(a, unit, a.scratch + worker * a.scratch_bytes, kind, kind, None)
+        pool_unit(a, unit, a.scratch + worker * a.scratch_bytes, kind, kind, None, prepared)
 
     return kernel
 
@@ -330,9 +485,10 @@ def max_pool_indices(dtype: str, variant: str = "") -> Callable:
     """The kernel of maxima and their positions."""
     kind = _element(dtype)
     mark = types.int32 if kind.bitwidth <= 32 else types.int64
+    prepared = _prepared(kind)
 
     def kernel(a, unit, worker):
-        pool_unit_indices(a, unit, a.scratch + worker * a.scratch_bytes, kind, mark)
+        pool_unit_indices(a, unit, a.scratch + worker * a.scratch_bytes, kind, mark, prepared)
 
     return kernel
 
@@ -342,9 +498,10 @@ def avg_pool(dtype: str, variant: str = "") -> Callable:
     kind = _element(dtype)
     sign = "int" if kind in types.signed_domain or variant != "64" else "uint"
     acc = getattr(types, sign + variant) if variant else kind
+    prepared = _prepared(kind)
 
     def kernel(a, unit, worker):
-        pool_unit(a, unit, a.scratch + worker * a.scratch_bytes, kind, acc, True)
+        pool_unit(a, unit, a.scratch + worker * a.scratch_bytes, kind, acc, True, prepared)
 
     return kernel
 

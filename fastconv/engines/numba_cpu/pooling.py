@@ -16,7 +16,9 @@ from numba.extending import intrinsic
 from fastconv.engines.numba_cpu.convert import converted
 from fastconv.engines.numba_cpu.simd import element, lanes, load, loop, splat, store
 
-__all__ = ["copy_run", "divide_run", "fill_run", "fold_run", "lowest", "positions_run", "scan_run", "split_run"]
+__all__ = [
+    "copy_run", "divide_run", "fill_run", "fold_run", "lowest", "positions_run", "reduce_run", "scan_run", "split_run",
+]  # fmt: skip
 
 _int64 = ir.IntType(64)
 SHORT_BYTES = 16  # runs shorter than the longest vectors are common
@@ -153,6 +155,42 @@ def fold_run(typingctx, dst, src, at, scale, taps, n, resume, acc, source, avera
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6, types.boolean, acc, source, average), emit
+
+
+@intrinsic
+def reduce_run(typingctx, src, n, acc, average):
+    """``src[0] OP ... OP src[n - 1]`` of n elements, a multiple of four vectors' that is not 0."""
+    kind, adding, count = acc.instance_type, not isinstance(average, types.NoneType), lanes(acc.instance_type)
+
+    def combine(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+        if not adding:
+            return builder.select(_greater(builder, kind, right, left), right, left)
+        return builder.fadd(left, right) if isinstance(kind, types.Float) else builder.add(left, right)
+
+    def emit(context, builder, signature, args):
+        src, n = args[:2]
+        vector = ir.VectorType(element(kind), count)
+
+        def read(i: ir.Value, v: int) -> ir.Value:
+            return load(builder, _at(builder, src, builder.mul(i, _int64(4 * count)), _size(kind), v * count), vector)
+
+        slots = [cgutils.alloca_once_value(builder, read(_int64(0), v)) for v in range(4)]
+        with loop(builder, builder.sub(builder.udiv(n, _int64(4 * count)), _int64(1))) as i:
+            for v, slot in enumerate(slots):
+                builder.store(combine(builder, builder.load(slot), read(builder.add(i, _int64(1)), v)), slot)
+        a, b, c, d = (builder.load(slot) for slot in slots)
+        sums = combine(builder, combine(builder, a, b), combine(builder, c, d))
+        width = count
+        while width > 1:
+            width //= 2
+            low, high = (
+                builder.shuffle_vector(sums, sums, ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(first, first + width))))
+                for first in (0, width)
+            )
+            sums = combine(builder, low, high)
+        return builder.extract_element(sums, ir.IntType(32)(0))
+
+    return kind(types.int64, types.int64, acc, average), emit
 
 
 @intrinsic

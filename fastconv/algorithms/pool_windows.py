@@ -1,0 +1,132 @@
+"""The windows of a pooling as its kernels read them: three axes, with a table for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
+
+__all__ = ["PoolWindows", "regular", "windows_of"]
+
+Shape = tuple[int, ...]
+Steps = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PoolWindows:
+    """Planes, rows and columns of input and output, and the windows.
+
+    A problem of two axes has one plane, one of one axis one row, or, where channels are lanes, one column: then
+    a row of the output is one pixel.  `tables` are the contract's.  `stride_x` is 0 where each window has columns of
+    its own, read from the table.  If all axes are `collapsed` into the last, the one window is a run of memory.
+    """
+
+    axes: tuple[int, ...]
+    in_shape: Shape
+    out_shape: Shape
+    kernel: Shape
+    dilation: Shape
+    stride_x: int
+    pad_x: int
+    tables: tuple[np.ndarray, ...]
+    weights: np.ndarray | None = None
+    collapsed: bool = False
+
+    def steps(self, steps: Steps) -> Steps:
+        """The strides (N, C, z, y, x) of an array with the problem's axes."""
+        if self.collapsed:
+            return (*steps[:2], 0, 0, steps[-1])
+        return (*steps[:2], *spread(self.axes, steps[2:], 0))
+
+
+def spread(axes: tuple[int, ...], values: tuple[int, ...], missing: int) -> Shape:
+    """Values of the problem's axes as those of planes, rows and columns."""
+    found = dict(zip(axes, values, strict=True))
+    return tuple(found.get(axis, missing) for axis in range(3))
+
+
+def regular(problem: PoolProblem | RegionPoolProblem | PoolGradientProblem) -> PoolProblem | RegionPoolProblem | PoolGradientProblem:
+    """Adaptive windows that divide the input evenly as those of a plain pooling."""
+    if isinstance(problem, PoolGradientProblem):
+        pool = regular(problem.pool)
+        assert not isinstance(pool, PoolGradientProblem)
+        return PoolGradientProblem(pool)
+    p = problem
+    if isinstance(p, PoolProblem) or p.kernel_shape or any(n % out for n, out in zip(p.in_shape, p.out_shape, strict=True)):
+        return p
+    kernel, none = tuple(n // out for n, out in zip(p.in_shape, p.out_shape, strict=True)), (0,) * len(p.in_shape)
+    return PoolProblem(
+        p.kind, p.in_shape, kernel, p.out_shape, p.dtype, none, kernel, (1,) * len(none), p.batch, p.channels, p.indices,
+        channels_last=p.channels_last,
+    )  # fmt: skip
+
+
+def windows_of(
+    problem: PoolProblem | RegionPoolProblem | PoolGradientProblem, lanes: int, x: Steps, collapses: bool
+) -> PoolWindows:
+    """The windows of a problem on arrays of these strides, whose pixels have so many lanes."""
+    n = len(x) - 2
+    axes = (1,) if n == 1 and lanes > 1 else tuple(range(3 - n, 3))
+    if isinstance(problem, PoolGradientProblem):
+        return _gradient(problem, axes)
+    if isinstance(problem, RegionPoolProblem):
+        windows = () if problem.kernel_shape else problem.windows
+        largest = problem.kernel_shape or tuple(int(table[:, 1].max(initial=0)) for table in windows)
+        tables = spread_tables(axes, windows, problem.counted if windows else ())
+        return PoolWindows(
+            axes, spread(axes, problem.in_shape, 1), spread(axes, problem.out_shape, 1), spread(axes, largest, 1),
+            (1, 1, 1), 0, 0, tables,
+        )  # fmt: skip
+    p = problem
+    if collapses and lanes == 1 and _is_one_run(p, x[2:]):
+        tables = spread_tables((2,), (np.array([[0, prod(p.in_shape)]]),), (np.prod(p.counted, axis=0),))
+        taps = prod(p.in_shape)
+        return PoolWindows((), (1, 1, taps), (1, 1, 1), (1, 1, taps), (1, 1, 1), 0, 0, tables, collapsed=True)
+    kernel, dilation = spread(axes, p.kernel_shape, 1), spread(axes, p.dilation, 1)
+    stride_x, pad_x = spread(axes, p.stride, 1)[2], spread(axes, p.pad, 0)[2]
+    # Columns of one in so many are folded one by one: to part them takes as long.
+    varies = lanes == 1 and dilation[2] == 1 and stride_x > 2
+    return PoolWindows(
+        axes, spread(axes, p.in_shape, 1), spread(axes, p.out_shape, 1), kernel, dilation,
+        0 if varies else stride_x, 0 if varies else pad_x, spread_tables(axes, p.windows, p.counted),
+    )  # fmt: skip
+
+
+def _is_one_run(p: PoolProblem, steps: Steps) -> bool:
+    """Whether the only window of a plane has all of it, and that lies without gaps."""
+    whole = all(
+        len(w) == 1 and (w[0] == (0, n)).all() and d == 1
+        for w, n, d in zip(p.windows, p.in_shape, p.dilation, strict=True)
+    )
+    return whole and all(a == n * b for a, n, b in zip(steps, p.in_shape[1:], steps[1:], strict=False))
+
+
+def _gradient(problem: PoolGradientProblem, axes: tuple[int, ...]) -> PoolWindows:
+    """Each input is the output of a sum over the windows that hold it, of which each has a weight."""
+    p = problem.pool
+    shares = [1 / np.maximum(counts, 1) for counts in p.counted]
+    if p.divisor > 0:
+        shares = [np.full(len(counts), 1 / p.divisor if i == 0 else 1.0) for i, counts in enumerate(p.counted)]
+    planes, rows, columns = (dict(zip(axes, shares, strict=True)).get(axis, np.ones(1)) for axis in range(3))
+    windows = problem.windows
+    largest = tuple(int(table[:, 1].max(initial=0)) for table in windows)
+    return PoolWindows(
+        axes, spread(axes, p.out_shape, 1), spread(axes, p.in_shape, 1), spread(axes, largest, 1), (1, 1, 1), 0, 0,
+        spread_tables(axes, windows, p.counted), np.concatenate([rows, columns, planes]),
+    )  # fmt: skip
+
+
+def spread_tables(axes: tuple[int, ...], windows: tuple[np.ndarray, ...], counted: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The contract's tables of windows, for planes, rows and columns."""
+    found = {}
+    for axis, window, counts in zip(axes, windows, counted, strict=False):
+        table = found[axis] = np.empty((len(window), 4), np.int64)
+        table[:, :2] = window
+        table[:, 2] = counts[: len(window)] if len(counts) == len(window) else 1
+        changes = np.flatnonzero(np.diff(table[:, 2])) + 1
+        ends = np.append(changes, len(window))
+        table[:, 3] = ends[np.searchsorted(changes, np.arange(len(window)), "right")]
+    return tuple(found.get(axis, np.array([[0, 1, 1, 1]], np.int64)) for axis in range(3))

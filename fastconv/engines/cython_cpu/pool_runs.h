@@ -1,0 +1,54 @@
+/* Folds of runs of neighbouring elements, each into one: the columns of windows that vary, or that do not overlap.
+ *
+ *     dst[i] = src[first] OP ... OP src[first + taps - 1]   with first, taps = windows[4 * i], windows[4 * i + 1]
+ *
+ * Included with D (element), OP (on vectors), OP1 (on numbers), NOTHING (the fold of no elements) and RUNS (the
+ * function's name) defined.
+ */
+#define LANES ((int64_t)(VECTOR_BYTES / sizeof(D)))
+typedef D PASTE(RUNS, _any) LOOSE;
+typedef D PASTE(RUNS, _vec) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+
+static inline D PASTE(RUNS, _one)(const PASTE(RUNS, _any) *src, int64_t n) {
+    typedef PASTE(RUNS, _vec) vec;
+    D acc = NOTHING;
+    int64_t i = 0;
+    if (n >= 2 * LANES) {
+        vec v[4] = {(vec){0} + acc, (vec){0} + acc, (vec){0} + acc, (vec){0} + acc};
+        for (; i + 4 * LANES <= n; i += 4 * LANES)
+            for (int k = 0; k < 4; k++) {
+                const vec value = *(const vec *)(src + i + k * LANES);
+                v[k] = OP(v[k], value);
+            }
+        for (; i + LANES <= n; i += LANES) {
+            const vec value = *(const vec *)(src + i);
+            v[0] = OP(v[0], value);
+        }
+        v[0] = OP(v[0], v[1]), v[2] = OP(v[2], v[3]), v[0] = OP(v[0], v[2]);
+        D lane[VECTOR_BYTES / sizeof(D)];
+        memcpy(lane, v, VECTOR_BYTES);
+        for (int64_t half = LANES / 2; half; half /= 2)
+            for (int64_t k = 0; k < half; k++) lane[k] = OP1(lane[k], lane[k + half]);
+        acc = lane[0];
+    }
+    for (; i < n; i++) acc = OP1(acc, src[i]);
+    return acc;
+}
+
+static void RUNS(char *dst, const char *src, const int64_t *windows, int64_t n) {
+    for (int64_t i = 0; i < n; i++, windows += 4) {
+        const PASTE(RUNS, _any) *from = (const PASTE(RUNS, _any) *)src + windows[0];
+        const int64_t taps = windows[1];
+        D acc = NOTHING;
+        if (taps >= 2 * LANES) acc = PASTE(RUNS, _one)(from, taps);
+        else for (int64_t t = 0; t < taps; t++) acc = OP1(acc, from[t]);
+        ((PASTE(RUNS, _any) *)dst)[i] = acc;
+    }
+}
+
+#undef LANES
+#undef D
+#undef OP
+#undef OP1
+#undef NOTHING
+#undef RUNS
