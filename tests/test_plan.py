@@ -15,8 +15,9 @@ from strategies import conv_problems, pool_problems
 
 import fastconv
 from fastconv import config, ndimage, replay
+from fastconv.choice import forced
 from fastconv.engines import numba_cpu
-from fastconv.plan import Plan, plan_for
+from fastconv.plan import Plan, plan_for, planned
 from fastconv.problem import ConvProblem, PoolProblem
 from fastconv.table import TABLE
 from fastconv.testing import assert_identical
@@ -301,6 +302,46 @@ def test_a_call_without_a_plan():
 def test_workspace_grows_with_threads_only():
     plan = plan_for(conv_problem("int16", acc="uint32", in_shape=(2048, 2048), out_shape=(2046, 2044)), "cython")
     assert 0 < plan.workspace(1) <= plan.workspace(2) <= 2 * plan.workspace(1)
+
+
+WINDOWED = [
+    (ndimage.convolve, np.eye(3) + 1),
+    (ndimage.correlate, np.eye(101) + 1),
+    (ndimage.gaussian_filter, 1.0),
+    (ndimage.gaussian_filter, 20.0),
+    (ndimage.gaussian_gradient_magnitude, 3.0),
+    (ndimage.sobel, -1),
+    (ndimage.uniform_filter, 151),
+    (ndimage.maximum_filter, 151),
+    (ndimage.median_filter, 5),
+    (ndimage.rank_filter, 7, 31),
+    (ndimage.grey_erosion, None, np.tri(15) > 0),
+]
+LINES = [(ndimage.correlate1d, np.arange(1.0, 200.0), axis) for axis in (0, -1)]
+SOLID = [(ndimage.correlate, np.arange(1.0, 344.0).reshape(7, 7, 7)), *LINES]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "calls"),
+    [
+        ((300, 200), WINDOWED + LINES),
+        ((4096, 4096), WINDOWED + LINES),
+        ((30_000, 30_000), WINDOWED[:6] + LINES),
+        ((64, 200_000), WINDOWED[:6] + LINES),
+        ((200_000, 64), WINDOWED[:6] + LINES),
+        ((256, 256, 256), SOLID),
+        ((1 << 24,), LINES),
+    ],
+)
+def test_direct_sums_and_passes_need_little_memory_whatever_the_image(dtype, shape, calls):
+    image = np.broadcast_to(np.zeros((), dtype), shape)
+    for function, *args in calls:
+        with forced("direct"):
+            plans = planned(function, (image, *args), {})
+        assert plans, function
+        for plan in plans:
+            assert plan.workspace(1) < 2e6 and plan.workspace(8) < 16e6, plan
 
 
 def test_numba_serves_when_it_is_ready_and_not_before():
