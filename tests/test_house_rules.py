@@ -54,6 +54,10 @@ TORCH = {
     "conv1d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     "conv3d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+    **dict.fromkeys(
+        ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        "input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1",
+    ),
     "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
     "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
     **dict.fromkeys(("sigmoid", "logsigmoid", "tanh", "softsign"), "input"),
@@ -196,6 +200,7 @@ LAYERS = [
 ]
 # Imports upwards, inside functions, each for a reason.
 UPWARDS = {
+    ("fastconv.algorithms.transposed", "fastconv.table"): "its phases are convolutions, by the rows of the same engine",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
 }
 ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}

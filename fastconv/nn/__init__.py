@@ -2,6 +2,7 @@
 
 from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
+from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from fastconv.nn.pool import avg_pool2d, max_pool2d
 from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
 from fastconv.nn.softmax import log_softmax, softmax
@@ -11,6 +12,9 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "elu",
     "gelu",
     "hardsigmoid",
