@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class Shape(NamedTuple):
+class _Shape(NamedTuple):
     """A batch in the caller's layout."""
 
     batch: int
@@ -49,7 +49,7 @@ class Shape(NamedTuple):
         return result_shape(*self)
 
 
-class Window(NamedTuple):
+class _Window(NamedTuple):
     """How a convolution steps: stride, dilation and padding along each axis, and its boundary rule."""
 
     kernel: tuple[int, ...]
@@ -140,7 +140,7 @@ def _transposed_channels(filters: int, weight_shape: tuple[int, ...], groups: An
 
 def _transposed_window(
     sizes: tuple[int, ...], kernel: tuple[int, ...], stride: Any, padding: Any, output_padding: Any, dilation: Any
-) -> tuple[Window, tuple[int, ...]]:
+) -> tuple[_Window, tuple[int, ...]]:
     """The window of a transposed convolution, and the sizes of its result."""
     ndim = len(sizes)
     stride = int_tuple("stride", stride, ndim, minimum=1)
@@ -158,7 +158,7 @@ def _transposed_window(
         raise ValueError(
             f"padding must leave something of the result, whose sizes would be {tuple(made)}; got {padding!r}"
         )
-    return Window(kernel, stride, dilation, pads), tuple(made)
+    return _Window(kernel, stride, dilation, pads), tuple(made)
 
 
 # -- gradients of convolutions -------------------------------------------------------------------
@@ -207,7 +207,7 @@ def bias_gradient(ndim: int, grad_output: Any, data_format: Any, out: Any, threa
         result[...] = 0
         return native(result)
     one, ones = (1,) * ndim, np.broadcast_to(np.ones(1, grad.dtype), (made.batch, 1, *made.sizes))
-    window = Window(one, one, one, ((0, 0),) * ndim)
+    window = _Window(one, one, one, ((0, 0),) * ndim)
     conv = _problem(made._replace(channels=1), made, window, 1, grad, grad, grad, grad.dtype)
     target = (
         result.reshape(-1, 1, *one) if result.flags.c_contiguous else np.empty((made.channels, 1, *one), grad.dtype)
@@ -218,14 +218,14 @@ def bias_gradient(ndim: int, grad_output: Any, data_format: Any, out: Any, threa
 
 
 def _convolved(
-    given: Shape,
+    given: _Shape,
     weight_shape: tuple[int, ...],
     stride: Any,
     padding: Any,
     dilation: Any,
     groups: Any,
     padding_mode: Any,
-) -> tuple[Window, Shape]:
+) -> tuple[_Window, _Shape]:
     """The window of a convolution, and what it makes."""
     ndim, kernel = len(given.sizes), weight_shape[2:]
     group_count(groups, given.channels, weight_shape[0], weight_shape[1])
@@ -234,7 +234,7 @@ def _convolved(
     pads = padding_of(padding, given.sizes, kernel, stride, dilation, causal=ndim == 1)
     rule = rule_of(padding_mode, pads, given.sizes)
     sizes = out_sizes(given.sizes, kernel, stride, dilation, pads)
-    return Window(kernel, stride, dilation, pads, rule), given._replace(channels=weight_shape[0], sizes=sizes)
+    return _Window(kernel, stride, dilation, pads, rule), given._replace(channels=weight_shape[0], sizes=sizes)
 
 
 # -- arrays --------------------------------------------------------------------------------------
@@ -247,14 +247,14 @@ def _images(input: Any, ndim: int) -> Any:
     return images
 
 
-def _shape(shape: tuple[int, ...], ndim: int, data_format: Any) -> Shape:
+def _shape(shape: tuple[int, ...], ndim: int, data_format: Any) -> _Shape:
     channels_last, batched = is_channels_last(data_format, ndim), len(shape) == ndim + 2
     inner = shape[1:] if batched else shape
     channels, sizes = (inner[-1], inner[:-1]) if channels_last else (inner[0], inner[1:])
-    return Shape(shape[0] if batched else 1, channels, tuple(sizes), channels_last, batched)
+    return _Shape(shape[0] if batched else 1, channels, tuple(sizes), channels_last, batched)
 
 
-def _sizes(name: str, value: Any, ndim: int, data_format: Any) -> Shape:
+def _sizes(name: str, value: Any, ndim: int, data_format: Any) -> _Shape:
     """The argument as the shape of an array in the caller's layout."""
     values = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else ()
     if len(values) not in (ndim + 1, ndim + 2):
@@ -265,7 +265,7 @@ def _sizes(name: str, value: Any, ndim: int, data_format: Any) -> Shape:
     return _shape(shape, ndim, data_format)
 
 
-def _gradient(grad_output: Any, made: Shape) -> Any:
+def _gradient(grad_output: Any, made: _Shape) -> Any:
     grad = as_array("grad_output", grad_output, ndim=len(made.theirs), empty=True, bfloat16=True)
     if grad.shape != made.theirs:
         raise ValueError(f"grad_output must have the shape of the output, {made.theirs}; got {grad.shape}")
@@ -285,7 +285,7 @@ def _weight_result(images: Any, grad: Any, shape: tuple[int, ...], out: Any) -> 
 
 
 def _problem(
-    read: Shape, made: Shape, window: Window, groups: Any, x: Any, w: Any, out: Any, summed: np.dtype
+    read: _Shape, made: _Shape, window: _Window, groups: Any, x: Any, w: Any, out: Any, summed: np.dtype
 ) -> ConvProblem:
     """The convolution that a gradient belongs to, whose three arrays have these dtypes."""
     return ConvProblem(
@@ -308,7 +308,7 @@ def _problem(
     )
 
 
-def _run(problem: Any, x: Any, w: Any, result: Any, made: Shape, **options: Any) -> None:
+def _run(problem: Any, x: Any, w: Any, result: Any, made: _Shape, **options: Any) -> None:
     ndim = len(made.sizes)
     execute(
         problem, canonical(x, ndim, made.channels_last), w, canonical(result, ndim, made.channels_last), **options
