@@ -21,7 +21,7 @@ import fastconv
 
 PACKAGE = Path(fastconv.__file__).parent
 ROOT = PACKAGE.parent
-PUBLIC_MODULES = ["fastconv", "fastconv.signal", "fastconv.ndimage", "fastconv.nn"]
+PUBLIC_MODULES = ["fastconv", "fastconv.signal", "fastconv.ndimage", "fastconv.nn", "fastconv.nn.grad"]
 
 
 def module_names() -> list[str]:

@@ -1,5 +1,7 @@
 """Deep-learning operations on arrays, with `torch.nn.functional`'s names and meaning."""
 
+from importlib import import_module
+
 from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
@@ -34,6 +36,13 @@ __all__ = [
     "softsign",
     "tanh",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Gradients are imported when they are asked for."""
+    if name == "grad":
+        return import_module("fastconv.nn.grad")
+    raise AttributeError(f"module 'fastconv.nn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
