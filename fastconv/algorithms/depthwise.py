@@ -39,7 +39,9 @@ def refuse(problem: ConvProblem) -> str | None:
         return "is for one to three spatial axes"
     if problem.exact:
         return "adds in its own order"
-    widest = 64 * prod((k - 1) * d + s for k, d, s in zip(problem.kernel_shape, problem.dilation, problem.stride, strict=True))
+    widest = 64 * prod(
+        (k - 1) * d + s for k, d, s in zip(problem.kernel_shape, problem.dilation, problem.stride, strict=True)
+    )
     if widest > MOST_BYTES:
         return "stages windows of at most 2 MiB"
     return None
@@ -74,10 +76,10 @@ class Depthwise(ConvExecutor):
         chunk, pitch = self._chunk(planes, z.out_size * -(-y.out_size // 4) * -(-x.out_size // SPAN), threads)
         n_chunks = max(1, p.filters // chunk)
         strip, span = self._box(z, y, x, pitch if staged else 0, p.batch * z.out_size * n_chunks, threads)
-        batch = min(strip, max(1, BATCH // span))
+        batch = min(strip, max(8, BATCH // span))
         rows, cols = _window(y, strip), _window(x, span)
         taps, sizes = prod(p.kernel_shape), {"weights": 0, "biases": 0, "fills": 0, "sums": 0, "band": 0}
-        at = _aligned(8 * (z.taps + z.taps * y.taps + taps))
+        at = _aligned(8 * (z.taps + batch * y.stride + z.taps * y.taps + taps))
         for name, pixels in (
             ("weights", taps), ("biases", 1), ("fills", 1),
             ("sums", 0 if direct else batch * span + self.lanes), ("band", z.taps * rows * cols if staged else 0),

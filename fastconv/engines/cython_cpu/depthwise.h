@@ -3,8 +3,8 @@
  * A tile is up to MOST_PIXELS outputs of a row, a vector of filters at a time; all of a window's rows are read where they
  * lie, or where they were staged.  In general each multiplication reads its own pixel (folded into it) and each tap's
  * weights serve a whole tile: 9 loads for 8 multiplications.  But pixels of a user's array begin anywhere in a cache line,
- * so that every load takes two cycles: for the usual kernels each is loaded once for all outputs of a row, 30 loads for 72
- * multiplications.
+ * so that every load takes two cycles: for the usual kernels each is loaded once for all outputs of a row (30 loads for 72
+ * multiplications), or of a block of 4x4.
  *
  * Planes (channels first) are staged and stored by transposing LANES of them at a time, LANES pixels each.
  *
@@ -12,6 +12,12 @@
 
 #define MOST_PIXELS 8
 #define MOST_WIDTH 5
+#define BLOCK_PIXELS 4
+#if defined(__AVX512F__) /* 16 of 32 registers accumulate, 9 hold weights */
+#define BLOCK_ROWS 4
+#else
+#define BLOCK_ROWS 2
+#endif
 #define UNROLLED _Pragma("GCC unroll 32")
 #define INLINE static inline __attribute__((always_inline))
 
@@ -47,15 +53,15 @@ INLINE void NAME(depthwise_tile)(
 }
 
 INLINE void NAME(depthwise_tiles)(
-    const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t kernel_x, int64_t tap_step,
+    const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at, int64_t kernel_x, int64_t tap_step,
     int64_t step, T *dst, int64_t dst_step, int64_t pixels, int64_t channels, const int width, const int stride) {
     const int64_t tiles = (pixels + MOST_PIXELS - 1) / MOST_PIXELS;
     for (int64_t done = 0, i = tiles; i > 0; i--) { /* of about the same size */
         const int64_t n = (pixels - done + i - 1) / i;
 #define TILE(n)                                                                                                    \
     case n:                                                                                                        \
-        NAME(depthwise_tile)(w, pitch, bias, rows, n_rows, done * step, kernel_x, tap_step, step, dst + done * dst_step, \
-                             dst_step, channels, n, width, stride);                                                \
+        NAME(depthwise_tile)(w, pitch, bias, rows, n_rows, at + done * step, kernel_x, tap_step, step,             \
+                             dst + done * dst_step, dst_step, channels, n, width, stride);                         \
         break
         switch (n) {
             TILE(1); TILE(2); TILE(3); TILE(4); TILE(5); TILE(6); TILE(7); TILE(8);
@@ -65,13 +71,13 @@ INLINE void NAME(depthwise_tiles)(
     }
 }
 
-/* `pixels` outputs of a row, `channels` (LANES or more) of each, at dst: the first one's window begins at the addresses
- * `rows`, its taps lie `tap_step` elements apart, those of the next output `step` further.  `w` is [tap][pitch]. */
-static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows,
+/* `pixels` outputs of a row, `channels` (LANES or more) of each, at dst: the first one's window begins `at` in the `rows`, its taps lie `tap_step` elements apart, those of the next output `step` further.  `w` is [tap][pitch]. */
+static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at,
                                 int64_t kernel_x, int64_t tap_step, int64_t step, T *dst, int64_t dst_step, int64_t pixels,
                                 int64_t channels) {
-#define ROW(width, stride)                                                                                         \
-    NAME(depthwise_tiles)(w, pitch, bias, rows, n_rows, kernel_x, tap_step, step, dst, dst_step, pixels, channels, width, stride)
+#define ROW(width, stride)                                                                                      \
+    NAME(depthwise_tiles)(w, pitch, bias, rows, n_rows, at, kernel_x, tap_step, step, dst, dst_step, pixels, channels, width, \
+                          stride)
 #if IS_FLOAT
     if (kernel_x == 3 && step == tap_step) ROW(3, 1);
     else if (kernel_x == 3 && step == 2 * tap_step) ROW(3, 2);
@@ -81,6 +87,71 @@ static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const 
 #endif
         ROW(0, 0);
 #undef ROW
+}
+
+#if IS_FLOAT
+/* `height` rows of outputs of 3x3: each pixel is loaded once for all of them, 36 loads for 144 multiplications. */
+INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col,
+                                  T *dst, int64_t dst_row, int64_t dst_col, int64_t channels, const int height,
+                                  const int pixels, const int stride) {
+    for (int64_t i = 0; i < channels; i += LANES) {
+        const int64_t c = i + LANES > channels ? channels - LANES : i;
+        V acc[BLOCK_ROWS][BLOCK_PIXELS], taps[9];
+        UNROLLED for (int t = 0; t < 9; t++) taps[t] = LOAD(w + t * pitch + c);
+        UNROLLED for (int r = 0; r < height; r++)
+            UNROLLED for (int p = 0; p < pixels; p++) acc[r][p] = LOAD(bias + c);
+        UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
+            const T *from = rows[j] + at + c;
+            UNROLLED for (int k = 0; k < (pixels - 1) * stride + 3; k++, from += col) {
+                V x = LOAD(from);
+                HOLD(x);
+                UNROLLED for (int r = 0; r < height; r++)
+                    UNROLLED for (int p = 0; p < pixels; p++)
+                        if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
+                            acc[r][p] += x * taps[(j - r * stride) * 3 + k - p * stride];
+            }
+        }
+        UNROLLED for (int r = 0; r < height; r++)
+            UNROLLED for (int p = 0; p < pixels; p++) STORE(dst + r * dst_row + p * dst_col + c, acc[r][p]);
+    }
+}
+
+INLINE void NAME(depthwise_blocks)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col, T *dst,
+                                   int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels, int64_t channels,
+                                   const int stride) {
+    for (int64_t j = (height + BLOCK_ROWS - 1) / BLOCK_ROWS; j > 0; j--) { /* of about the same size */
+        const int64_t m = (height + j - 1) / j;
+        for (int64_t done = 0, i = (pixels + BLOCK_PIXELS - 1) / BLOCK_PIXELS; i > 0; i--) {
+            const int64_t n = (pixels - done + i - 1) / i;
+#define BLOCK(m, n)                                                                                                    \
+    case (m) * 8 + (n):                                                                                                \
+        NAME(depthwise_block)(w, pitch, bias, rows, at + done * stride * col, col, dst + done * dst_col, dst_row, dst_col, \
+                              channels, m, n, stride);                                                                 \
+        break
+            switch (m * 8 + n) {
+                BLOCK(1, 1); BLOCK(1, 2); BLOCK(1, 3); BLOCK(1, 4); BLOCK(2, 1); BLOCK(2, 2); BLOCK(2, 3); BLOCK(2, 4);
+#if BLOCK_ROWS > 2
+                BLOCK(3, 1); BLOCK(3, 2); BLOCK(3, 3); BLOCK(3, 4); BLOCK(4, 1); BLOCK(4, 2); BLOCK(4, 3); BLOCK(4, 4);
+#endif
+            }
+#undef BLOCK
+            done += n;
+        }
+        height -= m;
+        rows += m * stride;
+        dst += m * dst_row;
+    }
+}
+#endif
+
+/* `height` rows of `pixels` outputs of 3x3 taps next to each other, `stride` 1 or 2 both ways, from consecutive rows. */
+static void NAME(depthwise_rows)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col,
+                                 int64_t stride, T *dst, int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels,
+                                 int64_t channels) {
+#if IS_FLOAT
+    if (stride == 1) NAME(depthwise_blocks)(w, pitch, bias, rows, at, col, dst, dst_row, dst_col, height, pixels, channels, 1);
+    else NAME(depthwise_blocks)(w, pitch, bias, rows, at, col, dst, dst_row, dst_col, height, pixels, channels, 2);
+#endif
 }
 
 /* One output, its taps anywhere. */
@@ -108,31 +179,36 @@ static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, cons
 static void NAME(gather_lanes)(T *dst, int64_t pitch, const char *const *lines, int64_t step, int64_t code, const char *end,
                                int64_t n, int64_t width, int64_t gap) {
     const int alike = code == NAME(code_of) && step == (int64_t)sizeof(T);
+    const char *copies[LANES];
+    T buffer[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
     int64_t column = 0;
     for (int64_t i = 0; i < n; i += LANES) {
         const int64_t some = n - i < LANES ? n - i : LANES;
-        V v[LANES];
-        UNROLLED for (int l = 0; l < LANES; l++) {
-            const char *at = lines[l] + i * step;
-            if (alike && (some == LANES || end - at >= VECTOR_BYTES)) {
-                v[l] = LOAD(at);
-            } else {
-                T buffer[LANES] __attribute__((aligned(VECTOR_BYTES))) = {0};
-                NAME(stage_run)(buffer, at, step, some, code);
-                v[l] = LOAD(buffer);
+        const char *const *from = lines;
+        int64_t at = i * step;
+        int whole = alike;
+        for (int l = 0; some < LANES && l < LANES; l++) whole &= end - lines[l] >= at + VECTOR_BYTES;
+        if (!whole) {
+            memset(buffer, 0, sizeof buffer);
+            for (int l = 0; l < LANES; l++) {
+                NAME(stage_run)(buffer + l * LANES, lines[l] + at, step, some, code);
+                copies[l] = (const char *)(buffer + l * LANES);
             }
+            from = copies, at = 0;
         }
-        NAME(exchange)(v);
-        if (some == LANES && gap == 0) {
-            UNROLLED for (int l = 0; l < LANES; l++) STORE(dst + l * pitch, v[l]);
-            dst += LANES * pitch;
-            continue;
-        }
-        UNROLLED for (int l = 0; l < LANES; l++) {
-            if (l == some) break;
-            STORE(dst, v[l]);
-            dst += pitch;
-            if (++column == width) column = 0, dst += gap;
+        UNROLLED for (int q = 0; q < LANES; q += PIECE, at += 16) {
+            V v[PIECE];
+            UNROLLED for (int r = 0; r < PIECE; r++)
+                v[r] = NAME(joined)(NAME(place)(from[r], at), NAME(place)(from[(r + PIECE) % LANES], at),
+                                    NAME(place)(from[(r + 2 * PIECE) % LANES], at), NAME(place)(from[(r + 3 * PIECE) % LANES], at));
+            NAME(turn_pieces)(v);
+            UNROLLED for (int r = 0; r < PIECE; r++) {
+                if (q + r >= some) break;
+                STORE(dst, v[r]);
+                const int last = ++column == width;
+                dst += last ? pitch + gap : pitch;
+                column = last ? 0 : column;
+            }
         }
     }
 }
@@ -143,18 +219,21 @@ static void NAME(scatter_lanes)(const T *src, int64_t n, char *const *lines, int
     const int alike = code == NAME(code_of) && step == (int64_t)sizeof(T) && n >= LANES;
     for (int64_t i = 0; i < n; i += LANES) {
         const int64_t first = n >= LANES && n - i < LANES ? n - LANES : i, some = n - first < LANES ? n - first : LANES;
-        V v[LANES];
-        UNROLLED for (int l = 0; l < LANES; l++) v[l] = LOAD(src + (first + l) * LANES);
-        NAME(exchange)(v);
-        if (alike) {
-            UNROLLED for (int l = 0; l < LANES; l++) {
-                if (l == count) break;
-                STORE(lines[l] + first * step, v[l]);
+        const T *from = src + first * LANES;
+        if (alike && count == LANES) {
+            UNROLLED for (int q = 0; q < LANES; q += PIECE) {
+                V v[PIECE];
+                UNROLLED for (int r = 0; r < PIECE; r++) {
+                    const T *at = from + r * LANES + q;
+                    v[r] = NAME(joined)(at, at + PIECE * LANES, at + 2 * PIECE * LANES, at + 3 * PIECE * LANES);
+                }
+                NAME(turn_pieces)(v);
+                UNROLLED for (int r = 0; r < PIECE; r++) STORE(NAME(place)(lines[q + r], first * step), v[r]);
             }
             continue;
         }
         T buffer[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
-        UNROLLED for (int l = 0; l < LANES; l++) STORE(buffer + l * LANES, v[l]);
+        NAME(transpose)(from, LANES, buffer, LANES);
         for (int64_t l = 0; l < count; l++) NAME(store_run)(buffer + l * LANES, lines[l] + first * step, step, some, code);
     }
 }
@@ -166,5 +245,7 @@ static inline void NAME(repeat_pixel)(T *dst, const T *pixel, int64_t pitch, int
 }
 #undef MOST_PIXELS
 #undef MOST_WIDTH
+#undef BLOCK_PIXELS
+#undef BLOCK_ROWS
 #undef UNROLLED
 #undef INLINE

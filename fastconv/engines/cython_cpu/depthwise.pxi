@@ -7,6 +7,7 @@
 
 cdef extern from "tiles_all.h" nogil:
     void depthwise_row(...)
+    void depthwise_rows(...)
     void depthwise_pixel(...)
     void gather_lanes(...)
     void scatter_lanes(...)
@@ -45,7 +46,7 @@ cdef void depthwise_lines(const DepthwiseArgs *a, const DepthwiseBox *b, const c
         lines[l] = base + (b.first + min(l, b.count - 1)) // a.multiplier * a.x_channel
 
 
-cdef void stage_pixels(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, int64_t n, int64_t width,
+cdef void depthwise_stage(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, int64_t n, int64_t width,
                        int64_t gap) noexcept nogil:
     # The filters' elements of n neighbouring pixels; after every `width` of them `gap` elements are left out.
     cdef const Geometry *g = &a.g
@@ -74,7 +75,7 @@ cdef void stage_pixels(const DepthwiseArgs *a, const DepthwiseBox *b, const char
             dst += gap
 
 
-cdef void stage_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, const acc_t *fill,
+cdef void depthwise_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, const acc_t *fill,
                        int64_t first, int64_t n, const acc_t *staged, int64_t low, int64_t n_staged) noexcept nogil:
     # Pixels at n neighbouring positions from `first` on, one by one; `staged` has those from `low` on.
     cdef const Geometry *g = &a.g
@@ -86,10 +87,10 @@ cdef void stage_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const char
         elif low <= column < low + n_staged:
             repeat_pixel(dst + i * a.pitch, staged + (column - low) * a.pitch, a.pitch, 1)
         else:
-            stage_pixels(a, b, row + column * g.x_col, dst + i * a.pitch, 1, 1, 0)
+            depthwise_stage(a, b, row + column * g.x_col, dst + i * a.pitch, 1, 1, 0)
 
 
-cdef void stage_band(const DepthwiseArgs *a, const DepthwiseBox *b, const char *plane, acc_t *band,
+cdef void depthwise_band(const DepthwiseArgs *a, const DepthwiseBox *b, const char *plane, acc_t *band,
                      const acc_t *fill) noexcept nogil:
     # The windows of the box in one plane of the image (NULL: all fill), [row][column][filter].
     cdef const Geometry *g = &a.g
@@ -102,11 +103,11 @@ cdef void stage_band(const DepthwiseArgs *a, const DepthwiseBox *b, const char *
     cdef acc_t *dst
     cdef acc_t *inside
     if plane != NULL and n == g.width and g.x_row == n * g.x_col and end > begin:
-        stage_pixels(a, b, plane + begin * g.x_row, band + (begin - top) * line + (low - left) * a.pitch, (end - begin) * n, n,
+        depthwise_stage(a, b, plane + begin * g.x_row, band + (begin - top) * line + (low - left) * a.pitch, (end - begin) * n, n,
                      line - n * a.pitch)
     elif plane != NULL and n > 0:
         for q in range(begin, end):
-            stage_pixels(a, b, plane + q * g.x_row + low * g.x_col, band + (q - top) * line + (low - left) * a.pitch, n, n, 0)
+            depthwise_stage(a, b, plane + q * g.x_row + low * g.x_col, band + (q - top) * line + (low - left) * a.pitch, n, n, 0)
     before = low - left if n else cols
     for q in range(top, top + rows):
         dst = band + (q - top) * line
@@ -115,65 +116,107 @@ cdef void stage_band(const DepthwiseArgs *a, const DepthwiseBox *b, const char *
             repeat_pixel(dst, fill, a.pitch, cols)
         elif n and begin <= q < end:
             inside = dst + before * a.pitch
-            stage_beyond(a, b, row, dst, fill, left, before, <const acc_t *>inside, low, n)
-            stage_beyond(a, b, row, inside + n * a.pitch, fill, low + n, cols - before - n, <const acc_t *>inside, low, n)
+            depthwise_beyond(a, b, row, dst, fill, left, before, <const acc_t *>inside, low, n)
+            depthwise_beyond(a, b, row, inside + n * a.pitch, fill, low + n, cols - before - n, <const acc_t *>inside, low, n)
         else:
-            stage_beyond(a, b, row, dst, fill, left, cols, <const acc_t *>dst, 0, 0)
+            depthwise_beyond(a, b, row, dst, fill, left, cols, <const acc_t *>dst, 0, 0)
 
 
-cdef void depthwise_staged(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *band, const acc_t *w, const acc_t *bias,
-                           const acc_t **rows, int64_t y, acc_t *dst, int64_t dst_step) noexcept nogil:
-    # Row y of the outputs, from the staged windows.
+cdef inline bint depthwise_in_blocks(const DepthwiseArgs *a, const acc_t *any) noexcept nogil:
+    # Whether rows of outputs are made together: 3x3 taps next to each other.
     cdef const Geometry *g = &a.g
-    cdef int64_t cols = (b.end_col - 1 - b.x) * g.stride_x + (g.kernel_x - 1) * g.dilation_x + 1
-    cdef int64_t kz, ky, lanes = VECTOR_BYTES // <int64_t>sizeof(acc_t)
-    for kz in range(a.kernel_z):
-        for ky in range(g.kernel_y):
-            rows[kz * g.kernel_y + ky] = (band + kz * a.band_rows * a.band_cols * a.pitch
-                                          + ((y - b.y) * g.stride_y + ky * g.dilation_y) * cols * a.pitch)
-    depthwise_row(w, a.pitch, bias, rows, a.kernel_z * g.kernel_y, g.kernel_x, g.dilation_x * a.pitch, g.stride_x * a.pitch, dst,
-                  dst_step, b.end_col - b.x, max(lanes, b.count))
+    return ((acc_t is float or acc_t is double) and a.kernel_z == 1 and g.kernel_y == 3 and g.kernel_x == 3
+            and g.dilation_y == 1 and g.dilation_x == 1 and g.stride_y == g.stride_x and g.stride_x <= 2)
 
 
-cdef void depthwise_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char **planes, const acc_t *fill,
-                             const acc_t *w, const acc_t *bias, const acc_t **rows, int64_t y, acc_t *dst,
-                             int64_t dst_step) noexcept nogil:
-    # Row y of the outputs, from pixels where they lie.
+cdef void staged_rows(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *band, const acc_t *w, const acc_t *bias,
+                      const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row, int64_t dst_col) noexcept nogil:
+    # n rows of outputs from row y on, from the staged windows.
     cdef const Geometry *g = &a.g
-    cdef int64_t size = sizeof(acc_t), n_rows = a.kernel_z * g.kernel_y, r, x, kx, column
-    cdef int64_t begin = b.x, end = b.end_col
-    cdef const char *plane
-    cdef const char *row
-    begin = min(end, max(begin, (g.pad_x + g.stride_x - 1) // g.stride_x))
-    end = min(end, (g.width - 1 - (g.kernel_x - 1) * g.dilation_x + g.pad_x + g.stride_x) // g.stride_x
-              if g.width + g.pad_x > (g.kernel_x - 1) * g.dilation_x else 0)
-    for r in range(n_rows):
-        plane = planes[r // g.kernel_y]
-        row = NULL if plane == NULL else source_row(g, plane, y * g.stride_y - g.pad_y + r % g.kernel_y * g.dilation_y)
-        rows[r] = <const acc_t *>row
-        if row == NULL:
-            end = begin
-    end = max(begin, end)
-    if end > begin:
-        for r in range(n_rows):
-            rows[r] = <const acc_t *>(<const char *>rows[r] + (begin * g.stride_x - g.pad_x) * g.x_col)
-        depthwise_row(w, a.pitch, bias, rows, n_rows, g.kernel_x, g.dilation_x * g.x_col // size, g.stride_x * g.x_col // size,
-                      dst + (begin - b.x) * dst_step, dst_step, end - begin, b.count)
-        for r in range(n_rows):
-            rows[r] = <const acc_t *>(<const char *>rows[r] - (begin * g.stride_x - g.pad_x) * g.x_col)
-    for x in range(b.x, b.end_col):
-        if begin <= x < end:
-            continue
+    cdef int64_t line = ((b.end_col - 1 - b.x) * g.stride_x + (g.kernel_x - 1) * g.dilation_x + 1) * a.pitch
+    cdef int64_t i, kz, ky, channels = max(VECTOR_BYTES // <int64_t>sizeof(acc_t), b.count)
+    band += (y - b.y) * g.stride_y * line
+    if depthwise_in_blocks(a, w):
+        for i in range((n - 1) * g.stride_y + 3):
+            rows[i] = band + i * line
+        depthwise_rows(w, a.pitch, bias, rows, <int64_t>0, a.pitch, g.stride_x, dst, dst_row, dst_col, n, b.end_col - b.x,
+                       channels)
+        return
+    for i in range(n):
+        for kz in range(a.kernel_z):
+            for ky in range(g.kernel_y):
+                rows[kz * g.kernel_y + ky] = (band + kz * a.band_rows * a.band_cols * a.pitch
+                                              + (i * g.stride_y + ky * g.dilation_y) * line)
+        depthwise_row(w, a.pitch, bias, rows, a.kernel_z * g.kernel_y, <int64_t>0, g.kernel_x, g.dilation_x * a.pitch,
+                      g.stride_x * a.pitch, dst + i * dst_row, dst_col, b.end_col - b.x, channels)
+
+
+cdef void pixels_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *fill, const acc_t *w, const acc_t *bias,
+                        const acc_t **rows, const acc_t **taps, int64_t x, int64_t end, acc_t *dst, int64_t dst_col) noexcept nogil:
+    # Outputs x.. of a row one by one, tap by tap: the border.  The window's rows are NULL if they are the fill value.
+    cdef const Geometry *g = &a.g
+    cdef int64_t n_rows = a.kernel_z * g.kernel_y, kx, r, column
+    for x in range(x, end):
         for kx in range(g.kernel_x):
             column = mapped(g.map_x, x * g.stride_x - g.pad_x + kx * g.dilation_x, g.width, g.pad_x)
             for r in range(n_rows):
-                row = <const char *>rows[r]
-                rows[n_rows + r * g.kernel_x + kx] = (fill if row == NULL or column < 0
-                                                      else <const acc_t *>(row + column * g.x_col))
-        depthwise_pixel(w, a.pitch, bias, rows + n_rows, n_rows * g.kernel_x, dst + (x - b.x) * dst_step, b.count)
+                taps[r * g.kernel_x + kx] = (fill if rows[r] == NULL or column < 0 else
+                                             <const acc_t *>(<const char *>rows[r] + column * g.x_col))
+        depthwise_pixel(w, a.pitch, bias, taps, n_rows * g.kernel_x, dst + (x - b.x) * dst_col, b.count)
 
 
-cdef void store_pixels(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
+cdef void row_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
+                       const acc_t *bias, const acc_t **rows, const acc_t **taps, int64_t y, int64_t first, int64_t end,
+                       acc_t *dst, int64_t dst_col) noexcept nogil:
+    # Row y of the outputs; the windows of columns first.. lie inside.
+    cdef const Geometry *g = &a.g
+    cdef int64_t n_rows = a.kernel_z * g.kernel_y, r, size = sizeof(acc_t), col = g.x_col // size
+    cdef const char *plane
+    for r in range(n_rows):
+        plane = planes[r // g.kernel_y]
+        rows[r] = NULL if plane == NULL else <const acc_t *>source_row(
+            g, plane, y * g.stride_y - g.pad_y + r % g.kernel_y * g.dilation_y)
+        if rows[r] == NULL:
+            end = first
+    if end > first:
+        depthwise_row(w, a.pitch, bias, rows, n_rows, (first * g.stride_x - g.pad_x) * col, g.kernel_x, g.dilation_x * col,
+                      g.stride_x * col, dst + (first - b.x) * dst_col, dst_col, end - first, b.count)
+    pixels_beyond(a, b, fill, w, bias, rows, taps, b.x, first, dst, dst_col)
+    pixels_beyond(a, b, fill, w, bias, rows, taps, end, b.end_col, dst, dst_col)
+
+
+cdef void rows_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
+                        const acc_t *bias, const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row,
+                        int64_t dst_col) noexcept nogil:
+    # n rows of outputs from row y on, from pixels where they lie.
+    cdef const Geometry *g = &a.g
+    cdef int64_t size = sizeof(acc_t), n_rows = a.kernel_z * g.kernel_y, reach = (g.kernel_x - 1) * g.dilation_x, i = 0, q, m
+    cdef int64_t first = min(b.end_col, max(b.x, (g.pad_x + g.stride_x - 1) // g.stride_x)), end = 0
+    cdef int64_t top, col = g.x_col // size
+    cdef const acc_t **taps = rows + a.batch * g.stride_y + n_rows
+    if g.width + g.pad_x > reach:
+        end = min(b.end_col, (g.width - 1 - reach + g.pad_x + g.stride_x) // g.stride_x)
+    end = max(first, end)
+    while i < n:
+        top = (y + i) * g.stride_y - g.pad_y
+        m = 0
+        if end > first and planes[0] != NULL and 0 <= top <= g.height - 3 and depthwise_in_blocks(a, w):  # rows that lie inside
+            m = min(n - i, (g.height - 3 - top) // g.stride_y + 1)
+        if m == 0:
+            row_in_place(a, b, planes, fill, w, bias, rows, taps, y + i, first, end, dst + i * dst_row, dst_col)
+            i += 1
+            continue
+        for q in range((m - 1) * g.stride_y + 3):
+            rows[q] = <const acc_t *>(planes[0] + (top + q) * g.x_row)
+        depthwise_rows(w, a.pitch, bias, rows, (first * g.stride_x - g.pad_x) * col, col, g.stride_x,
+                       dst + i * dst_row + (first - b.x) * dst_col, dst_row, dst_col, m, end - first, b.count)
+        for q in range(m):
+            pixels_beyond(a, b, fill, w, bias, rows + q * g.stride_y, taps, b.x, first, dst + (i + q) * dst_row, dst_col)
+            pixels_beyond(a, b, fill, w, bias, rows + q * g.stride_y, taps, end, b.end_col, dst + (i + q) * dst_row, dst_col)
+        i += m
+
+
+cdef void depthwise_store(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
     # The sums of rows y.. to memory.
     cdef const Geometry *g = &a.g
     cdef char *out = g.out + b.n * a.out_image + b.z * a.out_plane + b.first * a.out_channel + b.x * g.out_col
@@ -192,14 +235,14 @@ cdef void store_pixels(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_
                       g.out_code)
 
 
-cdef void activate_row(const DepthwiseArgs *a, acc_t *dst, int64_t dst_step, int64_t pixels, int64_t count) noexcept nogil:
+cdef void depthwise_activate(const DepthwiseArgs *a, acc_t *dst, int64_t dst_col, int64_t pixels, int64_t count) noexcept nogil:
     cdef acc_t slope = <acc_t>slope_of(a.slope)
     cdef int64_t i
-    if count == dst_step:
+    if count == dst_col:
         activate_run(dst, pixels * count, a.activation, slope)
         return
     for i in range(pixels):
-        activate_run(dst + i * dst_step, count, a.activation, slope)
+        activate_run(dst + i * dst_col, count, a.activation, slope)
 
 
 cdef void depthwise_box(const DepthwiseArgs *a, const DepthwiseBox *b, char *scratch, acc_t *any) noexcept nogil:
@@ -213,7 +256,7 @@ cdef void depthwise_box(const DepthwiseArgs *a, const DepthwiseBox *b, char *scr
     cdef acc_t *dst
     cdef const char **planes = <const char **>scratch
     cdef const acc_t **rows = <const acc_t **>(planes + a.kernel_z)
-    cdef int64_t size = sizeof(acc_t), y = b.y, end, i, dst_step, kz, plane
+    cdef int64_t size = sizeof(acc_t), y = b.y, end, i, dst_row, dst_col, kz, plane
     cdef const char *image = g.x + b.n * a.x_image
     depthwise_constants(a, b, w, bias, fill)
     for kz in range(a.kernel_z):
@@ -222,24 +265,23 @@ cdef void depthwise_box(const DepthwiseArgs *a, const DepthwiseBox *b, char *scr
         if a.reading == IN_PLACE and plane >= 0:
             planes[kz] += b.first * a.x_channel
         elif a.reading != IN_PLACE:
-            stage_band(a, b, planes[kz], band + kz * a.band_rows * a.band_cols * a.pitch, <const acc_t *>fill)
+            depthwise_band(a, b, planes[kz], band + kz * a.band_rows * a.band_cols * a.pitch, <const acc_t *>fill)
     while y < b.end_row:
         end = min(b.end_row, y + a.batch)
-        for i in range(y, end):
-            dst, dst_step = sums + (i - y) * (b.end_col - b.x) * a.pitch, a.pitch
-            if a.store_direct:
-                dst = <acc_t *>(g.out + b.n * a.out_image + b.z * a.out_plane + i * g.out_row + b.x * g.out_col
-                                + b.first * a.out_channel)
-                dst_step = g.out_col // size
-            if a.reading == IN_PLACE:
-                depthwise_in_place(a, b, planes, <const acc_t *>fill, <const acc_t *>w, <const acc_t *>bias, rows, i, dst,
-                                   dst_step)
-            else:
-                depthwise_staged(a, b, <const acc_t *>band, <const acc_t *>w, <const acc_t *>bias, rows, i, dst, dst_step)
-            if a.activation:
-                activate_row(a, dst, dst_step, b.end_col - b.x, b.count if a.store_direct else a.pitch)
+        dst, dst_row, dst_col = sums, (b.end_col - b.x) * a.pitch, a.pitch
+        if a.store_direct:
+            dst = <acc_t *>(g.out + b.n * a.out_image + b.z * a.out_plane + y * g.out_row + b.x * g.out_col
+                            + b.first * a.out_channel)
+            dst_row, dst_col = g.out_row // size, g.out_col // size
+        if a.reading == IN_PLACE:
+            rows_in_place(a, b, planes, <const acc_t *>fill, <const acc_t *>w, <const acc_t *>bias, rows, y, end - y, dst,
+                          dst_row, dst_col)
+        else:
+            staged_rows(a, b, <const acc_t *>band, <const acc_t *>w, <const acc_t *>bias, rows, y, end - y, dst, dst_row, dst_col)
+        for i in range(end - y if a.activation else 0):
+            depthwise_activate(a, dst + i * dst_row, dst_col, b.end_col - b.x, b.count if a.store_direct else a.pitch)
         if not a.store_direct:
-            store_pixels(a, b, <const acc_t *>sums, y, end)
+            depthwise_store(a, b, <const acc_t *>sums, y, end)
         y = end
 
 

@@ -137,13 +137,6 @@ static void NAME(backwards)(T *im, T *re, int64_t step, int64_t n, const int64_t
     }
 }
 
-/* LANES x LANES elements, rows `from_step` apart, become rows `to_step` apart of the transposed. */
-static inline __attribute__((always_inline)) void NAME(transpose)(const T *from, int64_t from_step, T *to, int64_t to_step) {
-    V v[LANES];
-    IN_REGISTERS for (int k = 0; k < LANES; k++) v[k] = LOAD(from + k * from_step);
-    NAME(exchange)(v);
-    IN_REGISTERS for (int k = 0; k < LANES; k++) STORE(to + k * to_step, v[k]);
-}
 #undef PASS
 #undef PASSES
 

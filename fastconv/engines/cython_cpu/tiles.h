@@ -186,6 +186,7 @@ static inline __attribute__((always_inline)) void NAME(gemm_block)(
     for (int64_t k = 0; k < depth; k++, b += GEMM_COLS * LANES) {
         V row[GEMM_COLS];
         _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) row[j] = LOAD(b + j * LANES);
+#undef PIECE
         _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) {
             const T scalar = a[r * a_step + k];
             _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) acc[r][j] += row[j] * scalar;

@@ -57,9 +57,6 @@ static void NAME(outer)(const T *a, int64_t a_step, const int64_t *a_rows, int64
 
 /* LANES rows of LANES elements, `from_step` apart, become rows `to_step` apart of the transposed, in that order. */
 static void NAME(turn_block)(const T *from, int64_t from_step, T *to, int64_t to_step) {
-    V v[LANES];
-    IN_REGISTERS for (int k = 0; k < LANES; k++) v[k] = LOAD(from + k * from_step);
-    NAME(exchange)(v);
-    IN_REGISTERS for (int k = 0; k < LANES; k++) STORE(to + k * to_step, v[k]);
+    NAME(transpose)(from, from_step, to, to_step);
 }
 #undef IN_REGISTERS
