@@ -36,7 +36,7 @@ TEXTS = {
     ValueError
         Unfit `out`.
     TypeError
-        Numbers that are not floating-point numbers of these types; `inplace` without an array.""",
+        Numbers that are not floating-point numbers of these types.""",
     "differs": "integers are refused; results are right to a few units in the last place, also in the tails",
     "survey": """S. R. Dubey, S. K. Singh, B. B. Chaudhuri, "Activation functions in deep learning: a comprehensive survey and
     benchmark", Neurocomputing 503 (2022), doi:10.1016/j.neucom.2022.06.111.""",
@@ -95,11 +95,11 @@ def applied_backward(
 
 def prepared(input: Any, inplace: bool, out: Any) -> tuple[Any, Any]:
     """The argument `input` as an array, and that for the result."""
-    x = as_array("input", input, empty=True)
+    x = as_array("input", input, empty=True, bfloat16=True)
     dtype = result_type(FLOATS, input=x)
-    if inplace and (x is not input or out is not None):
-        raise TypeError("inplace needs an ndarray as input, and no out")
-    out = input if inplace else out
+    if inplace and out is not None:
+        raise ValueError("inplace must be False where out is given; got True")
+    out = x if inplace else out
     if _same_memory(out, x):
         by_value()  # what is played again would be applied twice
         return x, new_or_checked_out(out, x.shape, dtype, {})
@@ -108,7 +108,10 @@ def prepared(input: Any, inplace: bool, out: Any) -> tuple[Any, Any]:
 
 def prepared_backward(grad_output: Any, input: Any, out: Any) -> tuple[Any, Any, Any]:
     """The arguments of a backward function as arrays, and that for the result."""
-    g, x = as_array("grad_output", grad_output, empty=True), as_array("input", input, empty=True)
+    g, x = (
+        as_array("grad_output", grad_output, empty=True, bfloat16=True),
+        as_array("input", input, empty=True, bfloat16=True),
+    )
     dtype = result_type(FLOATS, input=x)
     if g.dtype != x.dtype:
         raise TypeError(f"grad_output must have the dtype of input, {x.dtype}; got {g.dtype}")

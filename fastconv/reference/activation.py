@@ -77,7 +77,7 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "gelu": lambda x, slope: x * _normal(x),
     "gelu_tanh": lambda x, slope: x * _sigmoid(_cubic(x)),
     "hardswish": lambda x, slope: x * (np.clip(x + 3, 0, 6) / 6),
-    "elu": lambda x, slope: np.where(x > 0, x, slope * np.expm1(np.minimum(x, 0))),
+    "elu": lambda x, slope: np.where(x >= 0, x, slope * np.expm1(np.minimum(x, 0))),
     "softplus": lambda x, slope: _softplus(x),
     "mish": lambda x, slope: x * np.tanh(_softplus(x)),
     "hardsigmoid": lambda x, slope: np.clip(x + 3, 0, 6) / 6,

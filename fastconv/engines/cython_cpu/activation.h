@@ -26,7 +26,7 @@ typedef T NAME(rest)[LANES];
     })
 
 #if ELEMENT_BYTES == 4
-#define LEAST -87.6 /* its exponential is 0 here */
+#define LEAST -87.9 /* its exponential is 0 here */
 #define ROUNDER 0x1.8p23 /* added, it leaves a number rounded to an integer in the lowest bits */
 #define EXPONENT 23
 #define ONE 0x3f800000
@@ -130,21 +130,23 @@ INLINE V NAME(softplus)(V x) {
     const V sum = WHERE(x > C(0), x, C(0)) + NAME(log1p)(NAME(exp)(-ABS(x)));
     return WHERE(x > C(20), x, sum);
 }
-INLINE V NAME(elu)(V x, T slope) { return WHERE(x > C(0), x, C(slope) * NAME(expm1)(WHERE(x > C(0), C(0), x))); }
+INLINE V NAME(elu)(V x, T slope) { return WHERE(x >= C(0), x, C(slope) * NAME(expm1)(WHERE(x > C(0), C(0), x))); }
 INLINE V NAME(elu_slope)(V x, T slope) { return WHERE(x > C(0), C(1), C(slope) * NAME(exp)(WHERE(x > C(0), C(0), x))); }
 INLINE V NAME(relu6)(V x) { return AT_MOST(6, AT_LEAST(0, x)); }
 
-/* mish is x tanh(softplus(x)) = x n / (n + 2), where n = w (w + 2) and w = exp(x); both divided by w^2 above 0 */
-INLINE V NAME(mish_ratio)(V x, V *e) {
-    *e = NAME(exp)(-ABS(x));
-    const V n = WHERE(x > C(0), C(1) + C(2) * *e, *e * (*e + C(2)));
-    return n / (n + WHERE(x > C(0), C(2) * *e * *e, C(2)));
+/* mish is x tanh(softplus(x)) = x n / (n + 2), where n = w (w + 2) and w = exp(x); both divided by w^2 above 0.
+ * *rest is 1 - tanh. */
+INLINE V NAME(mish_ratio)(V x, V *rest) {
+    const V e = NAME(exp)(-ABS(x)), two = WHERE(x > C(0), C(2) * e * e, C(2));
+    const V n = WHERE(x > C(0), C(1) + C(2) * e, e * (e + C(2))), part = C(1) / (n + two);
+    *rest = two * part;
+    return n * part;
 }
-INLINE V NAME(mish)(V x) { V e; return x * NAME(mish_ratio)(x, &e); }
+INLINE V NAME(mish)(V x) { V rest; return x * NAME(mish_ratio)(x, &rest); }
 INLINE V NAME(mish_slope)(V x) {
-    V e, t = NAME(mish_ratio)(x, &e);
+    V rest, t = NAME(mish_ratio)(x, &rest);
     const V near = AT_LEAST(LEAST, AT_MOST(-LEAST, x));
-    return t + near * (C(1) - t * t) * NAME(sigmoid)(x);
+    return t + near * (rest * (C(1) + t)) * NAME(sigmoid)(x);
 }
 
 /* dst[i] = FUNCTION of src[i], or with MULTIPLY times grad[i]; the last elements by way of a buffer. */

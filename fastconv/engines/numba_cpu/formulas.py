@@ -37,7 +37,7 @@ class _Constants:
 
 
 _SINGLE = _Constants(
-    least=-87.6, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
+    least=-87.9, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
     ln2=(float.fromhex("0x1.62e4p-1"), 1.42860682030941723212e-6),
     exp_tail="0x1p-1 0x1.5554dcp-3 0x1.5554e8p-5 0x1.120be8p-7 0x1.6d43b4p-10",
     log_tail="0x1.555556p-1 0x1.9998d2p-2 0x1.24c9c2p-2 0x1.bc7b44p-3 0x1.dbf2aep-3",
@@ -232,15 +232,18 @@ def _hardsigmoid(x: Vector) -> Vector:
     return _relu6(x + 3) * (1 / 6)
 
 
-def _mish_ratio(x: Vector) -> Vector:
+def _mish_ratio(x: Vector) -> tuple[Vector, Vector]:
+    """tanh(softplus(x)), and 1 less it."""
     e = _exp(-x.abs())
+    two = x.where(">", 0, e * 2 * e, 2)
     n = x.where(">", 0, e * 2 + 1, e * (e + 2))
-    return n / (n + x.where(">", 0, e * 2 * e, 2))
+    share = x.new(x.of(1)) / (n + two)
+    return n * share, two * share
 
 
 def _mish_slope(x: Vector) -> Vector:
-    t = _mish_ratio(x)
-    return (_near(x, -x.constants.least) * (-t * t + 1)).times(_sigmoid(x), t)
+    t, rest = _mish_ratio(x)
+    return (_near(x, -x.constants.least) * (rest * (t + 1))).times(_sigmoid(x), t)
 
 
 def _hardswish_slope(x: Vector, g: Vector) -> Vector:
@@ -262,9 +265,9 @@ FUNCTIONS: dict[str, Callable[[Vector, Vector], Vector]] = {
     "gelu": lambda x, slope: x * _normal(x)[0],
     "gelu_tanh": lambda x, slope: x * _sigmoid(_cubic(x)),
     "hardswish": lambda x, slope: x * _hardsigmoid(x),
-    "elu": lambda x, slope: x.where(">", 0, x, slope * _expm1(_below(x))),
+    "elu": lambda x, slope: x.where(">=", 0, x, slope * _expm1(_below(x))),
     "softplus": lambda x, slope: _softplus(x),
-    "mish": lambda x, slope: x * _mish_ratio(x),
+    "mish": lambda x, slope: x * _mish_ratio(x)[0],
     "hardsigmoid": lambda x, slope: _hardsigmoid(x),
     "softsign": lambda x, slope: x / (x.abs() + 1),
     "logsigmoid": lambda x, slope: x.where("<", 0, x, 0) - _log1p(_exp(-x.abs())),
