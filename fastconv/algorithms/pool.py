@@ -146,7 +146,13 @@ class Pool:
 
         block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
         cols, phase, col_of = _columns(w, lanes, block, self.fractional)
-        in_place = not w.stride_x and staging == "flat" and self.plain and lanes == 1 and (p.indices or prod(w.kernel[:2]) == 1)
+        in_place = (
+            not w.stride_x
+            and staging == "flat"
+            and self.plain
+            and lanes == 1
+            and (p.indices or prod(w.kernel[:2]) == 1)
+        )
         pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
         parts, scratch_bytes = _scratch({
             "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
@@ -257,7 +263,8 @@ def _taps_in_place(w: PoolWindows, x: Steps, staging: str) -> tuple[np.ndarray, 
     planes, rows = (min(w.kernel[i], (w.in_shape[i] - 1) // w.dilation[i] + 1) for i in (0, 1))
     cols = w.kernel[2] if staging == "windows" else 1
     plane_of, row_of, col_of = (
-        np.arange(n, dtype=np.int64) * d * step for n, d, step in zip((planes, rows, cols), w.dilation, x[2:5], strict=True)
+        np.arange(n, dtype=np.int64) * d * step
+        for n, d, step in zip((planes, rows, cols), w.dilation, x[2:5], strict=True)
     )
     return row_of, (plane_of[:, None, None] + row_of[:, None] + col_of).reshape(-1)
 

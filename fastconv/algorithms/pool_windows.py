@@ -48,14 +48,20 @@ def spread(axes: tuple[int, ...], values: tuple[int, ...], missing: int) -> Shap
     return tuple(found.get(axis, missing) for axis in range(3))
 
 
-def regular(problem: PoolProblem | RegionPoolProblem | PoolGradientProblem) -> PoolProblem | RegionPoolProblem | PoolGradientProblem:
+def regular(
+    problem: PoolProblem | RegionPoolProblem | PoolGradientProblem,
+) -> PoolProblem | RegionPoolProblem | PoolGradientProblem:
     """Adaptive windows that divide the input evenly as those of a plain pooling."""
     if isinstance(problem, PoolGradientProblem):
         pool = regular(problem.pool)
         assert not isinstance(pool, PoolGradientProblem)
         return PoolGradientProblem(pool)
     p = problem
-    if isinstance(p, PoolProblem) or p.kernel_shape or any(n % out for n, out in zip(p.in_shape, p.out_shape, strict=True)):
+    if (
+        isinstance(p, PoolProblem)
+        or p.kernel_shape
+        or any(n % out for n, out in zip(p.in_shape, p.out_shape, strict=True))
+    ):
         return p
     kernel, none = tuple(n // out for n, out in zip(p.in_shape, p.out_shape, strict=True)), (0,) * len(p.in_shape)
     return PoolProblem(
@@ -119,7 +125,9 @@ def _gradient(problem: PoolGradientProblem, axes: tuple[int, ...]) -> PoolWindow
     )  # fmt: skip
 
 
-def spread_tables(axes: tuple[int, ...], windows: tuple[np.ndarray, ...], counted: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+def spread_tables(
+    axes: tuple[int, ...], windows: tuple[np.ndarray, ...], counted: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, ...]:
     """The contract's tables of windows, for planes, rows and columns."""
     found = {}
     for axis, window, counts in zip(axes, windows, counted, strict=False):

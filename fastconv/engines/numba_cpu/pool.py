@@ -183,7 +183,10 @@ def root(a, dst, n, acc):
     power, times = slope_of(a.power), acc(a.rows * a.kernel_x)
     for i in range(n if power != 0 else 0):
         value = peek(dst + i * itemsize(acc), acc) * times
-        poke(dst + i * itemsize(acc), value if power == 1 else value ** acc(0.5) if power == 2 else value ** acc(1 / power))
+        poke(
+            dst + i * itemsize(acc),
+            value if power == 1 else value ** acc(0.5) if power == 2 else value ** acc(1 / power),
+        )
 
 
 # -- windows -------------------------------------------------------------------------------

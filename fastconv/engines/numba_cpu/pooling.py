@@ -184,7 +184,9 @@ def reduce_run(typingctx, src, n, acc, average):
         while width > 1:
             width //= 2
             low, high = (
-                builder.shuffle_vector(sums, sums, ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(first, first + width))))
+                builder.shuffle_vector(
+                    sums, sums, ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(first, first + width)))
+                )
                 for first in (0, width)
             )
             sums = combine(builder, low, high)

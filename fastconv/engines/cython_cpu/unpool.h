@@ -1,0 +1,67 @@
+/* Runs of unpooling and folding: elements moved to and from positions, rows added. */
+#ifndef FASTCONV_UNPOOL_H
+#define FASTCONV_UNPOOL_H
+#include "pooling.h"
+
+enum { PLACE, ADD, TAKE };
+
+typedef int64_t index_any LOOSE;
+typedef float float_any LOOSE;
+typedef double double_any LOOSE;
+
+/* A plane that elements are moved to or from: bytes from a flat position to the next, from one lane to the next; or, if
+ * rows and planes of it are not evenly apart (width > 0), bytes between columns, rows and planes. */
+typedef struct {
+    int64_t step, lane, width, height, row, depth;
+} Positions;
+
+static inline int64_t place_of(const Positions *p, int64_t at) {
+    if (!p->width) return at * p->step;
+    const int64_t y = at / p->width, z = y / p->height;
+    return (at - y * p->width) * p->step + (y - z * p->height) * p->row + z * p->depth;
+}
+
+/* n elements at x + i * x_step with the positions at idx + i * idx_step: see UnpoolProblem.  -1 takes no part. */
+static void unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step,
+                       int64_t n, int64_t kind, int64_t dtype, int64_t size) {
+#define EACH(DO)                                                                    \
+    for (int64_t i = 0; i < n; i++) {                                               \
+        const int64_t at = *(const index_any *)(idx + i * idx_step);                \
+        char *to = plane + i * p->lane + (at < 0 ? 0 : place_of(p, at)), *of = x + i * x_step; \
+        DO;                                                                         \
+    }
+#define PLACED(E) EACH(if (at >= 0) *(E *)to = *(const E *)of)
+#define TAKEN(E) EACH(*(E *)of = at < 0 ? 0 : *(const E *)to)
+#define ADDED(E) EACH(if (at >= 0) *(E *)to += *(const E *)of)
+    if (kind == PLACE) { FOR_SIZE(size, PLACED) }
+    else if (kind == TAKE) { FOR_SIZE(size, TAKEN) }
+    else if (dtype == FLOAT32) { ADDED(float_any) }
+    else if (dtype == FLOAT64) { ADDED(double_any) }
+    else EACH(if (at >= 0) *(float_any *)to += dtype == FLOAT16 ? from_float16(*(const any16 *)of) : from_bfloat16(*(const any16 *)of))
+#undef PLACED
+#undef TAKEN
+#undef ADDED
+#undef EACH
+}
+
+/* n elements added to those of `dst`, which are floats for 16-bit ones. */
+static void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n, int64_t dtype, int64_t size) {
+#define ADD_EACH(E)                                                                                     \
+    {                                                                                                   \
+        if (dst_step == (int64_t)sizeof(E) && src_step == dst_step)                                     \
+            for (int64_t i = 0; i < n; i++) ((E *)dst)[i] += ((const E *)src)[i];                       \
+        else                                                                                            \
+            for (int64_t i = 0; i < n; i++) *(E *)(dst + i * dst_step) += *(const E *)(src + i * src_step); \
+    }
+    if (dtype == FLOAT32) ADD_EACH(float_any)
+    else if (dtype == FLOAT64) ADD_EACH(double_any)
+    else if (dtype == FLOAT16)
+        for (int64_t i = 0; i < n; i++) *(float_any *)(dst + i * dst_step) += from_float16(*(const any16 *)(src + i * src_step));
+    else if (dtype == BFLOAT16)
+        for (int64_t i = 0; i < n; i++) *(float_any *)(dst + i * dst_step) += from_bfloat16(*(const any16 *)(src + i * src_step));
+    else {
+        FOR_SIZE(size, ADD_EACH)
+    }
+#undef ADD_EACH
+}
+#endif

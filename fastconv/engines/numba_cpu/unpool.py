@@ -1,0 +1,124 @@
+"""Elements moved to and from positions in planes: unpooling, and gradients of maxima.
+
+A unit is some channels of an image, so that no two units write to the same place.  16-bit floats are added in a plane of
+floats in scratch memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba import int64, types
+
+from fastconv.engines.contract import UNPOOL_FIELDS, UNPOOL_KINDS
+from fastconv.engines.numba_cpu.convert import load_run, store_run
+from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.pooling import fill_run
+from fastconv.engines.numba_cpu.simd import itemsize, peek, poke
+
+__all__ = ["FIELDS", "MAKERS"]
+
+FIELDS = UNPOOL_FIELDS
+
+PLACE, TAKE = UNPOOL_KINDS["place"], UNPOOL_KINDS["take"]
+
+
+@part
+def clear(dst, step, n, dtype):
+    if step == itemsize(dtype):
+        fill_run(dst, n, dtype(0))
+    else:
+        for i in range(n):
+            poke(dst + i * step, dtype(0))
+
+
+@part
+def clear_planes(a, plane, lanes, dtype):
+    # Zeros in some channels of an image.
+    size = itemsize(dtype)
+    rows = (lanes == 1 and a.plane_col == size) or (a.plane_c == size and a.plane_col == lanes * size)
+    for z in range(a.plane_depth):
+        for y in range(a.plane_height):
+            row = plane + z * a.plane_z + y * a.plane_row
+            if rows:
+                fill_run(row, a.plane_width * lanes, dtype(0))
+                continue
+            for x in range(a.plane_width):
+                clear(row + x * a.plane_col, a.plane_c, lanes, dtype)
+
+
+@part
+def move_run(a, plane, lane, x, x_step, idx, idx_step, n, dtype):
+    # n elements with the positions at idx + i * idx_step; -1 takes no part.
+    for i in range(n):
+        at = peek(idx + i * idx_step, int64)
+        to = at * a.plane_col
+        if a.flat == 0:
+            y = at // a.plane_width
+            z = y // a.plane_height
+            to = (at - y * a.plane_width) * a.plane_col + (y - z * a.plane_height) * a.plane_row + z * a.plane_z
+        place, of = plane + i * lane + to, x + i * x_step
+        if a.kind == TAKE:
+            poke(of, dtype(0) if at < 0 else peek(place, dtype))
+        elif at >= 0 and a.kind == PLACE:
+            poke(place, peek(of, dtype))
+        elif at >= 0:
+            poke(place, peek(place, dtype) + peek(of, dtype))
+
+
+@part
+def move_all(a, plane, x, idx, lanes, dtype):
+    # All elements of some channels: along rows, or along channels that are next to each other.
+    for z in range(a.depth):
+        for y in range(a.height):
+            at_x, at_idx = x + z * a.x_z + y * a.x_row, idx + z * a.idx_z + y * a.idx_row
+            if lanes == 1:
+                move_run(a, plane, 0, at_x, a.x_col, at_idx, a.idx_col, a.width, dtype)
+            for i in range(0 if lanes == 1 else a.width):
+                move_run(a, plane, a.plane_c, at_x + i * a.x_col, a.x_c, at_idx + i * a.idx_col, a.idx_c, lanes, dtype)
+
+
+@part
+def add_staged(a, scratch, plane, x, idx):
+    # A channel of 16-bit floats, added as float32.
+    kind = types.float32
+    fill_run(scratch, a.plane_depth * a.plane_height * a.plane_width, kind(0))
+    element = scratch + a.scratch_bytes - 8
+    for z in range(a.depth):
+        for y in range(a.height):
+            for i in range(a.width):
+                at = peek(idx + z * a.idx_z + y * a.idx_row + i * a.idx_col, int64)
+                load_run(element, x + z * a.x_z + y * a.x_row + i * a.x_col, 2, 1, a.dtype, kind)
+                if at >= 0:
+                    poke(scratch + 4 * at, peek(scratch + 4 * at, kind) + peek(element, kind))
+    for z in range(a.plane_depth):
+        for y in range(a.plane_height):
+            row = scratch + 4 * (z * a.plane_height + y) * a.plane_width
+            store_run(plane + z * a.plane_z + y * a.plane_row, a.plane_col, row, a.plane_width, a.dtype, kind)
+
+
+def unpool(dtype: str, variant: str = "") -> Callable:
+    """The kernel for elements of `dtype`; that of float32 is for 16-bit floats, too."""
+    kind = types.uint8 if dtype == "bool" else getattr(types, dtype)
+    halves = True if dtype == "float32" else None
+
+    def kernel(a, unit, worker):
+        chunks = (a.channels + a.chunk - 1) // a.chunk
+        n, c = unit // chunks, unit % chunks * a.chunk
+        lanes = min(a.chunk, a.channels - c)
+        plane, x, idx = a.out + n * a.plane_n + c * a.plane_c, a.x + n * a.x_n + c * a.x_c, a.w + n * a.idx_n + c * a.idx_c
+        if halves is not None and a.staged:
+            add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
+        elif halves is not None and a.size == 2:
+            if a.kind != TAKE:
+                clear_planes(a, plane, lanes, types.uint16)
+            move_all(a, plane, x, idx, lanes, types.uint16)
+        else:
+            if a.kind != TAKE:
+                clear_planes(a, plane, lanes, kind)
+            move_all(a, plane, x, idx, lanes, kind)
+
+    return kernel
+
+
+MAKERS = {"unpool": unpool}
