@@ -115,7 +115,8 @@ def _phases(problem: TransposedProblem) -> list[Phase]:
             kernel_shape=tuple(line.taps for line in lines), out_shape=tuple(line.outputs for line in lines),
             in_dtype=p.out_dtype, out_dtype=p.in_dtype, pad=tuple(line.pad for line in lines), stride=(1,) * p.ndim,
             dilation=tuple(line.dilation for line in lines), channels=p.filters, filters=p.channels, bias=problem.bias,
-            activation=problem.activation, slope=problem.slope, rank=0, transforms="", parts=(1, 1), whole=False,
+            boundary=("fill",) * p.ndim, activation=problem.activation, slope=problem.slope, rank=0, transforms="",
+            parts=(1, 1), whole=False,
         )  # fmt: skip
         found.append(Phase(conv, lines))
     return found
@@ -128,7 +129,8 @@ def _untouched(problem: TransposedProblem) -> ConvProblem:
     return replace(
         p, in_shape=ones, kernel_shape=ones, out_shape=ones, in_dtype=p.out_dtype, out_dtype=p.in_dtype, pad=(0,) * p.ndim,
         stride=ones, dilation=ones, batch=1, channels=p.filters, filters=p.channels, bias=problem.bias,
-        activation=problem.activation, slope=problem.slope, rank=0, transforms="", parts=(1, 1), whole=False,
+        boundary=("fill",) * p.ndim, activation=problem.activation, slope=problem.slope, rank=0, transforms="",
+        parts=(1, 1), whole=False,
     )  # fmt: skip
 
 
