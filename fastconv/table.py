@@ -88,6 +88,8 @@ TABLE = (
     Implementation("transposed", "Transposed", "cython", leaves="beyond_cython"),
     Implementation("transposed", "Transposed", "numba", leaves="beyond_numba"),
     Implementation("weight_gradient", "WeightGradient", "cython"),
+    Implementation("quantized", "Quantized", "cython", leaves="beyond_cython"),
+    Implementation("quantized", "Quantized", "numba", leaves="beyond_numba"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

@@ -69,6 +69,10 @@ TORCH = {
     "gelu": "input, approximate='none'",
     "softplus": "input, beta=1, threshold=20",
 }
+# Functions that PyTorch has elsewhere, or not at all.
+OWN = {
+    f"quantized_conv{n}d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1" for n in (1, 2, 3)
+}
 # SciPy's function that is compiled has none either.
 COMPILED = {"sepfir2d": "input, hrow, hcol"}
 SCIPY = [(m, name) for m in ("signal", "ndimage") for name in importlib.import_module(f"fastconv.{m}").__all__]
@@ -101,7 +105,7 @@ def test_signatures_of_scipy(module, name):
 @pytest.mark.parametrize("name", fastconv.nn.__all__)
 def test_signatures_of_torch(name):
     theirs: dict = {}
-    exec(f"def {name}({TORCH[name]}): pass", theirs)
+    exec(f"def {name}({(TORCH | OWN)[name]}): pass", theirs)
     assert_same_signature(inspect.signature(getattr(fastconv.nn, name)), inspect.signature(theirs[name]))
 
 

@@ -26,7 +26,7 @@ __all__ = [
     "ACTIVATIONS", "ACTIVATION_FIELDS",
     "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEPTHWISE_FIELDS", "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
     "FUNCTION_RECORD", "GEOMETRY", "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS",
-    "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
+    "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
     "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS",
     "record", "slope_bits",
 ]  # fmt: skip
@@ -255,6 +255,16 @@ ACTIVATION_FIELDS = HEADER + (
     "lines", "strip",  # lines, and those in one unit
     "n_axes", "axes",  # pointer to int64[n_axes][4]: size and strides in x, w and out of the axes that lines lie along
     "direct",  # whether elements are computed where they lie
+)  # fmt: skip
+
+# Sums of quantised numbers, scaled and rounded: `w` has the scales, `bias` the offsets, float64, of each filter.
+QUANTIZED_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "src_code", "out_code",  # DTYPE_CODES of the sums, and of the output
+    "zero_point",  # added to what is rounded
+    "run", "x_step", "out_step", "filter_step",  # elements of a line, bytes from one to the next; 1: each is another filter's
+    "lines", "strip",  # lines, and those in one unit
+    "n_axes", "axes",  # pointer to int64[n_axes][4]: size, strides in x, in out and among the filters of the others
 )  # fmt: skip
 
 # Rank filters.  A tile of the output is made from the planes, rows and columns that its windows read, which are

@@ -6,6 +6,7 @@ from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softpl
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from fastconv.nn.pool import avg_pool2d, max_pool2d
+from fastconv.nn.quantized import quantized_conv1d, quantized_conv2d, quantized_conv3d
 from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
 from fastconv.nn.softmax import log_softmax, softmax
 
@@ -27,6 +28,9 @@ __all__ = [
     "logsigmoid",
     "max_pool2d",
     "mish",
+    "quantized_conv1d",
+    "quantized_conv2d",
+    "quantized_conv3d",
     "relu",
     "relu6",
     "sigmoid",

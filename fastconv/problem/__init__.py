@@ -30,6 +30,7 @@ from fastconv.problem.pooling import (
     RegionPoolProblem,
     UnpoolProblem,
 )
+from fastconv.problem.quantized import QuantizedProblem
 
 __all__ = [
     "ACTIVATIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "PoolGradientProblem",
     "PoolProblem",
     "Problem",
+    "QuantizedProblem",
     "RegionPoolProblem",
     "SeparableProblem",
     "TransposedProblem",
@@ -58,6 +60,7 @@ Problem = (
     | NormalizedProblem
     | PoolGradientProblem
     | PoolProblem
+    | QuantizedProblem
     | RegionPoolProblem
     | SeparableProblem
     | TransposedProblem

@@ -21,6 +21,7 @@ from fastconv.problem import (
     PoolGradientProblem,
     PoolProblem,
     Problem,
+    QuantizedProblem,
     RegionPoolProblem,
     SeparableProblem,
     TransposedProblem,
@@ -33,6 +34,7 @@ from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
+from fastconv.reference.quantized import quantized
 from fastconv.reference.regions import fold, pool_gradient, region_pool, unpool
 from fastconv.reference.window import window
 
@@ -47,6 +49,7 @@ __all__ = [
     "normalized",
     "pool",
     "pool_gradient",
+    "quantized",
     "region_pool",
     "saturated",
     "separable",
@@ -73,6 +76,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     NormalizedProblem: normalized,
     PoolGradientProblem: lambda problem, x, w, out, bias, fill: pool_gradient(problem, x, out),
     PoolProblem: lambda problem, x, w, out, bias, fill: pool(problem, x, w, out),
+    QuantizedProblem: quantized,
     RegionPoolProblem: lambda problem, x, w, out, bias, fill: region_pool(problem, x, w, out, bias),
     SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
     TransposedProblem: lambda problem, x, w, out, bias, fill: transposed(problem, x, w, out, bias),

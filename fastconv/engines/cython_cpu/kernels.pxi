@@ -85,6 +85,7 @@ include "tiling.pxi"
 include "sliding.pxi"
 include "lines.pxi"
 include "taps.pxi"
+include "quantized.pxi"
 include "weight_gradient.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
@@ -105,6 +106,7 @@ KERNELS = {
     "depthwise:uint64": <int64_t><uintptr_t>&depthwise_u64,
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
+    "quantized:float64": <int64_t><uintptr_t>&quantized_f64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
     "weight_gradient:float32": <int64_t><uintptr_t>&weight_gradient_f32,

@@ -1,0 +1,174 @@
+"""Convolutions of quantised numbers: exact sums of a block of outputs, which are then scaled and rounded.
+
+The sums are made by whatever the table has for them on the same engine: in float32, as exact as integers and two to
+four times as fast, where no sum can reach 2**24.  A block of them stays in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.algorithms.executor import REMEMBERED, Bound, run
+from fastconv.engines.contract import DTYPE_CODES, QUANTIZED_FIELDS, SATURATE, record
+from fastconv.problem import ConvProblem, QuantizedProblem
+
+__all__ = ["Quantized", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
+
+# Bytes of the sums of a block.
+BLOCK_BYTES = 1024 * 1024
+# Elements that the kernel converts at once (QUANTIZED_CHUNK of quantized.pxi).
+CHUNK = 512
+UNITS_PER_THREAD = 4
+
+
+def refuse(problem: Any) -> str | None:
+    """Why quantised sums cannot be made, or None."""
+    if not isinstance(problem, QuantizedProblem):
+        return "is for quantised numbers"
+    if set(problem.conv.boundary) != {"fill"}:
+        return "continues images by their zero points only"
+    return None
+
+
+def beyond_cython(problem: QuantizedProblem) -> str | None:
+    """Why the Cython engine cannot make the sums, or None."""
+    return _beyond(problem, "cython")
+
+
+def beyond_numba(problem: QuantizedProblem) -> str | None:
+    """Why the Numba engine cannot make the sums, or None."""
+    return _beyond(problem, "numba")
+
+
+def is_ready(problem: QuantizedProblem, engine: Any) -> bool:
+    """Whether all kernels are compiled."""
+    rows = [_row(block.conv, _name(engine)) for block in _blocks(problem.conv)]
+    return engine.is_ready("quantized", "float64") and all(
+        row is not None and row.is_ready(block.conv) for row, block in zip(rows, _blocks(problem.conv), strict=True)
+    )
+
+
+def _beyond(problem: QuantizedProblem, engine: str) -> str | None:
+    lacking = next((block.conv for block in _blocks(problem.conv) if _row(block.conv, engine) is None), None)
+    return None if lacking is None else f"cannot do its sums, {lacking}"
+
+
+def _row(conv: ConvProblem, engine: str) -> Any:
+    from fastconv.table import first_row
+
+    return first_row(conv, engine)
+
+
+def _name(engine: Any) -> str:
+    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+
+
+class Block:
+    """A part of the output, the part of the input that it is made from, and their convolution."""
+
+    def __init__(self, p: ConvProblem, places: tuple[range, ...]):
+        batch, *axes = places
+        reads = [_read(p, axis, place) for axis, place in enumerate(axes)]
+        every = slice(None)
+        self.source = (slice(batch.start, batch.stop), every, *(slice(low, high) for low, high, _ in reads))
+        self.target = (slice(batch.start, batch.stop), every, *(slice(place.start, place.stop) for place in axes))
+        self.conv = replace(
+            p, batch=len(batch), in_shape=tuple(high - low for low, high, _ in reads), pad=tuple(pad for *_, pad in reads),
+            out_shape=tuple(map(len, axes)),
+        )  # fmt: skip
+
+
+def _read(p: ConvProblem, axis: int, place: range) -> tuple[int, int, int]:
+    """The inputs under the windows of a range of outputs, and how far the first one begins before them."""
+    first = place.start * p.stride[axis] - p.pad[axis]
+    last = (place.stop - 1) * p.stride[axis] - p.pad[axis] + (p.kernel_shape[axis] - 1) * p.dilation[axis]
+    low = max(first, 0)
+    return low, max(min(last + 1, p.in_shape[axis]), low + 1), low - first
+
+
+def _cut(p: ConvProblem, axis: int, size: int) -> list[range]:
+    """Outputs along an axis in pieces of a size; all at once if a piece would read nothing but padding."""
+    n = p.out_shape[axis]
+    pieces = [range(i, min(i + size, n)) for i in range(0, n, size)]
+    inside = all(
+        piece.start * p.stride[axis] - p.pad[axis] < p.in_shape[axis]
+        and (piece.stop - 1) * p.stride[axis] - p.pad[axis] + (p.kernel_shape[axis] - 1) * p.dilation[axis] >= 0
+        for piece in pieces
+    )
+    return pieces if inside else [range(n)]
+
+
+@lru_cache(maxsize=64)
+def _blocks(p: ConvProblem) -> tuple[Block, ...]:
+    """Blocks of at most BLOCK_BYTES of sums, cut along the first axes."""
+    room = BLOCK_BYTES // np.dtype(p.out_dtype).itemsize
+    sizes = (p.batch, *p.out_shape)
+    cuts: list[list[range]] = []
+    for axis, n in enumerate(sizes):
+        size = max(1, min(n, room // max(1, p.filters * prod(sizes[axis + 1 :]))))
+        cuts.append(_cut(p, axis - 1, size) if axis else [range(i, min(i + size, n)) for i in range(0, n, size)])
+    return tuple(Block(p, places) for places in product(*cuts))
+
+
+class Quantized:
+    """Executes a `QuantizedProblem` block by block."""
+
+    def __init__(self, problem: QuantizedProblem, engine: Any):
+        self.problem = problem
+        self.blocks = _blocks(problem.conv)
+        convs = {block.conv for block in self.blocks}
+        self.convs = {conv: _row(conv, _name(engine)).build(conv) for conv in convs}
+        self.kernel = engine.kernel("quantized", "float64")
+        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
+
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray, fill: Any, threads: int
+    ) -> None:
+        scales, offsets = bias
+        for block in self.blocks:
+            target, p = out[block.target], block.conv
+            sums = _like(target, p.out_dtype)
+            self.convs[p](x[block.source], w, sums, None, fill, threads)
+            used = costs.threads_worth_using(4 * sums.size, sums.nbytes, threads)
+            bound = self._bind(sums.shape, sums.strides, target.strides, used)
+            run(self.kernel, bound, sums, scales, target, offsets, None, used)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
+        return max(
+            block.conv.batch * block.conv.filters * prod(block.conv.out_shape) * np.dtype(block.conv.out_dtype).itemsize
+            + self.convs[block.conv].workspace(threads)
+            for block in self.blocks
+        )
+
+    def _new_bound(
+        self, shape: tuple[int, ...], steps: tuple[int, ...], out_steps: tuple[int, ...], threads: int
+    ) -> Bound:
+        """The record: lines along the axis that is innermost in the sums, and the others."""
+        along = min(range(len(shape)), key=lambda a: (abs(steps[a]), -shape[a]))
+        outer = [a for a in range(len(shape)) if a != along]
+        axes = np.array([(shape[a], steps[a], out_steps[a], a == 1) for a in outer], np.int64)
+        lines = prod(shape[a] for a in outer)
+        strip = max(1, -(-lines // (threads * UNITS_PER_THREAD)) if threads > 1 else lines)
+        values = {
+            "scratch_bytes": 8 * CHUNK,
+            "src_code": DTYPE_CODES[self.problem.conv.out_dtype],
+            "out_code": DTYPE_CODES[self.problem.dtype] + SATURATE,
+            "zero_point": self.problem.zero_point,
+            "run": shape[along], "x_step": steps[along], "out_step": out_steps[along], "filter_step": along == 1,
+            "lines": lines, "strip": strip, "n_axes": len(outer), "axes": axes.ctypes.data,
+        }  # fmt: skip
+        return Bound(record(QUANTIZED_FIELDS, values), -(-lines // strip), 8 * CHUNK, (), (axes,))
+
+
+def _like(array: np.ndarray, dtype: str) -> np.ndarray:
+    """A new array whose axes lie in memory in the order of another's."""
+    order = sorted(range(array.ndim), key=lambda a: (-abs(array.strides[a]), a))
+    return np.empty([array.shape[a] for a in order], dtype).transpose(np.argsort(order))
