@@ -37,7 +37,7 @@ from fastconv import config, costs
 from fastconv.device import on_device
 from fastconv.problem import ConvProblem
 from fastconv.replay import by_value, forget
-from fastconv.separability import gain, with_rank
+from fastconv.separability import with_rank
 
 __all__ = ["Way", "chosen", "forced", "ways_of"]
 
@@ -59,12 +59,14 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
         return p
     workers = config.resolve_threads(threads)
     filtered = sum(taps > 1 for taps in p.kernel_shape)
-    bytes_exactly = p.exact != "" and np.dtype(p.in_dtype).itemsize == 1
-    direct = costs.direct_seconds(p.flops, prod(p.out_shape), filtered, p.acc, workers, bytes_exactly)
+    exact = np.dtype(p.in_dtype).itemsize if p.exact else 0
+    direct = costs.direct_seconds(p.flops, p.out_shape, filtered, p.acc, workers, exact)
     found = with_rank(p, kernel, fill)
     if direct < costs.MIN_TRANSFORM_SECONDS or not _may_be_transformed(p, image, kernel):
         return found
-    seconds = direct / (gain(kernel, p.flops, p.acc) if found.rank else 1.0)
+    seconds = direct
+    if found.rank:
+        seconds = costs.passes_seconds(prod(p.out_shape), kernel.shape, found.rank, p.acc, workers)
     for way in _ways(p, fill, workers):
         if way.seconds > seconds:
             break

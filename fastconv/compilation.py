@@ -43,9 +43,9 @@ def warmup(function: Callable | None = None, /, *args: Any, **kwargs: Any) -> No
     Notes
     -----
     No call waits for a compiler unless the Numba engine is asked for by name: until its kernels are compiled, those
-    of the Cython engine serve, and where they are as fast they go on serving.  A kernel takes one to three seconds, is good for every size of image, kernel and
-    window, and is kept on disk (see `fastconv.show_config` for the folder): a later process loads it in
-    a fraction of a second.
+    of the Cython engine serve, and where they are as fast they go on serving.  A kernel takes one to three seconds, is
+    good for every size of image, kernel and window, and is kept on disk (see `fastconv.show_config` for the folder): a
+    later process loads it in a fraction of a second.
 
     Examples
     --------

@@ -6,7 +6,7 @@ are compared (``python -m fastconv regret`` measures what a wrong choice costs).
 
 from __future__ import annotations
 
-from math import log2, prod
+from math import log2, prod, sqrt
 
 import numpy as np
 
@@ -23,7 +23,7 @@ __all__ = [
     "fourier_seconds",
     "outer_products_worth_using",
     "overlap_seconds",
-    "passes_gain",
+    "passes_seconds",
     "seconds_one_thread",
     "separable_gain",
     "threads_worth_using",
@@ -35,7 +35,7 @@ MIN_GAIN, SECONDS_A_TERM = 1.3, 400e-6
 MIN_SEPARABLE_TAPS = 81
 # Transforms are not considered for smaller kernels, nor for direct sums that take less: to look at the values costs 20-50 us,
 # and the call is not replayed.
-MIN_TRANSFORM_TAPS, MIN_TRANSFORM_SECONDS = 24, 100e-6
+MIN_TRANSFORM_TAPS, MIN_TRANSFORM_SECONDS = 24, 60e-6
 
 
 def seconds_one_thread(flops: int, nbytes: int) -> float:
@@ -52,9 +52,11 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
     return 1 if seconds < least else min(available, 1 + int(seconds / (least / 2)))
 
 
-# Factors by the bytes of a unit's scratch memory; the time in Python of a call.
+# A thread takes longer beside others: they share caches, memory, and what the processor may heat.
+BESIDE_OTHERS = 1.1
+# Factors by the bytes of a unit's scratch memory; the time in Python of a call, and what it takes more on several threads.
 OVERLAP_CACHES = ((640 * 2**10, 1.0), (1300 * 2**10, 1.1), (2500 * 2**10, 1.18), (5000 * 2**10, 1.25), (1 << 62, 1.5))
-OVERLAP_CALL_SECONDS = 25e-6
+OVERLAP_CALL_SECONDS, OVERLAP_THREADS_SECONDS = 48e-6, 25e-6
 
 
 def overlap_seconds(points: int, lines: int, work: int, units: int, itemsize: int, nbytes: int, threads: int) -> float:
@@ -63,7 +65,14 @@ def overlap_seconds(points: int, lines: int, work: int, units: int, itemsize: in
     scratch = (4 if lines > 1 else 2) * work * itemsize
     slower = next(factor for size, factor in OVERLAP_CACHES if scratch <= size)
     each = work * (r.point + r.halving * log2(points)) * slower * (r.double if itemsize == 8 else 1.0)
-    return OVERLAP_CALL_SECONDS + (0.5 + -(-units // min(threads, units))) * each + nbytes / r.bandwidth / threads
+    call, threads = OVERLAP_CALL_SECONDS, min(threads, units)
+    if threads > 1:
+        call, each = call + OVERLAP_THREADS_SECONDS, each * BESIDE_OTHERS
+    return call + (0.5 + -(-units // threads)) * each + nbytes / r.bandwidth / threads
+
+
+# The time in Python of a call by passes; complex sums take more of them.
+PASSES_CALL_SECONDS, COMPLEX_PASSES = 50e-6, 6.0
 
 
 def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int:
@@ -74,19 +83,24 @@ def outer_products_worth_using(flops: int, kernel_shape: tuple[int, ...]) -> int
     return min(most, int(flops / r.flops / SECONDS_A_TERM))
 
 
-def passes_gain(kernel_shape: tuple[int, ...], rank: int) -> float:
-    """How many times faster than the direct sum the passes of so many outer products are."""
+def passes_seconds(outputs: int, kernel_shape: tuple[int, ...], rank: int, acc: str, threads: int) -> float:
+    """Estimated time of the passes of so many outer products."""
     several = rates.current().sums_of_passes * rank if rank > 1 else 1.0
-    return separable_gain(kernel_shape) / several
+    each = _passes(kernel_shape) * several * _slower(acc) * (COMPLEX_PASSES if acc.startswith("complex") else 1.0)
+    return PASSES_CALL_SECONDS * min(rank, 2) + outputs * each * _shared_by(threads)
 
 
 def separable_gain(kernel_shape: tuple[int, ...]) -> float:
-    """How many times faster than the direct sum the passes of one outer product are."""
-    r = rates.current()
-    passes = sum(r.line_tap * taps + r.line_output for taps in kernel_shape if taps > 1)
+    """How many times faster than the direct sum the passes of one outer product are, their call apart."""
+    r, passes = rates.current(), _passes(kernel_shape)
     kind = min(len([taps for taps in kernel_shape if taps > 1]), 3) - 1
-    passes *= r.solid_passes if kind == 2 else 1.0
     return (2 * prod(kernel_shape) * r.sums[kind] + r.outputs[kind]) / passes if passes else 1.0
+
+
+def _passes(kernel_shape: tuple[int, ...]) -> float:
+    """Seconds of an output in float32 by the passes of one outer product."""
+    r, lines = rates.current(), [taps for taps in kernel_shape if taps > 1]
+    return sum(r.line_tap * taps + r.line_output for taps in lines) * (r.solid_passes if len(lines) > 2 else 1.0)
 
 
 # Fourier transforms by scipy.fft, forth and back, with the product between: seconds for each point,
@@ -98,7 +112,7 @@ COMPLEX_FACTOR = 1.8
 # Each factor of a transform's length that is not 2 makes it take this part longer.
 ODD_FACTOR = 0.06
 # The time in Python of a call, and what it takes more by blocks.
-FOURIER_CALL_SECONDS = 40e-6
+FOURIER_CALL_SECONDS = 80e-6
 BLOCKS_CALL_SECONDS = 35e-6
 # One-dimensional transforms are vectorised over as many of them; a lone one takes longer by the factor.
 VECTOR_BYTES = 16
@@ -111,16 +125,57 @@ PLANE_CACHE = [(32 * 2**20, 2.2), (12 * 2**20, 1.8), (2 * 2**20, 1.3)]
 PYTHON_THREADS_SECONDS = 3e-3
 
 
-def direct_seconds(flops: int, outputs: int, axes: int, acc: str, threads: int, exact: bool = False) -> float:
-    """Estimated time of a direct sum with a kernel of that many axes, its call apart.
+# A direct sum is made of tiles of 8 rows by 128 bytes, or of 512 bytes of a line; parts of one take as long as the whole.
+TILE_ROWS, TILE_BYTES, LINE_BYTES, NARROW = 8, 128, 512, 16
+# Of one axis, all but real floating-point numbers are summed as rows of an image are: so many times longer.
+LINES_AS_IMAGES = 1.75
+# Integer results of solids are summed in SciPy's order.
+IN_ORDER = 2.0
 
-    `exact`: of an 8-bit image with an integer result.
+
+def direct_seconds(flops: int, shape: tuple[int, ...], axes: int, acc: str, threads: int, exact: int = 0) -> float:
+    """Estimated time of a direct sum for an output of a shape with a kernel of that many axes, its call apart.
+
+    `exact`: bytes of an image's elements if integers are truncated as SciPy does it.
     """
-    r, kind = rates.current(), min(axes, 3) - 1
-    part = {"complex64": "float32", "complex128": "float64"}.get(acc, acc)
-    seconds = flops * r.sums[kind] + outputs * r.outputs[kind] * (1 if part == acc else 4)
-    slower = {"float32": 1.0, "float64": r.sums_float64, "uint32": r.sums_uint32, "uint64": r.sums_uint64}
-    return seconds * (r.sums_exact if exact else slower.get(part, 20.0)) / threads
+    r, kind, factor, order = rates.current(), min(axes, 3) - 1, _slower(acc), 1.0
+    if kind == 0 and not acc.startswith("float"):
+        factor *= LINES_AS_IMAGES
+    elif exact and kind == 2:
+        order = IN_ORDER
+    elif exact == 1:
+        factor = r.sums_exact
+    seconds = (
+        order * flops * r.sums[kind] * _of_whole_tiles(shape, 8 if acc in ("float64", "uint64", "complex128") else 4)
+    )
+    seconds += prod(shape) * r.outputs[kind] * (4 if acc.startswith("complex") else 1)
+    return seconds * factor * _shared_by(threads)
+
+
+def _slower(acc: str) -> float:
+    """How much longer than in float32 an operation takes."""
+    r = rates.current()
+    known = {"float32": 1.0, "float64": r.sums_float64, "uint32": r.sums_uint32, "uint64": r.sums_uint64}
+    return known.get({"complex64": "float32", "complex128": "float64"}.get(acc, acc), 20.0)
+
+
+def _shared_by(threads: int) -> float:
+    """The part of the time of one thread that several take."""
+    return BESIDE_OTHERS / threads if threads > 1 else 1.0
+
+
+def _of_whole_tiles(shape: tuple[int, ...], itemsize: int) -> float:
+    """How many times as many outputs as asked for whole tiles have."""
+    if len(shape) == 1:
+        return _up(shape[0], LINE_BYTES // itemsize)
+    height, width = shape[-2:]
+    if width < NARROW:  # tiles lie along the longest axis
+        height, width = width, max(shape)
+    return _up(height, TILE_ROWS) * _up(width, TILE_BYTES // itemsize)
+
+
+def _up(size: int, tile: int) -> float:
+    return -(-size // tile) * tile / size
 
 
 def fourier_seconds(length: tuple[int, ...], blocks: int, kernels: int, dtype: np.dtype, threads: int) -> float:
@@ -151,5 +206,5 @@ def fourier_seconds(length: tuple[int, ...], blocks: int, kernels: int, dtype: n
 
     seconds = points * (transform(blocks) + 0.5 * transform(kernels))
     if seconds > PYTHON_THREADS_SECONDS:
-        seconds /= min(threads, blocks if line else 2 * blocks)
+        seconds /= sqrt(min(threads, blocks if line else 2 * blocks))  # 1.2 to 1.5 times as fast on two threads
     return FOURIER_CALL_SECONDS + seconds * rates.current().fourier

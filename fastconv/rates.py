@@ -56,11 +56,11 @@ class Rates:
     sums_uint32: float = 1.18
     sums_uint64: float = 2.35
     sums_exact: float = 1.4
-    line_tap: float = 10.4e-12
+    line_tap: float = 10.0e-12
     line_output: float = 0.13e-9
     sums_of_passes: float = 1.5
-    solid_passes: float = 2.5
-    point: float = 1.5e-9
+    solid_passes: float = 1.2
+    point: float = 1.4e-9
     halving: float = 0.007e-9
     double: float = 2.0
     fourier: float = 1.05

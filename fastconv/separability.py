@@ -27,7 +27,7 @@ from fastconv import config, costs
 from fastconv.problem import ConvProblem
 from fastconv.replay import by_values_of
 
-__all__ = ["TOLERANCE", "OuterProducts", "gain", "outer_products", "with_rank"]
+__all__ = ["TOLERANCE", "OuterProducts", "outer_products", "with_rank"]
 
 # For each accumulator, relative to the kernel's norm: 4 eps of float32, where rounding the weights leaves 0.3 and
 # products of rounded factors 0.6 eps; 16 eps of double, in which the decomposition itself rounds by up to 5.
@@ -81,14 +81,6 @@ def outer_products(problem: ConvProblem, kernel: Any, fill: Any = 0) -> OuterPro
         # all planes of a pass see one value beyond the border, so there must be one
         return found if found.rank == 1 and np.isfinite(fill) else NONE
     return found
-
-
-def gain(kernel: Any, flops: int, acc: str) -> float:
-    """How many times faster than the direct sum the passes are that it is computed by; 1.0 if there are none."""
-    if acc not in TOLERANCE or kernel.size < costs.MIN_SEPARABLE_TAPS:
-        return 1.0
-    rank = _examined(kernel, flops, acc).rank
-    return costs.passes_gain(kernel.shape, rank) if rank else 1.0
 
 
 def _examined(kernel: Any, flops: int, acc: str) -> OuterProducts:

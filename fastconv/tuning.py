@@ -21,12 +21,12 @@ __all__ = ["tune"]
 BLOCK_SECONDS, BLOCKS = 2e-3, 5
 # Two rates fitted together are believed within this factor of the usual ones.
 BELIEVABLE = 4.0
-# Kernels of one to three axes on images of about as many outputs; those of separable passes and of transforms.
+# Kernels of one to three axes on images of about as many outputs, in whole tiles; those of separable passes and of transforms.
 Shape = tuple[int, ...]
 DIRECT: dict[int, list[tuple[Shape, Shape]]] = {
     1: [((60_000,), (9,)), ((60_000,), (61,)), ((250_000,), (25,))],
     2: [((256, 256), (5, 5)), ((256, 256), (11, 11)), ((256, 256), (23, 23)), ((640, 640), (9, 9))],
-    3: [((40, 40, 40), (3, 3, 3)), ((40, 40, 40), (7, 5, 5)), ((64, 64, 64), (5, 5, 7))],
+    3: [((32, 64, 32), (3, 3, 3)), ((32, 64, 32), (7, 5, 5)), ((64, 64, 64), (5, 5, 7))],
 }
 LINES: list[tuple[Shape, Shape]] = [((512, 512), (25, 25)), ((512, 512), (41, 41)), ((1024, 1024), (25, 25))]
 SOLID = ((48, 48, 48), (11, 11, 11))
@@ -176,14 +176,17 @@ def _fit_other_sums(found: Rates) -> Rates:
 
 def _fit_lines(found: Rates) -> Rates:
     samples = [_sample("passes", shape, kernel) for shape, kernel in LINES]
-    rows = [(s.outputs * sum(s.kernel), s.outputs * len(s.kernel), s.seconds) for s in samples]
+    rows = [
+        (s.outputs * sum(s.kernel), s.outputs * len(s.kernel), s.seconds - costs.PASSES_CALL_SECONDS) for s in samples
+    ]
     tap, output = _two_rates(rows, (Rates.line_tap, Rates.line_output))
     fitted = replace(found, line_tap=tap, line_output=output)
     shape, kernel = SOLID
 
     def ratio(shape: tuple[int, ...], kernel: tuple[int, ...], rank: int) -> float:
         each = sum(tap * k + output for k in kernel) * prod(shape) * rank
-        return max(_sample("passes", shape, kernel, rank=rank).seconds / each, 1.0)
+        seconds = _sample("passes", shape, kernel, rank=rank).seconds - rank * costs.PASSES_CALL_SECONDS
+        return max(seconds / each, 1.0)
 
     return replace(fitted, sums_of_passes=ratio(*LINES[0], 2), solid_passes=ratio(shape, kernel, 1))
 

@@ -447,6 +447,3 @@ def test_transforms_give_way_to_passes():
     random = np.random.default_rng(0).standard_normal((63, 63)).astype(np.float32)
     assert fastconv.plan(signal.convolve, x, w).problem.rank == 1
     assert signal.choose_conv_method(x, w) == "direct" and signal.choose_conv_method(x, random) == "fft"
-    with fastconv.use(precision="strict"):
-        assert separability.gain(w, 10**9, "float32") == 1.0
-    assert separability.gain(w, 10**10, "float32") > 8 > separability.gain(random, 10**10, "float32") == 1.0

@@ -305,7 +305,7 @@ def _way(
     if alike and type_name(dtype) in DIRECT_DTYPES:
         taps = prod(shape2) if mode == "same" else min(prod(shape1), prod(shape2))
         flops = 2 * prod(size) * taps * (4 if dtype.kind == "c" else 1)
-        times["direct"] = costs.direct_seconds(flops, prod(size), len(axes), type_name(dtype), threads)
+        times["direct"] = costs.direct_seconds(flops, size, len(axes), type_name(dtype), threads)
         times["overlap"] = _overlap_seconds(shape1, shape2, mode, dtype, threads)
     return _Way(swapped, low, size, dtype, min(times, key=lambda name: times[name]), blocks)
 
