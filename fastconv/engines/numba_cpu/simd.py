@@ -36,6 +36,7 @@ __all__ = [
     "lanes",
     "load",
     "loop",
+    "multiply_add",
     "peek",
     "poke",
     "product_tile",
@@ -164,7 +165,7 @@ def splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
 
 
-def _multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a * b + c; fused where the processor can: elsewhere LLVM would call the C library for each lane."""
     if isinstance(a.type.element, ir.IntType):
         return builder.add(builder.mul(a, b), c)
@@ -332,7 +333,7 @@ def _correlate_block(
             for c in range(tile.cols):
                 x = load(builder, _offset(builder, row, c * VECTOR_BYTES), vector)
                 for r in range(max(0, j - height + 1), min(tile.rows, j + 1)):
-                    acc[r * tile.cols + c] = _multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
+                    acc[r * tile.cols + c] = multiply_add(builder, x, weights[j - r], acc[r * tile.cols + c])
             row = builder.add(row, row_step)
         for slot, v in zip(sums, acc, strict=True):
             builder.store(v, slot)
@@ -360,7 +361,7 @@ def product_tile(typingctx, a, a_step, b, depth, c, c_step, dtype, rows, cols):
                 scalar = splat(builder, load(builder, at, vector.element), vector.count)
                 for j in range(width):
                     slot = sums[r * width + j]
-                    builder.store(_multiply_add(builder, columns[j], scalar, builder.load(slot)), slot)
+                    builder.store(multiply_add(builder, columns[j], scalar, builder.load(slot)), slot)
                 at = builder.add(at, a_step)
         for place, slot in zip(places, sums, strict=True):
             store(builder, builder.load(slot), place)
