@@ -59,7 +59,7 @@ class Rates:
     line_tap: float = 10.0e-12
     line_output: float = 0.13e-9
     sums_of_passes: float = 1.5
-    solid_passes: float = 1.2
+    solid_passes: float = 1.4
     point: float = 1.4e-9
     halving: float = 0.007e-9
     double: float = 2.0

@@ -291,6 +291,14 @@ def test_memory_is_bounded():
     assert strided._bind((0, 0, 7200, 8), (0, 0, 3600, 4), 1).scratch_bytes < 2 * 10**6
 
 
+def test_long_lines_of_short_signals_are_shared_by_threads():
+    problem = problem_of(values((3000,), "float64"), np.ones(()), values((3747,), "float64", 1), "fill")
+    problem = replace(problem, kernel_shape=(3747,), pad=(1873,))
+    executor = Separable(problem, cython_cpu)
+    units = [executor._bind((0, 0, 8), (0, 0, 8), threads).units for threads in (1, 2, 8)]
+    assert units[0] == 1 and 2 <= units[1] <= units[2]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_wherever_rows_begin(module, dtype):
     """Tiles begin at cache lines, wherever in one the image does."""

@@ -154,9 +154,9 @@ class Separable(Filter):
         in_place = in_place and not (y.taps > ALIASED_TAPS and x.taps == 1 and y.x_step % PAGE == 0)
         store_direct = p.out_dtype == self.part and x.out_step == size and y.out_step % size == 0
 
-        rows, cols, pitch = self._patch_of(y, x, in_place)
-        scratch_bytes = -(-self._rows_of_scratch(rows, y) * pitch * size // 64) * 64
         wanted = -(-threads * UNITS_PER_THREAD // len(out_planes)) if threads > 1 else 1
+        rows, cols, pitch = self._patch_of(y, x, in_place, wanted)
+        scratch_bytes = -(-self._rows_of_scratch(rows, y) * pitch * size // 64) * 64
         strip = -(-y.out_size // min(wanted, -(-y.out_size // rows)) // rows) * rows
         n_strips = -(-y.out_size // strip)
         wanted, blocks = -(-wanted // n_strips), -(-x.out_size // cols)
@@ -175,8 +175,11 @@ class Separable(Filter):
         units = len(out_planes) * n_strips * n_spans
         return Bound(record(SEPARABLE_FIELDS, values), units, scratch_bytes, order, tables)
 
-    def _patch_of(self, y: Axis, x: Axis, in_place: bool) -> tuple[int, int, int]:
-        """Rows and columns that are filtered at once, and the length of a row in scratch memory."""
+    def _patch_of(self, y: Axis, x: Axis, in_place: bool, wanted: int) -> tuple[int, int, int]:
+        """Rows and columns that are filtered at once, and the length of a row in scratch memory.
+
+        Few rows are cut into as many pieces as are wanted, though each reads again what a long line reaches.
+        """
         size = self.itemsize
         tile_rows, tile_bytes = self.engine.TILE
         tile_cols, line_cols, reach = tile_bytes // size, self.engine.LINE[1] // size, (x.taps - 1) * x.dilation
@@ -184,6 +187,8 @@ class Separable(Filter):
             1 if y.taps == 1 else tile_rows if in_place else -(-min(STAGED_ROWS, y.out_size) // tile_rows) * tile_rows
         )
         most = max(ROW_BYTES // size, 2 * reach // tile_cols * tile_cols)
+        if y.out_size < wanted:
+            most = min(most, max(-(-x.out_size * y.out_size // wanted), RUN_BYTES // size))
         while True:
             blocks, step = -(-x.out_size // most), RUN_BYTES // size if x.out_size * size > RUN_BYTES else tile_cols
             cols = -(-x.out_size // blocks // step) * step

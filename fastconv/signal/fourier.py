@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv import config, costs
 from fastconv.device import on_device
-from fastconv.plan import plan
+from fastconv.plan import planned
 from fastconv.signal import direct
 from fastconv.signal.method import (
     MODES,
@@ -213,13 +213,10 @@ def choose_conv_method(in1: Any, in2: Any, mode: str = "full", measure: bool = F
     must_swap(mode, in1.shape, in2.shape)
     if in1.dtype.kind == "O" or in2.dtype.kind == "O" or min(in1.size, in2.size) < costs.MIN_TRANSFORM_TAPS:
         return "direct"
-    if any(a.dtype.kind in "fc" and not np.isfinite(a).all() for a in (in1, in2)):
+    plans = planned(direct.convolve, (in1, in2, mode), {})
+    if not plans or not getattr(plans[-1].problem, "transforms", ""):  # nothing is planned: SciPy's work
         return "direct"
-    try:
-        problem = plan(direct.convolve, in1, in2, mode).problem
-    except ValueError:  # nothing is planned: SciPy's work
-        return "direct"
-    return "fft" if getattr(problem, "transforms", "") else "direct"
+    return "fft" if all(a.dtype.kind not in "fc" or _is_finite(a) for a in (in1, in2)) else "direct"
 
 
 def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int | None) -> Any:
