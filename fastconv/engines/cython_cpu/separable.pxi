@@ -44,7 +44,7 @@ cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, ac
                     if a.g.kernel_x == 1:
                         prefetch(dst + (rows + k % TILE_ROWS) * step + at + k // TILE_ROWS * line, 1)
             tiles(src + at, pitch, pitch, a.col_of, <const acc_t *>a.g.w, a.g.kernel_y, <int64_t>1, dst + at, step, False,
-                  <acc_t>0, <int64_t>1, <int64_t>0)
+                  <acc_t>0, <int64_t>1)
         src += TILE_ROWS * pitch
         dst += TILE_ROWS * step
 

@@ -57,42 +57,36 @@ static inline __attribute__((always_inline)) void NAME(block)(
 
 /* Rows of a result that streams past the caches (an ordinary store would read each line first).  Each begins anywhere in
  * a line: vectors wait for the next one of their row, and both are turned to where a line begins. */
+#if IS_FLOAT && defined(STREAM)
 typedef struct {
     V waiting[TILE_ROWS];
     line_lanes lanes[TILE_ROWS];
     int64_t into[TILE_ROWS]; /* bytes from the beginning of a line to that of a tile's row */
 } NAME(flow);
 
-static inline __attribute__((always_inline)) void NAME(put)(V acc[TILE_ROWS][TILE_COLS], T *dst, int64_t dst_step,
-                                                            NAME(flow) *flow) {
-#ifdef STREAM
-    if (flow) {
-        _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++) {
-            char *line = (char *)(dst + r * dst_step) - flow->into[r];
-            V last = flow->waiting[r];
-            _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) {
-                STREAM(line + c * VECTOR_BYTES, TURN(last, acc[r][c], flow->lanes[r]));
-                last = acc[r][c];
-            }
-            flow->waiting[r] = last;
+static inline __attribute__((always_inline)) void NAME(put_lines)(V acc[TILE_ROWS][TILE_COLS], T *dst, int64_t dst_step,
+                                                                  NAME(flow) *flow) {
+    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++) {
+        char *line = (char *)(dst + r * dst_step) - flow->into[r];
+        V last = flow->waiting[r];
+        _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) {
+            STREAM(line + c * VECTOR_BYTES, TURN(last, acc[r][c], flow->lanes[r]));
+            last = acc[r][c];
         }
-        return;
+        flow->waiting[r] = last;
     }
+}
 #endif
+
+static inline __attribute__((always_inline)) void NAME(put)(V acc[TILE_ROWS][TILE_COLS], T *dst, int64_t dst_step) {
     _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
         _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) STORE(dst + r * dst_step + c * LANES, acc[r][c]);
 }
 
+/* A tile's sums, in `blocks` of `low` rows of the kernel, the first `taller` of them one row more. */
 static inline __attribute__((always_inline)) void NAME(tile)(
-    const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y, int64_t kernel_x,
-    T *dst, int64_t dst_step, int resume, T init, NAME(flow) *flow) {
-    V acc[TILE_ROWS][TILE_COLS];
-    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
-        _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++)
-            acc[r][c] = resume ? LOAD(dst + r * dst_step + c * LANES) : SPLAT(init);
-    /* Blocks of equal height, the first `taller` of them one row more. */
-    const int64_t blocks = row_step == tap_step ? n_blocks(kernel_y) : kernel_y;
-    const int64_t low = kernel_y / blocks, taller = kernel_y % blocks;
+    const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w, int64_t blocks, int64_t low,
+    int64_t taller, int64_t kernel_x, V acc[TILE_ROWS][TILE_COLS]) {
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t height = low + (b < taller);
 #define BLOCK(fixed) \
@@ -112,54 +106,58 @@ static inline __attribute__((always_inline)) void NAME(tile)(
         src += height * tap_step;
         w += height * kernel_x;
     }
-    NAME(put)(acc, dst, dst_step, flow);
 }
 
-/* `n` tiles side by side.  What lies `ahead` (0: nothing), the rows that the next row of tiles is the first to read, is
- * called into the second cache, tile by tile: 5x5 takes an eighth less time from 256x256 on, and 4096x4096 with 3x3 a
- * quarter less.  In the first cache the lines displace each other; four tiles at once are a third slower. */
-static void NAME(tile_row)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
-                           int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, int64_t n,
-                           int64_t ahead, NAME(flow) *flow) {
-    for (int64_t i = 0; i < n; i++, src += TILE_COLS * LANES, dst += TILE_COLS * LANES) {
-        if (ahead)
-            for (int r = 0; r < TILE_ROWS; r++)
-                for (int at = 0; at < TILE_COLS * VECTOR_BYTES; at += 64)
-                    __builtin_prefetch((const char *)(src + ahead + r * row_step) + at, 0, 2);
-        NAME(tile)(src, row_step, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, flow);
+/* `n` tiles side by side; STATEMENT, before each of them; PUT, what becomes of `acc`. */
+#define EACH_TILE(n, STATEMENT, PUT)                                                                                   \
+    const int64_t blocks = row_step == tap_step ? n_blocks(kernel_y) : kernel_y;                                       \
+    const int64_t low = kernel_y / blocks, taller = kernel_y % blocks;                                                 \
+    for (int64_t i = 0; i < n; i++, src += TILE_COLS * LANES, dst += TILE_COLS * LANES) {                              \
+        STATEMENT;                                                                                                     \
+        V acc[TILE_ROWS][TILE_COLS];                                                                                   \
+        _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)                                                    \
+            _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++)                                                \
+                acc[r][c] = resume ? LOAD(dst + r * dst_step + c * LANES) : SPLAT(init);                               \
+        NAME(tile)(src, row_step, tap_step, col_of, w, blocks, low, taller, kernel_x, acc);                            \
+        PUT;                                                                                                           \
     }
+
+static void NAME(tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
+                        int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, int64_t n) {
+    EACH_TILE(n, , NAME(put)(acc, dst, dst_step))
 }
 
-static inline void NAME(tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
-                               int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, int64_t n,
-                               int64_t ahead) {
-    NAME(tile_row)(src, row_step, tap_step, col_of, w, kernel_y, kernel_x, dst, dst_step, resume, init, n, ahead, NULL);
-}
-
-/* A row of tiles, `cols` outputs wide, at least a tile: the first and the last, which overlaps its neighbour, are stored as
- * usual, what lies between is streamed. */
+/* A row of tiles, `cols` outputs wide, at least a tile, of a result that streams past the caches.  The first and the last,
+ * which overlaps its neighbour, are stored as usual.  What lies `ahead`, the rows that the next row of tiles is the first
+ * to read, is called into the second cache, tile by tile: for four tiles at once, or into the first, where rows displace
+ * each other, 3x3 of 4096x4096 takes a quarter more. */
 static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
                                int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, T init, int64_t cols,
                                int64_t ahead) {
-#define TILES(x, n, flow) \
-    NAME(tile_row)(src + (x), row_step, tap_step, col_of, w, kernel_y, kernel_x, dst + (x), dst_step, 0, init, n, ahead, flow)
-    const int64_t width = TILE_COLS * LANES, whole = cols / width * width;
+    const int64_t width = TILE_COLS * LANES, whole = cols / width;
+#define TILES(x, n) NAME(tiles)(src + (x), row_step, tap_step, col_of, w, kernel_y, kernel_x, dst + (x), dst_step, 0, init, n)
+    if (whole * width < cols) TILES(cols - width, 1);
+#if IS_FLOAT && defined(STREAM)
+    const int resume = 0;
+    TILES(0, 1);
     NAME(flow) flow;
-    TILES(0, 1, NULL);
-#ifdef STREAM
     for (int r = 0; r < TILE_ROWS; r++) {
         flow.waiting[r] = LOAD(dst + r * dst_step + width - LANES);
         flow.into[r] = (uintptr_t)(dst + r * dst_step) % VECTOR_BYTES;
         flow.lanes[r] = line_lanes_from((VECTOR_BYTES - flow.into[r]) / 4);
     }
+    src += width, dst += width;
+    EACH_TILE(whole - 1,
+              for (int r = 0; r < TILE_ROWS; r++)
+                  for (int c = 0; c < TILE_COLS; c++) __builtin_prefetch(src + ahead + r * row_step + c * LANES, 0, 2),
+              NAME(put_lines)(acc, dst, dst_step, &flow))
+    for (int r = 0; r < TILE_ROWS; r++) STORE(dst + r * dst_step - LANES, flow.waiting[r]);
+#else
+    TILES(0, whole);
 #endif
-    TILES(width, whole / width - 1, &flow);
-#ifdef STREAM
-    for (int r = 0; r < TILE_ROWS; r++) STORE(dst + r * dst_step + whole - LANES, flow.waiting[r]);
-#endif
-    if (whole < cols) TILES(cols - width, 1, NULL);
 #undef TILES
 }
+#undef EACH_TILE
 
 /* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */
 static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y,
