@@ -1,44 +1,48 @@
-"""Convolution with many filters: implicit GEMM over blocks of channels and pixels.
+"""Convolution with many filters: a matrix product of weights and windows, of which no matrix is made.
 
-The kernel (`CONV_FIELDS` of the contract) stages the windows of a run of output pixels, a
-block of channels at a time, and multiplies them with the weights.  A window matrix of the
-whole image (im2col) never exists: scratch memory is bounded whatever the image.
+The kernel (`CONV_FIELDS` of the contract) reads windows where the image lies, or stages what the windows of a box of
+output pixels read, once; scratch memory is bounded whatever the image.  Lanes are filters where channels are neighbours
+in memory, pixels where those are; but also where the image is channels-last and has fewer elements than the weights,
+which need no packing then.
 
 Complex numbers are two channels and two filters: their real and imaginary parts.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
-from fastconv.algorithms.geometry import NO_AXIS, PARTS, geometry, mostly_unread, part_size, spatial_axes
-from fastconv.engines.contract import CONV_FIELDS, record
+from fastconv import costs
+from fastconv.algorithms.boxes import Boxes, Layout, Tiles, divide, layout_in_place, staged_layout
+from fastconv.algorithms.executor import Bound, ConvExecutor, Copy, kernel_types, refuse_types, run
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, mostly_unread, part_size, spatial_axes
+from fastconv.algorithms.weights import Packing
+from fastconv.engines.contract import ACTIVATIONS, CONV_FIELDS, record, slope_bits
 from fastconv.problem import ConvProblem
 
 __all__ = ["Conv", "is_ready", "refuse"]
 
+BLOCK_SLOT = CONV_FIELDS.index("block_channels")
+
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
+# Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise.
+PACKED_GAIN = 10
 # ... but for planes smaller than its tiles.
 SMALL_PLANE = 256
-# Depth (channels times taps) staged at once: a tile's weights then stay in the nearest cache.
-BLOCK_DEPTH = 512
-# Bytes of scratch memory that the sums, and the staged windows, may take.
-BLOCK_BYTES = 384 * 1024
-UNITS_PER_THREAD = 4
 
 
 def refuse(problem: ConvProblem) -> str | None:
-    """Why the implicit GEMM cannot do a problem, or None."""
-    why = refuse_types(problem)
+    """Why the matrix product cannot do a problem, or None."""
+    why = refuse_types(problem, activates=True)
     if why is not None:
         return why
-    if problem.ndim not in (1, 2):
-        return "is for one or two spatial axes"
+    if problem.ndim not in (1, 2, 3):
+        return "is for one to three spatial axes"
     if problem.exact:
         return "adds in its own order"
     small_planes = prod(problem.out_shape) < SMALL_PLANE and problem.channels >= MIN_FILTERS * problem.groups
@@ -48,8 +52,9 @@ def refuse(problem: ConvProblem) -> str | None:
 
 
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
-    """Whether the engine's kernel is compiled."""
-    return engine.is_ready("conv", *kernel_types(problem))
+    """Whether the engine's kernels are compiled."""
+    types = kernel_types(problem)
+    return engine.is_ready("conv", *types) and engine.is_ready("weights", *types)
 
 
 class Conv(ConvExecutor):
@@ -59,79 +64,146 @@ class Conv(ConvExecutor):
 
     def __init__(self, problem: ConvProblem, engine: Any):
         super().__init__(problem, engine)
-        self.rows = engine.GEMM[0]
-        self.lanes = engine.GEMM[1] // self.itemsize
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
         self.filters = problem.filters // problem.groups * (2 if problem.acc in PARTS else 1)
         self.taps = prod(problem.kernel_shape)
-        self.block_channels = min(self.channels, max(1, BLOCK_DEPTH // self.taps))
+        pixels = problem.batch * prod(problem.out_shape)
+        few = PACKED_GAIN * pixels * (self.channels + self.filters) < self.filters * self.channels * self.taps
+        self.filter_lanes = problem.channels_last and not few
+        self._packings: dict[int, Packing] = {}
 
-    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
-        """Weights as the kernel reads them: see conv.pxi."""
-        p = self.problem
-        if p.acc in PARTS:
-            w = self._real_matrix(w.reshape(p.filters, -1, self.taps))
-        w = w.reshape(p.groups, self.filters, self.channels, self.taps)
-        if not p.channels_last:
-            return np.ascontiguousarray(w, self.part), []
-        blocks = -(-self.filters // self.lanes)
-        packed = np.zeros((p.groups, blocks, self.channels * self.taps, self.lanes), self.part)
-        for c in range(0, self.channels, self.block_channels):
-            part = w[:, :, c : c + self.block_channels].transpose(0, 3, 2, 1)  # group, tap, channel, filter
-            part = part.reshape(p.groups, -1, self.filters)
-            rows = slice(c * self.taps, c * self.taps + part.shape[1])
-            for block in range(blocks):
-                lanes = part[:, :, block * self.lanes : (block + 1) * self.lanes]
-                packed[:, block, rows, : lanes.shape[2]] = lanes
-        return packed, []
+    def __call__(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, threads)
+        weights, _ = self._pack(w, bound.order)
+        packing = self._packing(bound)
+        biases = self._biases(bias, packing)
+        if packing is not None:
+            weights = packing.weights(weights, threads)
+        run(self.kernel, bound, x, weights, out, biases, self._constants(fill), threads)
+
+    def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
+        """The real weights [group][filter][channel][tap]."""
+        if self.problem.acc in PARTS:
+            w = self._real_matrix(w.reshape(self.problem.filters, -1, self.taps))
+        return np.ascontiguousarray(w, self.part), []
+
+    def _biases(self, bias: np.ndarray | None, packing: Packing | None) -> np.ndarray:
+        """One for each filter, 0 if there are none."""
+        values = self._constants(bias)
+        if values is None:
+            values = np.zeros(self.problem.groups * self.filters, self.part)
+        return values if packing is None else packing.bias(values)
+
+    def _packing(self, bound: Bound) -> Packing | None:
+        """How weights are packed for a record, if they are."""
+        if not self.filter_lanes:
+            return None
+        block = int(bound.slots[BLOCK_SLOT])
+        if block not in self._packings:
+            self._packings[block] = Packing(
+                self.engine, self.part, self.problem.groups, self.filters, self.channels, self.taps, block
+            )
+        return self._packings[block]
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
-        p = self.problem
-        y, x = ([NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)])[-2:]
-        if x.out_size == 1 and x.taps == 1:  # a column: rows are read along
-            y, x = x, y
-        map_y, map_x = y.edges(), x.edges()
+        p, size = self.problem, self.itemsize
+        images, z, y, x = _axes(p, x_strides, out_strides, self.filter_lanes)
         channel_of = _offsets(p.groups, self.channels, p.channels, x_strides[1], part_size(p.in_dtype))
         filter_of = _offsets(p.groups, self.filters, p.filters, out_strides[1], part_size(p.out_dtype))
-
-        pixels = y.out_size * x.out_size
-        unit_pixels, chunks = self._divide(pixels, threads)
-        n_pixel_units = -(-pixels // unit_pixels)
-        depth = self.block_channels * self.taps
-        if p.channels_last:
-            sums = unit_pixels * -(-self.filters // self.lanes) * self.lanes
-            staged = unit_pixels * depth
-        else:
-            panels = -(-unit_pixels // self.lanes) * self.lanes
-            sums, staged = self.filters * panels, depth * panels
-        scratch_bytes = -(-(sums + staged) * self.itemsize // 64) * 64
+        lanes = self.engine.GEMM[1] // size
+        tiles = Tiles(self.engine.GEMM[0], lanes, size, self.filter_lanes, self._in_place(z, y, x, channel_of))
+        boxes = divide(y, x, z.taps, images.size * p.groups * z.out_size, self.channels, self.filters, tiles, threads)
+        layout = staged_layout(z, y, x, boxes, tiles, self.channels)
+        if tiles.in_place:
+            layout = layout_in_place(z, y, x, channel_of[0] - channel_of[0, 0], tiles)
+        maps = [axis.edges() for axis in (z, y, x)]
+        positions = boxes.positions(y, x, tiles)
+        sums_at = tiles.rows * lanes + (0 if tiles.in_place else layout.elements * boxes.block_channels + lanes)
+        sums_at = -(-sums_at * size // 64) * 64
+        several = boxes.block_channels < self.channels
+        tables_at = sums_at + several * (positions + lanes) * -(-boxes.filters // lanes) * lanes * size
+        scratch_bytes = -(-(tables_at + self.filter_lanes * 16 * (positions + tiles.rows)) // 64) * 64
         values = {
-            **geometry(p, y, x, map_y, map_x),
+            **geometry(p, y, x, maps[1], maps[2]),
             "scratch_bytes": scratch_bytes,
+            "depth": z.size, "x_plane": z.x_step, "out_depth": z.out_size, "out_plane": z.out_step,
+            "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad, "map_z": maps[0].ctypes.data,
             "groups": p.groups, "channels": self.channels, "filters": self.filters,
-            "x_image": x_strides[0], "out_image": out_strides[0],
+            "x_image": images.x_step, "out_image": images.out_step,
             "channel_of": channel_of.ctypes.data, "out_filter_of": filter_of.ctypes.data,
             "n_fills": 2 if p.in_dtype in PARTS else 1,
-            "channels_last": p.channels_last, "block_channels": self.block_channels,
-            "unit_pixels": unit_pixels, "n_pixel_units": n_pixel_units, "n_chunks": chunks,
+            "filter_lanes": self.filter_lanes, "block_channels": boxes.block_channels,
+            "in_place": tiles.in_place, "store_direct": self._store_direct(y, x, filter_of, layout, boxes),
+            "n_row_units": boxes.row_units, "n_col_units": boxes.col_units, "n_chunks": boxes.chunks,
+            "rows": layout.rows, "pitch": layout.pitch, "step_y": layout.step_y, "step_x": layout.step_x,
+            "n_phases_y": layout.n_phases_y, "n_phases_x": layout.n_phases_x, "phases": layout.phases.ctypes.data,
+            "offsets": layout.offsets.ctypes.data, "joined": layout.joined,
+            "sums": sums_at, "tables": tables_at,
+            "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
-        units = p.batch * p.groups * n_pixel_units * chunks
-        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), (map_y, map_x, channel_of, filter_of))
+        units = images.size * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
+        tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)
+        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables)
 
-    def _divide(self, pixels: int, threads: int) -> tuple[int, int]:
-        """Output pixels of a unit, and units that share a group's filters."""
-        p = self.problem
-        step = self.rows if p.channels_last else self.lanes
-        widest = max(self.filters, self.block_channels * self.taps) * self.itemsize
-        most = max(1, BLOCK_BYTES // (widest * step))
-        wanted = -(-threads * UNITS_PER_THREAD // (p.batch * p.groups)) if threads > 1 else 1
-        tiles = -(-pixels // step)
-        per_unit = max(1, min(most, tiles // wanted))
-        filter_tiles = -(-self.filters // (self.lanes if p.channels_last else self.rows))
-        units = p.batch * p.groups * -(-tiles // per_unit)
-        chunks = 1 if units >= 2 * threads else min(filter_tiles, -(-2 * threads // units))
-        return per_unit * step, chunks
+    def _in_place(self, z: Axis, y: Axis, x: Axis, channel_of: np.ndarray) -> bool:
+        """Whether windows can be read where the image lies: all inside, and its elements what the kernel reads."""
+        p, size = self.problem, self.itemsize
+        if PARTS.get(p.in_dtype, p.in_dtype) != self.part:
+            return False
+        if any(axis.pad or axis.window > axis.size or axis.x_step % size for axis in (z, y, x)):
+            return False
+        if self.filter_lanes:
+            return bool((np.diff(channel_of) == size).all())
+        lanes = self.engine.GEMM[1] // size
+        return self.taps == 1 and y.out_size == 1 and x.stride == 1 and x.x_step == size and x.out_size >= lanes
+
+    def _store_direct(self, y: Axis, x: Axis, filter_of: np.ndarray, layout: Layout, boxes: Boxes) -> bool:
+        """Whether a tile's rows lie without gaps in the output."""
+        p, size = self.problem, self.itemsize
+        steps = np.diff(filter_of)
+        if PARTS.get(p.out_dtype, p.out_dtype) != self.part or p.saturate:
+            return False
+        if self.filter_lanes:
+            return bool((steps == size).all())
+        one_run = layout.pitch == x.out_size and boxes.col_units == 1 and y.out_step == x.out_size * size
+        return bool((steps == steps[:, :1]).all()) and x.out_step == size and (y.out_size == 1 or one_run)
+
+
+def _axes(
+    p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], with_images: bool
+) -> tuple[Axis, Axis, Axis, Axis]:
+    """Images and three spatial axes.
+
+    Axes that are not filtered are merged into the last one as far as their pixels follow each other in memory.
+    """
+    axes = [_plain(axis) for axis in spatial_axes(p, x_strides, out_strides)]
+    axes = [NO_AXIS] * (3 - p.ndim) + axes
+    z, y, x = axes
+    if x.out_size == x.size == x.taps == 1:  # a column: rows are read along
+        y, x = x, y
+    images = Axis(p.batch, p.batch, 1, 1, 1, 0, "fill", x_strides[0], out_strides[0])
+    outer = [images, z, y]
+    for i in (2, 1, 0) if with_images else (2, 1):
+        axis = outer[i]
+        follows = (axis.x_step, axis.out_step) == (x.size * x.x_step, x.size * x.out_step)
+        if axis.size == axis.out_size == axis.taps == 1 and axis.pad == 0:
+            continue
+        if not (follows and axis.untouched and x.untouched):
+            break
+        x = replace(x, size=x.size * axis.size, out_size=x.size * axis.size)
+        outer[i] = NO_AXIS
+    return outer[0], outer[1], outer[2], x
+
+
+def _plain(axis: Axis) -> Axis:
+    """The axis without what does not matter: strides of one output, the dilation of one tap."""
+    if axis.out_size == 1:
+        axis = replace(axis, stride=axis.dilation)
+    return replace(axis, dilation=axis.stride) if axis.taps == 1 else axis
 
 
 def _offsets(groups: int, per_group: int, channels: int, step: int, part: int) -> np.ndarray:

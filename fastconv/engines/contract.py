@@ -23,12 +23,12 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "ACTIVATIONS", "ACTIVATION_FIELDS",
-    "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEPTHWISE_FIELDS", "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS",
-    "FUNCTION_RECORD", "GEOMETRY", "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS",
-    "OVERLAP_FIELDS", "PASS_SLOTS", "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS",
-    "RANK_OPERATIONS", "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS",
-    "record", "slope_bits",
+    "ACTIVATIONS", "ACTIVATION_FIELDS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEPTHWISE_FIELDS",
+    "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FOLD_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
+    "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS", "OVERLAP_FIELDS", "PASS_SLOTS",
+    "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS",
+    "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "UNPOOL_FIELDS", "UNPOOL_KINDS",
+    "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS", "record", "slope_bits",
 ]  # fmt: skip
 
 import numpy as np
@@ -154,18 +154,36 @@ LINES_FIELDS = GEOMETRY + (
     "batch",  # rows that are filtered down, and then across, at once
 )  # fmt: skip
 
-# Convolution with many filters, as a matrix product of weights and windows that are
-# staged a block of channels and pixels at a time (implicit GEMM).
+# Convolution with many filters, as a matrix product of weights and windows that are found by offsets.  A unit is a box of
+# output pixels of one plane (z) of an image, with a chunk of the filters of a group.  The record begins with the third axis.
+# Scratch memory: one tile, what is staged, then `sums` and `tables`.
 CONV_FIELDS = GEOMETRY + (
+    "depth", "x_plane", "out_depth", "out_plane", "kernel_z", "stride_z", "dilation_z", "pad_z", "map_z",
     "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
     "x_image", "out_image",  # byte strides from image to image
     "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
     "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
     "n_fills",  # channel c beyond the border reads fill[c % n_fills]
-    "channels_last",  # lanes are filters (weights [block of filters][k][lane]), else pixels (weights [filter][k])
+    "filter_lanes",  # lanes are filters (weights and bias packed: WEIGHTS_FIELDS), else pixels (weights [filter][k])
     "block_channels",  # channels staged at once
-    "unit_pixels", "n_pixel_units",  # output pixels of an image in one unit, and units of an image
-    "n_chunks",  # units that share the filters of a group
+    "in_place",  # windows are read where the image lies
+    "store_direct",  # a tile's rows lie without gaps in the output
+    "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group
+    "rows", "pitch",  # what is staged: rows of a plane (of a phase), elements from one row to the next
+    "step_y", "step_x",  # ... and positions between neighbours
+    # ... phases: with lanes of pixels, positions phase, phase + step, ... are a plane of their own
+    "n_phases_y", "n_phases_x", "phases",  # pointer to int64[n_phases_y + n_phases_x]
+    "offsets",  # pointer to int64: byte offset of each run of a window, or (lanes of pixels) of each element
+    "joined",  # taps along x that are one run with their channels
+    "sums", "tables",  # where sums of several blocks of channels, and offsets of pixels, begin
+    "activation", "slope",  # ACTIVATIONS; bits of the parameter
+)  # fmt: skip
+
+# Weights as rows of lanes, [group][block of filters][k][lane], zeros where there is no filter: a unit is a block.
+WEIGHTS_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "filters", "depth",  # of a group; weights of a filter
+    "row_of",  # pointer to int64[depth]: the row k of each weight of a filter
 )  # fmt: skip
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
@@ -204,9 +222,11 @@ WEIGHT_GRADIENT_FIELDS = HEADER + (
     "x_images",  # pointer to int64[kernel_z][images]: byte offset of the plane that a tap reads, or BEYOND
     "x_rows", "x_cols",  # pointers to int64: source row and column at each packed one, or -1
     "x_row", "x_col",  # byte strides
-    "x_together", "x_code",  # whether channels lie next to each other; DTYPE_CODES
+    # Whether channels lie next to each other, whether they or places of a row do, as elements of the sums' type, or places
+    # of the planes; DTYPE_CODES
+    "x_together", "x_direct", "x_code",
     "inner", "inner_end", "inner_step",  # packed columns whose sources are evenly spaced, and how far apart these are
-    "g_channels", "g_images", "g_rows", "g_cols", "g_row", "g_col", "g_together", "g_code",  # the same of the gradient
+    "g_channels", "g_images", "g_rows", "g_cols", "g_row", "g_col", "g_together", "g_direct", "g_code",  # the same of the gradient
     "block_images", "block_rows", "block_cols",  # outputs packed at once
     "unit_channels", "unit_filters", "n_parts",  # of one unit; units that share the pixels
     "swapped", "joined",  # whether lanes are channels, not filters; whether the taps of a row are broadcast as channels
@@ -265,6 +285,35 @@ QUANTIZED_FIELDS = HEADER + (
     "run", "x_step", "out_step", "filter_step",  # elements of a line, bytes from one to the next; 1: each is another filter's
     "lines", "strip",  # lines, and those in one unit
     "n_axes", "axes",  # pointer to int64[n_axes][4]: size, strides in x, in out and among the filters of the others
+)  # fmt: skip
+
+# Elements (``x``) moved to and from the positions ``w`` in planes (``out``): see `fastconv.problem.UnpoolProblem`.  A unit is
+# `chunk` channels of an image.
+UNPOOL_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "kind", "dtype", "size",  # UNPOOL_KINDS; DTYPE_CODES and bytes of an element
+    "channels", "chunk",
+    "depth", "height", "width",  # elements of a channel
+    "x_n", "x_c", "x_z", "x_row", "x_col",  # byte strides of the elements
+    "idx_n", "idx_c", "idx_z", "idx_row", "idx_col",  # byte strides of the int64 positions
+    "plane_depth", "plane_height", "plane_width",
+    "plane_n", "plane_c", "plane_z", "plane_row", "plane_col",  # byte strides of the planes
+    "flat",  # positions of a plane are evenly apart
+    "staged",  # 16-bit floats are added in scratch memory
+)  # fmt: skip
+UNPOOL_KINDS = {"place": 0, "add": 1, "take": 2}
+
+# Windows of images as columns (``x`` are the images), and columns summed into images (``out``).
+FOLD_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "dtype", "size", "acc_size",  # DTYPE_CODES of an element, bytes of it and of what it is summed in
+    "channels", "lanes",  # channels that a pixel has next to each other
+    "height", "width", "kernel_y", "kernel_x", "out_height", "out_width",
+    "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "image_n", "image_c", "image_row", "image_col",  # byte strides; `image_c` of a lane, if there are more than one
+    "column_n", "column_c", "column_i", "column_j", "column_y", "column_x",  # byte strides of channels, taps, windows
+    "strip", "n_strips",  # rows of an image in one unit of folding, and units of a plane
+    "phase",  # elements of one stride phase of a row of sums
 )  # fmt: skip
 
 # Rank filters.  A tile of the output is made from the planes, rows and columns that its windows read, which are

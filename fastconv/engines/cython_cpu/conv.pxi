@@ -1,47 +1,45 @@
-# Convolution with many filters: implicit GEMM.
+# Convolution with many filters: a matrix product of weights and windows, which are never laid out as a matrix.
 #
-# A unit is a run of output pixels of one image, all channels of a group, a chunk of its
-# filters.  Windows are staged a block of channels at a time; the product is accumulated in
-# scratch and stored at the end, where conversions (and epilogues) belong.
+# A unit is a box of output pixels of one image and one plane, with a chunk of a group's filters.  What its windows read is
+# staged once, a block of channels at a time, unless it can be read where it lies; each element of a window is then found
+# by an offset.  Sums of several blocks are kept in scratch; the last ones are stored where they belong if they lie there as
+# they do in registers, else by way of one tile.
 #
-# Channels first: lanes are pixels.  The staged matrix is [panel of pixels][k][lane] with
-# k = (channel, ky, kx), weights are read as they are, [filter][k].
-# Channels last: lanes are filters.  The staged matrix is [pixel][k] with k = (ky, kx, channel),
-# so that a window row is one run in memory; weights are packed [block of filters][k][lane].
+# Lanes are filters: staged pixels are [plane][row][column][channel], weights are packed [block of filters][k][lane], with
+# k = (plane, row, column, channel) for each block of channels.
+# Lanes are pixels: staged planes are [channel][plane][phases of rows and columns][row][column], so that neighbouring
+# outputs read neighbouring elements whatever the stride; rows of outputs are one flat run of positions, those beyond the end
+# of a row computed in vain.  Weights are read as they are, [filter][channel, plane, row, column].
 
 cdef struct ConvArgs:
     Geometry g
+    int64_t depth, x_plane, out_depth, out_plane, kernel_z, stride_z, dilation_z, pad_z
+    const int64_t *map_z
     int64_t groups, channels, filters
     int64_t x_image, out_image
     const int64_t *channel_of
     const int64_t *out_filter_of
     int64_t n_fills
-    int64_t channels_last
-    int64_t block_channels
-    int64_t unit_pixels, n_pixel_units
-    int64_t n_chunks
+    int64_t filter_lanes, block_channels, in_place, store_direct
+    int64_t n_row_units, n_col_units, n_chunks
+    int64_t rows, pitch
+    int64_t step_y, step_x
+    int64_t n_phases_y, n_phases_x
+    const int64_t *phases
+    const int64_t *offsets
+    int64_t joined
+    int64_t sums, tables
+    int64_t activation, slope
 
 
-cdef void stage_panel(const ConvArgs *a, acc_t *panel, int64_t lanes, const char *image, const int64_t *channel_of,
-                      int64_t first, int64_t channels, int64_t pixel, int64_t n) noexcept nogil:
-    # panel[k][lane] for the windows of output pixels pixel .. pixel + n - 1, n <= lanes.
-    cdef const Geometry *g = &a.g
-    cdef int64_t c, ky, kx, y, x, done, run
-    cdef const char *row
-    cdef acc_t fill
-    for c in range(channels):
-        fill = (<const acc_t *>g.fill)[(first + c) % a.n_fills]
-        for ky in range(g.kernel_y):
-            done = 0
-            while done < n:  # the pixels of one output row after the other
-                y = (pixel + done) // g.out_width
-                x = (pixel + done) % g.out_width
-                run = min(n - done, g.out_width - x)
-                row = source_row(g, image + channel_of[c], y * g.stride_y - g.pad_y + ky * g.dilation_y)
-                for kx in range(g.kernel_x):
-                    stage_row(g, panel + kx * lanes + done, row, fill, x * g.stride_x - g.pad_x + kx * g.dilation_x, run)
-                done += run
-            panel += g.kernel_x * lanes
+# What a unit computes: a box of output pixels of a plane, and some filters of a group.
+cdef struct ConvUnit:
+    const char *image
+    char *out
+    const int64_t *channel_of
+    const int64_t *filter_of
+    int64_t group, first, filters
+    int64_t z, y, x, rows, cols
 
 
 cdef inline bint evenly_spaced(const int64_t *offsets, int64_t n) noexcept nogil:
@@ -49,132 +47,257 @@ cdef inline bint evenly_spaced(const int64_t *offsets, int64_t n) noexcept nogil
     return n < 3 or offsets[n - 1] - offsets[0] == (n - 1) * (offsets[1] - offsets[0])
 
 
-cdef void stage_window(const ConvArgs *a, acc_t *window, const char *image, const int64_t *channel_of,
-                       int64_t first, int64_t channels, int64_t pixel) noexcept nogil:
-    # window[k] of one output pixel.
+cdef inline const char *conv_row(const ConvArgs *a, const char *plane, int64_t z, int64_t y) noexcept nogil:
+    # The row at a position of a volume, NULL for the fill value.
+    cdef int64_t at = mapped(a.map_z, z, a.depth, a.pad_z)
+    return NULL if at < 0 else source_row(&a.g, plane + at * a.x_plane, y)
+
+
+cdef inline int64_t conv_positions(int64_t outputs, int64_t stride, int64_t taps, int64_t dilation, int64_t phase,
+                                 int64_t step) noexcept nogil:
+    # How many positions phase, phase + step, ... there are in the windows of neighbouring outputs.
+    return ((outputs - 1) * stride + (taps - 1) * dilation - phase) // step + 1
+
+
+cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int64_t first, int64_t channels) noexcept nogil:
     cdef const Geometry *g = &a.g
-    cdef int64_t y = pixel // g.out_width * g.stride_y - g.pad_y, x = pixel % g.out_width * g.stride_x - g.pad_x
+    cdef const int64_t *channel_of = u.channel_of + first
+    cdef int64_t rows = conv_positions(u.rows, g.stride_y, g.kernel_y, g.dilation_y, 0, a.step_y)
+    cdef int64_t cols = conv_positions(u.cols, g.stride_x, g.kernel_x, g.dilation_x, 0, a.step_x)
     cdef int64_t step = channel_of[1] - channel_of[0] if channels > 1 else g.x_col
-    cdef bint even = evenly_spaced(channel_of, channels)
-    cdef bint joined = even and g.dilation_x == 1 and g.x_col == step * channels and x >= 0 and x + g.kernel_x <= g.width
-    cdef int64_t ky, kx, i, column
-    cdef const char *row
-    for ky in range(g.kernel_y):
-        row = source_row(g, image + channel_of[0], y + ky * g.dilation_y)
-        if row != NULL and joined:  # the whole window row is one run
-            stage_run(window, row + x * g.x_col, step, g.kernel_x * channels, g.src_code)
-            window += g.kernel_x * channels
-            continue
-        for kx in range(g.kernel_x):
-            column = -1 if row == NULL else mapped(g.map_x, x + kx * g.dilation_x, g.width, g.pad_x)
-            if column < 0:
-                for i in range(channels):
-                    window[i] = (<const acc_t *>g.fill)[(first + i) % a.n_fills]
-            elif even:
-                stage_run(window, row + column * g.x_col, step, channels, g.src_code)
-            else:
-                for i in range(channels):
-                    stage_run(window + i, row + column * g.x_col + channel_of[i] - channel_of[0], step, <int64_t>1,
-                              g.src_code)
-            window += channels
+    cdef bint even = evenly_spaced(channel_of, channels), dense
+    cdef int64_t x = u.x * g.stride_x - g.pad_x, tz, row, col, run, i, at
+    cdef const char *line
+    cdef acc_t *pixel
+    dense = even and a.step_x == 1 and channels == a.block_channels and g.x_col == step * channels
+    for tz in range(a.kernel_z):
+        for row in range(rows):
+            pixel = to + (tz * a.rows + row) * a.pitch
+            line = conv_row(a, u.image + channel_of[0], u.z * a.stride_z - a.pad_z + tz * a.dilation_z,
+                            u.y * g.stride_y - g.pad_y + row * a.step_y)
+            col = 0
+            while col < cols:
+                at = x + col * a.step_x
+                run = 1
+                if line != NULL and dense and 0 <= at < g.width:
+                    run = min(cols - col, g.width - at)
+                at = -1 if line == NULL else mapped(g.map_x, at, g.width, g.pad_x)
+                if at < 0:
+                    for i in range(channels):
+                        pixel[i] = (<const acc_t *>g.fill)[(first + i) % a.n_fills]
+                elif even:
+                    stage_run(pixel, line + at * g.x_col, step, run * channels, g.src_code)
+                else:
+                    for i in range(channels):
+                        stage_run(pixel + i, line + at * g.x_col + channel_of[i] - channel_of[0], step, <int64_t>1, g.src_code)
+                pixel += run * a.block_channels
+                col += run
 
 
-cdef void store_block(const ConvArgs *a, const acc_t *sums, int64_t pitch, char *out, const int64_t *filter_of,
-                      int64_t filters, int64_t pixel, int64_t n) noexcept nogil:
-    # sums[filter][pixel] (channels first) or sums[pixel][filter] (channels last) to memory.
+cdef void stage_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *to, int64_t first, int64_t channels) noexcept nogil:
     cdef const Geometry *g = &a.g
-    cdef int64_t f, done, run, y, x
-    cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else g.out_col
+    cdef int64_t y = u.y * g.stride_y - g.pad_y, x = u.x * g.stride_x - g.pad_x
+    cdef int64_t c, tz, py, px, row, rows, phase
+    cdef const char *line
+    cdef acc_t fill
+    for c in range(channels):
+        fill = (<const acc_t *>g.fill)[(first + c) % a.n_fills]
+        for tz in range(a.kernel_z):
+            for py in range(a.n_phases_y):
+                rows = conv_positions(u.rows, g.stride_y, g.kernel_y, g.dilation_y, a.phases[py], a.step_y)
+                for row in range(min(rows, a.rows)):
+                    line = conv_row(a, u.image + u.channel_of[first + c],
+                                    u.z * a.stride_z - a.pad_z + tz * a.dilation_z, y + a.phases[py] + row * a.step_y)
+                    for px in range(a.n_phases_x):
+                        phase = a.phases[a.n_phases_y + px]
+                        stage_row(g, to + (px * a.rows + row) * a.pitch, line, fill, x + phase,
+                                  min(a.pitch, conv_positions(u.cols, g.stride_x, g.kernel_x, g.dilation_x, phase, a.step_x)))
+                to += a.n_phases_x * a.rows * a.pitch
+
+
+cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, const int64_t *out_of, int64_t pixels,
+                       int64_t first, int64_t filters) noexcept nogil:
+    # A tile whose rows are pixels.
+    cdef const int64_t *filter_of = u.filter_of + first
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), p, f
+    cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
     cdef bint even = evenly_spaced(filter_of, filters)
-    done = 0
-    while done < n:
-        y = (pixel + done) // g.out_width
-        x = (pixel + done) % g.out_width
-        run = 1 if a.channels_last else min(n - done, g.out_width - x)
-        if a.channels_last and even:
-            store_run(sums + done * pitch, out + filter_of[0] + y * g.out_row + x * g.out_col, step, filters, g.out_code)
+    for p in range(pixels):
+        activate_run(tile + p * lanes, filters, a.activation, slope_of(a.slope))
+        if even:
+            store_run(tile + p * lanes, u.out + filter_of[0] + out_of[p], step, filters, a.g.out_code)
         else:
             for f in range(filters):
-                store_run(sums + (done * pitch + f if a.channels_last else f * pitch + done),
-                          out + filter_of[f] + y * g.out_row + x * g.out_col, g.out_col, run, g.out_code)
-        done += run
+                store_run(tile + p * lanes + f, u.out + filter_of[f] + out_of[p], step, <int64_t>1, a.g.out_code)
 
 
-cdef void conv_first(const ConvArgs *a, int64_t group, const char *image, char *out, int64_t pixel, int64_t n,
-                     int64_t first, int64_t filters, acc_t *sums) noexcept nogil:
-    # Channels first: lanes are pixels.
+cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
+    # Lanes are filters; u.first is a multiple of the lanes.
     cdef const Geometry *g = &a.g
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), taps = g.kernel_y * g.kernel_x
-    cdef int64_t panels = (n + lanes - 1) // lanes, pitch = panels * lanes, depth = a.channels * taps
-    cdef int64_t c = 0, f, i, p, channels
-    cdef acc_t *staged = sums + filters * pitch
-    cdef acc_t *panel
-    cdef const acc_t *w = <const acc_t *>g.w + (group * a.filters + first) * depth
-    cdef const acc_t *bias = <const acc_t *>g.bias
-    cdef acc_t start
+    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, lanes = row_bytes // <int64_t>sizeof(acc_t)
+    cdef int64_t taps = a.kernel_z * g.kernel_y * g.kernel_x, n = u.rows * u.cols
+    cdef int64_t blocks = (u.filters + lanes - 1) // lanes, blocks_of_group = (a.filters + lanes - 1) // lanes
+    cdef int64_t c = 0, b, p, f, height, channels, some, start_step
+    cdef acc_t *staged = <acc_t *>(<char *>tile + GEMM_ROWS * row_bytes)
+    cdef acc_t *sums = <acc_t *>(<char *>tile + a.sums)
+    cdef acc_t *done
+    cdef int64_t *pixel_of = <int64_t *>(<char *>tile + a.tables)
+    cdef int64_t *out_of = pixel_of + n
+    cdef int64_t *tile_of = out_of + n
+    cdef int64_t *sums_of = tile_of + GEMM_ROWS
+    cdef const acc_t *w
+    cdef const acc_t *start
+    cdef const char *src = conv_tables(a, u, <const char *>staged, pixel_of, sizeof(acc_t))
+    for p in range(GEMM_ROWS):
+        tile_of[p], sums_of[p] = p * row_bytes, p * blocks * row_bytes
+    while c < a.channels:
+        channels = min(a.block_channels, a.channels - c)
+        if not a.in_place:
+            stage_conv_pixels(a, u, staged, c, channels)
+        for b in range(blocks):
+            f = b * lanes
+            some = min(lanes, u.filters - f)
+            w = <const acc_t *>g.w + ((u.group * blocks_of_group + (u.first + f) // lanes) * a.channels + c) * taps * lanes
+            p = 0
+            while p < n:
+                height = product_height(w, n - p)
+                done = sums + (p * blocks + b) * lanes
+                start, start_step = done, blocks * lanes
+                if c == 0:
+                    start, start_step = <const acc_t *>g.bias + u.group * blocks_of_group * lanes + u.first + f, 0
+                if c + channels < a.channels:
+                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
+                                 done, sums_of, lanes, height)
+                elif a.store_direct:
+                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
+                                 u.out + u.filter_of[f], out_of + p, some, height)
+                    activate_rows(tile, u.out + u.filter_of[f], out_of + p, height, some, a.activation, slope_of(a.slope))
+                else:
+                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
+                                 tile, tile_of, lanes, height)
+                    store_conv_pixels(a, u, tile, out_of + p, height, f, some)
+                p += height
+        c += channels
+
+
+cdef const char *conv_tables(const ConvArgs *a, const ConvUnit *u, const char *staged, int64_t *pixel_of,
+                              int64_t size) noexcept nogil:
+    # Where the window of each pixel begins, from what is returned on, and then where each pixel of the output lies.
+    cdef const Geometry *g = &a.g
+    cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col, y, x
+    cdef int64_t *out_of = pixel_of + u.rows * u.cols
+    if not a.in_place:
+        down = g.stride_y // a.step_y * a.pitch * size
+        right = g.stride_x // a.step_x * a.block_channels * size
+    for y in range(u.rows):
+        for x in range(u.cols):
+            pixel_of[0] = y * down + x * right
+            out_of[0] = (u.y + y) * g.out_row + (u.x + x) * g.out_col
+            pixel_of += 1
+            out_of += 1
+    if not a.in_place:
+        return staged
+    return u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * down + u.x * right
+
+
+cdef void store_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *tile, int64_t at, int64_t n, int64_t first,
+                       int64_t filters) noexcept nogil:
+    # A tile whose rows are filters: the positions at .. n - 1, those beyond the ends of rows left out.
+    cdef const Geometry *g = &a.g
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), i = at, x = at % a.pitch, f, run
+    cdef char *to = u.out + (u.y + at // a.pitch) * g.out_row + u.x * g.out_col
     for f in range(filters):
-        start = <acc_t>0 if bias == NULL else bias[group * a.filters + first + f]
-        for i in range(pitch):
-            sums[f * pitch + i] = start
-    while c < a.channels:
-        channels = min(a.block_channels, a.channels - c)
-        for p in range(panels):
-            stage_panel(a, staged + p * channels * taps * lanes, lanes, image, a.channel_of + group * a.channels + c,
-                        c, channels, pixel + p * lanes, min(lanes, n - p * lanes))
-        # A few rows of weights stay in the nearest cache while all panels pass.
-        for i in range((filters + GEMM_ROWS - 1) // GEMM_ROWS):
-            f = i * GEMM_ROWS
-            for p in range(panels):
-                panel = staged + p * channels * taps * lanes
-                gemm(w + f * depth + c * taps, depth, <const acc_t *>panel, channels * taps,
-                     sums + f * pitch + p * lanes, pitch, min(<int64_t>GEMM_ROWS, filters - f))
-        c += channels
-    store_block(a, <const acc_t *>sums, pitch, out, a.out_filter_of + group * a.filters + first, filters, pixel, n)
+        activate_run(tile + f * lanes, n - at, a.activation, slope_of(a.slope))
+    while i < n:
+        run = min(u.cols - x, n - i)
+        for f in range(filters if run > 0 else 0):
+            store_run(tile + f * lanes + i - at, to + u.filter_of[first + f] + x * g.out_col, g.out_col, run, g.out_code)
+        i += a.pitch - x
+        to += g.out_row
+        x = 0
 
 
-cdef void conv_last(const ConvArgs *a, int64_t group, const char *image, char *out, int64_t pixel, int64_t n,
-                    int64_t first, int64_t filters, acc_t *sums) noexcept nogil:
-    # Channels last: lanes are filters; `first` is a multiple of the lanes.
+cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
+    # Lanes are pixels.
     cdef const Geometry *g = &a.g
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), taps = g.kernel_y * g.kernel_x
-    cdef int64_t blocks = (filters + lanes - 1) // lanes, pitch = blocks * lanes, depth = a.channels * taps
-    cdef int64_t blocks_of_group = (a.filters + lanes - 1) // lanes
-    cdef int64_t c = 0, f, i, p, channels
-    cdef acc_t *staged = sums + n * pitch
-    cdef const acc_t *w = <const acc_t *>g.w + (group * blocks_of_group + first // lanes) * depth * lanes
-    cdef const acc_t *bias = <const acc_t *>g.bias
-    for p in range(n):
-        for f in range(pitch):
-            sums[p * pitch + f] = <acc_t>0 if bias == NULL or f >= filters else bias[group * a.filters + first + f]
+    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, vector = VECTOR_BYTES // <int64_t>sizeof(acc_t), width = GEMM_COLS * vector
+    cdef int64_t taps = a.kernel_z * g.kernel_y * g.kernel_x, n = (u.rows - 1) * a.pitch + u.cols
+    cdef int64_t depth = a.channels * taps, sums_pitch = (n + width - 1) // width * width
+    cdef int64_t c = 0, p, f, at, cols, height, channels
+    cdef acc_t *staged = <acc_t *>(<char *>tile + GEMM_ROWS * row_bytes)
+    cdef acc_t *sums = <acc_t *>(<char *>tile + a.sums)
+    cdef acc_t *done
+    cdef const acc_t *start
+    cdef const acc_t *w
+    cdef const char *src = <const char *>staged
+    cdef char *to = u.out + u.y * g.out_row + u.x * g.out_col
+    cdef int64_t filter_step = u.filter_of[1] - u.filter_of[0] if u.filters > 1 else 0
+    cdef bint direct = a.store_direct and n >= width, last
+    if a.in_place:
+        src = u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * g.stride_y * g.x_row + u.x * g.x_col
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
-        for p in range(n):
-            stage_window(a, staged + p * channels * taps, image, a.channel_of + group * a.channels + c, c, channels,
-                         pixel + p)
-        for i in range(blocks):
-            gemm(<const acc_t *>staged, channels * taps, w + (i * depth + c * taps) * lanes, channels * taps,
-                 sums + i * lanes, pitch, n)
+        last = c + channels == a.channels
+        if not a.in_place:
+            stage_conv_planes(a, u, staged, c, channels)
+        f = 0
+        while f < u.filters:
+            w = <const acc_t *>g.w + (u.group * a.filters + u.first + f) * depth + c * taps
+            height = product_height(w, u.filters - f)
+            p = 0
+            while p < n:
+                cols = 1 if n - p <= vector else GEMM_COLS
+                at = p
+                if a.in_place or (direct and last):  # nothing beyond the last position is read, or written
+                    at = min(p, n - cols * vector)
+                done = sums + f * sums_pitch + at
+                start = done if c else <const acc_t *>g.bias + u.group * a.filters + u.first + f
+                if not last:
+                    pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
+                                done, sums_pitch * sizeof(acc_t), height, cols)
+                elif direct:
+                    pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
+                                to + u.filter_of[f] + at * sizeof(acc_t), filter_step, height, cols)
+                    activate_rows(tile, to + at * sizeof(acc_t), u.filter_of + f, height, cols * vector, a.activation,
+                                  slope_of(a.slope))
+                else:
+                    pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
+                                tile, row_bytes, height, cols)
+                    store_conv_planes(a, u, tile, at, min(n, at + cols * vector), f, height)
+                p += cols * vector
+            f += height
         c += channels
-    store_block(a, <const acc_t *>sums, pitch, out, a.out_filter_of + group * a.filters + first, filters, pixel, n)
 
 
 cdef void conv_unit(const ConvArgs *a, int64_t unit, acc_t *scratch) noexcept nogil:
-    # Units run over (image, group, run of pixels, chunk of filters).
+    # Units run over (image, group, plane, rows, columns, chunk of filters).
     cdef const Geometry *g = &a.g
+    cdef ConvUnit u
+    cdef int64_t width = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t)
+    cdef int64_t step = GEMM_ROWS if a.filter_lanes else width, filter_step = width if a.filter_lanes else 2
     cdef int64_t chunk = unit % a.n_chunks, rest = unit // a.n_chunks
-    cdef int64_t pixel = rest % a.n_pixel_units * a.unit_pixels
-    cdef int64_t group = rest // a.n_pixel_units % a.groups, n = rest // a.n_pixel_units // a.groups
-    cdef int64_t pixels = min(a.unit_pixels, g.out_height * g.out_width - pixel)
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t) if a.channels_last else <int64_t>GEMM_ROWS
-    cdef int64_t blocks = (a.filters + lanes - 1) // lanes
-    cdef int64_t first = chunk * blocks // a.n_chunks * lanes
-    cdef int64_t filters = min(a.filters, (chunk + 1) * blocks // a.n_chunks * lanes) - first
-    cdef const char *image = g.x + n * a.x_image
-    cdef char *out = g.out + n * a.out_image
-    if a.channels_last:
-        conv_last(a, group, image, out, pixel, pixels, first, filters, scratch)
+    cdef int64_t col = rest % a.n_col_units, row = rest // a.n_col_units % a.n_row_units
+    rest = rest // a.n_col_units // a.n_row_units
+    u.z = rest % a.out_depth
+    u.group = rest // a.out_depth % a.groups
+    rest = rest // a.out_depth // a.groups
+    conv_part(col, a.n_col_units, g.out_width, step, &u.x, &u.cols)
+    conv_part(row, a.n_row_units, g.out_height, 1, &u.y, &u.rows)
+    conv_part(chunk, a.n_chunks, a.filters, filter_step, &u.first, &u.filters)
+    u.image = g.x + rest * a.x_image
+    u.out = g.out + rest * a.out_image + u.z * a.out_plane
+    u.channel_of = a.channel_of + u.group * a.channels
+    u.filter_of = a.out_filter_of + u.group * a.filters + u.first
+    if a.filter_lanes:
+        conv_filters(a, &u, scratch)
     else:
-        conv_first(a, group, image, out, pixel, pixels, first, filters, scratch)
+        conv_pixels(a, &u, scratch)
+
+
+cdef void conv_part(int64_t i, int64_t parts, int64_t size, int64_t step, int64_t *first, int64_t *n) noexcept nogil:
+    # Part i of so many, of multiples of `step`; the last has what is left.
+    first[0] = i * (size // step) // parts * step
+    n[0] = (size if i + 1 == parts else (i + 1) * (size // step) // parts * step) - first[0]
 
 
 cdef void conv_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

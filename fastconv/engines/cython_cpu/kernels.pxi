@@ -35,6 +35,7 @@ cdef extern from "tiles_all.h" nogil:
     enum: FLAT_SUMS
     enum: EXACT_WIDTH
     enum: UINT8
+    enum: FLOAT32
     enum: FLOAT64
     void stage_run(...)
     void copy_row(...)
@@ -43,7 +44,11 @@ cdef extern from "tiles_all.h" nogil:
     void activate_backward(...)
     void activate_run(...)
     double slope_of(int64_t bits)
-    void gemm(...)
+    void filters_tile(...)
+    void pixels_tile(...)
+    int64_t product_height(...)
+    void activate_rows(...)
+    void pack_filters(...)
     void outer(...)
     void turn_block(...)
     enum: GEMM_ROWS
@@ -74,10 +79,13 @@ include "filter.pxi"
 include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
+include "weights.pxi"
 include "depthwise.pxi"
 include "activation.pxi"
 include "pool.pxi"
 include "pool_indices.pxi"
+include "unpool.pxi"
+include "fold.pxi"
 include "rank.pxi"
 include "separable.pxi"
 include "overlap.pxi"
@@ -100,6 +108,10 @@ KERNELS = {
     "conv:float64": <int64_t><uintptr_t>&conv_f64,
     "conv:uint32": <int64_t><uintptr_t>&conv_u32,
     "conv:uint64": <int64_t><uintptr_t>&conv_u64,
+    "weights:float32": <int64_t><uintptr_t>&weights_f32,
+    "weights:float64": <int64_t><uintptr_t>&weights_f64,
+    "weights:uint32": <int64_t><uintptr_t>&weights_u32,
+    "weights:uint64": <int64_t><uintptr_t>&weights_u64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,
@@ -124,6 +136,9 @@ KERNELS["lines:uint8"] = <int64_t><uintptr_t>&lines_u8
 for _type in POOL_TYPES:  # the record names the element type
     KERNELS[f"max_pool:{_type}"] = <int64_t><uintptr_t>&max_pool
     KERNELS[f"max_pool_indices:{_type}"] = <int64_t><uintptr_t>&max_pool_indices
+    KERNELS[f"unpool:{_type}"] = <int64_t><uintptr_t>&unpool
+    KERNELS[f"unfold:{_type}"] = <int64_t><uintptr_t>&unfold
+    KERNELS[f"fold:{_type}"] = <int64_t><uintptr_t>&fold
     if _type != "bool":
         KERNELS[f"avg_pool:{_type}"] = <int64_t><uintptr_t>&avg_pool
 for _type in WINDOW_TYPES:  # the record names the kind

@@ -173,52 +173,18 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
     _Pragma("GCC unroll 16") for (int c = 0; c < LINE_COLS; c++) STORE(dst + c * LANES, acc[c]);
 }
 
-/* c[r][j] += sum over k < depth of a[r * a_step + k] * b[k][j]: `height` rows, GEMM_COLS vectors.
- * Every row's a is read along k from its own place; b is packed, so two loads and `height`
- * broadcasts feed 2 * height FMA. */
-static inline __attribute__((always_inline)) void NAME(gemm_block)(
-    const T *a, int64_t a_step, const T *b, int64_t depth, T *c, int64_t c_step, const int height) {
-    V acc[GEMM_ROWS][GEMM_COLS];
-    _Pragma("GCC unroll 16") for (int r = 0; r < height; r++)
-        _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) acc[r][j] = LOAD(c + r * c_step + j * LANES);
-    for (int64_t k = 0; k < depth; k++, b += GEMM_COLS * LANES) {
-        V row[GEMM_COLS];
-        _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) row[j] = LOAD(b + j * LANES);
-#undef PIECE
-        _Pragma("GCC unroll 16") for (int r = 0; r < height; r++) {
-            const T scalar = a[r * a_step + k];
-            _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) acc[r][j] += row[j] * scalar;
-        }
-    }
-    _Pragma("GCC unroll 16") for (int r = 0; r < height; r++)
-        _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) STORE(c + r * c_step + j * LANES, acc[r][j]);
-}
-
-/* The same for any number of rows: full tiles, then smaller ones. */
-static void NAME(gemm)(const T *a, int64_t a_step, const T *b, int64_t depth, T *c, int64_t c_step, int64_t rows) {
-#define TAKE(height)                                                        \
-    for (; rows >= height; rows -= height, a += height * a_step, c += height * c_step) \
-        NAME(gemm_block)(a, a_step, b, depth, c, c_step, height)
-    TAKE(GEMM_ROWS);
-#if GEMM_ROWS > 8
-    TAKE(8);
-#endif
-    TAKE(4);
-    TAKE(2);
-    TAKE(1);
-#undef TAKE
-}
-
 #include "exchange.h"
 #if IS_FLOAT
 #include "activation.h"
 #include "overlap.h"
 #endif
+#include "conv_tiles.h"
 #include "convert.h"
 #include "separable.h"
 #include "weight_gradient.h"
 #include "depthwise.h"
 
+#undef PIECE
 #undef V
 #undef LANES
 #undef LOAD

@@ -1,13 +1,14 @@
-"""Convolution with many filters: implicit GEMM.
+"""Convolution with many filters: a matrix product of weights and windows, which are never laid out as a matrix.
 
-A unit is a run of output pixels of one image, all channels of a group, a chunk of its
-filters.  Windows are staged a block of channels at a time; the product is accumulated in
-scratch and stored at the end, where conversions belong.
+A unit is a box of output pixels of one image and one plane, with a chunk of a group's filters.  What its windows read is
+staged once, a block of channels at a time, unless it can be read where it lies; each element of a window is then found by
+an offset.  Sums of several blocks are kept in scratch; the last ones are stored where they belong if they lie there as
+they do in registers, else by way of one tile.
 
-Channels first: lanes are pixels.  The staged matrix is [panel of pixels][k][lane] with
-k = (channel, ky, kx), weights are read as they are, [filter][k].
-Channels last: lanes are filters.  The staged matrix is [pixel][k] with k = (ky, kx, channel),
-so that a window row is one run in memory; weights are packed [block of filters][k][lane].
+Lanes are filters: staged pixels are [plane][row][column][channel], weights are packed [block of filters][k][lane], with
+k = (plane, row, column, channel) for each block of channels.
+Lanes are pixels: staged planes are [channel][plane][phases of rows and columns][row][column]; rows of outputs are one flat
+run of positions, those beyond the end of a row computed in vain.  Weights are read as they are.
 """
 
 from __future__ import annotations
@@ -17,44 +18,19 @@ from collections.abc import Callable
 from numba import int64, types
 
 from fastconv.engines.contract import CONV_FIELDS
+from fastconv.engines.numba_cpu.activation import activate_run, slope_of
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
-from fastconv.engines.numba_cpu.simd import (
-    REGISTERS,
-    VECTOR_BYTES,
-    itemsize,
-    peek,
-    poke,
-    product_tile,
-    tile_fill,
-    tile_load,
-    tile_store,
-)
+from fastconv.engines.numba_cpu.product import COLS, ROWS, filters_product, pixels_product
+from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke
 from fastconv.engines.numba_cpu.stage import mapped, source_row, stage_row
 
 __all__ = ["FIELDS", "GEMM", "MAKERS"]
 
 FIELDS = CONV_FIELDS
 
-# Rows and vectors per row of the product's tiles: 28 of 32, or 12 of 16 registers accumulate.
-ROWS, COLS = (14, 2) if REGISTERS == 32 else (6, 2)
-GEMM = (ROWS, COLS * VECTOR_BYTES)
-
-
-@part
-def product(a, a_step, b, depth, c, c_step, rows, acc):
-    """``c[r][j] += sum over k < depth of a[r][k] * b[k][j]``, j over one tile's row; full tiles, then smaller ones."""
-    while rows >= ROWS:
-        product_tile(a, a_step, b, depth, c, c_step, acc, ROWS, COLS)
-        rows, a, c = rows - ROWS, a + ROWS * a_step, c + ROWS * c_step
-    while rows >= 4:
-        product_tile(a, a_step, b, depth, c, c_step, acc, 4, COLS)
-        rows, a, c = rows - 4, a + 4 * a_step, c + 4 * c_step
-    while rows >= 2:
-        product_tile(a, a_step, b, depth, c, c_step, acc, 2, COLS)
-        rows, a, c = rows - 2, a + 2 * a_step, c + 2 * c_step
-    if rows > 0:
-        product_tile(a, a_step, b, depth, c, c_step, acc, 1, COLS)
+ROW_BYTES = COLS * VECTOR_BYTES
+GEMM = (ROWS, ROW_BYTES)
 
 
 @inlined
@@ -64,131 +40,215 @@ def evenly_spaced(offsets, n):
     return n < 3 or span == (n - 1) * (peek(offsets + 8, int64) - peek(offsets, int64))
 
 
-@part
-def store_block(a, sums, pitch, out, filter_of, filters, pixel, n, acc):
-    # sums[filter][pixel] (channels first) or sums[pixel][filter] (channels last) to memory.
-    size = itemsize(acc)
-    first = peek(filter_of, int64)
-    step = peek(filter_of + 8, int64) - first if filters > 1 else a.out_col
-    together = a.channels_last != 0 and evenly_spaced(filter_of, filters)
-    done = int64(0)
-    while done < n:
-        y, x = (pixel + done) // a.out_width, (pixel + done) % a.out_width
-        run = 1 if a.channels_last else min(n - done, a.out_width - x)
-        to = out + y * a.out_row + x * a.out_col
-        for f in range(1 if together else filters):
-            offset = first if together else peek(filter_of + 8 * f, int64)
-            at = done * pitch + f if a.channels_last else f * pitch + done
-            length = filters if together else run
-            store_run(to + offset, step if together else a.out_col, sums + at * size, length, a.out_code, acc)
-        done += run
-
-
-# -- channels first: lanes are pixels ------------------------------------------------------
+@inlined
+def parted(i, parts, size, step):
+    # Part i of so many, of multiples of `step`, and its size; the last has what is left.
+    first = i * (size // step) // parts * step
+    return first, (size if i + 1 == parts else (i + 1) * (size // step) // parts * step) - first
 
 
 @part
-def stage_panel(a, panel, image, channel_of, first, channels, pixel, n, acc):
-    # panel[k][lane] for the windows of output pixels pixel .. pixel + n - 1, n <= lanes.
-    row_bytes = int64(COLS * VECTOR_BYTES)
-    for c in range(channels):
-        fill = peek(a.fill + (first + c) % a.n_fills * itemsize(acc), acc)
-        plane = image + peek(channel_of + 8 * c, int64)
-        for ky in range(a.kernel_y):
-            done = int64(0)
-            while done < n:  # the pixels of one output row after the other
-                y, x = (pixel + done) // a.out_width, (pixel + done) % a.out_width
-                run = min(n - done, a.out_width - x)
-                row = source_row(a, plane, y * a.stride_y - a.pad_y + ky * a.dilation_y)
-                for kx in range(a.kernel_x):
-                    to = panel + kx * row_bytes + done * itemsize(acc)
-                    stage_row(a, to, row, fill, x * a.stride_x - a.pad_x + kx * a.dilation_x, run, acc)
-                done += run
-            panel += a.kernel_x * row_bytes
+def conv_row(a, plane, z, y):
+    # The row at a position of a volume, 0 for the fill value.
+    at = mapped(a.map_z, z, a.depth, a.pad_z)
+    return int64(0) if at < 0 else source_row(a, plane + at * a.x_plane, y)
 
 
 @inlined
-def conv_first(a, group, image, out, pixel, n, first, filters, sums, acc):
-    size, row_bytes = itemsize(acc), int64(COLS * VECTOR_BYTES)
-    lanes, taps = row_bytes // size, a.kernel_y * a.kernel_x
-    panels = (n + lanes - 1) // lanes
-    pitch, depth = panels * lanes, a.channels * taps
-    staged = sums + filters * pitch * size
-    w = a.w + (group * a.filters + first) * depth * size
-    for f in range(filters):
-        start = acc(0) if a.bias == 0 else peek(a.bias + (group * a.filters + first + f) * size, acc)
-        for p in range(panels):
-            tile_store(tile_fill(start, 1, COLS), sums + f * pitch * size + p * row_bytes, int64(0))
-    for c in range(0, a.channels, a.block_channels):
-        channels = min(a.block_channels, a.channels - c)
-        panel_bytes = channels * taps * row_bytes
-        for p in range(panels):
-            channel_of = a.channel_of + 8 * (group * a.channels + c)
-            at, run = pixel + p * lanes, min(lanes, n - p * lanes)
-            stage_panel(a, staged + p * panel_bytes, image, channel_of, c, channels, at, run, acc)
-        # A few rows of weights stay in the nearest cache while all panels pass.
-        for f in range(0, filters, ROWS):
-            weights, rows = w + (f * depth + c * taps) * size, min(ROWS, filters - f)
-            for p in range(panels):
-                to = sums + f * pitch * size + p * row_bytes
-                product(weights, depth * size, staged + p * panel_bytes, channels * taps, to, pitch * size, rows, acc)
-    store_block(a, sums, pitch, out, a.out_filter_of + 8 * (group * a.filters + first), filters, pixel, n, acc)
-
-
-# -- channels last: lanes are filters ------------------------------------------------------
+def staged_until(outputs, stride, taps, dilation, phase, step):
+    # How many positions phase, phase + step, ... there are in the windows of neighbouring outputs.
+    return ((outputs - 1) * stride + (taps - 1) * dilation - phase) // step + 1
 
 
 @part
-def stage_window(a, window, image, channel_of, first, channels, pixel, acc):
-    # window[k] of one output pixel.
+def activate_sums(sums, n, code, slope, acc):
+    if code != 0:
+        activate_run(sums, n, code, slope_of(slope), acc)
+
+
+# -- lanes are filters ---------------------------------------------------------------------
+
+
+@part
+def stage_pixels(a, to, image, channel_of, z, y, x, rows, cols, first, channels, acc):
+    # The windows of rows x cols outputs from (z, y, x) on: [plane][row][column][channel].
     size, offset = itemsize(acc), peek(channel_of, int64)
-    y, x = pixel // a.out_width * a.stride_y - a.pad_y, pixel % a.out_width * a.stride_x - a.pad_x
+    n_rows = staged_until(rows, a.stride_y, a.kernel_y, a.dilation_y, 0, a.step_y)
+    n_cols = staged_until(cols, a.stride_x, a.kernel_x, a.dilation_x, 0, a.step_x)
     step = peek(channel_of + 8, int64) - offset if channels > 1 else a.x_col
-    even = evenly_spaced(channel_of, channels)
-    # A whole row of the window may be one run.
-    joined = even and a.dilation_x == 1 and a.x_col == step * channels and x >= 0 and x + a.kernel_x <= a.width
-    for ky in range(a.kernel_y):
-        row = source_row(a, image + offset, y + ky * a.dilation_y)
-        taps = a.kernel_x if joined and row != 0 else 1
-        for kx in range(a.kernel_x // taps):
-            column = int64(-1) if row == 0 else mapped(a.map_x, x + kx * a.dilation_x, a.width, a.pad_x)
-            i, run = int64(0), taps * channels if even else 1
-            while i < taps * channels:
-                if column < 0:
-                    poke(window, peek(a.fill + (first + i) % a.n_fills * size, acc))
-                    i, window = i + 1, window + size
+    even, left = evenly_spaced(channel_of, channels), x * a.stride_x - a.pad_x
+    dense = even and a.step_x == 1 and channels == a.block_channels and a.x_col == step * channels
+    for plane_row in range(a.kernel_z * n_rows):
+        tz, row = plane_row // n_rows, plane_row % n_rows
+        pixel = to + (tz * a.rows + row) * a.pitch * size
+        position = y * a.stride_y - a.pad_y + row * a.step_y
+        line = conv_row(a, image + offset, z * a.stride_z - a.pad_z + tz * a.dilation_z, position)
+        col = int64(0)
+        while col < n_cols:
+            at, run = left + col * a.step_x, int64(1)
+            if line != 0 and dense and 0 <= at < a.width:
+                run = min(n_cols - col, a.width - at)
+            at = int64(-1) if line == 0 else mapped(a.map_x, at, a.width, a.pad_x)
+            i, n = int64(0), run * channels if even else 1
+            while i < run * channels:
+                if at < 0:
+                    poke(pixel + i * size, peek(a.fill + (first + i) % a.n_fills * size, acc))
+                    i += 1
                     continue
-                at = row + column * a.x_col + (0 if even else peek(channel_of + 8 * i, int64) - offset)
-                load_run(window, at, step, run, a.src_code, acc)
-                i, window = i + run, window + run * size
+                source = line + at * a.x_col + (0 if even else peek(channel_of + 8 * i, int64) - offset)
+                load_run(pixel + i * size, source, step, n, a.src_code, acc)
+                i += n
+            pixel += run * a.block_channels * size
+            col += run
+
+
+@part
+def filters_tile(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, acc):
+    return filters_product(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, acc)
+
+
+@part
+def store_pixels(a, tile, out, filter_of, out_of, pixels, filters, acc):
+    # A tile whose rows are pixels.
+    size, first = itemsize(acc), peek(filter_of, int64)
+    step = peek(filter_of + 8, int64) - first if filters > 1 else a.out_col
+    n = filters if evenly_spaced(filter_of, filters) else 1
+    for p in range(pixels):
+        sums, to = tile + p * ROW_BYTES, out + peek(out_of + 8 * p, int64)
+        activate_sums(sums, filters, a.activation, a.slope, acc)
+        for f in range(0, filters, n):
+            store_run(to + peek(filter_of + 8 * f, int64), step, sums + f * size, n, a.out_code, acc)
 
 
 @inlined
-def conv_last(a, group, image, out, pixel, n, first, filters, sums, acc):
-    # `first` is a multiple of the lanes.
-    size, row_bytes = itemsize(acc), int64(COLS * VECTOR_BYTES)
-    lanes, taps = row_bytes // size, a.kernel_y * a.kernel_x
+def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z, y, x, rows, cols, tile, acc):
+    size, row_bytes = itemsize(acc), int64(ROW_BYTES)
+    lanes, taps, n = row_bytes // size, a.kernel_z * a.kernel_y * a.kernel_x, rows * cols
     blocks, blocks_of_group = (filters + lanes - 1) // lanes, (a.filters + lanes - 1) // lanes
-    pitch, depth = blocks * lanes, a.channels * taps
-    staged = sums + n * pitch * size
-    w = a.w + (group * blocks_of_group + first // lanes) * depth * row_bytes
-    for f in range(pitch):
-        known = a.bias != 0 and f < filters
-        poke(sums + f * size, peek(a.bias + (group * a.filters + first + f) * size, acc) if known else acc(0))
-    for i in range(blocks):
-        start = tile_load(sums + i * row_bytes, int64(0), acc, 1, COLS)
-        for p in range(1, n):
-            tile_store(start, sums + p * pitch * size + i * row_bytes, int64(0))
+    staged, sums, pixel_of = tile + ROWS * row_bytes, tile + a.sums, tile + a.tables
+    out_of, tile_of, sums_of = pixel_of + 8 * n, pixel_of + 16 * n, pixel_of + 16 * n + 8 * ROWS
+    down, right, src = a.stride_y * a.x_row, a.stride_x * a.x_col, staged
+    if a.in_place:
+        src = image + peek(channel_of, int64) + z * a.stride_z * a.x_plane + y * down + x * right
+    else:
+        down, right = a.stride_y // a.step_y * a.pitch * size, a.stride_x // a.step_x * a.block_channels * size
+    for i in range(n):
+        poke(pixel_of + 8 * i, i // cols * down + i % cols * right)
+        poke(out_of + 8 * i, (y + i // cols) * a.out_row + (x + i % cols) * a.out_col)
+    for i in range(ROWS):
+        poke(tile_of + 8 * i, i * row_bytes)
+        poke(sums_of + 8 * i, i * blocks * row_bytes)
+    runs = taps // a.joined
     for c in range(0, a.channels, a.block_channels):
         channels = min(a.block_channels, a.channels - c)
-        length = channels * taps
-        channel_of = a.channel_of + 8 * (group * a.channels + c)
-        for p in range(n):
-            stage_window(a, staged + p * length * size, image, channel_of, c, channels, pixel + p, acc)
-        for i in range(blocks):
-            weights = w + (i * depth + c * taps) * row_bytes
-            product(staged, length * size, weights, length, sums + i * row_bytes, pitch * size, n, acc)
-    store_block(a, sums, pitch, out, a.out_filter_of + 8 * (group * a.filters + first), filters, pixel, n, acc)
+        last = c + channels == a.channels
+        if a.in_place == 0:
+            stage_pixels(a, staged, image, channel_of + 8 * c, z, y, x, rows, cols, c, channels, acc)
+        for b in range(blocks):
+            f = b * lanes
+            some, block = min(lanes, filters - f), group * blocks_of_group + (first + f) // lanes
+            w = a.w + (block * a.channels + c) * taps * row_bytes
+            p = int64(0)
+            while p < n:
+                done = sums + (p * blocks + b) * row_bytes
+                start = done if c > 0 else a.bias + block * row_bytes
+                to, to_of, width = done, sums_of, lanes
+                if last:
+                    to, to_of = tile, tile_of
+                    if a.store_direct:
+                        to, to_of, width = out + peek(filter_of + 8 * f, int64), out_of + 8 * p, some
+                height = filters_tile(
+                    w, src, pixel_of + 8 * p, a.offsets, runs, a.joined * channels, start, blocks * row_bytes if c > 0 else 0,
+                    to, to_of, width, n - p, acc,
+                )  # fmt: skip
+                if last and a.store_direct:
+                    for i in range(height if a.activation else 0):
+                        activate_sums(to + peek(to_of + 8 * i, int64), some, a.activation, a.slope, acc)
+                elif last:
+                    store_pixels(a, tile, out, filter_of + 8 * f, out_of + 8 * p, height, some, acc)
+                p += height
+
+
+# -- lanes are pixels ----------------------------------------------------------------------
+
+
+@part
+def stage_planes(a, to, image, channel_of, z, y, x, rows, cols, first, channels, acc):
+    # The windows of rows x cols outputs from (z, y, x) on: [channel][plane][phases][row][column].
+    size, top, left = itemsize(acc), y * a.stride_y - a.pad_y, x * a.stride_x - a.pad_x
+    for c in range(channels):
+        fill = peek(a.fill + (first + c) % a.n_fills * size, acc)
+        plane = image + peek(channel_of + 8 * c, int64)
+        for i in range(a.kernel_z * a.n_phases_y):
+            tz, down = i // a.n_phases_y, peek(a.phases + 8 * (i % a.n_phases_y), int64)
+            n_rows = staged_until(rows, a.stride_y, a.kernel_y, a.dilation_y, down, a.step_y)
+            for row in range(min(n_rows, a.rows)):
+                line = conv_row(a, plane, z * a.stride_z - a.pad_z + tz * a.dilation_z, top + down + row * a.step_y)
+                for px in range(a.n_phases_x):
+                    right = peek(a.phases + 8 * (a.n_phases_y + px), int64)
+                    n = min(a.pitch, staged_until(cols, a.stride_x, a.kernel_x, a.dilation_x, right, a.step_x))
+                    stage_row(a, to + (px * a.rows + row) * a.pitch * size, line, fill, left + right, n, acc)
+            to += a.n_phases_x * a.rows * a.pitch * size
+
+
+@part
+def pixels_tile(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, left, acc):
+    return pixels_product(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, left, acc)
+
+
+@part
+def store_planes(a, tile, to, filter_of, cols, at, n, filters, acc):
+    # A tile whose rows are filters: the positions at .. n - 1, those beyond the ends of rows left out.
+    size, i, x = itemsize(acc), at, at % a.pitch
+    to += at // a.pitch * a.out_row
+    for f in range(filters if a.activation else 0):
+        activate_sums(tile + f * ROW_BYTES, n - at, a.activation, a.slope, acc)
+    while i < n:
+        run = min(cols - x, n - i)
+        for f in range(filters if run > 0 else 0):
+            place = to + peek(filter_of + 8 * f, int64) + x * a.out_col
+            store_run(place, a.out_col, tile + f * ROW_BYTES + (i - at) * size, run, a.out_code, acc)
+        i, to, x = i + a.pitch - x, to + a.out_row, int64(0)
+
+
+@inlined
+def conv_pixels(a, image, out, channel_of, filter_of, group, first, filters, z, y, x, rows, cols, tile, acc):
+    size, row_bytes = itemsize(acc), int64(ROW_BYTES)
+    width, taps, n = row_bytes // size, a.kernel_z * a.kernel_y * a.kernel_x, (rows - 1) * a.pitch + cols
+    depth, pitch = a.channels * taps, (n + width - 1) // width * row_bytes
+    staged, sums, corner = tile + ROWS * row_bytes, tile + a.sums, out + y * a.out_row + x * a.out_col
+    step = peek(filter_of + 8, int64) - peek(filter_of, int64) if filters > 1 else int64(0)
+    direct, src = a.store_direct != 0 and n >= width, staged
+    if a.in_place:
+        src = image + peek(channel_of, int64) + z * a.stride_z * a.x_plane + y * a.stride_y * a.x_row + x * a.x_col
+    for c in range(0, a.channels, a.block_channels):
+        channels = min(a.block_channels, a.channels - c)
+        last = c + channels == a.channels
+        if a.in_place == 0:
+            stage_planes(a, staged, image, channel_of + 8 * c, z, y, x, rows, cols, c, channels, acc)
+        f = int64(0)
+        while f < filters:
+            w, height = a.w + ((group * a.filters + first + f) * depth + c * taps) * size, int64(0)
+            for p in range(0, n, width):
+                # Nothing beyond the last position is read, or written.
+                at = min(p, n - width) if a.in_place or (direct and last) else p
+                done = sums + f * pitch + at * size
+                start = done if c > 0 else a.bias + (group * a.filters + first + f) * size
+                to, to_step = done, pitch
+                if last:
+                    to, to_step = tile, row_bytes
+                    if direct:
+                        to, to_step = corner + peek(filter_of + 8 * f, int64) + at * size, step
+                height = pixels_tile(
+                    w, src + at * size, a.offsets, channels * taps, depth * size, start, pitch, c, to, to_step,
+                    filters - f, acc,
+                )  # fmt: skip
+                if last and direct:
+                    for i in range(height if a.activation else 0):
+                        activate_sums(to + i * step, width, a.activation, a.slope, acc)
+                elif last:
+                    store_planes(a, tile, corner, filter_of + 8 * f, cols, at, min(n, at + width), height, acc)
+            f += height
 
 
 def make(acc: str, variant: str = "") -> Callable:
@@ -196,20 +256,23 @@ def make(acc: str, variant: str = "") -> Callable:
     acc_type = getattr(types, acc)
 
     def kernel(a, unit, worker):
-        # Units run over (image, group, run of pixels, chunk of filters).
+        # Units run over (image, group, plane, rows, columns, chunk of filters).
+        width = int64(ROW_BYTES) // itemsize(acc_type)
         chunk, rest = unit % a.n_chunks, unit // a.n_chunks
-        pixel, plane = rest % a.n_pixel_units * a.unit_pixels, rest // a.n_pixel_units
-        group, n = plane % a.groups, plane // a.groups
-        pixels = min(a.unit_pixels, a.out_height * a.out_width - pixel)
-        step = int64(COLS * VECTOR_BYTES) // itemsize(acc_type) if a.channels_last else int64(ROWS)
-        blocks = (a.filters + step - 1) // step
-        first = chunk * blocks // a.n_chunks * step
-        filters = min(a.filters, (chunk + 1) * blocks // a.n_chunks * step) - first
-        image, out, sums = a.x + n * a.x_image, a.out + n * a.out_image, a.scratch + worker * a.scratch_bytes
-        if a.channels_last:
-            conv_last(a, group, image, out, pixel, pixels, first, filters, sums, acc_type)
+        col, rest = rest % a.n_col_units, rest // a.n_col_units
+        row, rest = rest % a.n_row_units, rest // a.n_row_units
+        z, rest = rest % a.out_depth, rest // a.out_depth
+        group, n = rest % a.groups, rest // a.groups
+        x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if a.filter_lanes else width)
+        y, rows = parted(row, a.n_row_units, a.out_height, int64(1))
+        first, filters = parted(chunk, a.n_chunks, a.filters, width if a.filter_lanes else int64(2))
+        image, out = a.x + n * a.x_image, a.out + n * a.out_image + z * a.out_plane
+        channels, those = a.channel_of + 8 * group * a.channels, a.out_filter_of + 8 * (group * a.filters + first)
+        tile = a.scratch + worker * a.scratch_bytes
+        if a.filter_lanes:
+            conv_filters(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
         else:
-            conv_first(a, group, image, out, pixel, pixels, first, filters, sums, acc_type)
+            conv_pixels(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
 
     return kernel
 

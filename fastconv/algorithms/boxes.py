@@ -1,0 +1,169 @@
+"""How a convolution with many filters is cut into units: boxes of output pixels, chunks of filters, blocks of channels."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from fastconv.algorithms.geometry import Axis
+
+__all__ = ["Boxes", "Layout", "Tiles", "divide", "layout_in_place", "staged_layout"]
+
+# Bytes that a unit stages, or reads where it lies: they stay in the second cache while all filters pass.
+BLOCK_BYTES = 768 * 1024
+# Bytes of sums that are kept from one block of channels to the next.
+SUMS_BYTES = 1024 * 1024
+UNITS_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How the kernel works: rows of its tiles, lanes of a row, and what lanes are."""
+
+    rows: int
+    lanes: int
+    itemsize: int
+    filter_lanes: bool
+    in_place: bool
+
+    @property
+    def pixels(self) -> int:
+        """Neighbouring outputs that boxes are whole multiples of."""
+        return self.rows if self.filter_lanes else self.lanes
+
+    @property
+    def filters(self) -> int:
+        """Filters that chunks are whole multiples of."""
+        return self.lanes if self.filter_lanes else 2
+
+    def axis(self, axis: Axis, outputs: int) -> tuple[int, tuple[int, ...], int]:
+        """What windows of neighbouring outputs read of an axis: step between positions, phases, positions of a phase."""
+        end = (outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation
+        step, phases = axis.stride, tuple(sorted({t * axis.dilation % axis.stride for t in range(axis.taps)}))
+        if self.filter_lanes:
+            step, phases = gcd(axis.stride, axis.dilation), (0,)
+        return step, phases, max(1 + (end - phase) // step for phase in phases)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The division: see the slots of the same names in CONV_FIELDS."""
+
+    row_units: int
+    col_units: int
+    chunks: int
+    block_channels: int
+    height: int  # of the largest box
+    width: int
+    filters: int  # of the largest chunk
+
+    def positions(self, y: Axis, x: Axis, tiles: Tiles) -> int:
+        """Sums of a filter that a box has, those beyond the ends of rows counted."""
+        pitch = self.width if tiles.filter_lanes or tiles.in_place else tiles.axis(x, self.width)[2]
+        return (self.height - 1) * pitch + self.width
+
+
+def staged(y: Axis, x: Axis, kernel_z: int, tiles: Tiles, height: int, width: int) -> int:
+    """Elements of a channel that a box stages, or reads."""
+    (_, rows_of, rows), (_, cols_of, cols) = tiles.axis(y, height), tiles.axis(x, width)
+    return kernel_z * len(rows_of) * rows * len(cols_of) * cols
+
+
+def divide(y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int) -> Boxes:
+    """Cut the output planes into units for so many threads."""
+    most_cols = max(1, x.out_size // tiles.pixels)
+
+    def size(rows: int, cols: int) -> int:
+        box = _largest(y.out_size, rows, 1), _largest(x.out_size, cols, tiles.pixels)
+        return staged(y, x, kernel_z, tiles, *box) * tiles.itemsize
+
+    rows = _first(y.out_size, lambda n: size(n, 1) * channels <= BLOCK_BYTES)
+    cols = _first(most_cols, lambda n: size(rows, n) * channels <= BLOCK_BYTES)
+    block = channels if tiles.in_place else min(channels, max(1, BLOCK_BYTES // size(rows, cols)))
+    chunks, most_chunks = 1, max(1, filters // tiles.filters)
+    if threads > 1:
+        wanted = -(-UNITS_PER_THREAD * threads // planes)
+        weights, image = filters * y.taps * x.taps, y.out_size * x.out_size
+        if rows * cols < wanted and weights < image:
+            least = 2 * tiles.pixels  # of a box
+            rows = max(rows, min(wanted, y.out_size, y.out_size * x.out_size // least))
+            if y.out_size == 1:
+                cols = max(cols, min(wanted, most_cols // 2))
+        if planes * rows * cols < wanted:
+            # Each chunk stages its box again.
+            chunks = min(most_chunks, -(-(wanted if tiles.in_place else threads) // (planes * rows * cols)))
+    width, height = _largest(x.out_size, cols, tiles.pixels), _largest(y.out_size, rows, 1)
+    if block < channels:
+        sums = Boxes(rows, cols, 1, block, height, width, filters).positions(y, x, tiles) * tiles.itemsize
+        chunks = max(chunks, min(most_chunks, -(-sums * filters // SUMS_BYTES)))
+    return Boxes(rows, cols, chunks, block, height, width, _largest(filters, chunks, tiles.filters))
+
+
+def _largest(size: int, parts: int, step: int) -> int:
+    """The largest of so many parts of multiples of `step`, the last of which has what is left."""
+    whole = size // step
+    return max(-(-whole // parts) * step if parts > 1 else 0, size - (parts - 1) * whole // parts * step)
+
+
+def _first(most: int, fits: Callable[[int], bool]) -> int:
+    """The least number from 1 to `most` that fits, else `most`."""
+    return min(most, 1 + bisect_left(range(1, most + 1), True, key=fits))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where windows find their elements: see the slots of the same names in CONV_FIELDS."""
+
+    elements: int  # staged of a channel
+    rows: int
+    pitch: int
+    step_y: int
+    step_x: int
+    n_phases_y: int
+    n_phases_x: int
+    phases: np.ndarray
+    offsets: np.ndarray
+    joined: int
+
+
+def staged_layout(z: Axis, y: Axis, x: Axis, boxes: Boxes, tiles: Tiles, channels: int) -> Layout:
+    """Of what the largest box stages."""
+    (step_y, phases_y, rows), (step_x, phases_x, cols) = tiles.axis(y, boxes.height), tiles.axis(x, boxes.width)
+    tz, ty, tx = np.ogrid[: z.taps, : y.taps, : x.taps]
+    ty, tx, block, joined = ty * y.dilation, tx * x.dilation, boxes.block_channels, 1
+    pitch = cols
+    if tiles.filter_lanes:
+        pitch *= block
+        offsets = (tz * rows + ty // step_y) * pitch + tx // step_x * block
+        if block == channels and x.dilation == step_x:
+            offsets, joined = offsets[..., :1], x.taps
+    else:
+        plane = tz * len(phases_y) + np.searchsorted(phases_y, ty % y.stride)
+        plane = plane * len(phases_x) + np.searchsorted(phases_x, tx % x.stride)
+        each = z.taps * len(phases_y) * len(phases_x)
+        plane = plane + each * np.arange(block)[:, None, None, None]
+        offsets = plane * rows * pitch + ty // y.stride * pitch + tx // x.stride
+    elements = staged(y, x, z.taps, tiles, boxes.height, boxes.width)
+    return Layout(
+        elements, rows, pitch, step_y, step_x, len(phases_y), len(phases_x),
+        np.array([*phases_y, *phases_x], np.int64), _bytes(offsets, tiles.itemsize), joined,
+    )  # fmt: skip
+
+
+def layout_in_place(z: Axis, y: Axis, x: Axis, channels: np.ndarray, tiles: Tiles) -> Layout:
+    """Of windows in the image; `channels`: the byte offsets of the channels of a group."""
+    tz, ty, tx = np.ogrid[: z.taps, : y.taps, : x.taps]
+    offsets, joined = channels, 1
+    if tiles.filter_lanes:
+        offsets = tz * z.dilation * z.x_step + ty * y.dilation * y.x_step + tx * x.dilation * x.x_step
+        if x.dilation * x.x_step == len(channels) * tiles.itemsize:
+            offsets, joined = offsets[..., :1], x.taps
+    return Layout(0, 1, x.out_size, 1, 1, 1, 1, np.zeros(2, np.int64), _bytes(offsets, 1), joined)
+
+
+def _bytes(elements: np.ndarray, itemsize: int) -> np.ndarray:
+    return np.ascontiguousarray(elements.reshape(-1), np.int64) * itemsize
