@@ -204,6 +204,7 @@ LAYERS = [
 ]
 # Imports upwards, inside functions, each for a reason.
 UPWARDS = {
+    ("fastconv.algorithms.quantized", "fastconv.table"): "its sums are a convolution, by the row of the same engine",
     ("fastconv.algorithms.transposed", "fastconv.table"): "its phases are convolutions, by the rows of the same engine",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
 }

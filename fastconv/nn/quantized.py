@@ -46,20 +46,26 @@ def quantized_conv1d(
         uint8 or int8, ``(O, C/groups, kW)``.
     bias : array_like, optional
         ``(O,)``, integers or real numbers.
-    stride, dilation : int or (int,), optional
-        Step of the window, and between taps, at least 1.
+    stride : int or (int,), optional
+        Step of the window, at least 1.
     padding : int, (int,), ((int, int),), "valid", "same" or "causal", optional
         Elements added along each axis, as in `conv1d`.
+    dilation : int or (int,), optional
+        Step between taps, at least 1.
     groups : int, optional
         Blocks of channels that do not mix; divides ``C`` and ``O``.
-    input_scale, scale : float, optional
-        Scales of input and result, positive.
-    input_zero_point, zero_point : int, optional
-        What stands for 0 in input and result, within their ranges.
+    input_scale : float, optional
+        Scale of the input, positive.
+    input_zero_point : int, optional
+        What stands for 0 in the input, within its range.
     weight_scale : float or array_like, optional
         Scale of the weights, or ``(O,)``, that of each filter; positive.
     weight_zero_point : int or array_like, optional
         What stands for 0 in the weights, or ``(O,)``, in each filter.
+    scale : float, optional
+        Scale of the result, positive.
+    zero_point : int, optional
+        What stands for 0 in the result, within its range.
     data_format : {"NCW", "NWC"}, optional
         Order of the axes of input and result.
     dtype : {"uint8", "int8"}, optional
@@ -85,7 +91,8 @@ def quantized_conv1d(
 
     References
     ----------
-    See `quantized_conv2d`.
+    B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
+    doi:10.1109/CVPR.2018.00286.
 
     Examples
     --------
@@ -151,14 +158,18 @@ def quantized_conv2d(
         Step between taps, at least 1.
     groups : int, optional
         Blocks of channels that do not mix; divides ``C`` and ``O``.
-    input_scale, scale : float, optional
-        Scales of input and result, positive.
-    input_zero_point, zero_point : int, optional
-        What stands for 0 in input and result, within their ranges.
+    input_scale : float, optional
+        Scale of the input, positive.
+    input_zero_point : int, optional
+        What stands for 0 in the input, within its range.
     weight_scale : float or array_like, optional
         Scale of the weights, or ``(O,)``, that of each filter; positive.
     weight_zero_point : int or array_like, optional
         What stands for 0 in the weights, or ``(O,)``, in each filter.
+    scale : float, optional
+        Scale of the result, positive.
+    zero_point : int, optional
+        What stands for 0 in the result, within its range.
     data_format : {"NCHW", "NHWC"}, optional
         Order of the axes of input and result.
     dtype : {"uint8", "int8"}, optional
@@ -242,20 +253,26 @@ def quantized_conv3d(
         uint8 or int8, ``(O, C/groups, kD, kH, kW)``.
     bias : array_like, optional
         ``(O,)``, integers or real numbers.
-    stride, dilation : int or triple, optional
-        Step of the window, and between taps, at least 1.
+    stride : int or triple, optional
+        Step of the window, at least 1.
     padding : int, triple, triple of pairs, "valid" or "same", optional
         Elements added along each axis, as in `conv3d`.
+    dilation : int or triple, optional
+        Step between taps, at least 1.
     groups : int, optional
         Blocks of channels that do not mix; divides ``C`` and ``O``.
-    input_scale, scale : float, optional
-        Scales of input and result, positive.
-    input_zero_point, zero_point : int, optional
-        What stands for 0 in input and result, within their ranges.
+    input_scale : float, optional
+        Scale of the input, positive.
+    input_zero_point : int, optional
+        What stands for 0 in the input, within its range.
     weight_scale : float or array_like, optional
         Scale of the weights, or ``(O,)``, that of each filter; positive.
     weight_zero_point : int or array_like, optional
         What stands for 0 in the weights, or ``(O,)``, in each filter.
+    scale : float, optional
+        Scale of the result, positive.
+    zero_point : int, optional
+        What stands for 0 in the result, within its range.
     data_format : {"NCDHW", "NDHWC"}, optional
         Order of the axes of input and result.
     dtype : {"uint8", "int8"}, optional
@@ -281,7 +298,8 @@ def quantized_conv3d(
 
     References
     ----------
-    See `quantized_conv2d`.
+    B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018),
+    doi:10.1109/CVPR.2018.00286.
 
     Examples
     --------
