@@ -59,6 +59,7 @@ _ENGINE_MODULES = {
 
 TABLE = (
     Implementation("depthwise", "Depthwise", "cython"),
+    Implementation("depthwise", "Depthwise", "numba"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
     Implementation("overlap", "Overlap", "cython"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refuse_types
-from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, contiguous_strides, geometry, spatial_axes
+from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.engines.contract import ACTIVATIONS, DEPTHWISE_FIELDS, DEPTHWISE_READING, record, slope_bits
 from fastconv.problem import ConvProblem
 
@@ -78,28 +78,29 @@ class Depthwise(ConvExecutor):
         strip, span = self._box(z, y, x, pitch if staged else 0, p.batch * z.out_size * n_chunks, threads)
         batch = min(strip, max(8, BATCH // span))
         rows, cols = _window(y, strip), _window(x, span)
-        taps, sizes = prod(p.kernel_shape), {"weights": 0, "biases": 0, "fills": 0, "sums": 0, "band": 0}
+        taps, pixel, places = prod(p.kernel_shape), pitch * self.itemsize, {}
         at = _aligned(8 * (z.taps + batch * y.stride + z.taps * y.taps + taps))
-        for name, pixels in (
-            ("weights", taps), ("biases", 1), ("fills", 1),
-            ("sums", 0 if direct else batch * span + self.lanes), ("band", z.taps * rows * cols if staged else 0),
+        for name, size in (
+            ("weights", taps * pixel), ("biases", pixel), ("fills", pixel), ("turned", 2 * self.lanes**2 * self.itemsize),
+            ("sums", 0 if direct else (batch * span + self.lanes) * pixel), ("band", z.taps * rows * cols * pixel * staged),
         ):  # fmt: skip
-            sizes[name] = at
-            at += _aligned(pixels * pitch * self.itemsize)
+            places[name] = at
+            at += _aligned(size)
         values = {
-            **geometry(p, y, x, maps[1], maps[2]), **sizes,
+            **geometry(p, y, x, maps[1], maps[2]), **places,
             "scratch_bytes": at + 64,
             "depth": z.size, "out_depth": z.out_size, "x_plane": z.x_step, "out_plane": z.out_step,
             "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad,
             "map_z": maps[0].ctypes.data,
             "x_image": x_strides[0], "out_image": out_strides[0],
             "x_channel": x_strides[1], "out_channel": out_strides[1],
-            "x_end": _end((p.channels, *p.in_shape), x_strides[1:], np.dtype(p.in_dtype).itemsize),
+            "x_end": _end((p.channels, *p.in_shape), x_strides[1:], part_size(p.in_dtype)),
             "filters": p.filters, "multiplier": p.filters // p.channels,
             "reading": reading, "store_direct": direct,
             "chunk": chunk, "n_chunks": n_chunks, "pitch": pitch,
             "strip": strip, "n_strips": -(-y.out_size // strip), "span": span, "n_spans": -(-x.out_size // span),
             "batch": batch, "band_rows": rows, "band_cols": cols,
+            "ahead": 256 if planes and p.nbytes > 2**20 else 0,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         units = p.batch * z.out_size * values["n_strips"] * values["n_spans"] * n_chunks

@@ -201,7 +201,8 @@ DEPTHWISE_FIELDS = GEOMETRY + (
     "batch",  # rows of outputs that are made and then stored
     "pitch",  # filters of a pixel in scratch memory
     "band_rows", "band_cols",  # staged windows of a box
-    "weights", "biases", "fills", "sums", "band",  # where parts of the scratch memory begin
+    "weights", "biases", "fills", "turned", "sums", "band",  # where parts of the scratch memory begin
+    "ahead",  # memory that lies so many bytes beyond what is read is called for; 0: none
     "activation", "slope",  # ACTIVATIONS; the bits of its parameter
 )  # fmt: skip
 

@@ -174,33 +174,30 @@ static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, cons
     }
 }
 
-/* Lines of LANES planes become pixels: dst[i * pitch + l] = the element at lines[l] + i * step.  After every `width` of the
- * n pixels there is a gap of `gap` elements at dst.  Memory before `end` may be read beyond a line. */
-static void NAME(gather_lanes)(T *dst, int64_t pitch, const char *const *lines, int64_t step, int64_t code, const char *end,
-                               int64_t n, int64_t width, int64_t gap) {
-    const int alike = code == NAME(code_of) && step == (int64_t)sizeof(T);
-    const char *copies[LANES];
+/* Lines of LANES planes become pixels: dst[i * pitch + l] = the element at lines[l] + i * step; the first `count` lines lie
+ * `apart` bytes from each other, unless that is 0.  After every `width` of the n pixels there is a gap of `gap` elements at
+ * dst.  Memory before `end` may be read beyond a line, that `ahead` bytes further is called for. */
+static void NAME(gather_lanes)(T *dst, int64_t pitch, const char *const *lines, int64_t apart, int64_t step, int64_t code,
+                               const char *end, int64_t n, int64_t width, int64_t gap, int64_t ahead) {
     T buffer[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
+    const int alike = code == NAME(code_of) && step == (int64_t)sizeof(T) && apart;
     int64_t column = 0;
     for (int64_t i = 0; i < n; i += LANES) {
         const int64_t some = n - i < LANES ? n - i : LANES;
-        const char *const *from = lines;
-        int64_t at = i * step;
-        int whole = alike;
-        for (int l = 0; some < LANES && l < LANES; l++) whole &= end - lines[l] >= at + VECTOR_BYTES;
-        if (!whole) {
+        const char *from = lines[0] + i * step;
+        int64_t between = apart;
+        if (!alike || (some < LANES && (end - from < VECTOR_BYTES || end - from - (LANES - 1) * apart < VECTOR_BYTES))) {
             memset(buffer, 0, sizeof buffer);
-            for (int l = 0; l < LANES; l++) {
-                NAME(stage_run)(buffer + l * LANES, lines[l] + at, step, some, code);
-                copies[l] = (const char *)(buffer + l * LANES);
-            }
-            from = copies, at = 0;
+            for (int l = 0; l < LANES; l++) NAME(stage_run)(buffer + l * LANES, lines[l] + i * step, step, some, code);
+            from = (const char *)buffer, between = VECTOR_BYTES;
         }
-        UNROLLED for (int q = 0; q < LANES; q += PIECE, at += 16) {
+        UNROLLED for (int q = 0; q < LANES; q += PIECE, from += 16) {
             V v[PIECE];
-            UNROLLED for (int r = 0; r < PIECE; r++)
-                v[r] = NAME(joined)(NAME(place)(from[r], at), NAME(place)(from[(r + PIECE) % LANES], at),
-                                    NAME(place)(from[(r + 2 * PIECE) % LANES], at), NAME(place)(from[(r + 3 * PIECE) % LANES], at));
+            UNROLLED for (int r = 0; r < PIECE; r++) {
+                const char *at = from + r * between;
+                v[r] = NAME(joined)(at, at + PIECE * between, at + 2 * PIECE * between, at + 3 * PIECE * between);
+                if (ahead) __builtin_prefetch(at + q * between + ahead);
+            }
             NAME(turn_pieces)(v);
             UNROLLED for (int r = 0; r < PIECE; r++) {
                 if (q + r >= some) break;

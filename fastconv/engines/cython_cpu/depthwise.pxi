@@ -26,7 +26,8 @@ cdef struct DepthwiseArgs:
     int64_t strip, n_strips, span, n_spans
     int64_t batch
     int64_t pitch, band_rows, band_cols
-    int64_t weights, biases, fills, sums, band
+    int64_t weights, biases, fills, turned, sums, band
+    int64_t ahead
     int64_t activation, slope
 
 # DEPTHWISE_READING
@@ -56,7 +57,7 @@ cdef void depthwise_stage(const DepthwiseArgs *a, const DepthwiseBox *b, const c
     if a.reading == PLANES:
         depthwise_lines(a, b, row, lanes, lines)
         end = g.x + b.n * a.x_image + a.x_end
-        gather_lanes(dst, a.pitch, lines, g.x_col, g.src_code, end, n, width, gap)
+        gather_lanes(dst, a.pitch, lines, a.x_channel if a.multiplier == 1 and b.count == lanes else 0, g.x_col, g.src_code, end, n, width, gap, a.ahead)
         return
     for i in range(n):
         if a.multiplier == 1:
@@ -295,8 +296,8 @@ cdef void depthwise_constants(const DepthwiseArgs *a, const DepthwiseBox *b, acc
     while f < a.pitch:
         for l in range(lanes):
             lines[l] = <const char *>(weights + (b.first + min(f + l, b.count - 1)) * taps)
-        gather_lanes(w + f, a.pitch, lines, <int64_t>sizeof(acc_t), code_of(weights), <const char *>(weights + a.filters * taps),
-                     taps, taps, <int64_t>0)
+        gather_lanes(w + f, a.pitch, lines, lines[1] - lines[0] if f + lanes <= b.count else 0, <int64_t>sizeof(acc_t), code_of(weights), <const char *>(weights + a.filters * taps),
+                     taps, taps, <int64_t>0, <int64_t>0)
         f += lanes
     for f in range(a.pitch):
         bias[f] = <acc_t>0 if g.bias == NULL else (<const acc_t *>g.bias)[b.first + min(f, b.count - 1)]
