@@ -40,13 +40,33 @@ class Tiles:
         """Filters that chunks are whole multiples of."""
         return self.lanes if self.filter_lanes else 2
 
-    def axis(self, axis: Axis, outputs: int) -> tuple[int, tuple[int, ...], int]:
-        """What windows of neighbouring outputs read of an axis: step between positions, phases, positions of a phase."""
-        end = (outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation
-        step, phases = axis.stride, tuple(sorted({t * axis.dilation % axis.stride for t in range(axis.taps)}))
+    def axis(self, axis: Axis, outputs: int) -> Staged:
+        """What windows of neighbouring outputs read of an axis."""
+        taps = np.arange(axis.taps, dtype=np.int64) * axis.dilation
+        end = int((outputs - 1) * axis.stride + taps[-1])
         if self.filter_lanes:
-            step, phases = gcd(axis.stride, axis.dilation), (0,)
-        return step, phases, max(1 + (end - phase) // step for phase in phases)
+            step = gcd(axis.stride, axis.dilation)
+            return Staged(step, taps[:1], 1 + end // step, 0 * taps, taps // step)
+        phases, phase_of = np.unique(taps % axis.stride, return_inverse=True)
+        count = 1 + (end - int(phases[0])) // axis.stride
+        if axis.taps * outputs < len(phases) * count:  # no position is read twice, most are not at all
+            return Staged(axis.stride, taps, outputs, np.arange(axis.taps), 0 * taps)
+        return Staged(axis.stride, phases, count, phase_of, taps // axis.stride)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What is staged of an axis: `count` positions phase, phase + step, ... of each phase; where each tap is among them."""
+
+    step: int
+    phases: np.ndarray
+    count: int
+    phase_of: np.ndarray
+    index_of: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.phases) * self.count
 
 
 @dataclass(frozen=True)
@@ -63,14 +83,13 @@ class Boxes:
 
     def positions(self, y: Axis, x: Axis, tiles: Tiles) -> int:
         """Sums of a filter that a box has, those beyond the ends of rows counted."""
-        pitch = self.width if tiles.filter_lanes or tiles.in_place else tiles.axis(x, self.width)[2]
+        pitch = self.width if tiles.filter_lanes or tiles.in_place else tiles.axis(x, self.width).count
         return (self.height - 1) * pitch + self.width
 
 
 def staged(y: Axis, x: Axis, kernel_z: int, tiles: Tiles, height: int, width: int) -> int:
     """Elements of a channel that a box stages, or reads."""
-    (_, rows_of, rows), (_, cols_of, cols) = tiles.axis(y, height), tiles.axis(x, width)
-    return kernel_z * len(rows_of) * rows * len(cols_of) * cols
+    return kernel_z * tiles.axis(y, height).size * tiles.axis(x, width).size
 
 
 def divide(y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int) -> Boxes:
@@ -132,25 +151,21 @@ class Layout:
 
 def staged_layout(z: Axis, y: Axis, x: Axis, boxes: Boxes, tiles: Tiles, channels: int) -> Layout:
     """Of what the largest box stages."""
-    (step_y, phases_y, rows), (step_x, phases_x, cols) = tiles.axis(y, boxes.height), tiles.axis(x, boxes.width)
-    tz, ty, tx = np.ogrid[: z.taps, : y.taps, : x.taps]
-    ty, tx, block, joined = ty * y.dilation, tx * x.dilation, boxes.block_channels, 1
-    pitch = cols
+    rows, cols = tiles.axis(y, boxes.height), tiles.axis(x, boxes.width)
+    planes, block, joined, pitch = np.arange(z.taps)[:, None, None], boxes.block_channels, 1, cols.count
+    down, across = rows.index_of[:, None], cols.index_of
     if tiles.filter_lanes:
         pitch *= block
-        offsets = (tz * rows + ty // step_y) * pitch + tx // step_x * block
-        if block == channels and x.dilation == step_x:
+        offsets = (planes * rows.count + down) * pitch + across * block
+        if block == channels and x.dilation == cols.step:
             offsets, joined = offsets[..., :1], x.taps
     else:
-        plane = tz * len(phases_y) + np.searchsorted(phases_y, ty % y.stride)
-        plane = plane * len(phases_x) + np.searchsorted(phases_x, tx % x.stride)
-        each = z.taps * len(phases_y) * len(phases_x)
-        plane = plane + each * np.arange(block)[:, None, None, None]
-        offsets = plane * rows * pitch + ty // y.stride * pitch + tx // x.stride
-    elements = staged(y, x, z.taps, tiles, boxes.height, boxes.width)
+        planes = planes + z.taps * np.arange(block)[:, None, None, None]
+        phase = (planes * len(rows.phases) + rows.phase_of[:, None]) * len(cols.phases) + cols.phase_of
+        offsets = (phase * rows.count + down) * pitch + across
     return Layout(
-        elements, rows, pitch, step_y, step_x, len(phases_y), len(phases_x),
-        np.array([*phases_y, *phases_x], np.int64), _bytes(offsets, tiles.itemsize), joined,
+        z.taps * rows.size * cols.size, rows.count, pitch, rows.step, cols.step, len(rows.phases), len(cols.phases),
+        np.concatenate([rows.phases, cols.phases]), _bytes(offsets, tiles.itemsize), joined,
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Conv(ConvExecutor):
         self.taps = prod(problem.kernel_shape)
         pixels = problem.batch * prod(problem.out_shape)
         few = PACKED_GAIN * pixels * (self.channels + self.filters) < self.filters * self.channels * self.taps
-        self.filter_lanes = problem.channels_last and not few
+        self.filter_lanes = problem.channels_last and not few and not _mostly_between(problem)
         self._packings: dict[int, Packing] = {}
 
     def __call__(
@@ -197,6 +197,12 @@ def _axes(
         x = replace(x, size=x.size * axis.size, out_size=x.size * axis.size)
         outer[i] = NO_AXIS
     return outer[0], outer[1], outer[2], x
+
+
+def _mostly_between(p: ConvProblem) -> bool:
+    """Whether most of what windows span lies between their taps: with lanes of pixels, taps are staged one by one."""
+    columns = p.out_shape, p.stride, p.kernel_shape, p.dilation
+    return any((n - 1) * s + (k - 1) * d > 4 * n * k for n, s, k, d in zip(*columns, strict=True))
 
 
 def _plain(axis: Axis) -> Axis:
