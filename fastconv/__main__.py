@@ -177,6 +177,7 @@ def tune(
     """Measure what work costs on this machine, for the choice of algorithms; saves it."""
     from rich.console import Console
 
+    from fastconv.rates import described
     from fastconv.tuning import tune as measure
 
     console = Console(stderr=True)
@@ -187,9 +188,7 @@ def tune(
             save=save,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
-    for name, value in result["rates"].items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        typer.echo(f"{name:<16} {' '.join(f'{number:.3g}' for number in numbers)}")
+    typer.echo("\n".join(described(result["rates"])))
     kept = "removed what was saved" if reset else result["saved"] or "not saved: they hold in this process alone"
     typer.echo(f"{'saved':<16} {kept}")
 

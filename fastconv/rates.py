@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Rates", "current", "forget", "path", "processor", "save", "use"]
+__all__ = ["Rates", "current", "described", "forget", "path", "processor", "save", "use"]
 
 # Changes with the meaning of the constants.
 FORMAT = 1
@@ -66,7 +66,26 @@ class Rates:
     fourier: float = 1.05
 
 
+# For people; the others tell how much longer something takes.
+UNITS = {
+    "flops": (1e9, "GFLOP/s"), "bandwidth": (1e9, "GB/s"), "min_seconds": (1e-6, "us"),
+    "sums": (1e-12, "ps an operation, along one, two and more axes"),
+    "outputs": (1e-9, "ns an output, along one, two and more axes"),
+    "line_tap": (1e-12, "ps a tap"), "line_output": (1e-9, "ns an output"),
+    "point": (1e-9, "ns a point"), "halving": (1e-9, "ns a point and halving"),
+}  # fmt: skip
+
 _used: Rates | None = None
+
+
+def described(values: dict[str, Any]) -> list[str]:
+    """Rates by name as lines of text, in units that people read."""
+    lines = []
+    for name, value in values.items():
+        scale, unit = UNITS.get(name, (1.0, "times as long"))
+        numbers = value if isinstance(value, tuple) else (value,)
+        lines.append(f"{name:<16} {' '.join(f'{number / scale:.3g}' for number in numbers)} {unit}")
+    return lines
 
 
 def current() -> Rates:

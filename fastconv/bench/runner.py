@@ -24,6 +24,7 @@ from fastconv.bench.cases import Case
 from fastconv.bench.check import Checker, WrongOutput
 from fastconv.bench.contestants import Contestant, Unsupported, fastconv_function
 from fastconv.bench.results import VERSION, Results, case_info, entry
+from fastconv.plan import planned
 
 __all__ = ["Effort", "run", "run_case"]
 
@@ -240,9 +241,18 @@ def run_case(
             outcome.wrong.append({**label, "message": f"after timing: {message}"})
             continue
         info = case_info(case, lane.contestant, threads, work)
+        if lane.contestant.kind == "engine":
+            info["implementation"] = _implementation(lane.contestant, case, x, w, threads)
         info |= {"first_call": lane.first_call, "max_error": max(error, lane.error), "tolerance": check.tolerance}
         outcome.entries.append(entry(case.family, case.name, lane.samples, info, lane.iterations))
     return outcome
+
+
+def _implementation(contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int) -> str | None:
+    """The row of the table that an engine took; None for what is not planned."""
+    with contestant.session(threads):
+        plans = planned(fastconv_function(case), (x, w), case.keywords)
+    return plans[-1].implementation if plans else None
 
 
 def work_of(case: Case, x: np.ndarray, w: Any) -> tuple[int, int] | None:
