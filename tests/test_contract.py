@@ -118,7 +118,8 @@ def test_cpu_engines_have_the_same_kernels():
     operations = {name.split(":")[0] for name in cython_cpu._build.KERNELS}
     assert set(numba_cpu._MODULES) == operations - ONLY_CYTHON
     for operation, module in numba_cpu._MODULES.items():
-        record = "POOL_FIELDS" if "pool" in operation else f"{operation.upper()}_FIELDS"
+        names = dict.fromkeys(("max_pool", "max_pool_indices", "avg_pool"), "pool") | {"unfold": "fold"}
+        record = f"{names.get(operation, operation).upper()}_FIELDS"
         assert fields_of(record) == import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS
 
 

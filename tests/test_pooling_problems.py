@@ -181,7 +181,9 @@ def test_unpooling(engine_name):
         n = int(rng.integers(1, 4))
         kind = ("place", "add", "take")[i % 3]
         dtype = str(rng.choice(FLOATS if kind == "add" else [*FLOATS, *INTEGERS, "bool"]))
-        p = UnpoolProblem(kind, sizes(rng, n, 6), sizes(rng, n, 9), dtype, int(rng.integers(1, 3)), int(rng.choice([1, 3, 16, 37])))
+        p = UnpoolProblem(
+            kind, sizes(rng, n, 6), sizes(rng, n, 9), dtype, int(rng.integers(1, 3)), int(rng.choice([1, 3, 16, 37]))
+        )
         check(rng, engine_name, p, kind != "add")
 
 
@@ -196,5 +198,7 @@ def test_folding(engine_name):
         spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
         size = tuple(max(m, s - 2 * q) for m, s, q in zip(sizes(rng, 2, 23), spans, pad, strict=True))
         out = tuple((m + 2 * q - s) // t + 1 for m, q, s, t in zip(size, pad, spans, stride, strict=True))
-        p = FoldProblem(kind, size, kernel, out, dtype, pad, stride, dilation, int(rng.integers(1, 3)), int(rng.choice([1, 3, 16])))
+        p = FoldProblem(
+            kind, size, kernel, out, dtype, pad, stride, dilation, int(rng.integers(1, 3)), int(rng.choice([1, 3, 16]))
+        )
         check(rng, engine_name, p, kind == "unfold" or dtype in INTEGERS)

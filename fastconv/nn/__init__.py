@@ -5,13 +5,43 @@ from importlib import import_module
 from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from fastconv.nn.pool import avg_pool2d, max_pool2d
+from fastconv.nn.fold import fold, unfold
+from fastconv.nn.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 from fastconv.nn.quantized import quantized_conv1d, quantized_conv2d, quantized_conv3d
 from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
 from fastconv.nn.softmax import log_softmax, softmax
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -19,6 +49,9 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "elu",
+    "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gelu",
     "hardsigmoid",
     "hardswish",
@@ -26,7 +59,15 @@ __all__ = [
     "leaky_relu",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "quantized_conv1d",
     "quantized_conv2d",
@@ -39,6 +80,7 @@ __all__ = [
     "softplus",
     "softsign",
     "tanh",
+    "unfold",
 ]
 
 

@@ -10,6 +10,17 @@ from fastconv.nn.grad.activation import (
     softsign_backward,
     tanh_backward,
 )
+from fastconv.nn.grad.averages import (
+    adaptive_avg_pool1d_backward,
+    adaptive_avg_pool2d_backward,
+    adaptive_avg_pool3d_backward,
+    avg_pool1d_backward,
+    avg_pool2d_backward,
+    avg_pool3d_backward,
+    lp_pool1d_backward,
+    lp_pool2d_backward,
+    lp_pool3d_backward,
+)
 from fastconv.nn.grad.conv import (
     conv1d_bias,
     conv1d_input,
@@ -32,6 +43,19 @@ from fastconv.nn.grad.conv_transpose import (
     conv_transpose3d_input,
     conv_transpose3d_weight,
 )
+from fastconv.nn.grad.maxima import (
+    adaptive_max_pool1d_backward,
+    adaptive_max_pool2d_backward,
+    adaptive_max_pool3d_backward,
+    fractional_max_pool2d_backward,
+    fractional_max_pool3d_backward,
+    max_pool1d_backward,
+    max_pool2d_backward,
+    max_pool3d_backward,
+    max_unpool1d_backward,
+    max_unpool2d_backward,
+    max_unpool3d_backward,
+)
 from fastconv.nn.grad.rectifiers import (
     elu_backward,
     hardsigmoid_backward,
@@ -44,6 +68,15 @@ from fastconv.nn.grad.rectifiers import (
 from fastconv.nn.grad.softmax import log_softmax_backward, softmax_backward
 
 __all__ = [
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool3d_backward",
+    "adaptive_max_pool1d_backward",
+    "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d_backward",
+    "avg_pool1d_backward",
+    "avg_pool2d_backward",
+    "avg_pool3d_backward",
     "conv1d_bias",
     "conv1d_input",
     "conv1d_weight",
@@ -63,6 +96,8 @@ __all__ = [
     "conv_transpose3d_input",
     "conv_transpose3d_weight",
     "elu_backward",
+    "fractional_max_pool2d_backward",
+    "fractional_max_pool3d_backward",
     "gelu_backward",
     "hardsigmoid_backward",
     "hardswish_backward",
@@ -70,6 +105,15 @@ __all__ = [
     "leaky_relu_backward",
     "log_softmax_backward",
     "logsigmoid_backward",
+    "lp_pool1d_backward",
+    "lp_pool2d_backward",
+    "lp_pool3d_backward",
+    "max_pool1d_backward",
+    "max_pool2d_backward",
+    "max_pool3d_backward",
+    "max_unpool1d_backward",
+    "max_unpool2d_backward",
+    "max_unpool3d_backward",
     "mish_backward",
     "relu6_backward",
     "relu_backward",
