@@ -156,7 +156,9 @@ class WeightGradient:
         """Choose blocks and parts of the pixels, and what is packed."""
         height, width = self.sizes
         cols = _even(width, BLOCK_PIXELS)
-        rows = _even(height, max(1, BLOCK_PIXELS // cols))
+        # Few channels are packed fast only if many rows share their halo.
+        pixels = BLOCK_PIXELS * (3 if self.channels < JOINED_CHANNELS else 1)
+        rows = _even(height, max(1, pixels // cols))
         images = _even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if (rows, cols) == self.sizes else 1
         self.block = images, rows, cols
         outputs = (rows, cols)[-len(self.inner) :]
@@ -244,7 +246,8 @@ class WeightGradient:
             channel_step = prod(self.taps) * self.itemsize * (1 if self.joined else self.outer_taps)
         a_channels, b_channels = (unit_f, unit_c) if self.swapped else (unit_c, unit_f)
         a_pitch = self.channels if self.joined else _odd(a_channels, self.lanes)
-        b_pitch = _odd(_up(b_channels, 2 * self.lanes), self.lanes)
+        b_pitch = _up(b_channels, 2 * self.lanes)
+        b_pitch = b_pitch if b_pitch <= 4 * self.lanes else _odd(b_pitch, self.lanes)  # two tiles are read whole
         depth = a_channels * prod(self.taps)
         line = _odd(max(self.places, depth) + self.lanes, self.lanes)
         lengths = [
@@ -268,10 +271,12 @@ class WeightGradient:
             "images": self.images, "out_height": self.sizes[0], "out_width": self.sizes[1],
             "step_y": down.step, "step_x": across.step, "tap_y": down.tap, "tap_x": across.tap,
             "x_channels": x_channels.ctypes.data, "x_images": x_images, "x_rows": x_rows, "x_cols": x_cols,
-            "x_row": x_row, "x_col": x_col, "x_together": x_together, "x_code": DTYPE_CODES[_part(p.in_dtype)],
+            "x_row": x_row, "x_col": x_col, "x_together": x_together,
+            "x_direct": self._direct(x, p.in_dtype), "x_code": DTYPE_CODES[_part(p.in_dtype)],
             "inner": across.inner, "inner_end": across.inner_end, "inner_step": across.spacing,
             "g_channels": g_channels.ctypes.data, "g_images": g_images, "g_rows": g_rows, "g_cols": g_cols,
-            "g_row": g_row, "g_col": g_col, "g_together": g_together, "g_code": DTYPE_CODES[_part(p.out_dtype)],
+            "g_row": g_row, "g_col": g_col, "g_together": g_together,
+            "g_direct": self._direct(g, p.out_dtype), "g_code": DTYPE_CODES[_part(p.out_dtype)],
             "block_images": images, "block_rows": rows, "block_cols": cols,
             "unit_channels": unit_c, "unit_filters": unit_f, "n_parts": self.parts,
             "swapped": self.swapped, "joined": self.joined,
@@ -289,6 +294,12 @@ class WeightGradient:
         offsets = np.arange(channels)[:, None] * step + np.arange(2 if dtype in PARTS else 1) * size
         offsets = np.ascontiguousarray(offsets.reshape(-1), np.int64)
         return offsets, bool((np.diff(offsets) == size).all())
+
+    def _direct(self, steps: tuple[int, ...], dtype: str) -> bool:
+        """Whether elements are those of the sums, and planes or pixels lie in memory without gaps between them."""
+        col = steps[2 + self.inner[-1]]
+        fitting = dtype == self.part and all(step % self.itemsize == 0 for step in steps)
+        return fitting and self.itemsize in (col, steps[1])
 
     def _image_offsets(self, x: tuple[int, ...], g: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Byte offsets of images: of the input for each tap of the outer axes, BEYOND where it reads none; of the gradient."""

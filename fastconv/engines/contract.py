@@ -95,6 +95,7 @@ FILTER_FIELDS = GEOMETRY + (
     "pitch", "phase_cols",  # staged patch: row length, columns of one stride phase (elements)
     "col_of",  # pointer to int64[kernel_x]: where tap kx begins in a row (elements)
     "stream",  # whether the output is larger than the caches, and may be written past them
+    "activation", "slope",  # ACTIVATIONS; bits of the parameter
 )  # fmt: skip
 
 # The filter over the samples that are not NaN, nor masked: `bias` is the mask, bytes that lie as the elements of the

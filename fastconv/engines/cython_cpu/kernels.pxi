@@ -51,6 +51,8 @@ cdef extern from "tiles_all.h" nogil:
     void pack_filters(...)
     void outer(...)
     void turn_block(...)
+    void turn_planes(...)
+    void copy_places(...)
     enum: GEMM_ROWS
     enum: GEMM_COLS
     int64_t tile_cols(const void *)

@@ -135,6 +135,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define product_height(w, ...) PICK(product_height, w)(__VA_ARGS__)
 #define activate_rows(type, ...) PICK(activate_rows, type)(type, __VA_ARGS__)
 #define pack_filters(w, ...) PICK(pack_filters, w)(w, __VA_ARGS__)
+#define turn_planes(from, ...) PICK(turn_planes, from)(from, __VA_ARGS__)
+#define copy_places(from, ...) PICK(copy_places, from)(from, __VA_ARGS__)
 #define outer(a, ...) PICK(outer, a)(a, __VA_ARGS__)
 #define turn_block(from, ...) PICK(turn_block, from)(from, __VA_ARGS__)
 #define stage_run(dst, ...) PICK(stage_run, dst)(dst, __VA_ARGS__)

@@ -59,4 +59,24 @@ static void NAME(outer)(const T *a, int64_t a_step, const int64_t *a_rows, int64
 static void NAME(turn_block)(const T *from, int64_t from_step, T *to, int64_t to_step) {
     NAME(transpose)(from, from_step, to, to_step);
 }
+
+/* to[place][channel] of planes, `step` elements apart, whose places follow each other; LANES channels and places or more:
+ * the last blocks overlap their neighbours. */
+static void NAME(turn_planes)(const T *from, int64_t step, T *to, int64_t pitch, int64_t channels, int64_t places) {
+    for (int64_t c = 0; c < channels; c += LANES) {
+        const int64_t first = c < channels - LANES ? c : channels - LANES;
+        for (int64_t p = 0; p < places; p += LANES) {
+            const int64_t place = p < places - LANES ? p : places - LANES;
+            NAME(transpose)(from + first * step + place, step, to + place * pitch + first, pitch);
+        }
+    }
+}
+
+/* to[place][channel] of channels that follow each other, places `step` elements apart; LANES channels or more. */
+static void NAME(copy_places)(const T *from, int64_t step, T *to, int64_t pitch, int64_t channels, int64_t places) {
+    for (int64_t p = 0; p < places; p++, from += step, to += pitch) {
+        for (int64_t c = 0; c < channels - LANES; c += LANES) STORE(to + c, LOAD(from + c));
+        STORE(to + channels - LANES, LOAD(from + channels - LANES));
+    }
+}
 #undef IN_REGISTERS

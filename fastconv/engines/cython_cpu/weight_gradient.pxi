@@ -6,6 +6,9 @@
 #
 # A unit is a block of channels by a block of filters, by a part of the pixels; what parts give is added afterwards.
 
+from libc.string cimport memset
+
+
 cdef struct WeightGradientArgs:
     const char *x
     const char *w
@@ -21,13 +24,13 @@ cdef struct WeightGradientArgs:
     const int64_t *x_images
     const int64_t *x_rows
     const int64_t *x_cols
-    int64_t x_row, x_col, x_together, x_code
+    int64_t x_row, x_col, x_together, x_direct, x_code
     int64_t inner, inner_end, inner_step
     const int64_t *g_channels
     const int64_t *g_images
     const int64_t *g_rows
     const int64_t *g_cols
-    int64_t g_row, g_col, g_together, g_code
+    int64_t g_row, g_col, g_together, g_direct, g_code
     int64_t block_images, block_rows, block_cols
     int64_t unit_channels, unit_filters, n_parts
     int64_t swapped, joined
@@ -42,7 +45,7 @@ cdef struct Operand:  # where the elements of one operand lie
     const int64_t *images
     const int64_t *rows  # source rows and columns by packed ones; -1: zeros
     const int64_t *cols
-    int64_t row, col, together, code
+    int64_t row, col, together, direct, code
     int64_t inner, inner_end, inner_step  # packed columns whose sources are evenly spaced
     int64_t n_channels
     int64_t n_images, n_rows, n_cols, first_image, first_row, first_col  # packed now
@@ -65,10 +68,46 @@ cdef void pack_row(const Operand *s, acc_t *dst, int64_t dst_step, const char *r
                 stage_run(dst + i, row + at * s.col, s.inner_step * s.col, inside, s.code)
             elif run == dst_step and s.inner_step * s.col == run * step:  # places and channels without gaps
                 stage_run(dst + i * dst_step, row + at * s.col, step, inside * run, s.code)
+            elif s.direct and run >= tile_cols(dst) // TILE_COLS:
+                copy_places(<const acc_t *>(row + at * s.col), s.inner_step * s.col // <int64_t>sizeof(acc_t),
+                            dst + i * dst_step, dst_step, run, inside)
             else:
                 for k in range(inside):
                     stage_run(dst + (i + k) * dst_step, row + (at + k * s.inner_step) * s.col, step, run, s.code)
         i += inside
+
+
+cdef bint pack_planes(const Operand *s, acc_t *panel, int64_t pitch) noexcept nogil:
+    # `pack` of planes where they lie, whether that can be done: their rows are long, or all lie without gaps.
+    cdef int64_t lanes = tile_cols(panel) // TILE_COLS, last = s.first_row + s.n_rows - 1, rows = s.n_rows, m, y, i, k
+    cdef int64_t before = max(s.inner - s.first_col, <int64_t>0)
+    cdef int64_t inside = min(s.first_col + s.n_cols, s.inner_end) - s.first_col - before, run = inside
+    cdef const char *image
+    cdef acc_t *dst = panel
+    if not s.direct or s.inner_step != 1 or s.n_channels < lanes:
+        return False
+    for i in range(s.n_cols):
+        if not before <= i < before + inside and s.cols[s.first_col + i] >= 0:
+            return False
+    if (inside == s.n_cols and s.row == s.n_cols * s.col and s.rows[s.first_row] >= 0
+            and s.rows[last] - s.rows[s.first_row] == s.n_rows - 1):
+        run, rows = s.n_rows * s.n_cols, 1
+    if run < lanes:
+        return False
+    for m in range(s.first_image, s.first_image + s.n_images):
+        for y in range(s.first_row, s.first_row + rows):
+            if s.images[m] == BEYOND or s.rows[y] < 0:
+                for i in range(max(run, s.n_cols)):
+                    memset(dst + i * pitch, 0, s.n_channels * sizeof(acc_t))
+            else:
+                for i in range(s.n_cols - inside):
+                    k = i if i < before else i + inside
+                    memset(dst + k * pitch, 0, s.n_channels * sizeof(acc_t))
+                image = s.base + s.images[m] + s.channels[0] + s.rows[y] * s.row + s.cols[s.first_col + before] * s.col
+                turn_planes(<const acc_t *>image, (s.channels[1] - s.channels[0]) // <int64_t>sizeof(acc_t),
+                            dst + before * pitch, pitch, s.n_channels, run)
+            dst += max(run, s.n_cols) * pitch
+    return True
 
 
 cdef void pack(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int64_t line_pitch) noexcept nogil:
@@ -78,6 +117,8 @@ cdef void pack(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int6
     cdef int64_t channels = s.n_channels if s.together else 1, step = s.channels[1] - s.channels[0] if channels > 1 else s.col
     cdef const char *image
     cdef acc_t *dst
+    if not s.together and pack_planes(s, panel, pitch):
+        return
     while c < s.n_channels:
         for lane in range(1 if s.together else min(lanes, s.n_channels - c)):
             dst = panel if s.together else lines + lane * line_pitch
@@ -181,10 +222,10 @@ cdef void weight_gradient_unit(const WeightGradientArgs *a, int64_t unit, acc_t 
     cdef int64_t first = part * blocks // a.n_parts, block
     cdef Operand x = Operand(
         a.x, a.x_channels + group * a.channels + c, a.x_images + z * a.images, a.x_rows, a.x_cols, a.x_row, a.x_col,
-        a.x_together, a.x_code, a.inner, a.inner_end, a.inner_step, channels, 0, 0, 0, 0, 0, 0)
+        a.x_together, a.x_direct, a.x_code, a.inner, a.inner_end, a.inner_step, channels, 0, 0, 0, 0, 0, 0)
     cdef Operand g = Operand(
         a.w, a.g_channels + group * a.filters + f, a.g_images, a.g_rows, a.g_cols, a.g_row, a.g_col,
-        a.g_together, a.g_code, 0, a.out_width, 1, filters, 0, 0, 0, 0, 0, 0)
+        a.g_together, a.g_direct, a.g_code, 0, a.out_width, 1, filters, 0, 0, 0, 0, 0, 0)
     for block in range(first, (part + 1) * blocks // a.n_parts):
         add_block(a, &x, &g, block, scratch, block > first)
     store_gradient(a, a.out + part * a.out_part + (group * a.filters + f) * a.out_filter + c * a.out_channel + z * a.out_z,
