@@ -138,6 +138,8 @@ def test_no_numbers(function, scalar):
 @pytest.mark.parametrize("function", [*NDIMAGE, *POOLS], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("dtype", ["float16", "longdouble"])
 def test_floats_that_are_not_filtered(function, dtype):
+    if function in POOLS and dtype == "float16":
+        return  # lies in memory, and is summed in float32
     dtype = np.dtype(dtype)
     args = (X.astype(dtype), 2) if function in POOLS else (E.astype(dtype), K[0] if function in FILTERS_1D else K)
     with pytest.raises(TypeError, match=f"input.*{dtype.name}"):

@@ -58,8 +58,32 @@ TORCH = {
         ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
         "input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1",
     ),
-    "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
-    "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
+    **dict.fromkeys(
+        ("max_pool1d", "max_pool2d", "max_pool3d"),
+        "input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False",
+    ),
+    "avg_pool1d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True",
+    **dict.fromkeys(
+        ("avg_pool2d", "avg_pool3d"),
+        "input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None",
+    ),
+    **dict.fromkeys(
+        ("lp_pool1d", "lp_pool2d", "lp_pool3d"), "input, norm_type, kernel_size, stride=None, ceil_mode=False"
+    ),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), "input, output_size"),
+    **dict.fromkeys(
+        ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), "input, output_size, return_indices=False"
+    ),
+    **dict.fromkeys(
+        ("fractional_max_pool2d", "fractional_max_pool3d"),
+        "input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None",
+    ),
+    **dict.fromkeys(
+        ("max_unpool1d", "max_unpool2d", "max_unpool3d"),
+        "input, indices, kernel_size, stride=None, padding=0, output_size=None",
+    ),
+    "unfold": "input, kernel_size, dilation=1, padding=0, stride=1",
+    "fold": "input, output_size, kernel_size, dilation=1, padding=0, stride=1",
     **dict.fromkeys(("sigmoid", "logsigmoid", "tanh", "softsign"), "input"),
     **dict.fromkeys(("relu", "relu6", "silu", "mish", "hardsigmoid", "hardswish"), "input, inplace=False"),
     **dict.fromkeys(("softmax", "log_softmax"), "input, dim=None"),
@@ -195,7 +219,7 @@ LAYERS = [
     ["separability"],
     ["algorithms"],
     ["choice"],
-    ["table", "plan", "validate", "testing"],
+    ["table", "plan", "prepared", "validate", "testing"],
     ["signal", "ndimage", "nn"],
     ["interop", "keras"],
     ["compilation"],
