@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem
+from fastconv.reference.activation import activate
 from fastconv.reference.casts import c_cast
 from fastconv.reference.places import gather, grid, outside, places_under
 
@@ -26,11 +27,14 @@ def transposed(
             reached = np.ix_(*[place >= 0 for place in places])
             at: tuple[Any, ...] = np.ix_(*[place[place >= 0] for place in places])
             for f in range(p.filters):
-                weights = w[(f, slice(None), *k)].astype(p.acc).reshape(-1, *(1,) * p.ndim)
+                at_tap: tuple[Any, ...] = (f, slice(None), *k)
+                weights = w[at_tap].astype(p.acc).reshape(-1, *(1,) * p.ndim)
                 terms = x[:, f : f + 1].astype(p.acc) * weights
                 np.add.at(total, (slice(None), _channels_of(p, f), *at), terms[(slice(None), slice(None), *reached)])
         if bias is not None:
             total += np.asarray(bias).astype(p.acc).reshape(-1, *(1,) * p.ndim)
+        if problem.activation:
+            total = activate(total, problem.activation, problem.slope)
         out[...] = c_cast(total, out.dtype)
 
 
@@ -47,7 +51,8 @@ def weight_gradient(
             for f in range(p.filters):
                 products = values[:, _channels_of(p, f)] * w[:, f : f + 1].astype(p.acc)
                 sums = products.sum((0, *range(2, products.ndim)), dtype=p.acc)
-                out[(f, slice(None), *k)] = c_cast(sums, out.dtype)
+                to: tuple[Any, ...] = (f, slice(None), *k)
+                out[to] = c_cast(sums, out.dtype)
 
 
 def _taps(p: ConvProblem) -> Iterator[tuple[tuple[int, ...], list[np.ndarray]]]:
