@@ -22,7 +22,7 @@ import numpy as np
 from fastconv.algorithms.executor import Bound, ConvExecutor, Copy, kernel_types, refuse_types
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.boundary import index_map
-from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS, record
+from fastconv.engines.contract import ACTIVATIONS, BEYOND, EXACT_CODES, FILTER_FIELDS, record, slope_bits
 from fastconv.problem import ConvProblem
 
 __all__ = ["Filter", "can_fold", "is_ready", "refuse"]
@@ -46,7 +46,7 @@ NARROW = 16
 
 def refuse(problem: Any) -> str | None:
     """Why the filter cannot do a problem, or None."""
-    return refuse_types(problem)
+    return refuse_types(problem, activates=True)
 
 
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
@@ -107,7 +107,7 @@ class Filter(ConvExecutor):
         col_of = row_taps % x.stride * phase_cols + row_taps // x.stride
 
         n_planes_out = len(out_planes)
-        stream = store_direct and src_planes.shape[1] == 1 and not p.exact
+        stream = store_direct and src_planes.shape[1] == 1 and not (p.exact or p.activation)
         stream = stream and n_planes_out * y.out_size * x.out_size * self.itemsize > STREAM_BEYOND
         wanted_strips = -(-threads * UNITS_PER_THREAD // n_planes_out) if threads > 1 else 1
         line = y.out_size == 1 and not self.staged
@@ -125,7 +125,7 @@ class Filter(ConvExecutor):
             "in_place": in_place and store_direct, "store_direct": store_direct,
             "patch_rows": rows, "patch_cols": cols, "strip": strip, "n_strips": n_strips,
             "exact": EXACT_CODES[p.exact], "pitch": pitch, "phase_cols": phase_cols, "col_of": col_of.ctypes.data,
-            "stream": stream,
+            "stream": stream, "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         tables = (src_planes, out_planes, filter_of, map_y, map_x, col_of)
         values |= self._further_values()

@@ -19,6 +19,7 @@ cdef struct FilterArgs:
     int64_t pitch, phase_cols
     const int64_t *col_of
     int64_t stream
+    int64_t activation, slope
 
 
 # Planes of more bytes come from memory: what is read next is called for.  From smaller ones it takes 3x3 and 5x5 a tenth more.
@@ -92,6 +93,12 @@ cdef void filter_patch(const FilterArgs *a, const acc_t *src, int64_t pitch, con
         dst += TILE_ROWS * dst_step
 
 
+cdef void activate_sums(const FilterArgs *a, acc_t *sums, int64_t step, int64_t rows, int64_t cols) noexcept nogil:
+    cdef int64_t r
+    for r in range(rows):
+        activate_run(sums + r * step, cols, a.activation, slope_of(a.slope))
+
+
 cdef inline int64_t rows_ahead(const FilterArgs *a, int64_t pitch) noexcept nogil:
     # From the first row of a tile's windows to the rows that the next row of tiles will be the first to read.
     return pitch * (tile_height(a) * a.g.stride_y + (a.g.kernel_y - 1) * a.g.dilation_y)
@@ -119,6 +126,8 @@ cdef inline void filter_planes(const FilterArgs *a, const acc_t *src, const int6
                 fetch_rows(a, <const char *>(src + x + ahead) + planes[p], run * <int64_t>sizeof(acc_t))
             filter_patch(a, <const acc_t *>(<const char *>(src + x) + planes[p]), pitch, w + p * weights, dst + x, dst_step,
                          tile_height(a), run, p > 0, init)
+        if a.activation:
+            activate_sums(a, dst + x, dst_step, tile_height(a), run)
 
 
 cdef void staged_patch(const FilterArgs *a, const int64_t *planes, const acc_t *w, char *out, acc_t *patch, acc_t init,
@@ -135,6 +144,8 @@ cdef void staged_patch(const FilterArgs *a, const int64_t *planes, const acc_t *
         stage_patch(a, patch, NULL if planes[p] == BEYOND else g.x + planes[p], (<const acc_t *>g.fill)[p % a.n_fills],
                     y, x, rows, cols)
         filter_patch(a, <const acc_t *>patch, a.pitch, w + p * weights, dst, step, rows, cols, p > 0, init)
+    if a.activation:
+        activate_sums(a, dst, step, rows, cols)
     if not direct:
         for p in range(rows):
             store_run(<const acc_t *>dst + p * step, out + p * g.out_row, g.out_col, cols, g.out_code)

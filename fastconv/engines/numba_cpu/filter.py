@@ -14,6 +14,7 @@ from collections.abc import Callable
 from numba import boolean, int64, types
 
 from fastconv.engines.contract import BEYOND, EXACT_CODES, FILTER_FIELDS
+from fastconv.engines.numba_cpu.activation import activate_run, slope_of
 from fastconv.engines.numba_cpu.convert import store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import (
@@ -193,6 +194,13 @@ def filter_patch(a, src, planes, n_planes, pitch, w, dst, dst_step, rows, cols, 
             exact_tiles(a, at, planes, n_planes, row_step, tap_step, w, to, dst_step, width, resume, init, acc)
 
 
+@part
+def activate_sums(a, sums, step, rows, cols, acc):
+    slope = slope_of(a.slope)
+    for r in range(rows if a.activation else 0):
+        activate_run(sums + r * step, cols, a.activation, slope, acc)
+
+
 @inlined
 def staged_patch(a, planes, patch, w, out, init, y, x, rows, cols, direct, acc, exact):
     # A patch of the output, its windows staged one source plane after the other.
@@ -211,6 +219,8 @@ def staged_patch(a, planes, patch, w, out, init, y, x, rows, cols, direct, acc, 
         filter_patch(
             a, patch, int64(0), int64(1), a.pitch * size, at, dst, step, rows, cols, p > 0, init, acc, exact
         )  # fmt: skip
+    if exact is None:
+        activate_sums(a, dst, step, rows, cols, acc)
     if not direct:
         for r in range(rows):
             store_run(to + r * a.out_row, a.out_col, dst + r * step, cols, a.out_code, acc)
@@ -248,6 +258,8 @@ def filter_inside(a, planes, w, out, init, y, end_row, x, end_col, acc, exact):
             filter_patch(
                 a, src, planes, a.n_planes, a.x_row, w, dst, a.out_row, height, cols, boolean(0), init, acc, exact
             )  # fmt: skip
+            if exact is None:
+                activate_sums(a, dst, a.out_row, height, cols, acc)
 
 
 @inlined
