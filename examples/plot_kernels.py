@@ -5,7 +5,7 @@ Textbook kernels and what they do
 Every kernel of `fastconv.kernels`, and a photograph convolved with it.  Blue weights are positive, red
 ones negative; where they add up to zero, grey is zero, and brighter and darker are above and below.
 
-Usage: ``python examples/plot_kernels.py [kernels.png]``
+Usage: ``python examples/plot_kernels.py [folder for the picture]``
 """
 
 from __future__ import annotations
@@ -71,5 +71,6 @@ for (weights_ax, picture_ax), (name, kernel) in zip(axes, shown.items(), strict=
 
 # %%
 # Into a file.
-target = Path(sys.argv[1] if len(sys.argv) > 1 else "kernels.png")
-figure.savefig(target, dpi=80)
+output = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "output")
+output.mkdir(exist_ok=True)
+figure.savefig(output / "kernels.png", dpi=80)
