@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from fastconv import config, costs, replay
 from fastconv.device import on_device
 from fastconv.problem import Problem
 from fastconv.table import TABLE, Implementation
+
+if TYPE_CHECKING:
+    from fastconv.prepared import PreparedCall
 
 __all__ = ["Plan", "PlannedCall", "execute", "plan", "plan_for", "planned"]
 
@@ -197,25 +200,72 @@ class PlannedCall(Plan):
         result = None if shortcut is None else shortcut.play(given)
         return self._long_way(arrays, out, given) if result is None else result
 
+    def prepare(self, weight: Any) -> PreparedCall:
+        """The planned call with these weights, which are brought into the kernels' order once.
+
+        Parameters
+        ----------
+        weight : array_like
+            The second argument of the planned call, of the planned shape and dtype.
+
+        Returns
+        -------
+        PreparedCall
+            ``prepared(image)``, ``prepared(image, out=result)``: the planned call with these weights.
+
+        Raises
+        ------
+        ValueError
+            If the shape or dtype of the weights is not the planned one.
+        TypeError
+            If the planned call has no second array.
+
+        Notes
+        -----
+        Weights that are altered later are noticed: at each call they are compared with a copy, byte by byte, unless
+        the array is read-only.
+
+        Examples
+        --------
+        >>> import numpy as np, fastconv
+        >>> image, weight = np.ones((1, 8, 8, 32), "f4"), np.ones((64, 32, 3, 3), "f4")
+        >>> p = fastconv.plan(fastconv.nn.conv2d, image, weight, data_format="NHWC").prepare(weight)
+        >>> p(image)[0, 0, 0, :3]
+        array([288., 288., 288.], dtype=float32)
+        """
+        from fastconv.prepared import PreparedCall
+
+        return PreparedCall(self, weight)
+
     def _long_way(self, arrays: tuple, out: Any, given: tuple) -> Any:
-        n = len(arrays)
-        if not 0 < n <= len(self._likes):
-            raise TypeError(f"a planned call takes 1 to {len(self._likes)} arrays; got {n}")
-        for array, like in zip(arrays, self._likes, strict=False):
+        self._check(arrays)
+        args, kwargs = self._arguments(arrays, out)
+        if config.settings() == self._settings:
+            return self._make(args, kwargs, given, (len(arrays), out is None))
+        with config.enforced(self._settings):
+            return self._make(args, kwargs, given, (len(arrays), out is None))
+
+    def _check(self, arrays: tuple, first: int = 0) -> None:
+        """Whether arrays are like arguments of the planned call, from its `first` one on."""
+        likes = self._likes[first:]
+        if not 0 < len(arrays) <= len(likes):
+            raise TypeError(f"a planned call takes 1 to {len(self._likes)} arrays; got {len(arrays) + first}")
+        for array, like in zip(arrays, likes, strict=False):
             found = (np.shape(array), getattr(array, "dtype", None))
             if found != like:
                 raise ValueError(
                     f"arrays must have the planned shape and dtype, {like[0]} {like[1]}; got {found[0]} {found[1]}"
                 )
+
+    def _arguments(self, arrays: tuple, out: Any) -> tuple[tuple, dict[str, Any]]:
+        """Those of the planned call with these arrays in the place of its first ones."""
+        n = len(arrays)
         args, kwargs = (*arrays, *self._args[n:]), self._kwargs
         if out is not None and self._out_index >= n:
             args = (*args[: self._out_index], out, *args[self._out_index + 1 :])
         elif out is not None:
             kwargs = kwargs | {self._out_name: out}
-        if config.settings() == self._settings:
-            return self._make(args, kwargs, given, (n, out is None))
-        with config.enforced(self._settings):
-            return self._make(args, kwargs, given, (n, out is None))
+        return args, kwargs
 
     def _make(self, args: tuple, kwargs: dict[str, Any], given: tuple, key: tuple[int, bool]) -> Any:
         result = self.function(*args, **kwargs)

@@ -28,12 +28,15 @@ from fastconv.engines.threads._tape import Memory, Tape, play
 __all__ = [
     "LARGEST",
     "Copy",
+    "KeptWeights",
+    "WeightsInTurn",
     "address",
     "by_value",
     "by_values_of",
     "conjugate",
     "copy_into",
     "forget",
+    "kept_weights",
     "launched",
     "planning",
     "remembered",
@@ -58,14 +61,17 @@ WRITTEN = frozenset(("output", "out", "target"))
 
 # Set by `fastconv.plan.plan`: calls plan and compute nothing.
 planning: ContextVar[list | None] = ContextVar("fastconv_planning", default=None)
+# Set by `fastconv.prepared`: weights as kernels read them are kept from call to call.
+kept_weights: ContextVar[WeightsInTurn | None] = ContextVar("fastconv_kept_weights", default=None)
 _recorder: ContextVar[_Recorder | None] = ContextVar("fastconv_recorder", default=None)
 _memories: list[Memory] = []
 
 
-def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def remembered(arrays: int, *, listed: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function whose first `arrays` arguments are arrays, and which computes by `fastconv.plan.execute` alone.
 
-    Arrays named ``output``, ``out`` or ``target`` may be written to; all others are told apart by their values.
+    `listed`: whether `forget` reaches its tapes, which then are kept as long as the process runs.  Arrays named
+    ``output``, ``out`` or ``target`` may be written to; all others are told apart by their values.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -75,7 +81,8 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         tapes = Memory(arrays, output, WRITTEN, config.SETTINGS, unless, REMEMBERED)
         # Calls whose course depends on the values of the second array are told apart by these.
         by_second = Memory(1, output, WRITTEN, config.SETTINGS, unless, REMEMBERED) if arrays == 2 else None
-        _memories.extend((tapes, by_second) if by_second else (tapes,))
+        if listed:
+            _memories.extend((tapes, by_second) if by_second else (tapes,))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -92,6 +99,36 @@ def remembered(arrays: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return decorate
+
+
+class KeptWeights:
+    """Weights as kernels read them, in the order in which a call makes them."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[Any, np.ndarray]] = []
+        self.as_given = False  # whether all that was made is the caller's own memory, read where it lies
+
+
+class WeightsInTurn:
+    """The kept weights of one call."""
+
+    def __init__(self, kept: KeptWeights) -> None:
+        self.kept, self.position = kept, 0
+
+    def get(self, key: Any, given: np.ndarray, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Those that come next; `make` makes them of what is `given`, if they are new."""
+        at, kept = self.position, self.kept
+        self.position += 1
+        if at < len(kept.made) and kept.made[at][0] == key:
+            return kept.made[at][1]
+        token = _recorder.set(None)  # tapes hold them as constants
+        try:
+            weights = make()
+        finally:
+            _recorder.reset(token)
+        kept.as_given = (at == 0 or kept.as_given) and np.may_share_memory(weights, given)
+        kept.made[at:] = [(key, weights)]
+        return weights
 
 
 def forget() -> None:
@@ -168,8 +205,9 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> 
     finally:
         _recorder.reset(token)
     by_values = [a for a in (*args, *kwargs.values()) if isinstance(a, np.ndarray) and not any(a is b for b in given)]
-    written = [result, *(launch[5] for launch in recorder.launches)]
-    if any(np.may_share_memory(a, b) for a in by_values for b in written if isinstance(b, np.ndarray)):
+    # What is written, and weights that kernels read where they lie, which tapes would hold as constants.
+    reached = [result, *(array for launch in recorder.launches for array in launch[4:6])]
+    if any(np.may_share_memory(a, b) for a in by_values for b in reached if isinstance(b, np.ndarray)):
         recorder.valid = False
     tape = _tape(recorder, given, result) if recorder.valid else None
     if tape is not None and not any(launch[-1] for launch in recorder.launches):  # a user's function might print
@@ -230,7 +268,7 @@ class _Places:
         bias: Any, fill: Any, copies: Sequence[Copy], reports: bool,
     ) -> tuple:  # fmt: skip
         """The arguments of `Tape.add`."""
-        if bias is not None:
+        if bias is not None and not bound.bias_by_value:
             raise _Unknown  # converted from an array of the call
         target = self.find(out)
         if target is None:
@@ -238,10 +276,12 @@ class _Places:
         elif target[0] < self.n_given and target[0] != self.written:
             raise _Unknown
         report = w.nbytes if reports and w is not None else 0
-        as_given = None if report or copies or w is None else self.find(w)  # weights that the kernel reads where they lie
-        packing = None if report or as_given is not None else self.packing(bound, w, copies)
+        as_given = (
+            None if report or copies or w is None else self.find(w)
+        )  # weights that the kernel reads where they lie
+        packing = None if report or w is None or as_given is not None else self.packing(bound, w, copies)
         weights = as_given or ((-1, 0) if report or packing is not None else self.constant(w))
-        places = [self.known(x), weights, target, self.constant(fill)]
+        places = [self.known(x), weights, target, self.constant(bias), self.constant(fill)]
         self.kept.append(bound)
         return kernel, bound.slots, bound.units, threads, bound.scratch_bytes, places, packing, report
 

@@ -92,7 +92,9 @@ def staged(y: Axis, x: Axis, kernel_z: int, tiles: Tiles, height: int, width: in
     return kernel_z * tiles.axis(y, height).size * tiles.axis(x, width).size
 
 
-def divide(y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int) -> Boxes:
+def divide(
+    y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int
+) -> Boxes:
     """Cut the output planes into units for so many threads."""
     most_cols = max(1, x.out_size // tiles.pixels)
 

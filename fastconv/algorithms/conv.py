@@ -23,6 +23,7 @@ from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, mostly_
 from fastconv.algorithms.weights import Packing
 from fastconv.engines.contract import ACTIVATIONS, CONV_FIELDS, record, slope_bits
 from fastconv.problem import ConvProblem
+from fastconv.replay import kept_weights
 
 __all__ = ["Conv", "is_ready", "refuse"]
 
@@ -62,7 +63,7 @@ class Conv(ConvExecutor):
 
     operation = "conv"
 
-    def __init__(self, problem: ConvProblem, engine: Any):
+    def __init__(self, problem: ConvProblem, engine: Any, keeps: bool = False):
         super().__init__(problem, engine)
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
@@ -70,20 +71,29 @@ class Conv(ConvExecutor):
         self.taps = prod(problem.kernel_shape)
         pixels = problem.batch * prod(problem.out_shape)
         few = PACKED_GAIN * pixels * (self.channels + self.filters) < self.filters * self.channels * self.taps
-        self.filter_lanes = problem.channels_last and not few and not _mostly_between(problem)
+        self.filter_lanes = problem.channels_last and (keeps or not few) and not _mostly_between(problem)
+        # Weights that are kept from call to call are packed, be they never so large.
+        self._keeping = (
+            self if self.filter_lanes == problem.channels_last or keeps else Conv(problem, engine, keeps=True)
+        )
         self._packings: dict[int, Packing] = {}
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
+        kept = kept_weights.get()
+        if kept is not None and self._keeping is not self:
+            return self._keeping(x, w, out, bias, fill, threads)
         threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
         bound = self._bind(x.strides, out.strides, threads)
-        weights, _ = self._pack(w, bound.order)
         packing = self._packing(bound)
-        biases = self._biases(bias, packing)
-        if packing is not None:
-            weights = packing.weights(weights, threads)
-        run(self.kernel, bound, x, weights, out, biases, self._constants(fill), threads)
+
+        def packed() -> np.ndarray:
+            weights, _ = self._pack(w, bound.order)
+            return weights if packing is None else packing.weights(weights, threads)
+
+        weights = packed() if kept is None else kept.get((self.problem, bound.slots[BLOCK_SLOT]), w, packed)
+        run(self.kernel, bound, x, weights, out, self._biases(bias, packing), self._constants(fill), threads)
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
         """The real weights [group][filter][channel][tap]."""
@@ -147,7 +157,7 @@ class Conv(ConvExecutor):
         }  # fmt: skip
         units = images.size * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
         tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)
-        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables)
+        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables, bias_by_value=True)
 
     def _in_place(self, z: Axis, y: Axis, x: Axis, channel_of: np.ndarray) -> bool:
         """Whether windows can be read where the image lies: all inside, and its elements what the kernel reads."""

@@ -52,6 +52,7 @@ class Bound:
     scratch_bytes: int
     order: tuple[int, ...]  # the kernel's axes in the order in which weights are packed
     tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
+    bias_by_value: bool = False  # what the kernel gets as bias follows from arguments that are no arrays of the call
 
 
 def run(

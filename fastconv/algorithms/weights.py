@@ -24,7 +24,9 @@ def aligned(size: int, dtype: str) -> np.ndarray:
 class Packing:
     """Packs weights [group][filter][channel][tap] as [group][block of filters][block of channels][tap][channel][lane]."""
 
-    def __init__(self, engine: Any, part: str, groups: int, filters: int, channels: int, taps: int, block_channels: int):
+    def __init__(
+        self, engine: Any, part: str, groups: int, filters: int, channels: int, taps: int, block_channels: int
+    ):
         self.kernel, self.part = engine.kernel("weights", part), part
         self.lanes = engine.GEMM[1] // np.dtype(part).itemsize
         blocks, depth = -(-filters // self.lanes), channels * taps

@@ -40,7 +40,9 @@ def _at(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int, step: i
 
 
 @intrinsic
-def filters_product(typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, dtype):
+def filters_product(
+    typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, dtype
+):
     """Windows of pixels times packed weights.
 
     Row r begins with the sums at ``start + r * start_step``.  The window of pixel r is `runs` runs of `length` elements, which
@@ -52,7 +54,8 @@ def filters_product(typingctx, w, src, pixel_of, run_of, runs, length, start, st
         vector, size = ir.VectorType(element(kind), lanes(kind)), kind.bitwidth // 8
         sums = [
             cgutils.alloca_once_value(
-                builder, load(builder, builder.add(_at(builder, start, r, start_step), _int64(j * VECTOR_BYTES)), vector)
+                builder,
+                load(builder, builder.add(_at(builder, start, r, start_step), _int64(j * VECTOR_BYTES)), vector),
             )
             for r in range(height)
             for j in range(COLS)

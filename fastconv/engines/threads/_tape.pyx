@@ -6,7 +6,7 @@ from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.math cimport copysign, fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import numpy
 
@@ -61,7 +61,7 @@ cdef struct Copy:
 cdef struct Step:
     int64_t kernel, units, threads, scratch, n_slots
     int64_t slots[MAX_SLOTS]
-    Place x, w, out, fill
+    Place x, w, out, bias, fill
     int n_copies, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
     int64_t packed, taps  # bytes and elements of packed weights
     int64_t report  # bytes that stand in for weights, where the kernel tells what went wrong, or 0
@@ -150,7 +150,7 @@ cdef class Tape:
     def add(self, kernel, record, units, threads, scratch, places, packing, report):
         """Append a launch.
 
-        `places`: (buffer, offset) of x, w, out and fill.  `packing`: None, or for weights that lie in arrays of the call
+        `places`: (buffer, offset) of x, w, out, bias and fill.  `packing`: None, or for weights that lie in arrays of the call
         (dtype, shape, order slot, copies), each copy (place, code, negative, shape, steps, offset, steps in the packed ones).
         `report`: bytes of a report in the place of weights, or 0.
         """
@@ -165,7 +165,8 @@ cdef class Tape:
         for i in range(slots.shape[0]):
             step.slots[i] = slots[i]
         (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset) = places[:2]
-        (step.out.buffer, step.out.offset), (step.fill.buffer, step.fill.offset) = places[2:]
+        (step.out.buffer, step.out.offset), (step.bias.buffer, step.bias.offset) = places[2:4]
+        step.fill.buffer, step.fill.offset = places[4]
         step.n_copies, step.report = 0, report
         self.weights = max(self.weights, step.report)
         if packing is not None:
@@ -232,7 +233,7 @@ cdef class Tape:
                 slots[0] = address(step.x, base)
                 slots[1] = address(step.w, base)
                 slots[2] = address(step.out, base)
-                slots[3] = 0
+                slots[3] = address(step.bias, base)
                 slots[4] = address(step.fill, base)
                 slots[5] = <int64_t><uintptr_t>scratch
                 if step.n_copies:
@@ -368,6 +369,19 @@ cdef bint describe(object value, Text *text, list others, list arrays) except -1
 
 
 include "_memory.pxi"
+
+
+def same_bytes(cnp.ndarray a, cnp.ndarray b):
+    """Whether two arrays in C order hold the same bytes."""
+    cdef const char *first = <const char *>cnp.PyArray_DATA(a)
+    cdef const char *second = <const char *>cnp.PyArray_DATA(b)
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(a)
+    cdef bint same
+    if size != cnp.PyArray_NBYTES(b):
+        return False
+    with nogil:
+        same = memcmp(first, second, size) == 0
+    return same
 
 
 def play(Tape tape, list arrays):
