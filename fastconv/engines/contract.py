@@ -23,11 +23,11 @@ like but only inside their unit.
 from __future__ import annotations
 
 __all__ = [
-    "ACTIVATIONS", "ACTIVATION_FIELDS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEPTHWISE_FIELDS",
+    "ACTIVATIONS", "ACTIVATION_FIELDS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEFORM_FIELDS", "DEPTHWISE_FIELDS",
     "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FOLD_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
     "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS", "OVERLAP_FIELDS", "PASS_SLOTS",
     "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS",
-    "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "UNPOOL_FIELDS", "UNPOOL_KINDS",
+    "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "TRANSPOSED_WEIGHTS_FIELDS", "UNPOOL_FIELDS", "UNPOOL_KINDS",
     "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS", "record", "slope_bits",
 ]  # fmt: skip
 
@@ -210,6 +210,14 @@ DEPTHWISE_FIELDS = GEOMETRY + (
 # Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
 DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}
 
+# Weights of an adjoint: `x` as [group][filter][channel][tap], `out` as [group][channel][filter][taken tap].
+TRANSPOSED_WEIGHTS_FIELDS = HEADER + (
+    "scratch_bytes",
+    "groups", "filters", "channels", "taps",  # of one group; all taps
+    "taken", "n_taken",  # pointer to int64: which taps, in their new order
+    "block",  # channels of one unit
+)  # fmt: skip
+
 # Gradients of kernels: sums of outer products of the channels of the input and those of the gradient of the output
 # (`w`), over all pixels.  Both are packed a block of pixels at a time, as [place][channel].  One is broadcast (panel a), the
 # other read in vectors (panel b).  The input of tap (y, x) of output (row, col) stands at packed row
@@ -279,6 +287,20 @@ ACTIVATION_FIELDS = HEADER + (
     "direct",  # whether elements are computed where they lie
 )  # fmt: skip
 
+# Columns of a convolution whose taps are moved (``out``) for a block of pixels of an image: `w` has the offsets, `bias` the
+# mask, or is NULL; see `fastconv.problem.DeformProblem`.
+DEFORM_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "height", "width", "x_c", "x_row", "x_col",  # the image: size, byte strides
+    "out_width",
+    "offset_c", "offset_row", "offset_col", "mask_c", "mask_row", "mask_col",  # byte strides
+    "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "first", "count",  # pixels of the block
+    "offset_groups", "runs", "run",  # runs of channels of each offset group; channels of a run
+    "run_of",  # pointer to int64[]: where the first tap of each run begins in the columns of a pixel
+    "col_c", "col_tap", "col_p",  # bytes from channel to channel of a run, from tap to tap, from pixel to pixel
+)  # fmt: skip
+
 # Sums of quantised numbers, scaled and rounded: `w` has the scales, `bias` the offsets, float64, of each filter.
 QUANTIZED_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
@@ -294,14 +316,11 @@ QUANTIZED_FIELDS = HEADER + (
 UNPOOL_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
     "kind", "dtype", "size",  # UNPOOL_KINDS; DTYPE_CODES and bytes of an element
-    "channels", "chunk",
-    "depth", "height", "width",  # elements of a channel
+    "channels", "chunk", "depth", "height", "width",  # elements of a channel
     "x_n", "x_c", "x_z", "x_row", "x_col",  # byte strides of the elements
     "idx_n", "idx_c", "idx_z", "idx_row", "idx_col",  # byte strides of the int64 positions
-    "plane_depth", "plane_height", "plane_width",
-    "plane_n", "plane_c", "plane_z", "plane_row", "plane_col",  # byte strides of the planes
-    "flat",  # positions of a plane are evenly apart
-    "staged",  # 16-bit floats are added in scratch memory
+    "plane_depth", "plane_height", "plane_width", "plane_n", "plane_c", "plane_z", "plane_row", "plane_col",
+    "flat", "staged",  # positions of a plane are evenly apart; 16-bit floats are added in scratch memory
 )  # fmt: skip
 UNPOOL_KINDS = {"place": 0, "add": 1, "take": 2}
 
@@ -314,8 +333,7 @@ FOLD_FIELDS = HEADER + (
     "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
     "image_n", "image_c", "image_row", "image_col",  # byte strides; `image_c` of a lane, if there are more than one
     "column_n", "column_c", "column_i", "column_j", "column_y", "column_x",  # byte strides of channels, taps, windows
-    "strip", "n_strips",  # rows of an image in one unit of folding, and units of a plane
-    "phase",  # elements of one stride phase of a row of sums
+    "strip", "n_strips", "phase",  # rows in a unit of folding, such units of a plane; elements of a phase of sums
 )  # fmt: skip
 
 # Rank filters.  A tile of the output is made from the planes, rows and columns that its windows read, which are

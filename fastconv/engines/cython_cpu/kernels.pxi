@@ -52,6 +52,7 @@ cdef extern from "tiles_all.h" nogil:
     void outer(...)
     void turn_block(...)
     void turn_planes(...)
+    void take_taps(...)
     void copy_places(...)
     enum: GEMM_ROWS
     enum: GEMM_COLS
@@ -96,7 +97,9 @@ include "sliding.pxi"
 include "lines.pxi"
 include "taps.pxi"
 include "quantized.pxi"
+include "deform.pxi"
 include "weight_gradient.pxi"
+include "transposed_weights.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
 KERNELS = {
@@ -121,8 +124,12 @@ KERNELS = {
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
     "quantized:float64": <int64_t><uintptr_t>&quantized_f64,
+    "deform:float32": <int64_t><uintptr_t>&deform_f32,
+    "deform:float64": <int64_t><uintptr_t>&deform_f64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
+    "transposed_weights:uint32": <int64_t><uintptr_t>&transposed_weights_u32,
+    "transposed_weights:uint64": <int64_t><uintptr_t>&transposed_weights_u64,
     "weight_gradient:float32": <int64_t><uintptr_t>&weight_gradient_f32,
     "weight_gradient:float64": <int64_t><uintptr_t>&weight_gradient_f64,
     "weight_gradient:uint32": <int64_t><uintptr_t>&weight_gradient_u32,

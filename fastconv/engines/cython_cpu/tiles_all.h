@@ -135,6 +135,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define product_height(w, ...) PICK(product_height, w)(__VA_ARGS__)
 #define activate_rows(type, ...) PICK(activate_rows, type)(type, __VA_ARGS__)
 #define pack_filters(w, ...) PICK(pack_filters, w)(w, __VA_ARGS__)
+#define take_taps(from, ...) _Generic((from), const uint32_t *: take_taps_u32, const uint64_t *: take_taps_u64)(from, __VA_ARGS__)
 #define turn_planes(from, ...) PICK(turn_planes, from)(from, __VA_ARGS__)
 #define copy_places(from, ...) PICK(copy_places, from)(from, __VA_ARGS__)
 #define outer(a, ...) PICK(outer, a)(a, __VA_ARGS__)

@@ -79,4 +79,19 @@ static void NAME(copy_places)(const T *from, int64_t step, T *to, int64_t pitch,
         STORE(to + channels - LANES, LOAD(from + channels - LANES));
     }
 }
+#if !IS_FLOAT
+/* to[f][j] = from[f][taken[j]]: some of the `taps` elements of rows `step` elements apart.  `readable`, `writable`: elements
+ * of memory, of which more may be read than are taken, and written, in order, before what follows. */
+static void NAME(take_taps)(const T *from, int64_t step, int64_t readable, T *to, const int64_t *taken, int64_t n,
+                            int64_t taps, int64_t rows, int64_t writable) {
+    V lanes = {0};
+    int64_t f = 0;
+    for (int64_t j = 0; j < n && j < LANES; j++) lanes[j] = (T)taken[j];
+    if (taps <= LANES)
+        for (; f < rows && f * n + LANES <= writable && f * step + LANES <= readable; f++)
+            STORE(to + f * n, __builtin_shuffle(LOAD(from + f * step), lanes));
+    for (; f < rows; f++)
+        for (int64_t j = 0; j < n; j++) to[f * n + j] = from[f * step + taken[j]];
+}
+#endif
 #undef IN_REGISTERS

@@ -20,6 +20,7 @@ _MODULES = {
     "weights": "weights",
     "activation": "activation",
     "quantized": "quantized",
+    "deform": "deform",
     "max_pool": "pool",
     "max_pool_indices": "pool",
     "avg_pool": "pool",
@@ -30,6 +31,7 @@ _MODULES = {
     "separable": "separable",
     "sliding": "sliding",
     "taps": "taps",
+    "transposed_weights": "transposed_weights",
     "weight_gradient": "weight_gradient",
 }
 
@@ -48,7 +50,9 @@ SPECIALISATIONS: dict[str, tuple[str, ...]] = {
     "weights": (*_FLOATS, "uint32", "uint64"),
     "activation": _FLOATS,
     "quantized": ("float64",),
+    "deform": _FLOATS,
     "separable": _FLOATS,
+    "transposed_weights": ("uint32", "uint64"),
     "weight_gradient": (*_FLOATS, "uint32", "uint64"),
     "rank": ("int8", "int16", "int32", "int64"),
     "max_pool": ("bool", *_NUMBERS),
