@@ -136,15 +136,17 @@ class Pool:
         """The record for arrays of these strides."""
         p, size = self.pool, self.size
         lanes = p.channels if x[1] == size and not self.fractional else 1
-        channels = p.channels // lanes
         w = windows_of(self.problem, lanes, x, collapses=self.plain)
+        channels = p.channels // lanes // max(w.collapsed, 1)
         idx = idx or (0,) * len(x)
-        x, out, idx = (_pixels(w.steps(steps), lanes) for steps in (x, out, idx))
+        x, out, idx = (_pixels(w.steps(steps, outputs=i > 0), lanes) for i, steps in enumerate((x, out, idx)))
         staging = "staged" if self.prepared else _staging(p, w, lanes, x, size)
         packed = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
         store_direct = packed and p.dtype not in HALVES
 
-        block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
+        block = w.out_shape[2]
+        if not w.collapsed:
+            block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
         cols, phase, col_of = _columns(w, lanes, block, self.fractional)
         in_place = (
             not w.stride_x

@@ -14,6 +14,9 @@ __all__ = ["PoolWindows", "regular", "windows_of"]
 Shape = tuple[int, ...]
 Steps = tuple[int, ...]
 
+# Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
+PLANES_TOGETHER = 64
+
 
 @dataclass(frozen=True)
 class PoolWindows:
@@ -21,7 +24,8 @@ class PoolWindows:
 
     A problem of two axes has one plane, one of one axis one row, or, where channels are lanes, one column: then
     a row of the output is one pixel.  `tables` are the contract's.  `stride_x` is 0 where each window has columns of
-    its own, read from the table.  If all axes are `collapsed` into the last, the one window is a run of memory.
+    its own, read from the table.  If all axes are collapsed into the last, a window is a
+    run of memory, and a row has those of `collapsed` channels.
     """
 
     axes: tuple[int, ...]
@@ -33,12 +37,12 @@ class PoolWindows:
     pad_x: int
     tables: tuple[np.ndarray, ...]
     weights: np.ndarray | None = None
-    collapsed: bool = False
+    collapsed: int = 0
 
-    def steps(self, steps: Steps) -> Steps:
-        """The strides (N, C, z, y, x) of an array with the problem's axes."""
+    def steps(self, steps: Steps, *, outputs: bool) -> Steps:
+        """The strides (N, C, z, y, x) of an array with the problem's axes, input or output."""
         if self.collapsed:
-            return (*steps[:2], 0, 0, steps[-1])
+            return steps[0], steps[1] * self.collapsed, 0, 0, steps[1] if outputs else steps[-1]
         return (*steps[:2], *spread(self.axes, steps[2:], 0))
 
 
@@ -88,9 +92,7 @@ def windows_of(
         )  # fmt: skip
     p = problem
     if collapses and lanes == 1 and _is_one_run(p, x[2:]):
-        tables = spread_tables((2,), (np.array([[0, prod(p.in_shape)]]),), (np.prod(p.counted, axis=0),))
-        taps = prod(p.in_shape)
-        return PoolWindows((), (1, 1, taps), (1, 1, 1), (1, 1, taps), (1, 1, 1), 0, 0, tables, collapsed=True)
+        return _runs(p, x)
     kernel, dilation = spread(axes, p.kernel_shape, 1), spread(axes, p.dilation, 1)
     stride_x, pad_x = spread(axes, p.stride, 1)[2], spread(axes, p.pad, 0)[2]
     # Columns of one in so many are folded one by one: to part them takes as long.
@@ -98,6 +100,19 @@ def windows_of(
     return PoolWindows(
         axes, spread(axes, p.in_shape, 1), spread(axes, p.out_shape, 1), kernel, dilation,
         0 if varies else stride_x, 0 if varies else pad_x, spread_tables(axes, p.windows, p.counted),
+    )  # fmt: skip
+
+
+def _runs(p: PoolProblem, x: Steps) -> PoolWindows:
+    """Windows that have all of a plane, each a run of memory; of several planes that follow each other, in one row."""
+    taps = prod(p.in_shape)
+    together = 1
+    if x[1] == taps * x[-1] and not p.indices:
+        together = max(n for n in range(1, PLANES_TOGETHER + 1) if p.channels % n == 0)
+    windows = np.stack([np.arange(together) * taps, np.full(together, taps)], 1)
+    tables = spread_tables((2,), (windows,), (np.full(together, np.prod(p.counted, axis=0).item()),))
+    return PoolWindows(
+        (), (1, 1, together * taps), (1, 1, together), (1, 1, taps), (1, 1, 1), 0, 0, tables, None, together
     )  # fmt: skip
 
 

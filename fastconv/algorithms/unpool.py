@@ -56,12 +56,12 @@ class Unpool:
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
     def __call__(
-        self, x: np.ndarray, indices: np.ndarray, out: np.ndarray, bias: None, fill: Any, threads: int
+        self, x: np.ndarray, indices: np.ndarray, out: np.ndarray, outside: np.ndarray | None, fill: Any, threads: int
     ) -> None:
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         elements, planes = (out, x) if self.problem.kind == "take" else (x, out)
         bound = self._bind(elements.strides, indices.strides, planes.strides, threads)
-        run(self.kernel, bound, elements, indices, planes, None, None, threads)
+        run(self.kernel, bound, elements, indices, planes, outside, None, threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""

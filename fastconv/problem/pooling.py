@@ -220,7 +220,8 @@ class UnpoolProblem:
         add:   out = 0, then out[n, c, w[n, c, y]] += x[n, c, y]
         take:  out[n, c, y] = x[n, c, w[n, c, y]]
 
-    A position of -1 takes no part, and takes 0.  All others must be inside the plane.
+    A position outside the plane takes no part, and takes 0.  If there is one, but for -1 where elements are added, the
+    first number of the int64 array in the place of the bias becomes 1.
     """
 
     kind: str

@@ -15,6 +15,7 @@ import numpy as np
 from fastconv.problem import (
     ActivationProblem,
     ConvProblem,
+    DeformProblem,
     FoldProblem,
     LinesProblem,
     NormalizedProblem,
@@ -32,6 +33,7 @@ from fastconv.problem import (
 from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
+from fastconv.reference.deform import deform
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.quantized import quantized
@@ -44,6 +46,7 @@ __all__ = [
     "c_cast",
     "compute",
     "conv",
+    "deform",
     "fold",
     "lines",
     "normalized",
@@ -71,6 +74,7 @@ def compute(
 _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
+    DeformProblem: deform,
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
     NormalizedProblem: normalized,
@@ -80,7 +84,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     RegionPoolProblem: lambda problem, x, w, out, bias, fill: region_pool(problem, x, w, out, bias),
     SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
     TransposedProblem: lambda problem, x, w, out, bias, fill: transposed(problem, x, w, out, bias),
-    UnpoolProblem: lambda problem, x, w, out, bias, fill: unpool(problem, x, w, out),
+    UnpoolProblem: lambda problem, x, w, out, bias, fill: unpool(problem, x, w, out, bias),
     WeightGradientProblem: lambda problem, x, w, out, bias, fill: weight_gradient(problem, x, w, out, fill),
     WindowProblem: lambda problem, x, w, out, bias, fill: window(problem, x, w, out, fill),
 }

@@ -75,8 +75,10 @@ def pool_gradient(problem: PoolGradientProblem, x: np.ndarray, out: np.ndarray) 
         out[...] = total.astype(out.dtype)
 
 
-def unpool(problem: UnpoolProblem, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray) -> None:
-    """Compute an `UnpoolProblem`, element by element."""
+def unpool(
+    problem: UnpoolProblem, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, outside: np.ndarray | None = None
+) -> None:
+    """Compute an `UnpoolProblem`, element by element; outside[0] becomes 1 if there is a position outside a plane."""
     p = problem
     assert indices is not None
     if p.kind != "take":
@@ -86,6 +88,10 @@ def unpool(problem: UnpoolProblem, x: np.ndarray, indices: np.ndarray | None, ou
         total = big.astype(np.float32) if p.dtype in ("float16", "bfloat16") else big
         for y in np.ndindex(p.shape):
             at = int(indices[(*plane, *y)])
+            if not 0 <= at < big.size:
+                if outside is not None and (at != -1 or p.kind != "add"):
+                    outside[0] = 1
+                at = -1
             if p.kind == "take":
                 out[(*plane, *y)] = big[at] if at >= 0 else 0
             elif at >= 0 and p.kind == "add":

@@ -9,38 +9,55 @@ typedef int64_t index_any LOOSE;
 typedef float float_any LOOSE;
 typedef double double_any LOOSE;
 
-/* A plane that elements are moved to or from: bytes from a flat position to the next, from one lane to the next; or, if
- * rows and planes of it are not evenly apart (width > 0), bytes between columns, rows and planes. */
+/* A plane of `count` elements that elements are moved to or from: bytes from a flat position to the next, from one lane to
+ * the next; or, if its rows and planes are not evenly apart (width > 0), bytes between columns, rows and planes. */
 typedef struct {
-    int64_t step, lane, width, height, row, depth;
+    int64_t count, step, lane, width, height, row, depth;
 } Positions;
 
-static inline int64_t place_of(const Positions *p, int64_t at) {
-    if (!p->width) return at * p->step;
+static inline int64_t place_apart(const Positions *p, int64_t at) {
     const int64_t y = at / p->width, z = y / p->height;
     return (at - y * p->width) * p->step + (y - z * p->height) * p->row + z * p->depth;
 }
 
-/* n elements at x + i * x_step with the positions at idx + i * idx_step: see UnpoolProblem.  -1 takes no part. */
-static void unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step,
-                       int64_t n, int64_t kind, int64_t dtype, int64_t size) {
-#define EACH(DO)                                                                    \
-    for (int64_t i = 0; i < n; i++) {                                               \
-        const int64_t at = *(const index_any *)(idx + i * idx_step);                \
-        char *to = plane + i * p->lane + (at < 0 ? 0 : place_of(p, at)), *of = x + i * x_step; \
-        DO;                                                                         \
+/* n elements at x + i * x_step with the positions at idx + i * idx_step: see UnpoolProblem.  Positions outside the plane
+ * take no part; tells whether there was one, but for -1 where elements are added. */
+static int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step,
+                      int64_t n, int64_t kind, int64_t dtype, int64_t size) {
+    const uint64_t count = (uint64_t)p->count; /* copies: stores might change what p points to */
+    const int64_t step = p->step, lane = p->lane;
+    int64_t outside = 0;
+#define EACH(PLACE, DO, ELSE)                                       \
+    for (int64_t i = 0; i < n; i++) {                               \
+        const int64_t at = *(const index_any *)(idx + i * idx_step); \
+        char *of = x + i * x_step;                                  \
+        if ((uint64_t)at < count) {                                 \
+            char *to = plane + i * lane + (PLACE);                  \
+            DO;                                                     \
+        } else {                                                    \
+            outside |= (at + 1) | (kind != ADD);                                      \
+            ELSE;                                                   \
+        }                                                           \
     }
-#define PLACED(E) EACH(if (at >= 0) *(E *)to = *(const E *)of)
-#define TAKEN(E) EACH(*(E *)of = at < 0 ? 0 : *(const E *)to)
-#define ADDED(E) EACH(if (at >= 0) *(E *)to += *(const E *)of)
+#define EVERY(DO, ELSE)                                   \
+    {                                                     \
+        if (p->width) EACH(place_apart(p, at), DO, ELSE)  \
+        else EACH(at * step, DO, ELSE)                    \
+    }
+#define PLACED(E) EVERY(*(E *)to = *(const E *)of, )
+#define TAKEN(E) EVERY(*(E *)of = *(const E *)to, *(E *)of = 0)
+#define ADDED(E) EVERY(*(E *)to += *(const E *)of, )
     if (kind == PLACE) { FOR_SIZE(size, PLACED) }
     else if (kind == TAKE) { FOR_SIZE(size, TAKEN) }
     else if (dtype == FLOAT32) { ADDED(float_any) }
     else if (dtype == FLOAT64) { ADDED(double_any) }
-    else EACH(if (at >= 0) *(float_any *)to += dtype == FLOAT16 ? from_float16(*(const any16 *)of) : from_bfloat16(*(const any16 *)of))
+    else if (dtype == FLOAT16) EVERY(*(float_any *)to += from_float16(*(const any16 *)of), )
+    else EVERY(*(float_any *)to += from_bfloat16(*(const any16 *)of), )
+    return outside != 0;
 #undef PLACED
 #undef TAKEN
 #undef ADDED
+#undef EVERY
 #undef EACH
 }
 

@@ -1,16 +1,16 @@
 # Elements moved to and from positions in planes: unpooling, and gradients of maxima.
 #
 # A unit is some channels of an image, so that no two units write to the same place.  16-bit floats are added in a plane
-# of floats in scratch memory.
+# of floats in scratch memory.  `bias[0]` tells whether there was a position outside a plane.
 
 from libc.string cimport memset
 
 
 cdef extern from "unpool.h" nogil:
     ctypedef struct Positions:
-        int64_t step, lane, width, height, row, depth
-    void unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step, int64_t n,
-                    int64_t kind, int64_t dtype, int64_t size)
+        int64_t count, step, lane, width, height, row, depth
+    int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step, int64_t n,
+                   int64_t kind, int64_t dtype, int64_t size)
     void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n, int64_t dtype, int64_t size)
 
 cdef enum:
@@ -20,7 +20,7 @@ cdef struct UnpoolArgs:
     char *x
     const char *w
     char *out
-    const void *bias
+    int64_t *bias
     const void *fill
     char *scratch
     int64_t scratch_bytes
@@ -59,19 +59,21 @@ cdef void clear_planes(const UnpoolArgs *a, char *plane, int64_t lanes) noexcept
                 pool_fill_steps(plane + z * a.plane_z + y * a.plane_row + x * a.plane_col, a.plane_c, lanes, a.size)
 
 
-cdef void move_all(const UnpoolArgs *a, char *plane, const Positions *p, char *x, const char *idx, int64_t lanes,
+cdef int move_all(const UnpoolArgs *a, char *plane, const Positions *p, char *x, const char *idx, int64_t lanes,
                    int64_t dtype) noexcept nogil:
     # All elements of some channels: along rows, or along channels that are next to each other.
     cdef int64_t z, y, i, at_x, at_idx
+    cdef int outside = 0
     for z in range(a.depth):
         for y in range(a.height):
             at_x, at_idx = z * a.x_z + y * a.x_row, z * a.idx_z + y * a.idx_row
             if lanes == 1:
-                unpool_run(plane, p, x + at_x, a.x_col, idx + at_idx, a.idx_col, a.width, a.kind, dtype, a.size)
+                outside |= unpool_run(plane, p, x + at_x, a.x_col, idx + at_idx, a.idx_col, a.width, a.kind, dtype, a.size)
                 continue
             for i in range(a.width):
-                unpool_run(plane, p, x + at_x + i * a.x_col, a.x_c, idx + at_idx + i * a.idx_col, a.idx_c, lanes, a.kind,
-                           dtype, a.size)
+                outside |= unpool_run(plane, p, x + at_x + i * a.x_col, a.x_c, idx + at_idx + i * a.idx_col, a.idx_c, lanes,
+                                      a.kind, dtype, a.size)
+    return outside
 
 
 cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
@@ -82,17 +84,21 @@ cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
     cdef char *x = a.x + n * a.x_n + c * a.x_c
     cdef const char *idx = a.w + n * a.idx_n + c * a.idx_c
     cdef char *scratch = a.scratch + worker * a.scratch_bytes
-    cdef Positions p = Positions(a.plane_col, a.plane_c if lanes > 1 else 0, 0 if a.flat else width, a.plane_height,
-                                 a.plane_row, a.plane_z)
+    cdef int64_t count = a.plane_depth * a.plane_height * width
+    cdef int outside
+    cdef Positions p = Positions(count, a.plane_col, a.plane_c if lanes > 1 else 0, 0 if a.flat else width,
+                                 a.plane_height, a.plane_row, a.plane_z)
     if a.staged:
-        p = Positions(4, 0, 0, 1, 0, 0)
-        memset(scratch, 0, 4 * a.plane_depth * a.plane_height * width)
-        move_all(a, scratch, &p, x, idx, 1, a.dtype)
+        p = Positions(count, 4, 0, 0, 1, 0, 0)
+        memset(scratch, 0, 4 * count)
+        outside = move_all(a, scratch, &p, x, idx, 1, a.dtype)
         for z in range(a.plane_depth):
             for y in range(a.plane_height):
                 pool_store(plane + z * a.plane_z + y * a.plane_row, a.plane_col, a.plane_col,
                            scratch + 4 * (z * a.plane_height + y) * width, FLOAT32, 1, width, 1, a.dtype, a.size)
-        return
-    if a.kind != UNPOOL_TAKE:
-        clear_planes(a, plane, lanes)
-    move_all(a, plane, &p, x, idx, lanes, a.dtype)
+    else:
+        if a.kind != UNPOOL_TAKE:
+            clear_planes(a, plane, lanes)
+        outside = move_all(a, plane, &p, x, idx, lanes, a.dtype)
+    if outside and a.bias != NULL:
+        a.bias[0] = 1

@@ -1,7 +1,7 @@
 """Elements moved to and from positions in planes: unpooling, and gradients of maxima.
 
 A unit is some channels of an image, so that no two units write to the same place.  16-bit floats are added in a plane of
-floats in scratch memory.
+floats in scratch memory.  The number at `bias` tells whether there was a position outside a plane.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = UNPOOL_FIELDS
 
-PLACE, TAKE = UNPOOL_KINDS["place"], UNPOOL_KINDS["take"]
+PLACE, ADD, TAKE = (UNPOOL_KINDS[kind] for kind in ("place", "add", "take"))
 
 
 @part
@@ -48,10 +48,20 @@ def clear_planes(a, plane, lanes, dtype):
 
 
 @part
+def report(a, at):
+    if (at != -1 or a.kind != ADD) and a.bias != 0:
+        poke(a.bias, int64(1))
+
+
+@part
 def move_run(a, plane, lane, x, x_step, idx, idx_step, n, dtype):
-    # n elements with the positions at idx + i * idx_step; -1 takes no part.
+    # n elements with the positions at idx + i * idx_step; those outside the plane take no part.
+    count = a.plane_depth * a.plane_height * a.plane_width
     for i in range(n):
         at = peek(idx + i * idx_step, int64)
+        if at < 0 or at >= count:
+            report(a, at)
+            at = int64(-1)
         to = at * a.plane_col
         if a.flat == 0:
             y = at // a.plane_width
@@ -89,7 +99,9 @@ def add_staged(a, scratch, plane, x, idx):
             for i in range(a.width):
                 at = peek(idx + z * a.idx_z + y * a.idx_row + i * a.idx_col, int64)
                 load_run(element, x + z * a.x_z + y * a.x_row + i * a.x_col, 2, 1, a.dtype, kind)
-                if at >= 0:
+                if at < 0 or at >= a.plane_depth * a.plane_height * a.plane_width:
+                    report(a, at)
+                else:
                     poke(scratch + 4 * at, peek(scratch + 4 * at, kind) + peek(element, kind))
     for z in range(a.plane_depth):
         for y in range(a.plane_height):

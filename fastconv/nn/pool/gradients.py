@@ -51,7 +51,7 @@ def maxima_gradient(
     """The gradient with respect to an input of which `indices` were the maxima."""
     images = Images("grad_output", grad_output, n, data_format, FLOATS)
     sizes = _sizes_of(input_shape, images)
-    places = checked_indices(images, indices, sizes, "grad_output", none=True)
+    places = checked_indices(images, indices, sizes, "grad_output", none=True, examined=out is not None)
     return native(move("add", images, places, sizes, _new(images, sizes, out, indices=places), threads))
 
 
@@ -66,7 +66,7 @@ def unpool_gradient(n: int, grad_output: Any, indices: Any, data_format: str, ou
         )
     result = _new(gradient, sizes, out)
     images = Images("out", result, n, data_format, FLOATS)
-    places = checked_indices(images, indices, gradient.sizes, "the input")
+    places = checked_indices(images, indices, gradient.sizes, "the input", examined=out is not None)
     if out is not None and np.may_share_memory(result, places):
         raise ValueError("out must not overlap indices; they share memory")
     move("take", images, places, gradient.sizes, gradient.array, threads)

@@ -20,8 +20,13 @@ __all__ = ["checked_indices", "max_unpool", "move"]
 Shape = tuple[int, ...]
 
 
-def checked_indices(images: Images, indices: Any, plane: Shape, like: str, *, none: bool = False) -> Any:
-    """The argument as an array of the images' shape, of flat positions in a plane; `none`: -1 is one, too."""
+def checked_indices(
+    images: Images, indices: Any, plane: Shape, like: str, *, examined: bool, none: bool = False
+) -> Any:
+    """The argument as an array of the images' shape, of flat positions in a plane if it is `examined`; `none`: or -1.
+
+    Nothing of the caller's is written where the kernel may tell of positions outside the plane.
+    """
     by_value()
     places = as_array("indices", indices, empty=True)
     if type_name(places.dtype) != "int64":
@@ -30,12 +35,15 @@ def checked_indices(images: Images, indices: Any, plane: Shape, like: str, *, no
         raise ValueError(f"indices must have the shape of {like}, {images.array.shape}; got {places.shape}")
     if on_device(places):
         raise NotImplementedError("indices on a GPU are out of reach: they could not be examined")
-    if places.size and not _all_inside(places, prod(plane), none):
-        least, most = int(places.min()), int(places.max())
-        raise ValueError(
-            f"indices must be from 0 to {prod(plane) - 1}, positions in {plane}; got numbers from {least} to {most}"
-        )
+    if examined and places.size and not _all_inside(places, prod(plane), none):
+        raise _outside(places, plane)
     return places
+
+
+def _outside(places: np.ndarray, plane: Shape) -> ValueError:
+    return ValueError(
+        f"indices must be from 0 to {prod(plane) - 1}, positions in {plane}; got numbers from {places.min()} to {places.max()}"
+    )
 
 
 def _all_inside(places: np.ndarray, count: int, none: bool) -> bool:
@@ -53,7 +61,10 @@ def move(kind: str, images: Images, places: Any, plane: Shape, planes: Any, thre
         )
         where, target = images.canonical(places), images.canonical(planes)
         x, out = (target, images.x) if kind == "take" else (images.x, target)
-        execute(problem, x, where, out, threads=threads)
+        outside = np.zeros(1, np.int64)
+        execute(problem, x, where, out, bias=outside, threads=threads)
+        if outside[0]:
+            raise _outside(places, plane)
     return planes
 
 
@@ -61,7 +72,7 @@ def max_unpool(n: int, input: Any, indices: Any, sizes: tuple, data_format: str,
     """See docstring in `fastconv.nn.max_unpool2d`."""
     images = Images("input", input, n, data_format, ("bool", *INTEGERS, *FLOATS))
     plane = _unpooled_size(images.sizes, *sizes)
-    places = checked_indices(images, indices, plane, "input")
+    places = checked_indices(images, indices, plane, "input", examined=out is not None)
     result = new_or_checked_out(
         out, images.shape(plane), images.array.dtype, {"input": images.array, "indices": places}
     )
