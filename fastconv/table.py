@@ -96,6 +96,8 @@ TABLE = (
     Implementation("weight_gradient", "WeightGradient", "numba"),
     Implementation("quantized", "Quantized", "cython", leaves="beyond_cython"),
     Implementation("quantized", "Quantized", "numba", leaves="beyond_numba"),
+    Implementation("deform", "Deform", "cython", leaves="beyond_cython"),
+    Implementation("deform", "Deform", "numba", leaves="beyond_numba"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

@@ -95,7 +95,8 @@ TORCH = {
 }
 # Functions that PyTorch has elsewhere, or not at all.
 OWN = {
-    f"quantized_conv{n}d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1" for n in (1, 2, 3)
+    "deform_conv2d": "input, offset, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), mask=None",
+    **{f"quantized_conv{n}d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1" for n in (1, 2, 3)},
 }
 # SciPy's function that is compiled has none either.
 COMPILED = {"sepfir2d": "input, hrow, hcol"}
@@ -228,6 +229,7 @@ LAYERS = [
 ]
 # Imports upwards, inside functions, each for a reason.
 UPWARDS = {
+    ("fastconv.algorithms.deform", "fastconv.table"): "its products are a convolution, by the row of the same engine",
     ("fastconv.algorithms.quantized", "fastconv.table"): "its sums are a convolution, by the row of the same engine",
     ("fastconv.algorithms.transposed", "fastconv.table"): "its phases are convolutions, by the rows of the same engine",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",

@@ -5,6 +5,7 @@ from importlib import import_module
 from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from fastconv.nn.deform import deform_conv2d
 from fastconv.nn.fold import fold, unfold
 from fastconv.nn.pool import (
     adaptive_avg_pool1d,
@@ -48,6 +49,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "deform_conv2d",
     "elu",
     "fold",
     "fractional_max_pool2d",

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from fastconv.problem.activation import ACTIVATIONS, ActivationProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
+from fastconv.problem.deform import DeformProblem
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
 from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
 from fastconv.problem.pooling import (
@@ -36,6 +37,7 @@ __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
     "ConvProblem",
+    "DeformProblem",
     "FoldProblem",
     "LinesProblem",
     "NormalizedProblem",
@@ -55,6 +57,7 @@ __all__ = [
 Problem = (
     ActivationProblem
     | ConvProblem
+    | DeformProblem
     | FoldProblem
     | LinesProblem
     | NormalizedProblem

@@ -16,6 +16,7 @@ from fastconv.problem import (
     ActivationProblem,
     ConvProblem,
     DeformProblem,
+    DeformProblem,
     FoldProblem,
     LinesProblem,
     NormalizedProblem,
@@ -34,6 +35,7 @@ from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.deform import deform
+from fastconv.reference.deform import deform
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.quantized import quantized
@@ -46,6 +48,7 @@ __all__ = [
     "c_cast",
     "compute",
     "conv",
+    "deform",
     "deform",
     "fold",
     "lines",
@@ -74,6 +77,7 @@ def compute(
 _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
+    DeformProblem: deform,
     DeformProblem: deform,
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),

@@ -1,0 +1,159 @@
+"""Convolutions whose taps are moved: columns of interpolated values, a block of pixels at a time, times the weights.
+
+The product is a convolution of one tap, by whatever the table has for it on the same engine.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from fastconv import costs
+from fastconv.algorithms.executor import Bound, run
+from fastconv.engines.contract import DEFORM_FIELDS, record
+from fastconv.problem import ConvProblem, DeformProblem
+from fastconv.replay import by_value
+
+__all__ = ["Deform", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
+
+# Bytes of the columns of a block, and pixels of a unit (DEFORM_PIXELS of deform.pxi).
+BLOCK_BYTES = 2 * 1024 * 1024
+UNIT_PIXELS = 32
+
+
+def refuse(problem: Any) -> str | None:
+    """Why columns cannot be made, or None."""
+    if not isinstance(problem, DeformProblem):
+        return "is for convolutions whose taps are moved"
+    if problem.conv.acc not in ("float32", "float64"):
+        return f"does not interpolate in {problem.conv.acc}"
+    return None
+
+
+def beyond_cython(problem: DeformProblem) -> str | None:
+    """Why the Cython engine cannot multiply the columns, or None."""
+    return _beyond(problem, "cython")
+
+
+def beyond_numba(problem: DeformProblem) -> str | None:
+    """Why the Numba engine cannot multiply the columns, or None."""
+    return _beyond(problem, "numba")
+
+
+def is_ready(problem: DeformProblem, engine: Any) -> bool:
+    """Whether all kernels are compiled."""
+    rows = [(_row(product, _name(engine)), product) for product in _products(problem)]
+    return engine.is_ready("deform", problem.conv.acc) and all(row.is_ready(product) for row, product in rows)
+
+
+def _beyond(problem: DeformProblem, engine: str) -> str | None:
+    lacking = next((product for product in _products(problem) if _row(product, engine) is None), None)
+    return None if lacking is None else f"cannot multiply columns, {lacking}"
+
+
+def _row(product: ConvProblem, engine: str) -> Any:
+    from fastconv.table import first_row
+
+    return first_row(product, engine)
+
+
+def _name(engine: Any) -> str:
+    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+
+
+def _block(p: ConvProblem) -> int:
+    """Pixels of a block."""
+    pixels, depth = p.out_shape[0] * p.out_shape[1], p.channels * p.kernel_shape[0] * p.kernel_shape[1]
+    return min(pixels, max(UNIT_PIXELS, BLOCK_BYTES // (depth * np.dtype(p.acc).itemsize)))
+
+
+def _products(problem: DeformProblem) -> list[ConvProblem]:
+    """The products of the weights with a whole block and with the last one of an image."""
+    p = problem.conv
+    pixels, block = p.out_shape[0] * p.out_shape[1], _block(p)
+    sizes = dict.fromkeys((block, (pixels - 1) % block + 1))
+    return [
+        ConvProblem(
+            in_shape=(n,), kernel_shape=(1,), out_shape=(n,), in_dtype=p.acc, kernel_dtype=p.acc, acc=p.acc,
+            out_dtype=p.out_dtype, pad=(0,), boundary=("fill",), stride=(1,), dilation=(1,),
+            channels=p.channels * p.kernel_shape[0] * p.kernel_shape[1], filters=p.filters, groups=p.groups,
+            bias=p.bias, channels_last=p.channels_last,
+        )
+        for n in sizes
+    ]  # fmt: skip
+
+
+class Deform:
+    """Executes a `DeformProblem` block by block."""
+
+    def __init__(self, problem: DeformProblem, engine: Any):
+        self.problem = problem
+        self.products = {p.in_shape[0]: _row(p, _name(engine)).build(p) for p in _products(problem)}
+        self.kernel = engine.kernel("deform", problem.conv.acc)
+        self._bind = lru_cache(maxsize=256)(self._new_bound)
+
+    def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
+        p, (offset, mask) = self.problem.conv, fill
+        by_value()
+        x = x.astype(p.acc, copy=False)
+        weights = self._weights(w)
+        depth, pixels, block = weights.shape[1] * p.groups, p.out_shape[0] * p.out_shape[1], _block(p)
+        used = costs.threads_worth_using(8 * depth * block, 8 * depth * block, threads)
+        flat = out.reshape(p.batch, p.filters, pixels)  # a copy if rows do not follow each other
+        steps = (x.strides[1:], offset.strides[1:], (0, 0, 0) if mask is None else mask.strides[1:])
+        for n in range(p.batch):
+            for first in range(0, pixels, block):
+                count = min(block, pixels - first)
+                columns = np.empty((count, depth) if p.channels_last else (depth, count), p.acc)
+                bound = self._bind(*steps, first, count)
+                run(self.kernel, bound, x[n], offset[n], columns, None if mask is None else mask[n], None, used)
+                planes = columns.T[None] if p.channels_last else columns[None]
+                self.products[count](planes, weights, flat[n : n + 1, :, first : first + count], bias, 0, threads)
+        if not np.may_share_memory(flat, out):
+            out[...] = flat.reshape(out.shape)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
+        p = self.problem.conv
+        depth = p.channels * p.kernel_shape[0] * p.kernel_shape[1]
+        columns = _block(p) * depth * np.dtype(p.acc).itemsize
+        return columns + max(product.workspace(threads) for product in self.products.values())
+
+    def _weights(self, w: np.ndarray) -> np.ndarray:
+        """Weights (filter, row of the columns of its group, 1), in the order of the columns."""
+        p = self.problem.conv
+        taps = w.transpose(0, 2, 3, 1) if p.channels_last else w
+        return np.ascontiguousarray(taps, p.acc).reshape(p.filters, -1, 1)
+
+    def _new_bound(self, x: tuple, offset: tuple, mask: tuple, first: int, count: int) -> Bound:
+        """The record of a block of pixels.  A run is of channels in one group and in one offset group."""
+        p, size = self.problem.conv, np.dtype(self.problem.conv.acc).itemsize
+        taps, in_group = p.kernel_shape[0] * p.kernel_shape[1], p.channels // p.groups
+        in_offset_group = p.channels // self.problem.offset_groups
+        length = gcd(in_group, in_offset_group)
+        starts = np.arange(0, p.channels, length)
+        if p.channels_last:  # columns [pixel][group][tap][channel]
+            run_of = (starts // in_group * in_group * taps + starts % in_group) * size
+            col_c, col_tap, col_p = size, in_group * size, p.channels * taps * size
+        else:  # [channel][tap][pixel]
+            run_of = starts * taps * count * size
+            col_c, col_tap, col_p = taps * count * size, count * size, size
+        run_of = np.ascontiguousarray(run_of, np.int64)
+        scratch = (UNIT_PIXELS * 4 * 16 + length * size + 63) // 64 * 64
+        values = {
+            "scratch_bytes": scratch,
+            "height": p.in_shape[0], "width": p.in_shape[1], "x_c": x[0], "x_row": x[1], "x_col": x[2],
+            "out_width": p.out_shape[1],
+            "offset_c": offset[0], "offset_row": offset[1], "offset_col": offset[2],
+            "mask_c": mask[0], "mask_row": mask[1], "mask_col": mask[2],
+            "kernel_y": p.kernel_shape[0], "kernel_x": p.kernel_shape[1],
+            "stride_y": p.stride[0], "stride_x": p.stride[1],
+            "dilation_y": p.dilation[0], "dilation_x": p.dilation[1], "pad_y": p.pad[0], "pad_x": p.pad[1],
+            "first": first, "count": count,
+            "offset_groups": self.problem.offset_groups, "runs": in_offset_group // length, "run": length,
+            "run_of": run_of.ctypes.data, "col_c": col_c, "col_tap": col_tap, "col_p": col_p,
+        }  # fmt: skip
+        return Bound(record(DEFORM_FIELDS, values), -(-count // UNIT_PIXELS), scratch, (), (run_of,))
