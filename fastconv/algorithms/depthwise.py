@@ -16,7 +16,20 @@ from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_si
 from fastconv.engines.contract import ACTIVATIONS, DEPTHWISE_FIELDS, DEPTHWISE_READING, record, slope_bits
 from fastconv.problem import ConvProblem
 
-__all__ = ["Depthwise", "is_ready", "refuse"]
+__all__ = [
+    "BAND_BYTES",
+    "MIN_CHANNELS",
+    "MOST_BYTES",
+    "SPAN",
+    "Depthwise",
+    "box_values",
+    "is_ready",
+    "refuse",
+    "refuse_groups",
+    "scratch_places",
+    "three_axes",
+    "window",
+]
 
 # Fewer channels leave most lanes empty: the direct filter, whose lanes are pixels, wins.
 MIN_CHANNELS = 4
@@ -24,6 +37,8 @@ MIN_CHANNELS = 4
 CHUNK_BYTES, BAND_BYTES, MOST_BYTES = 1024, 128 * 1024, 2 * 2**20
 # Columns of one unit in a long row, outputs that are made before they are stored, and units.
 SPAN, BATCH, UNITS_PER_THREAD = 256, 64, 4
+# Larger problems come from beyond the caches: planes are called for so many bytes ahead.
+CACHE_BYTES, CALLED_AHEAD = 1 << 20, 256
 
 
 def refuse(problem: ConvProblem) -> str | None:
@@ -33,17 +48,20 @@ def refuse(problem: ConvProblem) -> str | None:
         return why
     if problem.acc in PARTS:
         return "does not sum complex numbers"
+    if problem.exact:
+        return "adds in its own order"
+    return refuse_groups(problem)
+
+
+def refuse_groups(problem: ConvProblem) -> str | None:
+    """Why a kernel for one channel a group cannot do a problem, or None."""
     if problem.groups != problem.channels or problem.groups < MIN_CHANNELS:
         return f"is for one channel a group, and at least {MIN_CHANNELS} groups"
     if problem.ndim > 3:
         return "is for one to three spatial axes"
-    if problem.exact:
-        return "adds in its own order"
-    widest = 64 * prod(
-        (k - 1) * d + s for k, d, s in zip(problem.kernel_shape, problem.dilation, problem.stride, strict=True)
-    )
-    if widest > MOST_BYTES:
-        return "stages windows of at most 2 MiB"
+    reach = zip(problem.kernel_shape, problem.dilation, problem.stride, strict=True)
+    if 64 * prod((k - 1) * d + s for k, d, s in reach) > MOST_BYTES:
+        return f"stages windows of at most {MOST_BYTES >> 20} MiB"
     return None
 
 
@@ -66,9 +84,7 @@ class Depthwise(ConvExecutor):
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem
-        z, y, x = [NO_AXIS, NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)][-3:]
-        if x.out_size == 1 and x.taps == 1 and x.size == 1:  # a column: rows are read along
-            y, x = x, y
+        z, y, x = three_axes(p, x_strides, out_strides)
         maps = z.edges(), y.edges(), x.edges()
         reading, direct = self._access(x, x_strides, out_strides)
         planes = reading == DEPTHWISE_READING["planes"]
@@ -77,30 +93,20 @@ class Depthwise(ConvExecutor):
         n_chunks = max(1, p.filters // chunk)
         strip, span = self._box(z, y, x, pitch if staged else 0, p.batch * z.out_size * n_chunks, threads)
         batch = min(strip, max(8, BATCH // span))
-        rows, cols = _window(y, strip), _window(x, span)
-        taps, pixel, places = prod(p.kernel_shape), pitch * self.itemsize, {}
-        at = _aligned(8 * (z.taps + batch * y.stride + z.taps * y.taps + taps))
-        for name, size in (
-            ("weights", taps * pixel), ("biases", pixel), ("fills", pixel), ("turned", 2 * self.lanes**2 * self.itemsize),
-            ("sums", 0 if direct else (batch * span + self.lanes) * pixel), ("band", z.taps * rows * cols * pixel * staged),
-        ):  # fmt: skip
-            places[name] = at
-            at += _aligned(size)
+        taps, pixel = prod(p.kernel_shape), pitch * self.itemsize
+        band = z.taps * window(y, strip) * window(x, span) * pixel
+        places, at = scratch_places(
+            8 * (z.taps + batch * y.stride + z.taps * y.taps + taps),
+            {
+                "weights": taps * pixel, "biases": pixel, "fills": pixel, "turned": 2 * self.lanes**2 * self.itemsize,
+                "sums": 0 if direct else (batch * span + self.lanes) * pixel, "band": band if staged else 0,
+            },
+        )  # fmt: skip
         values = {
-            **geometry(p, y, x, maps[1], maps[2]), **places,
+            **box_values(p, x_strides, out_strides, (z, y, x), maps, strip, span), **places,
             "scratch_bytes": at + 64,
-            "depth": z.size, "out_depth": z.out_size, "x_plane": z.x_step, "out_plane": z.out_step,
-            "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad,
-            "map_z": maps[0].ctypes.data,
-            "x_image": x_strides[0], "out_image": out_strides[0],
-            "x_channel": x_strides[1], "out_channel": out_strides[1],
-            "x_end": _end((p.channels, *p.in_shape), x_strides[1:], part_size(p.in_dtype)),
-            "filters": p.filters, "multiplier": p.filters // p.channels,
             "reading": reading, "store_direct": direct,
-            "chunk": chunk, "n_chunks": n_chunks, "pitch": pitch,
-            "strip": strip, "n_strips": -(-y.out_size // strip), "span": span, "n_spans": -(-x.out_size // span),
-            "batch": batch, "band_rows": rows, "band_cols": cols,
-            "ahead": 256 if planes and p.nbytes > 2**20 else 0,
+            "chunk": chunk, "n_chunks": n_chunks, "pitch": pitch, "batch": batch,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         units = p.batch * z.out_size * values["n_strips"] * values["n_spans"] * n_chunks
@@ -145,9 +151,9 @@ class Depthwise(ConvExecutor):
             strip = min(y.out_size, max(strip, 4))
 
         def band() -> int:
-            return z.taps * _window(y, strip) * _window(x, span) * pitch * self.itemsize
+            return z.taps * window(y, strip) * window(x, span) * pitch * self.itemsize
 
-        while strip > 1 and band() > BAND_BYTES and _window(y, strip) > 2 * y.taps * y.dilation:
+        while strip > 1 and band() > BAND_BYTES and window(y, strip) > 2 * y.taps * y.dilation:
             strip = -(-strip // 2)
         while span > 16 and band() > MOST_BYTES:
             span = -(-span // 2)
@@ -156,15 +162,49 @@ class Depthwise(ConvExecutor):
         return strip, span
 
 
-def _window(axis: Axis, outputs: int) -> int:
+def three_axes(p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> tuple[Axis, Axis, Axis]:
+    """Planes, rows and columns."""
+    z, y, x = [NO_AXIS, NO_AXIS, NO_AXIS, *spatial_axes(p, x_strides, out_strides)][-3:]
+    if x.out_size == 1 and x.taps == 1 and x.size == 1:  # a column: rows are read along
+        y, x = x, y
+    return z, y, x
+
+
+def box_values(
+    p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...], axes: tuple[Axis, Axis, Axis],
+    maps: tuple[np.ndarray, ...], strip: int, span: int,
+) -> dict[str, int]:  # fmt: skip
+    """The slots that tell of the axes, and of boxes of `strip` rows and `span` columns."""
+    z, y, x = axes
+    return {
+        **geometry(p, y, x, maps[1], maps[2]),
+        "depth": z.size, "out_depth": z.out_size, "x_plane": z.x_step, "out_plane": z.out_step,
+        "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad,
+        "map_z": maps[0].ctypes.data,
+        "x_image": x_strides[0], "out_image": out_strides[0],
+        "x_channel": x_strides[1], "out_channel": out_strides[1],
+        "x_end": end_of((p.channels, *p.in_shape), x_strides[1:], part_size(p.in_dtype)),
+        "filters": p.filters, "multiplier": p.filters // p.channels,
+        "strip": strip, "n_strips": -(-y.out_size // strip), "span": span, "n_spans": -(-x.out_size // span),
+        "band_rows": window(y, strip), "band_cols": window(x, span),
+        "ahead": CALLED_AHEAD if p.nbytes > CACHE_BYTES and abs(x_strides[1]) > abs(x.x_step) else 0,
+    }  # fmt: skip
+
+
+def scratch_places(at: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where parts of the scratch memory begin, the first at or behind `at`, and where the last ends."""
+    places, at = {}, -(-at // 64) * 64
+    for name, size in sizes.items():
+        places[name] = at
+        at += -(-size // 64) * 64
+    return places, at
+
+
+def window(axis: Axis, outputs: int) -> int:
     """Positions that so many outputs read together."""
     return (outputs - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
 
 
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64
-
-
-def _end(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> int:
+def end_of(shape: tuple[int, ...], strides: tuple[int, ...], size: int) -> int:
     """Bytes from the first element to the end of the memory of an array."""
     return size + sum(max(0, (n - 1) * step) for n, step in zip(shape, strides, strict=True))

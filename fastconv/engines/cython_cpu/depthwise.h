@@ -15,9 +15,12 @@
 #define BLOCK_PIXELS 4
 #if defined(__AVX512F__) /* 16 of 32 registers accumulate, 9 hold weights */
 #define BLOCK_ROWS 4
+#define GRADIENT_ROWS 4
 #else
 #define BLOCK_ROWS 2
+#define GRADIENT_ROWS 1
 #endif
+#define MOST_TAPS 5
 #define UNROLLED _Pragma("GCC unroll 32")
 #define INLINE static inline __attribute__((always_inline))
 
@@ -174,6 +177,93 @@ static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, cons
     }
 }
 
+/* Gradients of weights: sums[k * pitch] += the sum over n pixels of `grad` times the pixel that tap k reads. */
+INLINE void NAME(gradient_taps)(T *sums, int64_t pitch, const T *x, int64_t tap_step, int64_t step, const T *grad,
+                                int64_t grad_step, int64_t n, const int taps) {
+    V acc[MOST_TAPS], more[MOST_TAPS];
+    UNROLLED for (int k = 0; k < taps; k++) acc[k] = more[k] = (V){0};
+    int64_t i = 0;
+    for (; i + 2 <= n; i += 2, x += 2 * step, grad += 2 * grad_step) {
+        const V a = LOAD(grad), b = LOAD(grad + grad_step);
+        UNROLLED for (int k = 0; k < taps; k++) {
+            acc[k] += LOAD(x + k * tap_step) * a;
+            more[k] += LOAD(x + step + k * tap_step) * b;
+        }
+    }
+    if (i < n) {
+        const V a = LOAD(grad);
+        UNROLLED for (int k = 0; k < taps; k++) acc[k] += LOAD(x + k * tap_step) * a;
+    }
+    UNROLLED for (int k = 0; k < taps; k++) STORE(sums + k * pitch, LOAD(sums + k * pitch) + (acc[k] + more[k]));
+}
+
+static void NAME(depthwise_gradient_row)(T *sums, int64_t pitch, const T *x, int64_t tap_step, int64_t step, int64_t taps,
+                                         const T *grad, int64_t grad_step, int64_t n) {
+    for (int64_t c = 0; c < pitch; c += LANES)
+        for (int64_t k = 0; k < taps; k += MOST_TAPS) {
+#define TAPS(m) \
+    case m: NAME(gradient_taps)(sums + k * pitch + c, pitch, x + k * tap_step + c, tap_step, step, grad + c, grad_step, n, m); break
+            switch (taps - k < MOST_TAPS ? taps - k : MOST_TAPS) {
+                TAPS(1); TAPS(2); TAPS(3); TAPS(4); TAPS(5);
+            }
+#undef TAPS
+        }
+}
+
+#if IS_FLOAT
+/* A block of 3x3: each pixel, and each element of the gradient, is loaded once. */
+INLINE void NAME(gradient_block)(V acc[9], const T *const *rows, int64_t at, int64_t col, const T *grad, int64_t grad_row,
+                                 int64_t grad_col, const int height, const int pixels, const int stride) {
+    V g[GRADIENT_ROWS][BLOCK_PIXELS];
+    UNROLLED for (int r = 0; r < height; r++)
+        UNROLLED for (int p = 0; p < pixels; p++) g[r][p] = LOAD(grad + r * grad_row + p * grad_col);
+    UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
+        const T *from = rows[j] + at;
+        UNROLLED for (int k = 0; k < (pixels - 1) * stride + 3; k++, from += col) {
+            V x = LOAD(from);
+            HOLD(x);
+            UNROLLED for (int r = 0; r < height; r++)
+                UNROLLED for (int p = 0; p < pixels; p++)
+                    if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
+                        acc[(j - r * stride) * 3 + k - p * stride] += x * g[r][p];
+        }
+    }
+}
+
+INLINE void NAME(gradient_rows)(T *sums, int64_t pitch, const T *const *rows, int64_t col, const T *grad, int64_t grad_row,
+                                int64_t grad_col, int64_t n, const int height, const int stride) {
+    for (int64_t c = 0; c < pitch; c += LANES) {
+        V acc[9];
+        int64_t i = 0;
+        UNROLLED for (int t = 0; t < 9; t++) acc[t] = (V){0};
+        for (; i + BLOCK_PIXELS <= n; i += BLOCK_PIXELS)
+            NAME(gradient_block)(acc, rows, i * stride * col + c, col, grad + i * grad_col + c, grad_row, grad_col, height,
+                                 BLOCK_PIXELS, stride);
+        for (; i < n; i++)
+            NAME(gradient_block)(acc, rows, i * stride * col + c, col, grad + i * grad_col + c, grad_row, grad_col, height, 1,
+                                 stride);
+        UNROLLED for (int t = 0; t < 9; t++) STORE(sums + t * pitch + c, LOAD(sums + t * pitch + c) + acc[t]);
+    }
+}
+#endif
+
+/* `height` rows of n outputs of 3x3 taps next to each other, `stride` 1 or 2 both ways. */
+static void NAME(depthwise_gradient_rows)(T *sums, int64_t pitch, const T *const *rows, int64_t col, int64_t stride,
+                                          const T *grad, int64_t grad_row, int64_t grad_col, int64_t height, int64_t n) {
+#if IS_FLOAT
+#define ROWS(m, stride) NAME(gradient_rows)(sums, pitch, rows, col, grad, grad_row, grad_col, n, m, stride)
+    while (height > 0) {
+        const int64_t m = height >= GRADIENT_ROWS ? GRADIENT_ROWS : 1;
+        if (stride == 1 && m == 1) ROWS(1, 1);
+        else if (stride == 1) ROWS(GRADIENT_ROWS, 1);
+        else if (m == 1) ROWS(1, 2);
+        else ROWS(GRADIENT_ROWS, 2);
+        height -= m, rows += m * stride, grad += m * grad_row;
+    }
+#undef ROWS
+#endif
+}
+
 /* Lines of LANES planes become pixels: dst[i * pitch + l] = the element at lines[l] + i * step; the first `count` lines lie
  * `apart` bytes from each other, unless that is 0.  After every `width` of the n pixels there is a gap of `gap` elements at
  * dst.  Memory before `end` may be read beyond a line, that `ahead` bytes further is called for. */
@@ -244,5 +334,7 @@ static inline void NAME(repeat_pixel)(T *dst, const T *pixel, int64_t pitch, int
 #undef MOST_WIDTH
 #undef BLOCK_PIXELS
 #undef BLOCK_ROWS
+#undef GRADIENT_ROWS
+#undef MOST_TAPS
 #undef UNROLLED
 #undef INLINE

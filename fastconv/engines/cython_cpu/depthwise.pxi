@@ -14,7 +14,7 @@ cdef extern from "tiles_all.h" nogil:
     void repeat_pixel(...)
 
 
-cdef struct DepthwiseArgs:
+cdef struct DepthwiseBoxes:
     Geometry g
     int64_t depth, out_depth, x_plane, out_plane
     int64_t kernel_z, stride_z, dilation_z, pad_z
@@ -28,7 +28,12 @@ cdef struct DepthwiseArgs:
     int64_t pitch, band_rows, band_cols
     int64_t weights, biases, fills, turned, sums, band
     int64_t ahead
+
+
+cdef struct DepthwiseArgs:
+    DepthwiseBoxes boxes
     int64_t activation, slope
+
 
 # DEPTHWISE_READING
 cdef enum:
@@ -39,7 +44,7 @@ cdef struct DepthwiseBox:  # outputs, and filters
     int64_t n, z, y, end_row, x, end_col, first, count
 
 
-cdef void depthwise_lines(const DepthwiseArgs *a, const DepthwiseBox *b, const char *base, int64_t lanes,
+cdef void depthwise_lines(const DepthwiseBoxes *a, const DepthwiseBox *b, const char *base, int64_t lanes,
                           const char **lines) noexcept nogil:
     # Where the planes of `lanes` filters lie; behind the last filter it is repeated.
     cdef int64_t l
@@ -47,7 +52,7 @@ cdef void depthwise_lines(const DepthwiseArgs *a, const DepthwiseBox *b, const c
         lines[l] = base + (b.first + min(l, b.count - 1)) // a.multiplier * a.x_channel
 
 
-cdef void depthwise_stage(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, int64_t n, int64_t width,
+cdef void depthwise_stage(const DepthwiseBoxes *a, const DepthwiseBox *b, const char *row, acc_t *dst, int64_t n, int64_t width,
                        int64_t gap) noexcept nogil:
     # The filters' elements of n neighbouring pixels; after every `width` of them `gap` elements are left out.
     cdef const Geometry *g = &a.g
@@ -76,7 +81,7 @@ cdef void depthwise_stage(const DepthwiseArgs *a, const DepthwiseBox *b, const c
             dst += gap
 
 
-cdef void depthwise_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const char *row, acc_t *dst, const acc_t *fill,
+cdef void depthwise_beyond(const DepthwiseBoxes *a, const DepthwiseBox *b, const char *row, acc_t *dst, const acc_t *fill,
                        int64_t first, int64_t n, const acc_t *staged, int64_t low, int64_t n_staged) noexcept nogil:
     # Pixels at n neighbouring positions from `first` on, one by one; `staged` has those from `low` on.
     cdef const Geometry *g = &a.g
@@ -91,7 +96,7 @@ cdef void depthwise_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const 
             depthwise_stage(a, b, row + column * g.x_col, dst + i * a.pitch, 1, 1, 0)
 
 
-cdef void depthwise_band(const DepthwiseArgs *a, const DepthwiseBox *b, const char *plane, acc_t *band,
+cdef void depthwise_band(const DepthwiseBoxes *a, const DepthwiseBox *b, const char *plane, acc_t *band,
                      const acc_t *fill) noexcept nogil:
     # The windows of the box in one plane of the image (NULL: all fill), [row][column][filter].
     cdef const Geometry *g = &a.g
@@ -123,14 +128,14 @@ cdef void depthwise_band(const DepthwiseArgs *a, const DepthwiseBox *b, const ch
             depthwise_beyond(a, b, row, dst, fill, left, cols, <const acc_t *>dst, 0, 0)
 
 
-cdef inline bint depthwise_in_blocks(const DepthwiseArgs *a, const acc_t *any) noexcept nogil:
+cdef inline bint depthwise_in_blocks(const DepthwiseBoxes *a, const acc_t *any) noexcept nogil:
     # Whether rows of outputs are made together: 3x3 taps next to each other.
     cdef const Geometry *g = &a.g
     return ((acc_t is float or acc_t is double) and a.kernel_z == 1 and g.kernel_y == 3 and g.kernel_x == 3
             and g.dilation_y == 1 and g.dilation_x == 1 and g.stride_y == g.stride_x and g.stride_x <= 2)
 
 
-cdef void staged_rows(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *band, const acc_t *w, const acc_t *bias,
+cdef void staged_rows(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *band, const acc_t *w, const acc_t *bias,
                       const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row, int64_t dst_col) noexcept nogil:
     # n rows of outputs from row y on, from the staged windows.
     cdef const Geometry *g = &a.g
@@ -152,7 +157,7 @@ cdef void staged_rows(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t
                       g.stride_x * a.pitch, dst + i * dst_row, dst_col, b.end_col - b.x, channels)
 
 
-cdef void pixels_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *fill, const acc_t *w, const acc_t *bias,
+cdef void pixels_beyond(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *fill, const acc_t *w, const acc_t *bias,
                         const acc_t **rows, const acc_t **taps, int64_t x, int64_t end, acc_t *dst, int64_t dst_col) noexcept nogil:
     # Outputs x.. of a row one by one, tap by tap: the border.  The window's rows are NULL if they are the fill value.
     cdef const Geometry *g = &a.g
@@ -166,7 +171,7 @@ cdef void pixels_beyond(const DepthwiseArgs *a, const DepthwiseBox *b, const acc
         depthwise_pixel(w, a.pitch, bias, taps, n_rows * g.kernel_x, dst + (x - b.x) * dst_col, b.count)
 
 
-cdef void row_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
+cdef void row_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
                        const acc_t *bias, const acc_t **rows, const acc_t **taps, int64_t y, int64_t first, int64_t end,
                        acc_t *dst, int64_t dst_col) noexcept nogil:
     # Row y of the outputs; the windows of columns first.. lie inside.
@@ -186,7 +191,7 @@ cdef void row_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char
     pixels_beyond(a, b, fill, w, bias, rows, taps, end, b.end_col, dst, dst_col)
 
 
-cdef void rows_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
+cdef void rows_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
                         const acc_t *bias, const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row,
                         int64_t dst_col) noexcept nogil:
     # n rows of outputs from row y on, from pixels where they lie.
@@ -217,7 +222,7 @@ cdef void rows_in_place(const DepthwiseArgs *a, const DepthwiseBox *b, const cha
         i += m
 
 
-cdef void depthwise_store(const DepthwiseArgs *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
+cdef void depthwise_store(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
     # The sums of rows y.. to memory.
     cdef const Geometry *g = &a.g
     cdef char *out = g.out + b.n * a.out_image + b.z * a.out_plane + b.first * a.out_channel + b.x * g.out_col
@@ -246,8 +251,9 @@ cdef void depthwise_activate(const DepthwiseArgs *a, acc_t *dst, int64_t dst_col
         activate_run(dst + i * dst_col, count, a.activation, slope)
 
 
-cdef void depthwise_box(const DepthwiseArgs *a, const DepthwiseBox *b, char *scratch, acc_t *any) noexcept nogil:
+cdef void depthwise_box(const DepthwiseArgs *args, const DepthwiseBox *b, char *scratch, acc_t *any) noexcept nogil:
     # All outputs of a box; of planes, LANES filters.
+    cdef const DepthwiseBoxes *a = &args.boxes
     cdef const Geometry *g = &a.g
     cdef acc_t *w = <acc_t *>(scratch + a.weights)
     cdef acc_t *bias = <acc_t *>(scratch + a.biases)
@@ -279,14 +285,14 @@ cdef void depthwise_box(const DepthwiseArgs *a, const DepthwiseBox *b, char *scr
                           dst_row, dst_col)
         else:
             staged_rows(a, b, <const acc_t *>band, <const acc_t *>w, <const acc_t *>bias, rows, y, end - y, dst, dst_row, dst_col)
-        for i in range(end - y if a.activation else 0):
-            depthwise_activate(a, dst + i * dst_row, dst_col, b.end_col - b.x, b.count if a.store_direct else a.pitch)
+        for i in range(end - y if args.activation else 0):
+            depthwise_activate(args, dst + i * dst_row, dst_col, b.end_col - b.x, b.count if a.store_direct else a.pitch)
         if not a.store_direct:
             depthwise_store(a, b, <const acc_t *>sums, y, end)
         y = end
 
 
-cdef void depthwise_constants(const DepthwiseArgs *a, const DepthwiseBox *b, acc_t *w, acc_t *bias, acc_t *fill) noexcept nogil:
+cdef void depthwise_constants(const DepthwiseBoxes *a, const DepthwiseBox *b, acc_t *w, acc_t *bias, acc_t *fill) noexcept nogil:
     # The weights as [tap][filter], bias, and a pixel of the fill value.
     cdef const Geometry *g = &a.g
     cdef const char *lines[VECTOR_BYTES]
@@ -304,41 +310,46 @@ cdef void depthwise_constants(const DepthwiseArgs *a, const DepthwiseBox *b, acc
         fill[f] = (<const acc_t *>g.fill)[0]
 
 
-cdef void depthwise_unit(const DepthwiseArgs *a, int64_t unit, char *scratch, acc_t *any) noexcept nogil:
-    # Units run over (image, plane, strip of rows, span of columns, chunk of filters).
-    cdef const Geometry *g = &a.g
+cdef void number_box(const DepthwiseBoxes *a, int64_t number, DepthwiseBox *b) noexcept nogil:
+    # Boxes run over (image, plane, strip of rows, span of columns).
+    b.x = number % a.n_spans * a.span
+    b.end_col = min(a.g.out_width, b.x + a.span)
+    number = number // a.n_spans
+    b.y = number % a.n_strips * a.strip
+    b.end_row = min(a.g.out_height, b.y + a.strip)
+    number = number // a.n_strips
+    b.z, b.n = number % a.out_depth, number // a.out_depth
+
+
+cdef void depthwise_unit(const DepthwiseArgs *args, int64_t unit, char *scratch, acc_t *any) noexcept nogil:
+    # Units run over (box, chunk of filters).
+    cdef const DepthwiseBoxes *a = &args.boxes
     cdef DepthwiseBox b
-    cdef int64_t chunk = unit % a.n_chunks, rest = unit // a.n_chunks, end
-    b.x = rest % a.n_spans * a.span
-    b.end_col = min(g.out_width, b.x + a.span)
-    rest = rest // a.n_spans
-    b.y = rest % a.n_strips * a.strip
-    b.end_row = min(g.out_height, b.y + a.strip)
-    rest = rest // a.n_strips
-    b.z, b.n = rest % a.out_depth, rest // a.out_depth
+    cdef int64_t chunk = unit % a.n_chunks, end
+    number_box(a, unit // a.n_chunks, &b)
     b.first = chunk * a.chunk
     end = a.filters if chunk == a.n_chunks - 1 else b.first + a.chunk
     while b.first < end:  # of planes, a vector of filters at a time
         b.count = min(a.pitch, end - b.first)
-        depthwise_box(a, &b, scratch, any)
+        depthwise_box(args, &b, scratch, any)
         b.first += b.count
 
 
 cdef void depthwise_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const DepthwiseArgs *a = <const DepthwiseArgs *>args
-    depthwise_unit(a, unit, own_scratch(&a.g, worker), <float *>NULL)
+    depthwise_unit(a, unit, own_scratch(&a.boxes.g, worker), <float *>NULL)
 
 
 cdef void depthwise_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const DepthwiseArgs *a = <const DepthwiseArgs *>args
-    depthwise_unit(a, unit, own_scratch(&a.g, worker), <double *>NULL)
+    depthwise_unit(a, unit, own_scratch(&a.boxes.g, worker), <double *>NULL)
 
 
 cdef void depthwise_u32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const DepthwiseArgs *a = <const DepthwiseArgs *>args
-    depthwise_unit(a, unit, own_scratch(&a.g, worker), <uint32_t *>NULL)
+    depthwise_unit(a, unit, own_scratch(&a.boxes.g, worker), <uint32_t *>NULL)
 
 
 cdef void depthwise_u64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const DepthwiseArgs *a = <const DepthwiseArgs *>args
-    depthwise_unit(a, unit, own_scratch(&a.g, worker), <uint64_t *>NULL)
+    depthwise_unit(a, unit, own_scratch(&a.boxes.g, worker), <uint64_t *>NULL)

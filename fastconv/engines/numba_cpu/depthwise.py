@@ -20,11 +20,20 @@ from fastconv.engines.numba_cpu.lanes import VECTOR_BYTES, copy_vector, pixel_ti
 from fastconv.engines.numba_cpu.simd import itemsize, peek, poke
 from fastconv.engines.numba_cpu.stage import mapped, source_row
 
-__all__ = ["FIELDS", "MAKERS"]
+__all__ = ["FIELDS", "MAKERS", "box_of", "stage_band"]
 
 FIELDS = DEPTHWISE_FIELDS
 
 PLANES, IN_PLACE = DEPTHWISE_READING["planes"], DEPTHWISE_READING["in_place"]
+
+
+@inlined
+def box_of(a, number):
+    # Boxes run over (image, plane, strip of rows, span of columns).
+    x, rest = number % a.n_spans * a.span, number // a.n_spans
+    y, rest = rest % a.n_strips * a.strip, rest // a.n_strips
+    end_row, end_col = min(a.out_height, y + a.strip), min(a.out_width, x + a.span)
+    return rest // a.out_depth, rest % a.out_depth, y, end_row, x, end_col
 
 
 @part
@@ -245,14 +254,11 @@ def make(acc: str, variant: str = "") -> Callable:
     acc_type = getattr(types, acc)
 
     def kernel(a, unit, worker):
-        # Units run over (image, plane, strip of rows, span of columns, chunk of filters).
-        chunk, rest = unit % a.n_chunks, unit // a.n_chunks
-        x, rest = rest % a.n_spans * a.span, rest // a.n_spans
-        y, rest = rest % a.n_strips * a.strip, rest // a.n_strips
-        z, n = rest % a.out_depth, rest // a.out_depth
+        # Units run over (box, chunk of filters).
+        chunk = unit % a.n_chunks
+        n, z, y, end_row, x, end_col = box_of(a, unit // a.n_chunks)
         end = a.filters if chunk == a.n_chunks - 1 else (chunk + 1) * a.chunk
         scratch = (a.scratch + worker * a.scratch_bytes + 63) & ~63
-        end_row, end_col = min(a.out_height, y + a.strip), min(a.out_width, x + a.span)
         first = chunk * a.chunk
         while first < end:  # of planes, a vector of filters at a time
             count = min(a.pitch, end - first)

@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, element, lanes, load, loop, multiply_add, store
 
-__all__ = ["VECTOR_BYTES", "copy_vector", "pixel_tile", "turn_block"]
+__all__ = ["VECTOR_BYTES", "copy_vector", "gradient_run", "pixel_tile", "turn_block"]
 
 _int64 = ir.IntType(64)
 
@@ -55,6 +55,43 @@ def pixel_tile(typingctx, w, w_step, bias, rows, n_rows, at, taps, tap_step, ste
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 11, acc, pixels), emit
+
+
+@intrinsic(prefer_literal=True)
+def gradient_run(typingctx, sums, sums_step, x, tap_step, step, grad, grad_step, n, acc, taps):
+    """``sums[k]`` += the sum over i < n of ``x[i * step + k * tap_step] * grad[i * grad_step]`` for k < taps: vectors, steps
+    in bytes.  Two sums of each are made at once."""
+    kind, count = acc.instance_type, taps.literal_value
+
+    def emit(context, builder, signature, args):
+        sums, sums_step, x, tap_step, step, grad, grad_step, n = args[:8]
+        vector = ir.VectorType(element(kind), lanes(kind))
+        zero = ir.Constant(vector, None)
+        slots = [cgutils.alloca_once(builder, vector) for _ in range(2 * count)]
+        for slot in slots:
+            builder.store(zero, slot)
+
+        def add(i: ir.Value, half: int) -> None:
+            factor = load(builder, builder.add(grad, builder.mul(i, grad_step)), vector)
+            at = builder.add(x, builder.mul(i, step))
+            for k in range(count):
+                slot = slots[half * count + k]
+                pixel = load(builder, builder.add(at, builder.mul(tap_step, _int64(k))), vector)
+                builder.store(multiply_add(builder, pixel, factor, builder.load(slot)), slot)
+
+        with loop(builder, builder.lshr(n, _int64(1))) as pair:
+            add(builder.shl(pair, _int64(1)), 0)
+            add(builder.add(builder.shl(pair, _int64(1)), _int64(1)), 1)
+        with builder.if_then(builder.icmp_signed("==", builder.and_(n, _int64(1)), _int64(1))):
+            add(builder.sub(n, _int64(1)), 0)
+        plus = builder.fadd if isinstance(kind, types.Float) else builder.add
+        for k in range(count):
+            to = builder.add(sums, builder.mul(sums_step, _int64(k)))
+            total = plus(builder.load(slots[k]), builder.load(slots[count + k]))
+            store(builder, plus(load(builder, to, vector), total), to)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 8, acc, taps), emit
 
 
 @intrinsic
