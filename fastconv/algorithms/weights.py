@@ -46,9 +46,8 @@ class Packing:
 
     def bias(self, values: np.ndarray) -> np.ndarray:
         """One for each filter, as lanes."""
-        groups, lanes = self.bias_shape
         packed = np.zeros(self.bias_shape, self.part)
-        packed[:, : values.size // groups] = values.reshape(groups, -1)
+        packed[:, : values.size // len(packed)] = values.reshape(len(packed), -1)
         return packed
 
 

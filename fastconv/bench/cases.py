@@ -18,6 +18,7 @@ from zlib import crc32
 
 import numpy as np
 
+from fastconv.bench.networks import NETWORKS
 from fastconv.bench.pictures import COLOUR, GREY, images, picture
 
 __all__ = ["CASES", "IMAGE_SIZES", "KERNEL_SIZES", "LARGE_KERNELS", "SMALL_SIZES", "Case", "select"]
@@ -328,6 +329,12 @@ def _layers() -> Iterator[Case]:
             yield Case(
                 "nn.conv2d", f"{name}-{layout}", "astronaut", shape(n, c, size), weights, "float32", options, quick
             )
+        for network, layers in NETWORKS.items():
+            for c, size, filters, k, stride, padding, groups in layers:
+                for n in (1, 8):
+                    options = (("stride", stride), ("padding", padding), ("groups", groups), ("data_format", layout))
+                    variant, weights = f"{network}-stride-{stride}-{layout}", (filters, c // groups, k, k)
+                    yield Case("nn.conv2d", variant, "astronaut", shape(n, c, size), weights, "float32", options)
         for function in ("nn.max_pool2d", "nn.avg_pool2d"):
             for name, k, stride, padding in POOLS:
                 options = (("stride", stride), ("padding", padding), ("data_format", layout))
