@@ -92,6 +92,8 @@ TABLE = (
     Implementation("activation", "Activation", "numba"),
     Implementation("transposed", "Transposed", "cython", leaves="beyond_cython"),
     Implementation("transposed", "Transposed", "numba", leaves="beyond_numba"),
+    Implementation("depthwise_gradient", "DepthwiseGradient", "cython"),
+    Implementation("depthwise_gradient", "DepthwiseGradient", "numba"),
     Implementation("weight_gradient", "WeightGradient", "cython"),
     Implementation("weight_gradient", "WeightGradient", "numba"),
     Implementation("quantized", "Quantized", "cython", leaves="beyond_cython"),

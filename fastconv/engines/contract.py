@@ -24,7 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "ACTIVATIONS", "ACTIVATION_FIELDS", "BEYOND", "COMBINATIONS", "CONV_FIELDS", "DEFORM_FIELDS", "DEPTHWISE_FIELDS",
-    "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FOLD_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
+    "DEPTHWISE_GRADIENT_FIELDS", "DEPTHWISE_READING", "DTYPE_CODES", "EXACT_CODES", "FILTER_FIELDS", "FOLD_FIELDS", "FUNCTION_RECORD", "GEOMETRY",
     "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS", "OVERLAP_FIELDS", "PASS_SLOTS",
     "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS",
     "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "TRANSPOSED_WEIGHTS_FIELDS", "UNPOOL_FIELDS", "UNPOOL_KINDS",
@@ -206,6 +206,10 @@ DEPTHWISE_FIELDS = GEOMETRY + (
     "ahead",  # memory that lies so many bytes beyond what is read is called for; 0: none
     "activation", "slope",  # ACTIVATIONS; the bits of its parameter
 )  # fmt: skip
+
+# The gradient of the kernel: what the record tells of the output holds for its gradient, to which `w` points.  A unit is a
+# chunk of filters and a part of all boxes; sums, [part][filter][tap], are written to `out`.
+DEPTHWISE_GRADIENT_FIELDS = DEPTHWISE_FIELDS[:-2] + ("n_boxes", "n_parts")
 
 # Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
 DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}

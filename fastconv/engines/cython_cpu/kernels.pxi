@@ -84,6 +84,7 @@ include "normalized.pxi"
 include "conv.pxi"
 include "weights.pxi"
 include "depthwise.pxi"
+include "depthwise_gradient.pxi"
 include "activation.pxi"
 include "pool.pxi"
 include "pool_indices.pxi"
@@ -121,6 +122,10 @@ KERNELS = {
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,
     "depthwise:uint64": <int64_t><uintptr_t>&depthwise_u64,
+    "depthwise_gradient:float32": <int64_t><uintptr_t>&depthwise_gradient_f32,
+    "depthwise_gradient:float64": <int64_t><uintptr_t>&depthwise_gradient_f64,
+    "depthwise_gradient:uint32": <int64_t><uintptr_t>&depthwise_gradient_u32,
+    "depthwise_gradient:uint64": <int64_t><uintptr_t>&depthwise_gradient_u64,
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
     "quantized:float64": <int64_t><uintptr_t>&quantized_f64,

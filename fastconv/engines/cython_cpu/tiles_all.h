@@ -157,6 +157,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define depthwise_row(w, ...) PICK(depthwise_row, w)(w, __VA_ARGS__)
 #define depthwise_pixel(w, ...) PICK(depthwise_pixel, w)(w, __VA_ARGS__)
 #define depthwise_rows(w, ...) PICK(depthwise_rows, w)(w, __VA_ARGS__)
+#define depthwise_gradient_row(sums, ...) PICK(depthwise_gradient_row, sums)(sums, __VA_ARGS__)
+#define depthwise_gradient_rows(sums, ...) PICK(depthwise_gradient_rows, sums)(sums, __VA_ARGS__)
 #define gather_lanes(dst, ...) PICK(gather_lanes, dst)(dst, __VA_ARGS__)
 #define scatter_lanes(src, ...) PICK(scatter_lanes, src)(src, __VA_ARGS__)
 #define repeat_pixel(dst, ...) PICK(repeat_pixel, dst)(dst, __VA_ARGS__)
