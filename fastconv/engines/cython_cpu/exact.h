@@ -103,7 +103,7 @@ static double half_ulp(double size) {
  * Sums of small multiples of a power of two are exact, if the value beyond the border, `fill`, is whole as bytes are. */
 static float rounding_guard(const double *w, int64_t kernel_y, int64_t kernel_x, double fill, double largest) {
     double total = 0, error = 0, unit = fill == __builtin_trunc(fill) ? 1 : 0;
-    const int64_t n = kernel_y * kernel_x, blocks = n_blocks(kernel_y);
+    const int64_t n = kernel_y * kernel_x, blocks = n_blocks(kernel_y, 1);
     for (int64_t i = 0; i < n; i++) {
         total += __builtin_fabs(w[i]) * largest;
         error += __builtin_fabs(w[i] - (double)(float)w[i]) * largest;

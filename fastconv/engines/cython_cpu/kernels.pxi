@@ -5,6 +5,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 cdef extern from "tiles_all.h" nogil:
     enum: TILE_ROWS
     enum: TILE_COLS
+    enum: MAX_BLOCK
     enum: LINE_COLS
     enum: VECTOR_BYTES
     enum: SIMD_LEVEL

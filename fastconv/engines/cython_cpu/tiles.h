@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(
 
 /* `n` tiles side by side; STATEMENT, before each of them; PUT, what becomes of `acc`. */
 #define EACH_TILE(n, STATEMENT, PUT)                                                                                   \
-    const int64_t blocks = row_step == tap_step ? n_blocks(kernel_y) : kernel_y;                                       \
+    const int64_t blocks = row_step == tap_step ? n_blocks(kernel_y, IS_FLOAT) : kernel_y;                             \
     const int64_t low = kernel_y / blocks, taller = kernel_y % blocks;                                                 \
     for (int64_t i = 0; i < n; i++, src += TILE_COLS * LANES, dst += TILE_COLS * LANES) {                              \
         STATEMENT;                                                                                                     \

