@@ -16,7 +16,6 @@ from fastconv.problem import (
     ActivationProblem,
     ConvProblem,
     DeformProblem,
-    DeformProblem,
     FoldProblem,
     LinesProblem,
     NormalizedProblem,
@@ -35,7 +34,6 @@ from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.deform import deform
-from fastconv.reference.deform import deform
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.quantized import quantized
@@ -48,7 +46,6 @@ __all__ = [
     "c_cast",
     "compute",
     "conv",
-    "deform",
     "deform",
     "fold",
     "lines",
@@ -77,7 +74,6 @@ def compute(
 _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
-    DeformProblem: deform,
     DeformProblem: deform,
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
