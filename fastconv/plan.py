@@ -235,6 +235,10 @@ class PlannedCall(Plan):
         """
         from fastconv.prepared import PreparedCall
 
+        if len(self._likes) < 2 or self._likes[1][1] is None:
+            raise TypeError(
+                f"weight is the second argument of a planned call; {self.function.__name__} has no array there"
+            )
         return PreparedCall(self, weight)
 
     def _long_way(self, arrays: tuple, out: Any, given: tuple) -> Any:
