@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -252,3 +254,9 @@ def test_known_sizes():
         out = keras.conv(np.ones((1, n, 1)), np.ones((k, 1, 1)), s, "same")
         assert out.shape[1] == -(-n // s)
         assert keras.max_pool(np.ones((1, n, 1)), k, s, "same").shape == out.shape
+
+
+def test_the_page_is_true():
+    page = Path(__file__).parent.parent / "docs" / "nn.md"
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted > 10 and result.failed == 0
