@@ -43,6 +43,9 @@ cdef void stage_patch(const FilterArgs *a, acc_t *patch, const char *plane, acc_
     cdef bint alike = g.src_code == code_of(patch) and g.x_col == sizeof(acc_t) and g.stride_x == 1 and inside > 0
     cdef int64_t j, phase
     cdef const char *row
+    if g.stride_x == 1 and plane != NULL and not alike:
+        stage_rows(g, patch, a.pitch, plane, fill, top, window_rows, left, window_cols)
+        return
     for j in range(window_rows):
         row = NULL if plane == NULL else source_row(g, plane, top + j)
         if alike and row != NULL:

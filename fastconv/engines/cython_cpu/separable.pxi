@@ -52,9 +52,7 @@ cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, ac
 cdef void stage_strip(const SeparableArgs *a, acc_t *patch, const char *plane, int64_t y, int64_t rows, int64_t first,
                         int64_t n) noexcept nogil:
     # What `rows` rows of the output read in n columns from `first`.
-    cdef int64_t j
-    for j in range(rows + a.g.kernel_y - 1):
-        stage_row(&a.g, patch + j * a.pitch, source_row(&a.g, plane, y - a.g.pad_y + j), (<const acc_t *>a.g.fill)[0], first, n)
+    stage_rows(&a.g, patch, a.pitch, plane, (<const acc_t *>a.g.fill)[0], y - a.g.pad_y, rows + a.g.kernel_y - 1, first, n)
 
 
 cdef void columns_down(const SeparableArgs *a, acc_t *dst, int64_t step, acc_t *patch, const char *plane, int64_t y,
