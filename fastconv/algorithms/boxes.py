@@ -117,11 +117,30 @@ def divide(
         if planes * rows * cols < wanted:
             # Each chunk stages its box again.
             chunks = min(most_chunks, -(-(wanted if tiles.in_place else threads) // (planes * rows * cols)))
+        rows, cols, chunks = _evened(
+            planes, rows, cols, chunks, threads, (y.out_size, most_cols, most_chunks), rows_first=not tiles.in_place
+        )
     width, height = _largest(x.out_size, cols, tiles.pixels), _largest(y.out_size, rows, 1)
     if block < channels:
         sums = Boxes(rows, cols, 1, block, height, width, filters).positions(y, x, tiles) * tiles.itemsize
         chunks = max(chunks, min(most_chunks, -(-sums * filters // SUMS_BYTES)))
     return Boxes(rows, cols, chunks, block, height, width, _largest(filters, chunks, tiles.filters))
+
+
+def _evened(
+    planes: int, rows: int, cols: int, chunks: int, threads: int, most: tuple[int, int, int], rows_first: bool
+) -> tuple[int, int, int]:
+    """The division with a few units more, if few threads would have more than others."""
+    units = planes * rows * cols * chunks
+    if units % threads == 0 or units > 2 * UNITS_PER_THREAD * threads:
+        return rows, cols, chunks
+    by_rows = [(rows + more, cols, chunks) for more in range(1, threads + 1)]
+    by_chunks = [(rows, cols, chunks + more) for more in range(1, threads + 1)]
+    by_cols = [(rows, cols + more, chunks) for more in range(1, threads + 1)]
+    for n in (*by_rows, *by_chunks, *by_cols) if rows_first else (*by_chunks, *by_rows, *by_cols):
+        if planes * n[0] * n[1] * n[2] % threads == 0 and n[0] <= most[0] and n[1] <= most[1] and n[2] <= most[2]:
+            return n
+    return rows, cols, chunks
 
 
 def _largest(size: int, parts: int, step: int) -> int:
