@@ -17,6 +17,8 @@ __all__ = ["quantized"]
 
 # Ranges of the types that numbers are quantised to.
 BYTES = {"uint8": (0, 255), "int8": (-128, 127)}
+# As many weights less zero points have sums that float32 holds.
+MOST_TAPS = 2**24 // 255
 
 
 def quantized(
@@ -45,12 +47,14 @@ def quantized(
     if x.shape[0] == 0:
         return result
     acc, sums = _sums(shifted, images.dtype)
+    if acc == "uint32":
+        shifted = shifted.astype(np.int16)
     conv = ConvProblem(
         in_shape=x.shape[2:],
         kernel_shape=kernel,
         out_shape=sizes,
         in_dtype=type_name(images.dtype),
-        kernel_dtype="int16",
+        kernel_dtype=type_name(shifted.dtype),
         acc=acc,
         out_dtype=sums,
         pad=tuple(before for before, _ in pads),
@@ -95,9 +99,12 @@ def _constants(
     (input_zero,) = _zero_point("input_zero_point", input_zero, 1, images.dtype).tolist()
     (zero,) = _zero_point("zero_point", zero, 1, dtype).tolist()
     zeros = _zero_point("weight_zero_point", weight_zero, filters, weights.dtype)
-    shifted = weights.astype(np.int16) - zeros.astype(np.int16).reshape(-1, *(1,) * (weights.ndim - 1))
+    wide = np.dtype(np.float32 if weights[0].size <= MOST_TAPS else np.float64)  # sums of weights are exact, and fast
+    shifted = weights.astype(wide)
+    if zeros.any():
+        shifted -= zeros.astype(wide).reshape(-1, *(1,) * (weights.ndim - 1))
     products = np.broadcast_to(scales[0] * scales[1], (filters,))
-    offsets = -input_zero * shifted.reshape(filters, -1).sum(1, dtype=np.int64).astype(np.float64)
+    offsets = -input_zero * shifted.reshape(filters, -1).sum(1).astype(np.float64)
     if bias is not None:
         array = as_array("bias", bias, ndim=1)
         if array.shape != (filters,):
@@ -136,7 +143,7 @@ def _check_count(name: str, array: np.ndarray, filters: int) -> None:
 
 def _sums(weights: np.ndarray, dtype: np.dtype) -> tuple[str, str]:
     """Accumulator and dtype of sums that are exact: float32 is the fastest, and float64 holds all there are."""
-    largest = np.abs(weights).reshape(len(weights), -1).sum(1, dtype=np.int64).max() * max(map(abs, BYTES[dtype.name]))
+    largest = np.abs(weights).reshape(len(weights), -1).sum(1).max().item() * max(map(abs, BYTES[dtype.name]))
     if largest <= 2**24:
         return "float32", "float32"
     return ("uint32", "int32") if largest < 2**31 else ("float64", "float64")
