@@ -28,7 +28,7 @@ __all__ = [
     "HALVES", "HEADER", "LINES_FIELDS", "MAX_SLOTS", "NORMALIZED_FIELDS", "NUMBERS", "OVERLAP_FIELDS", "PASS_SLOTS",
     "POOL_FIELDS", "POOL_STAGING", "QUANTIZED_FIELDS", "QUOTIENT_SLOTS", "RANK_BASES", "RANK_FIELDS", "RANK_OPERATIONS",
     "SATURATE", "SEPARABLE_FIELDS", "SLIDING_FIELDS", "TAPS_FIELDS", "TILING", "TRANSPOSED_WEIGHTS_FIELDS", "UNPOOL_FIELDS", "UNPOOL_KINDS",
-    "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS", "record", "slope_bits",
+    "WEIGHTS_FIELDS", "WEIGHT_GRADIENT_FIELDS", "WINDOW_KINDS", "record", "slope_bits",
 ]  # fmt: skip
 
 import numpy as np
@@ -214,11 +214,12 @@ DEPTHWISE_GRADIENT_FIELDS = DEPTHWISE_FIELDS[:-2] + ("n_boxes", "n_parts")
 # Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
 DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}
 
-# Weights of an adjoint: `x` as [group][filter][channel][tap], `out` as [group][channel][filter][taken tap].
+# Weights of an adjoint: `x` as [group][filter][channel][tap], `out` for each phase as [group][channel][filter][taken tap].
 TRANSPOSED_WEIGHTS_FIELDS = HEADER + (
     "scratch_bytes",
     "groups", "filters", "channels", "taps",  # of one group; all taps
-    "taken", "n_taken",  # pointer to int64: which taps, in their new order
+    "phases", "taken", "n_taken",  # pointers to int64: which taps, of one phase after the other; how many are each phase's
+    "begins",  # pointer to int64: where the weights of a phase begin (elements)
     "block",  # channels of one unit
 )  # fmt: skip
 
@@ -433,8 +434,8 @@ FUNCTION_RECORD = GEOMETRY + (
 
 # flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies; staged: rows are converted,
-# raised to powers or weighed first.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3}
+# raised to powers or weighed first; planes: rows and columns of small windows are folded in registers.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4}
 
 
 def record(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:
