@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.install import install_command
 from fastconv.validate import choice
 
 __all__ = ["show_before_after", "show_feature_maps", "show_filters"]
@@ -345,5 +346,5 @@ def _pyplot() -> Any:
     try:
         import matplotlib.pyplot
     except ImportError as error:
-        raise ImportError("fastconv.plot needs matplotlib: pip install 'fastconv[plot]'") from error
+        raise ImportError(f"fastconv.plot needs matplotlib: {install_command('plot')}") from error
     return matplotlib.pyplot

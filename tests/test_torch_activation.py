@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from fastconv import nn
 from fastconv.nn import grad
+from fastconv.nn.grad import activation, rectifiers, softmax
 
 torch.set_num_threads(1)  # small tensors
 PARAMETERS = {
@@ -20,15 +21,13 @@ PARAMETERS = {
     "softmax": lambda rng: (int(rng.integers(-2, 2)),),
     "log_softmax": lambda rng: (int(rng.integers(-2, 2)),),
 }
-NAMES = [
-    name.removesuffix("_backward") for name in grad.__all__ if name.endswith("_backward") and hasattr(F, name[:-9])
-]
+NAMES = [name[:-9] for part in (activation, rectifiers, softmax) for name in part.__all__]  # without "_backward"
 SPECIAL = [0.0, -0.0, np.nan, np.inf, 1e30, -1e30, 3.0, -3.0, 6.0, 20.0]
 # PyTorch: gelu of infinity is NaN, derivatives far out are, since they are computed as infinity times 0, and some of NaN
 # are not, in some places of a vector.
 UNLIKE = {
     "gelu": [np.inf, 1e30, -1e30], "silu": [np.inf], "mish": [np.inf], "softsign": [np.inf], "softmax": [np.inf, np.nan],
-    **dict.fromkeys(("elu", "hardswish", "relu6", "hardtanh", "hardsigmoid"), [np.nan]),
+    **{name: [np.nan] for name in ("elu", "hardswish", "relu6", "hardtanh", "hardsigmoid")},
 }  # fmt: skip
 RTOL = {"float32": 3e-6, "float64": 1e-14}
 INEXACT = {"hardsigmoid": 1e-7, "hardswish": 1e-7}  # PyTorch's float64 multiplies by a float32 of 1/6

@@ -208,8 +208,8 @@ def gelu(input: Any, approximate: str = "none", *, out: Any = None, threads: int
 
     Notes
     -----
-    Differs from `torch.nn.functional.gelu`: {differs}, where PyTorch's difference from 1 cancels.
-    Minus infinity gives NaN, as there.
+    Differs from `torch.nn.functional.gelu`: {differs}, where PyTorch's difference from 1 cancels;
+    infinities give their limits, of ``approximate="tanh"`` minus infinity gives NaN, as there.
 
     References
     ----------

@@ -74,7 +74,7 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "sigmoid": lambda x, slope: _sigmoid(x),
     "tanh": lambda x, slope: np.tanh(x),
     "silu": lambda x, slope: x * _sigmoid(x),
-    "gelu": lambda x, slope: x * _normal(x),
+    "gelu": lambda x, slope: np.where(x == -np.inf, 0, x * _normal(x)),
     "gelu_tanh": lambda x, slope: x * _sigmoid(_cubic(x)),
     "hardswish": lambda x, slope: x * (np.clip(x + 3, 0, 6) / 6),
     "elu": lambda x, slope: np.where(x >= 0, x, slope * np.expm1(np.minimum(x, 0))),

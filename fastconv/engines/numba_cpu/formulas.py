@@ -24,6 +24,7 @@ class _Constants:
     """What the formulas need to know of a type: see ``activation.h``."""
 
     least: float  # its exponential is 0 here
+    largest: float  # and infinite
     rounder: float  # added, it leaves a number rounded to an integer in the lowest bits
     exponent: int
     one: int
@@ -37,7 +38,7 @@ class _Constants:
 
 
 _SINGLE = _Constants(
-    least=-87.9, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
+    least=-87.9, largest=88.8, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
     ln2=(float.fromhex("0x1.62e4p-1"), 1.42860682030941723212e-6),
     exp_tail="0x1p-1 0x1.5554dcp-3 0x1.5554e8p-5 0x1.120be8p-7 0x1.6d43b4p-10",
     log_tail="0x1.555556p-1 0x1.9998d2p-2 0x1.24c9c2p-2 0x1.bc7b44p-3 0x1.dbf2aep-3",
@@ -45,7 +46,8 @@ _SINGLE = _Constants(
     "0x1.aecd6ap-10 0x1.67b2c8p-13 -0x1.e0d522p-13 -0x1.a651c4p-15",
 )  # fmt: skip
 _DOUBLE = _Constants(
-    least=-708.8, rounder=1.5 * 2**52, exponent=52, one=0x3FF0000000000000, upper_half=-0x8000000, farthest=40.0, middle=5.0,
+    least=-708.8, largest=709.8, rounder=1.5 * 2**52, exponent=52, one=0x3FF0000000000000, upper_half=-0x8000000,
+    farthest=40.0, middle=5.0,
     ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
     exp_tail="0x1.0000000000001p-1 0x1.5555555555557p-3 0x1.5555555553d36p-5 0x1.11111111100bdp-7 0x1.6c16c1789d53bp-10 "
     "0x1.a01a01abf881cp-13 0x1.a019b8c9728e5p-16 0x1.71de01fd535cdp-19 0x1.2891d5bb21b57p-22 0x1.af4e560b572dbp-26",
@@ -137,13 +139,13 @@ class Vector:
         return total
 
 
-def _exponential(x: Vector, beyond: Any = 0.0) -> tuple[Vector, Vector]:
-    """(s, p) with s (1 + p) = exp(x + beyond), for x <= 0 and a small number beyond it."""
+def _exponential(x: Vector, beyond: Vector | None = None) -> tuple[Vector, Vector]:
+    """(s, p) with s (1 + p) = exp(x), for x from `least` to 0; of x + beyond, a small number."""
     k, builder = x.constants, x.builder
-    x = x.at_least(k.least)
-    shifted = (x + beyond).times(float.fromhex("0x1.71547652b82fep+0"), k.rounder)
+    shifted = (x + beyond if beyond else x).times(float.fromhex("0x1.71547652b82fep+0"), k.rounder)
     n = shifted - k.rounder
-    r = n.times(-k.ln2[1], n.times(-k.ln2[0], x)) + beyond
+    r = n.times(-k.ln2[1], n.times(-k.ln2[0], x))
+    r = r + beyond if beyond else r
 
     def power(bits: ir.Value, kind: ir.Type) -> ir.Value:
         scaled = builder.shl(bits, ir.Constant(kind, [k.exponent] * kind.count))
@@ -153,12 +155,12 @@ def _exponential(x: Vector, beyond: Any = 0.0) -> tuple[Vector, Vector]:
 
 
 def _exp(x: Vector) -> Vector:
-    s, p = _exponential(x)
+    s, p = _exponential(x.at_least(x.constants.least))
     return s.times(p, s)
 
 
 def _expm1(x: Vector) -> Vector:
-    s, p = _exponential(x)
+    s, p = _exponential(x.at_least(x.constants.least))
     return s.times(p, s - 1)
 
 
@@ -169,15 +171,15 @@ def _log1p(e: Vector) -> Vector:
 
 
 def _sigmoid(x: Vector) -> Vector:
-    e = _exp(-x.abs())
-    above = x.new(x.of(1)) / (e + 1)
-    return x.where("<", 0, e * above, above)
+    s, p = _exponential((-x).at_most(x.constants.largest).at_least(x.constants.least))
+    return x.new(x.of(1)) / (s * (p + 1) + 1)
 
 
-def _sigmoid_slope(x: Vector) -> Vector:
+def _sigmoid_slope(x: Vector) -> tuple[Vector, Vector]:
+    """The sigmoid's derivative, and the sigmoid."""
     e = _exp(-x.abs())
     above = x.new(x.of(1)) / (e + 1)
-    return e * above * above
+    return e * above * above, x.where("<", 0, e * above, above)
 
 
 def _tanh(x: Vector) -> Vector:
@@ -185,20 +187,30 @@ def _tanh(x: Vector) -> Vector:
     return (t / (t + 2)).call("llvm.copysign", x)
 
 
-def _normal(x: Vector) -> tuple[Vector, Vector]:
-    """The normal distribution's probability below x, and exp(-x * x / 2)."""
-    k, builder = x.constants, x.builder
-    t = x.abs().at_most(k.farthest)
-    high = t.bits(lambda bits, kind: builder.and_(bits, ir.Constant(kind, [k.upper_half] * kind.count)))
-    s, p = _exponential(high * high * -0.5, (t - high) * (t + high) * -0.5)
-    density, d = s.times(p, s), x.new(x.of(1)) / (t + k.middle)
-    tail = density * d * ((t - k.middle) * d).polynomial(k.mills)
-    return x.where(">", 0, -tail + 1, tail), density
+def _tail(t: Vector) -> tuple[Vector, Vector]:
+    """The normal distribution's probability beyond t >= 0, and exp(-t * t / 2)."""
+    k, builder = t.constants, t.builder
+    if HAS_FMA:  # the rounding error of the square
+        square = t * t
+        beyond = t.times(t, -square) * -0.5
+    else:
+        high = t.bits(lambda bits, kind: builder.and_(bits, ir.Constant(kind, [k.upper_half] * kind.count)))
+        square, beyond = high * high, (t - high) * (t + high) * -0.5
+    s, p = _exponential((square * -0.5).at_least(k.least), beyond)
+    density, d = s.times(p, s), t.new(t.of(1)) / (t + k.middle)
+    return density * (d * d.times(-2 * k.middle, 1).polynomial(k.mills)), density
+
+
+def _gelu(x: Vector) -> Vector:
+    t = x.abs().at_most(x.constants.farthest)
+    return (-t).times(_tail(t)[0], x.at_least(0))
 
 
 def _gelu_slope(x: Vector) -> Vector:
-    below, density = _normal(x)
-    return _near(x, x.constants.farthest).times(density * 0.3989422804014327, below)
+    t = x.abs().at_most(x.constants.farthest)
+    tail, density = _tail(t)
+    tail = (-t).times(density * 0.3989422804014327, tail)
+    return x.where(">", 0, -tail + 1, tail)
 
 
 def _cubic(x: Vector) -> Vector:
@@ -208,7 +220,8 @@ def _cubic(x: Vector) -> Vector:
 def _gelu_tanh_slope(x: Vector) -> Vector:
     x = _near(x, x.constants.farthest)
     inner = (x * x).times(0.134145, 1) * 1.5957691216057308
-    return (x * _sigmoid_slope(_cubic(x))).times(inner, _sigmoid(_cubic(x)))
+    slope, value = _sigmoid_slope(_cubic(x))
+    return (x * slope).times(inner, value)
 
 
 def _near(x: Vector, bound: float) -> Vector:
@@ -216,8 +229,8 @@ def _near(x: Vector, bound: float) -> Vector:
 
 
 def _silu_slope(x: Vector) -> Vector:
-    near = _near(x, -x.constants.least)
-    return near.times(_sigmoid_slope(near), _sigmoid(x))
+    slope, value = _sigmoid_slope(x)
+    return _near(x, -x.constants.least).times(slope, value)
 
 
 def _softplus(x: Vector) -> Vector:
@@ -232,18 +245,19 @@ def _hardsigmoid(x: Vector) -> Vector:
     return _relu6(x + 3) * (1 / 6)
 
 
-def _mish_ratio(x: Vector) -> tuple[Vector, Vector]:
-    """tanh(softplus(x)), and 1 less it."""
+def _mish_ratio(x: Vector) -> tuple[Vector, Vector, Vector]:
+    """tanh(softplus(x)), 1 less it, and exp(-|x|)."""
     e = _exp(-x.abs())
     two = x.where(">", 0, e * 2 * e, 2)
     n = x.where(">", 0, e * 2 + 1, e * (e + 2))
     share = x.new(x.of(1)) / (n + two)
-    return n * share, two * share
+    return n * share, two * share, e
 
 
 def _mish_slope(x: Vector) -> Vector:
-    t, rest = _mish_ratio(x)
-    return (_near(x, -x.constants.least) * (rest * (t + 1))).times(_sigmoid(x), t)
+    t, rest, e = _mish_ratio(x)
+    sigmoid = x.where("<", 0, e, 1) / (e + 1)
+    return (_near(x, -x.constants.least) * (rest * (t + 1))).times(sigmoid, t)
 
 
 def _hardswish_slope(x: Vector, g: Vector) -> Vector:
@@ -262,7 +276,7 @@ FUNCTIONS: dict[str, Callable[[Vector, Vector], Vector]] = {
     "sigmoid": lambda x, slope: _sigmoid(x),
     "tanh": lambda x, slope: _tanh(x),
     "silu": lambda x, slope: x * _sigmoid(x),
-    "gelu": lambda x, slope: x * _normal(x)[0],
+    "gelu": lambda x, slope: _gelu(x),
     "gelu_tanh": lambda x, slope: x * _sigmoid(_cubic(x)),
     "hardswish": lambda x, slope: x * _hardsigmoid(x),
     "elu": lambda x, slope: x.where(">=", 0, x, slope * _expm1(_below(x))),
@@ -277,8 +291,8 @@ SLOPES: dict[str, Callable[[Vector, Vector, Vector], Vector]] = {
     "relu": lambda x, g, slope: x.where("<=", 0, 0, g),
     "relu6": lambda x, g, slope: x.where(">", 0, x.where("<", 6, g, 0), 0),
     "leaky_relu": lambda x, g, slope: x.where(">", 0, g, g * slope),
-    "sigmoid": lambda x, g, slope: g * _sigmoid_slope(x),
-    "tanh": lambda x, g, slope: g * (_sigmoid_slope(x * 2) * 4),
+    "sigmoid": lambda x, g, slope: g * _sigmoid_slope(x)[0],
+    "tanh": lambda x, g, slope: g * (_sigmoid_slope(x * 2)[0] * 4),
     "silu": lambda x, g, slope: g * _silu_slope(x),
     "gelu": lambda x, g, slope: g * _gelu_slope(x),
     "gelu_tanh": lambda x, g, slope: g * _gelu_tanh_slope(x),
