@@ -273,6 +273,23 @@ def test_layouts(engine, name, dtype):
         assert_identical(function(image, view, mode="mirror"), desired, f"weights {layout}")
 
 
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64", "complex64"])
+def test_planes_whose_columns_are_closer_than_their_rows(engine, dtype, mode):
+    """They are staged a few columns at a time, up to 64 rows of each."""
+    image, weights = values((150, 93), dtype), values((4, 3), "float64", 1)
+    turned = np.asfortranarray(image), np.asfortranarray(image[::-1, ::-1])[::-1, ::-1]
+    for function, *args in (
+        (fastconv.ndimage.correlate, weights),
+        (fastconv.ndimage.correlate1d, weights[:, 0], 0),
+        (fastconv.ndimage.correlate1d, weights[0], 1),
+        (fastconv.ndimage.gaussian_filter, 1.5),
+    ):
+        desired = function(image, *args, mode=mode, cval=2)
+        for view in turned:
+            assert_matches(function(view, *args, mode=mode, cval=2), desired, np.abs(weights).sum() * 20, 12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64"])
 @pytest.mark.parametrize("name", FILTERS)
 def test_output_array(engine, name, dtype):
