@@ -152,20 +152,34 @@ class Quantized:
         self, shape: tuple[int, ...], steps: tuple[int, ...], out_steps: tuple[int, ...], threads: int
     ) -> Bound:
         """The record: lines along the axis that is innermost in the sums, and the others."""
-        along = min(range(len(shape)), key=lambda a: (abs(steps[a]), -shape[a]))
-        outer = [a for a in range(len(shape)) if a != along]
-        axes = np.array([(shape[a], steps[a], out_steps[a], a == 1) for a in outer], np.int64)
-        lines = prod(shape[a] for a in outer)
+        along, *outer = _merged(shape, steps, out_steps)
+        axes = np.array(outer, np.int64).reshape(-1, 4)
+        lines = prod(n for n, *_ in outer)
         strip = max(1, -(-lines // (threads * UNITS_PER_THREAD)) if threads > 1 else lines)
         values = {
             "scratch_bytes": 8 * CHUNK,
             "src_code": DTYPE_CODES[self.problem.conv.out_dtype],
             "out_code": DTYPE_CODES[self.problem.dtype] + SATURATE,
             "zero_point": self.problem.zero_point,
-            "run": shape[along], "x_step": steps[along], "out_step": out_steps[along], "filter_step": along == 1,
+            "run": along[0], "x_step": along[1], "out_step": along[2], "filter_step": along[3],
             "lines": lines, "strip": strip, "n_axes": len(outer), "axes": axes.ctypes.data,
         }  # fmt: skip
         return Bound(record(QUANTIZED_FIELDS, values), -(-lines // strip), 8 * CHUNK, (), (axes,))
+
+
+def _merged(
+    shape: tuple[int, ...], steps: tuple[int, ...], out_steps: tuple[int, ...]
+) -> list[tuple[int, int, int, int]]:
+    """(size, steps in the sums, in the output and among the filters) of as few axes as there may be, the innermost first."""
+    columns = enumerate(zip(shape, steps, out_steps, strict=True))
+    axes = sorted((step, n, to, axis == 1) for axis, (n, step, to) in columns if n > 1)
+    merged: list[tuple[int, int, int, int]] = []
+    for step, n, to, filters in axes:
+        if merged and not filters and (step, to, 0) == tuple(merged[-1][0] * s for s in merged[-1][1:]):
+            merged[-1] = (merged[-1][0] * n, *merged[-1][1:])
+        else:
+            merged.append((n, step, to, int(filters)))
+    return merged or [(1, 1, 1, 0)]
 
 
 def _like(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -1,10 +1,11 @@
 # Sums of quantised numbers, scaled and rounded.  A unit is a strip of lines.
 
 cdef extern from "quantized.h" nogil:
-    void quantize_run(double *v, const double *scale, const double *offset, int64_t step, int64_t n, double zero_point)
+    void quantize_line(...)
 
 cdef enum:
-    QUANTIZED_CHUNK = 512  # elements converted at once
+    SATURATED_INT8 = 17
+    QUANTIZED_CHUNK = 512  # elements of scratch memory
 
 cdef struct QuantizedArgs:
     const char *x
@@ -22,14 +23,13 @@ cdef struct QuantizedArgs:
     const int64_t *axes
 
 
-cdef void quantized_line(const QuantizedArgs *a, double *room, const char *x, char *out, int64_t first) noexcept nogil:
+cdef void quantized_line(const QuantizedArgs *a, char *room, const char *x, char *out, int64_t first) noexcept nogil:
     cdef int64_t i = 0, n, at
     while i < a.run:
         n = min(a.run - i, <int64_t>QUANTIZED_CHUNK)
         at = first + i * a.filter_step
-        stage_run(room, x + i * a.x_step, a.x_step, n, a.src_code)
-        quantize_run(room, a.w + at, a.bias + at, a.filter_step, n, <double>a.zero_point)
-        store_run(<const double *>room, out + i * a.out_step, a.out_step, n, a.out_code)
+        quantize_line(out + i * a.out_step, a.out_step, x + i * a.x_step, a.src_code, a.w + at, a.bias + at,
+                      a.filter_step, n, <double>a.zero_point, a.out_code == SATURATED_INT8, room)
         i += n
 
 
@@ -48,4 +48,4 @@ cdef void quantized_f64(const int64_t *args, int64_t unit, int64_t worker) noexc
             x += i * steps[1]
             out += i * steps[2]
             first += i * steps[3]
-        quantized_line(a, <double *>(a.scratch + worker * a.scratch_bytes), x, out, first)
+        quantized_line(a, a.scratch + worker * a.scratch_bytes, x, out, first)
