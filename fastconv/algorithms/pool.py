@@ -32,6 +32,10 @@ BLOCK_BYTES = 8192
 # Windows of at most so many taps, of pixels of at least so many bytes, are folded where they lie.
 WINDOW_TAPS = 16
 WINDOW_BYTES = 64
+# Windows of planes of at most so many taps are folded in registers.  (A maximum that keeps NaN takes four operations.)
+PLANE_TAPS = {"max": 4, "avg": 27}
+# Gradients of averages of planes are added and spread in registers where windows have so many taps, rows and columns.
+SPREAD_TAPS, SPREAD_ROWS, SPREAD_COLUMNS = 8, 32, 65536
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
 # Elements that the scan for indices takes at once.
@@ -94,7 +98,7 @@ class Pool:
     def __init__(self, problem: Problem, engine: Any):
         self.problem = regular(problem)
         self.pool = p = _pooling(self.problem)
-        self.kernel = engine.kernel(*_kernel_of(problem))
+        self.engine, self.kernel = engine, engine.kernel(*_kernel_of(problem))
         self.size = itemsize(p.dtype)
         integers = p.kind == "avg" and p.dtype[:5] != "float" and p.dtype not in HALVES
         self.acc_size = 8 if integers else max(self.size, 4) if p.dtype in HALVES else self.size
@@ -135,19 +139,29 @@ class Pool:
     def _new_bound(self, x: Steps, out: Steps, idx: Steps, threads: int) -> Bound:
         """The record for arrays of these strides."""
         p, size = self.pool, self.size
-        lanes = p.channels if x[1] == size and not self.fractional else 1
+        one_pixel = (
+            prod(p.in_shape if p is self.problem else p.out_shape) == 1
+        )  # of which any layout has the channels together
+        lanes = p.channels if (out if one_pixel else x)[1] == size and not self.fractional else 1
         w = windows_of(self.problem, lanes, x, collapses=self.plain)
         channels = p.channels // lanes // max(w.collapsed, 1)
         idx = idx or (0,) * len(x)
         x, out, idx = (_pixels(w.steps(steps, outputs=i > 0), lanes) for i, steps in enumerate((x, out, idx)))
         staging = "staged" if self.prepared else _staging(p, w, lanes, x, size)
         packed = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
-        store_direct = packed and p.dtype not in HALVES
+        if staging == "flat" and packed and lanes == 1 and self._fits_registers(w):
+            staging = "planes"
+        spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) else None
+        if spread is not None:
+            staging = "planes"
+        store_direct = packed and p.dtype not in HALVES and spread is None
 
         block = w.out_shape[2]
         if not w.collapsed:
             block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
         cols, phase, col_of = _columns(w, lanes, block, self.fractional)
+        if spread is not None:
+            cols, block, (phase, col_of) = w.in_shape[2], w.out_shape[2], spread
         in_place = (
             not w.stride_x
             and staging == "flat"
@@ -158,11 +172,11 @@ class Pool:
         pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
         parts, scratch_bytes = _scratch({
             "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
-            * (staging != "windows" and not in_place and (w.stride_x <= 1 or staging != "gather")),
+            * (spread is not None or staging not in ("windows", "planes") and not in_place and (w.stride_x <= 1 or staging != "gather")),
             "phases": (max(2, min(w.stride_x, (w.kernel[2] - 1) * w.dilation[2] + 1)) * phase + VECTOR) * self.acc_size
-            * (staging != "windows" and w.stride_x > 1),
+            * (staging not in ("windows", "planes") and w.stride_x > 1),
             "gathered": (max(cols * lanes, phase) + VECTOR) * self.acc_size * (staging in ("gather", "staged")),
-            "result": (block * pitch + VECTOR) * self.acc_size * (p.kind != "max" or p.indices),
+            "result": (block * pitch + VECTOR) * self.acc_size * (staging != "planes" and (p.kind != "max" or p.indices)),
             "places": (block * pitch + VECTOR) * 8 * p.indices,
             "stored": (block * lanes + VECTOR) * (8 if p.indices else self.acc_size) * (not store_direct),
         })  # fmt: skip
@@ -185,6 +199,45 @@ class Pool:
             "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data, "phase": phase,
         }  # fmt: skip
         return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), kept)
+
+    def _spread(self, w: PoolWindows) -> tuple[int, np.ndarray] | None:
+        """Of a gradient of planes whose windows are small, how many taps they have, and the table of what vectors read.
+
+        See `pool_convert.h`; the vectors are those of the engine that has such a kernel.
+        """
+        if w.weights is None or not getattr(self.engine, "PLANES_IN_REGISTERS", False) or self.pool.dtype in HALVES:
+            return None
+        lanes, (first, taps) = self.engine.TILE[1] // 2 // self.size, w.tables[2][:, :2].T
+        count, most = len(first), int(taps.max(initial=1))
+        blocks = -(-count // lanes)
+        if most > SPREAD_TAPS or prod(w.kernel[:2]) > SPREAD_ROWS or max(count, w.in_shape[2]) > SPREAD_COLUMNS:
+            return None
+        first = np.concatenate([first, np.full(blocks * lanes - count, first[-1])]).reshape(blocks, 1, lanes)
+        taps = np.concatenate([taps, np.zeros(blocks * lanes - count, np.int64)]).reshape(blocks, 1, lanes)
+        base = first[:, :, :1]
+        tap = np.arange(most)[:, None]
+        at = np.where(tap < taps, first + tap - base, 0)
+        if at.max() >= 2 * lanes:
+            return None
+        kind = np.int32 if self.size == 4 else np.int64
+        vectors = np.stack([at, np.where(tap < taps, -1, 0)], 2).astype(kind)
+        rows = np.concatenate([base.reshape(blocks, 1).view(np.uint8), vectors.reshape(blocks, -1).view(np.uint8)], 1)
+        return most, np.ascontiguousarray(rows)
+
+    def _fits_registers(self, w: PoolWindows) -> bool:
+        """Whether windows are small, none is empty, and the engine folds such in registers."""
+        p = self.problem
+        small = (
+            prod(w.kernel) <= PLANE_TAPS.get(self.pool.kind, 0)
+            and w.stride_x in (1, 2)
+            and w.dilation[2] == 1
+            and w.kernel[2] > 1
+        )
+        plain = isinstance(p, PoolProblem) and p.dtype in ("float32", "float64") and not p.indices
+        return (
+            getattr(self.engine, "PLANES_IN_REGISTERS", False) and plain and small
+            and all((table[:, 1] > 0).all() for table in w.tables)
+        )  # fmt: skip
 
     def _varying_block(self, w: PoolWindows, lanes: int) -> int:
         """Outputs whose windows, one after the other, fit into a block; all where each plane has its own."""

@@ -79,9 +79,11 @@ def windows_of(
 ) -> PoolWindows:
     """The windows of a problem on arrays of these strides, whose pixels have so many lanes."""
     n = len(x) - 2
-    axes = (1,) if n == 1 and lanes > 1 else tuple(range(3 - n, 3))
+    axes = tuple(range(3 - n, 3))
     if isinstance(problem, PoolGradientProblem):
         return _gradient(problem, axes)
+    if n == 1 and lanes > 1:
+        axes = (1,)
     if isinstance(problem, RegionPoolProblem):
         windows = () if problem.kernel_shape else problem.windows
         largest = problem.kernel_shape or tuple(int(table[:, 1].max(initial=0)) for table in windows)

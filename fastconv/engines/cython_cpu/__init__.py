@@ -6,7 +6,7 @@ import importlib
 
 from fastconv.engines.level import SIMD
 
-__all__ = ["GEMM", "LINE", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
+__all__ = ["GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
 
 
 _build = importlib.import_module(f"{__name__}.{SIMD}")
@@ -18,6 +18,8 @@ LINE: tuple[int, int] = _build.LINE
 GEMM: tuple[int, int] = _build.GEMM
 # Moving windows read rows where they lie, and make means of bytes in bytes.
 WINDOWS_IN_PLACE = True
+# Pooling folds small windows of planes in registers.
+PLANES_IN_REGISTERS = True
 
 
 def kernel(operation: str, dtype: str, *_: str) -> int:

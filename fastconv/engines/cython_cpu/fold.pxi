@@ -33,6 +33,10 @@ cdef void unfold(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
             to = columns + j * a.column_j + oy * a.column_y
             begin = min(a.out_width, steps_to(column, 0, a.stride_x)) if 0 <= y < a.height else a.out_width
             end = max(begin, min(a.out_width, steps_to(column, a.width, a.stride_x)))
+            if a.lanes == 1:
+                unfold_row(to, a.column_x, image + y * a.image_row + (column + begin * a.stride_x) * a.image_col,
+                           a.stride_x * a.image_col, begin, end - begin, a.out_width - end, a.size)
+                continue
             clear_pixels(a, to, begin)
             if end > begin:
                 pool_move(to + begin * a.column_x, a.column_x, a.column_c,
@@ -81,6 +85,9 @@ cdef void fold(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil
                 continue
             for j in range(a.kernel_x):
                 add_row(a, sums, columns + i * a.column_i + oy // a.stride_y * a.column_y, j)
+        if a.stride_x == 2 and a.lanes == 1 and a.image_col == a.size and a.dtype <= FLOAT64:
+            fold_merge(image + y * a.image_row, sums, sums + a.phase * a.size, a.width, a.size)
+            continue
         for r in range(min(a.stride_x, a.width)):
             count, to = (a.width - r + a.stride_x - 1) // a.stride_x, image + y * a.image_row + r * a.image_col
             if a.dtype > FLOAT64:

@@ -22,6 +22,9 @@ cdef extern from "pooling.h" nogil:
         Scan scan
         Runs fold_runs
         ScanRuns scan_runs
+    ctypedef void (*Plane)(char *dst, const char *src, const int64_t *at, int64_t rows, int64_t taps, int64_t n,
+                           double divisor, int64_t stride) noexcept nogil
+    const Plane PLANE[2][2]
     const PoolOps *MAX_POOL[]
     const PoolOps *AVG_POOL[3][11]
     int SUM_LEVEL(int64_t taps)
@@ -40,7 +43,7 @@ cdef extern from "pooling.h" nogil:
     void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const double *weights, double all)
 
 cdef enum:
-    FLAT, GATHER, WINDOWS, STAGED
+    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES
 
 # Numbers of a window in its table.
 cdef enum:
@@ -50,6 +53,7 @@ cdef enum:
     ROWS_AT_ONCE = 8  # tall windows are folded a few rows at a time: the processor prefetches only so many streams
     TAPS_BYTES = 16384  # pixels of many lanes are folded so many bytes at a time
     SCANNED = 16  # elements that a scan takes at once
+    MOST_POOL_ROWS = 32  # of windows that are folded in registers
 
 cdef struct PoolArgs:
     const char *x
@@ -364,6 +368,9 @@ cdef inline void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, i
 
 cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
+    if a.staging == WHOLE_PLANES:
+        plane_unit(a, PLANE[0][a.dtype == FLOAT64], unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
 
@@ -374,6 +381,12 @@ cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) no
 
 cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
+    if a.staging == WHOLE_PLANES and a.weights != NULL:
+        pool_gradient_unit(a, unit, worker)
+        return
+    if a.staging == WHOLE_PLANES:
+        plane_unit(a, PLANE[1][a.dtype == FLOAT64], unit)
+        return
     pool_unit(a, AVG_POOL[SUM_LEVEL(a.rows * a.kernel_x)][a.dtype], unit, worker, False)
 
 

@@ -65,6 +65,46 @@ static void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const
     else WEIGH(double)
 #undef WEIGH
 }
+/* Rows of n pixels, each with a weight, added: dst[i] = weights[i] * sum of all[r] * src[at[r] + i]. */
+#define ADD_ROWS(T, NAME)                                                                                     \
+    static void NAME(char *dst, const char *src, const int64_t *at, const double *all, int64_t rows, int64_t n, \
+                     const double *weights) {                                                                 \
+        typedef T any LOOSE;                                                                                  \
+        any *restrict to = (any *)dst;                                                                        \
+        const any *first = (const any *)(src + at[0]), *second = (const any *)(src + at[rows > 1]);           \
+        const T w0 = (T)all[0], w1 = rows > 1 ? (T)all[1] : 0;                                                \
+        if (rows > 1) for (int64_t i = 0; i < n; i++) to[i] = first[i] * w0 + second[i] * w1;                 \
+        else for (int64_t i = 0; i < n; i++) to[i] = first[i] * w0;                                           \
+        for (int64_t r = 2; r < rows; r++) {                                                                  \
+            const any *row = (const any *)(src + at[r]);                                                      \
+            const T w = (T)all[r];                                                                            \
+            for (int64_t i = 0; i < n; i++) to[i] += row[i] * w;                                              \
+        }                                                                                                     \
+        for (int64_t i = 0; i < n; i++) to[i] *= (T)weights[i];                                               \
+    }
+ADD_ROWS(float, pool_add_rows_f32)
+ADD_ROWS(double, pool_add_rows_f64)
+#undef ADD_ROWS
+/* Sums of a few neighbouring elements each: for every vector of outputs, `table` has where it begins to read (elements),
+ * then for each tap which of the elements of two vectors there the outputs take, and a mask. */
+#define SPREAD(T, MASK, NAME)                                                                                 \
+    static void NAME(char *dst, const char *src, const char *table, int64_t taps, int64_t n) {                \
+        typedef T vec __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));                      \
+        typedef MASK mask __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));                  \
+        for (int64_t i = 0; i < n; i += (int64_t)(VECTOR_BYTES / sizeof(T))) {                                \
+            const char *from = src + *(const int64_t *)table * (int64_t)sizeof(T);                            \
+            const vec low = *(const vec *)from, high = *(const vec *)(from + VECTOR_BYTES);                   \
+            vec sum = {0};                                                                                    \
+            table += sizeof(int64_t);                                                                         \
+            for (int64_t t = 0; t < taps; t++, table += 2 * VECTOR_BYTES)                                     \
+                sum += (vec)((mask)__builtin_shuffle(low, high, *(const mask *)table)                         \
+                             & *(const mask *)(table + VECTOR_BYTES));                                        \
+            *(vec *)(dst + i * (int64_t)sizeof(T)) = sum;                                                     \
+        }                                                                                                     \
+    }
+SPREAD(float, int32_t, pool_spread_f32)
+SPREAD(double, int64_t, pool_spread_f64)
+#undef SPREAD
 #undef EACH
 #undef POWERS
 #undef ROOTS

@@ -16,6 +16,9 @@ typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at
 typedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n);
 typedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset, int64_t n);
 
+typedef void (*Plane)(char *dst, const char *src, const int64_t *at, int64_t rows, int64_t taps, int64_t n, double divisor,
+                      int64_t stride);
+
 typedef struct {
     int64_t size, acc_size, place_size; /* bytes of an element, an accumulator, a place */
     int64_t identity;                   /* bits of the accumulator of no taps */
@@ -291,6 +294,52 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define QUOTIENT FRACTION
 #define NAME(x) x##_f64
 #include "pool_average.h"
+
+#if VECTOR_BYTES == 64
+#define WIDEST v4
+#elif VECTOR_BYTES == 32
+#define WIDEST v3
+#else
+#define WIDEST v2
+#endif
+#define PLANES(kind, type) PASTE(plane_##kind##_##type##_, WIDEST)
+#define T float
+#define MASK int32_t
+#define WIDE 4
+#define OP MAX
+#define OP1 MAX1
+#define DIVIDED 0
+#define NAME(x) plane_max_f32_##x
+#include "pool_planes.h"
+#define OP ADD
+#define OP1 ADD
+#define DIVIDED 1
+#define NAME(x) plane_avg_f32_##x
+#include "pool_planes.h"
+#undef T
+#undef MASK
+#undef WIDE
+#define T double
+#define MASK int64_t
+#define WIDE 2
+#define OP MAX
+#define OP1 MAX1
+#define DIVIDED 0
+#define NAME(x) plane_max_f64_##x
+#include "pool_planes.h"
+#define OP ADD
+#define OP1 ADD
+#define DIVIDED 1
+#define NAME(x) plane_avg_f64_##x
+#include "pool_planes.h"
+#undef T
+#undef MASK
+#undef WIDE
+/* By whether averages are made, and whether of double. */
+static const Plane PLANE[2][2] = {
+    {PLANES(max, f32), PLANES(max, f64)},
+    {PLANES(avg, f32), PLANES(avg, f64)},
+};
 
 /* By DTYPE_CODES. */
 static const PoolOps *const MAX_POOL[] = {

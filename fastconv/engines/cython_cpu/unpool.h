@@ -27,32 +27,35 @@ static int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, 
     const uint64_t count = (uint64_t)p->count; /* copies: stores might change what p points to */
     const int64_t step = p->step, lane = p->lane;
     int64_t outside = 0;
-#define EACH(PLACE, DO, ELSE)                                       \
+#define EACH(PLACE, LANE, X_STEP, IDX_STEP, DO, ELSE)               \
     for (int64_t i = 0; i < n; i++) {                               \
-        const int64_t at = *(const index_any *)(idx + i * idx_step); \
-        char *of = x + i * x_step;                                  \
+        const int64_t at = *(const index_any *)(idx + i * (IDX_STEP)); \
+        char *of = x + i * (X_STEP);                                \
         if ((uint64_t)at < count) {                                 \
-            char *to = plane + i * lane + (PLACE);                  \
+            char *to = plane + i * (LANE) + (PLACE);                \
             DO;                                                     \
         } else {                                                    \
             outside |= (at + 1) | (kind != ADD);                                      \
             ELSE;                                                   \
         }                                                           \
     }
-#define EVERY(DO, ELSE)                                   \
-    {                                                     \
-        if (p->width) EACH(place_apart(p, at), DO, ELSE)  \
-        else EACH(at * step, DO, ELSE)                    \
+#define EVERY(E, DO, ELSE)                                                                  \
+    {                                                                                       \
+        const int64_t own = sizeof(E), dense = x_step == own && idx_step == 8;              \
+        if (p->width) EACH(place_apart(p, at), lane, x_step, idx_step, DO, ELSE)            \
+        else if (dense && lane == 0 && step == own) EACH(at * own, 0, own, 8, DO, ELSE)     \
+        else if (dense && lane == own) EACH(at * step, own, own, 8, DO, ELSE)               \
+        else EACH(at * step, lane, x_step, idx_step, DO, ELSE)                              \
     }
-#define PLACED(E) EVERY(*(E *)to = *(const E *)of, )
-#define TAKEN(E) EVERY(*(E *)of = *(const E *)to, *(E *)of = 0)
-#define ADDED(E) EVERY(*(E *)to += *(const E *)of, )
+#define PLACED(E) EVERY(E, *(E *)to = *(const E *)of, )
+#define TAKEN(E) EVERY(E, *(E *)of = *(const E *)to, *(E *)of = 0)
+#define ADDED(E) EVERY(E, *(E *)to += *(const E *)of, )
     if (kind == PLACE) { FOR_SIZE(size, PLACED) }
     else if (kind == TAKE) { FOR_SIZE(size, TAKEN) }
     else if (dtype == FLOAT32) { ADDED(float_any) }
     else if (dtype == FLOAT64) { ADDED(double_any) }
-    else if (dtype == FLOAT16) EVERY(*(float_any *)to += from_float16(*(const any16 *)of), )
-    else EVERY(*(float_any *)to += from_bfloat16(*(const any16 *)of), )
+    else if (dtype == FLOAT16) EVERY(any16, *(float_any *)to += from_float16(*(const any16 *)of), )
+    else EVERY(any16, *(float_any *)to += from_bfloat16(*(const any16 *)of), )
     return outside != 0;
 #undef PLACED
 #undef TAKEN
@@ -80,5 +83,37 @@ static void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_s
         FOR_SIZE(size, ADD_EACH)
     }
 #undef ADD_EACH
+}
+
+/* n elements `src_step` bytes apart, between zeros: a row of columns. */
+static inline void unfold_row(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t before, int64_t n,
+                              int64_t after, int64_t size) {
+#define COPY(E)                                                                                              \
+    {                                                                                                        \
+        for (int64_t i = 0; i < before; i++, dst += dst_step) *(E *)dst = 0;                                 \
+        if (dst_step == (int64_t)sizeof(E) && src_step == dst_step)                                          \
+            for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)src)[i];                             \
+        else if (dst_step == (int64_t)sizeof(E) && src_step == 2 * dst_step)                                 \
+            for (int64_t i = 0; i < n; i++) ((E *)dst)[i] = ((const E *)src)[2 * i];                         \
+        else                                                                                                 \
+            for (int64_t i = 0; i < n; i++) *(E *)(dst + i * dst_step) = *(const E *)(src + i * src_step);   \
+        dst += n * dst_step;                                                                                 \
+        for (int64_t i = 0; i < after; i++, dst += dst_step) *(E *)dst = 0;                                  \
+    }
+    FOR_SIZE(size, COPY)
+#undef COPY
+}
+
+/* The reverse of pool_split: n elements of two runs in turn. */
+static void fold_merge(char *dst, const char *even_bytes, const char *odd_bytes, int64_t n, int64_t size) {
+#define MERGE(E)                                                                            \
+    {                                                                                       \
+        E *restrict to = (E *)dst;                                                          \
+        const E *restrict even = (const E *)even_bytes, *restrict odd = (const E *)odd_bytes; \
+        for (int64_t i = 0; i < n / 2; i++) to[2 * i] = even[i], to[2 * i + 1] = odd[i];    \
+        if (n % 2) to[n - 1] = even[n / 2];                                                 \
+    }
+    FOR_SIZE(size, MERGE)
+#undef MERGE
 }
 #endif

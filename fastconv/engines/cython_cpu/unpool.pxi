@@ -11,6 +11,9 @@ cdef extern from "unpool.h" nogil:
         int64_t count, step, lane, width, height, row, depth
     int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step, int64_t n,
                    int64_t kind, int64_t dtype, int64_t size)
+    void unfold_row(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t before, int64_t n, int64_t after,
+                    int64_t size)
+    void fold_merge(char *dst, const char *even, const char *odd, int64_t n, int64_t size)
     void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n, int64_t dtype, int64_t size)
 
 cdef enum:

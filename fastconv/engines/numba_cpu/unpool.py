@@ -118,7 +118,11 @@ def unpool(dtype: str, variant: str = "") -> Callable:
         chunks = (a.channels + a.chunk - 1) // a.chunk
         n, c = unit // chunks, unit % chunks * a.chunk
         lanes = min(a.chunk, a.channels - c)
-        plane, x, idx = a.out + n * a.plane_n + c * a.plane_c, a.x + n * a.x_n + c * a.x_c, a.w + n * a.idx_n + c * a.idx_c
+        plane, x, idx = (
+            a.out + n * a.plane_n + c * a.plane_c,
+            a.x + n * a.x_n + c * a.x_c,
+            a.w + n * a.idx_n + c * a.idx_c,
+        )
         if halves is not None and a.staged:
             add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
         elif halves is not None and a.size == 2:
