@@ -11,22 +11,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from math import gcd, prod
+from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.algorithms.executor import Bound, run
+from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.boundary import index_map
-from fastconv.engines.contract import TRANSPOSED_WEIGHTS_FIELDS, record
 from fastconv.problem import ConvProblem, Problem, TransposedProblem
 from fastconv.replay import by_value
 
 __all__ = ["Transposed", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
-
-# Fewer bytes of weights are transposed by NumPy, if only in a view; channels of a unit; kernels by the size of an element.
-LEAST_BYTES, BLOCK = 1 << 14, 32
-WORDS = {4: "uint32", 8: "uint64"}
 
 
 def refuse(problem: Problem) -> str | None:
@@ -128,6 +123,16 @@ def _phases(problem: TransposedProblem) -> list[Phase]:
     return found
 
 
+def _taken(p: ConvProblem, phase: Phase) -> tuple[slice, ...]:
+    """The taps of a phase, the last first."""
+    taken = []
+    for line, stride, dilation in zip(phase.lines, p.stride, p.dilation, strict=True):
+        step = stride // gcd(stride, dilation)
+        end = line.tap - line.taps * step
+        taken.append(slice(line.tap, None if end < 0 else end, -step))
+    return tuple(taken)
+
+
 def _untouched(problem: TransposedProblem) -> ConvProblem:
     """What is stored where no tap reaches, a pixel of it: the activation of the bias."""
     p = problem.conv
@@ -199,9 +204,7 @@ class Transposed:
             self.inner = Transposed(_unfolded(problem), engine)
             return
         self.phases = _phases(problem)
-        word = WORDS.get(np.dtype(problem.conv.kernel_dtype).itemsize)
-        self.flip = None if word is None else engine.kernel("transposed_weights", word)
-        self._bounds: dict[tuple[Line, ...], Bound] = {}
+        self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
         self.complete = _all_reached(problem)
         self.executors = {step: row.build(step) for step, row in _rows(problem, _name(engine))}
 
@@ -212,11 +215,11 @@ class Transposed:
         if not self.complete:
             self._untouched(out, bias, threads)
         p = self.problem.conv
-        for phase in self.phases:
+        for phase, weights in zip(self.phases, self.weights(w, threads), strict=True):
             outputs = tuple(slice(line.first, None, s) for line, s in zip(phase.lines, p.stride, strict=True))
             inputs = tuple(slice(line.begin, None) for line in phase.lines)
             self.executors[phase.conv](
-                x[(slice(None), slice(None), *inputs)], self._weights(w, phase.lines, threads),
+                x[(slice(None), slice(None), *inputs)], weights,
                 out[(slice(None), slice(None), *outputs)], bias, 0, threads,
             )  # fmt: skip
 
@@ -227,42 +230,6 @@ class Transposed:
             size = p.batch * p.channels * int(np.prod(p.in_shape)) * np.dtype(p.acc).itemsize
             return size + self.inner.workspace(threads)
         return max((executor.workspace(threads) for executor in self.executors.values()), default=0)
-
-    def _weights(self, w: np.ndarray, lines: tuple[Line, ...], threads: int) -> np.ndarray:
-        """The taps of a phase, flipped, by channel and then filter of each group: a view where there is one group."""
-        p = self.problem.conv
-        taps = tuple(
-            slice(line.tap, None if line.tap - line.taps * step < 0 else line.tap - line.taps * step, -step)
-            for line, step in zip(lines, self._tap_steps(), strict=True)
-        )
-        if self.flip is not None and w.flags.c_contiguous and w.nbytes >= LEAST_BYTES:
-            return self._flipped(w, lines, taps, threads)
-        w = w[(slice(None), slice(None), *taps)]
-        w = w.reshape(p.groups, p.filters // p.groups, *w.shape[1:]).swapaxes(1, 2)
-        return w[0] if p.groups == 1 else w.reshape(p.channels, p.filters // p.groups, *w.shape[3:])
-
-    def _flipped(self, w: np.ndarray, lines: tuple[Line, ...], taps: tuple[slice, ...], threads: int) -> np.ndarray:
-        """The same by a kernel: NumPy takes 2.6 ns for an element, the kernel 0.1 to 0.5."""
-        p = self.problem.conv
-        filters, channels = p.filters // p.groups, p.channels // p.groups
-        bound = self._bounds.get(lines)
-        if bound is None:
-            taken = np.ascontiguousarray(
-                np.arange(prod(p.kernel_shape)).reshape(p.kernel_shape)[taps].reshape(-1), np.int64
-            )
-            values = {
-                "scratch_bytes": 0, "groups": p.groups, "filters": filters, "channels": channels,
-                "taps": prod(p.kernel_shape), "taken": taken.ctypes.data, "n_taken": taken.size, "block": BLOCK,
-            }  # fmt: skip
-            slots = record(TRANSPOSED_WEIGHTS_FIELDS, values)
-            bound = self._bounds[lines] = Bound(slots, p.groups * -(-channels // BLOCK), 0, (), (taken,))
-        flipped = np.empty((p.channels, filters, *(line.taps for line in lines)), w.dtype)
-        run(self.flip, bound, w, None, flipped, None, None, threads)
-        return flipped
-
-    def _tap_steps(self) -> tuple[int, ...]:
-        p = self.problem.conv
-        return tuple(s // gcd(s, d) for s, d in zip(p.stride, p.dilation, strict=True))
 
     def _untouched(self, out: np.ndarray, bias: Any, threads: int) -> None:
         """Fill the result with what stands where no tap reaches."""

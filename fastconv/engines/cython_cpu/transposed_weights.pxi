@@ -10,8 +10,11 @@ cdef struct TransposedWeightsArgs:
     char *scratch
     int64_t scratch_bytes
     int64_t groups, filters, channels, taps
+    int64_t phases
     const int64_t *taken
-    int64_t n_taken, block
+    const int64_t *n_taken
+    const int64_t *begins
+    int64_t block
 
 ctypedef fused word_t:
     uint32_t
@@ -21,8 +24,9 @@ ctypedef fused word_t:
 cdef void transpose_weights(const TransposedWeightsArgs *a, int64_t unit, const word_t *x, word_t *out) noexcept nogil:
     cdef int64_t lanes = tile_cols(x) // TILE_COLS, blocks = (a.channels + a.block - 1) // a.block
     cdef int64_t group = unit // blocks, first = unit % blocks * a.block, n = min(a.block, a.channels - first)
-    cdef int64_t row = a.channels * a.taps, size = a.groups * a.filters * row, at, i, c, f
-    if a.taps == 1 and n >= lanes and a.filters >= lanes:
+    cdef int64_t row = a.channels * a.taps, size = a.groups * a.filters * row, at, i, c, f, phase, to
+    cdef const int64_t *taken
+    if a.taps == 1 and a.phases == 1 and n >= lanes and a.filters >= lanes:
         turn_planes(x + group * a.filters * row + first, row, out + (group * a.channels + first) * a.filters, a.filters,
                     a.filters, n)
         return
@@ -30,8 +34,12 @@ cdef void transpose_weights(const TransposedWeightsArgs *a, int64_t unit, const 
         f = i * lanes
         for c in range(first, first + n):
             at = (group * a.filters + f) * row + c * a.taps
-            take_taps(x + at, row, size - at, out + ((group * a.channels + c) * a.filters + f) * a.n_taken, a.taken, a.n_taken,
-                      a.taps, min(lanes, a.filters - f), (a.filters - f) * a.n_taken)
+            to = (group * a.channels + c) * a.filters + f
+            taken = a.taken
+            for phase in range(a.phases):
+                take_taps(x + at, row, size - at, out + a.begins[phase] + to * a.n_taken[phase], taken, a.n_taken[phase],
+                          a.taps, min(lanes, a.filters - f), (a.filters - f) * a.n_taken[phase])
+                taken += a.n_taken[phase]
 
 
 cdef void transposed_weights_u32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

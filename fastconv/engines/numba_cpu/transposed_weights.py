@@ -24,11 +24,15 @@ def make(word: str, variant: str = "") -> Callable:
         group, first = unit // blocks, unit % blocks * a.block
         row = a.channels * a.taps * size
         for c in range(first, min(first + a.block, a.channels)):
-            to = a.out + (group * a.channels + c) * a.filters * a.n_taken * size
-            for f in range(a.filters):
-                at = a.x + (group * a.filters + f) * row + c * a.taps * size
-                for j in range(a.n_taken):
-                    poke(to + (f * a.n_taken + j) * size, peek(at + peek(a.taken + 8 * j, int64) * size, kind))
+            taken = a.taken
+            for phase in range(a.phases):
+                n = peek(a.n_taken + 8 * phase, int64)
+                to = a.out + (peek(a.begins + 8 * phase, int64) + (group * a.channels + c) * a.filters * n) * size
+                for f in range(a.filters):
+                    at = a.x + (group * a.filters + f) * row + c * a.taps * size
+                    for j in range(n):
+                        poke(to + (f * n + j) * size, peek(at + peek(taken + 8 * j, int64) * size, kind))
+                taken += 8 * n
 
     return kernel
 
