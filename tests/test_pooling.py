@@ -196,7 +196,7 @@ def differences(function: Any, x: np.ndarray, weights: np.ndarray) -> np.ndarray
     return found
 
 
-@pytest.mark.parametrize(("n", "channels_last"), product(AXES, [False, True]))
+@pytest.mark.parametrize(("n", "channels_last"), list(product(AXES, [False, True])))
 def test_gradients_by_finite_differences(n, channels_last):
     rng = np.random.default_rng(n)
     x = rng.permutation(2 * 4**n).reshape(2, *(4,) * n) / 10 + 1.0  # no two are close: maxima stay where they are

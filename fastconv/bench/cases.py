@@ -88,7 +88,9 @@ class Case:
     @property
     def selects(self) -> bool:
         """Whether outputs are elements of the input."""
-        return self.function in ("nn.max_pool2d", "ndimage.maximum_filter", "ndimage.median_filter")
+        return self.function in (
+            "nn.max_pool2d", "nn.adaptive_max_pool2d", "ndimage.maximum_filter", "ndimage.median_filter"
+        )  # fmt: skip
 
     @property
     def gain(self) -> float:
@@ -313,6 +315,8 @@ QUICK_LAYERS = ("lenet-1", "resnet-1", "resnet-2", "resnet-4", "mobilenet-depthw
 
 # Pooling windows: name, kernel size, stride, padding.
 POOLS = (("2x2", 2, 2, 0), ("3x3-stride-2", 3, 2, 1), ("3x3-stride-1", 3, 1, 1))
+# Further sizes of poolings: batch, channels, rows.
+POOLED = ((1, 64, 56), (32, 64, 56), (1, 512, 7))
 
 
 def _layers() -> Iterator[Case]:
@@ -343,6 +347,14 @@ def _layers() -> Iterator[Case]:
                     yield Case(
                         function, f"{name}-{layout}", "coffee", shape(n, 64, 112), (k, k), "float32", options, quick
                     )
+                for n, c, size in POOLED:
+                    yield Case(function, f"{name}-{layout}", "coffee", shape(n, c, size), (k, k), "float32", options)
+        for function in ("nn.adaptive_max_pool2d", "nn.adaptive_avg_pool2d"):
+            for n, c, size in ((1, 64, 112), (8, 64, 112), *POOLED):
+                yield Case(
+                    function, f"global-{layout}", "coffee", shape(n, c, size), (size, size), "float32",
+                    (("data_format", layout),), n == 1 and size == 112 and layout == "NCHW", 1,
+                )  # fmt: skip
         options = (("stride", 2), ("return_indices", True), ("data_format", layout))
         quick = layout == "NCHW"
         yield Case(

@@ -108,6 +108,11 @@ def _scipy_pool2d(case: Case, x: np.ndarray, w: Any) -> Call:
     return lambda: ndimage.uniform_filter(x, size, mode="constant")[keep]
 
 
+def _numpy_global_pool2d(case: Case, x: np.ndarray, w: Any) -> Call:
+    """The whole image is the window."""
+    return partial(x.max if case.selects else x.mean, axis=case.axes, keepdims=True)
+
+
 def _numpy_max_pool2d_indices(case: Case, x: np.ndarray) -> Call:
     """Maxima and their places from windows that are views; for windows without padding."""
     (ky, kx), step = case.window, case.stride
@@ -139,6 +144,7 @@ SCIPY = Rival(
         **dict.fromkeys(("ndimage.maximum_filter", "ndimage.median_filter"), _scipy_ndimage),
         "nn.conv2d": _scipy_conv2d,
         **dict.fromkeys(("nn.max_pool2d", "nn.avg_pool2d"), _scipy_pool2d),
+        **dict.fromkeys(("nn.adaptive_max_pool2d", "nn.adaptive_avg_pool2d"), _numpy_global_pool2d),
     },
     lambda threads: None,  # these functions of SciPy have one thread
 )
@@ -310,7 +316,10 @@ TORCH = Rival(
         ),
         **dict.fromkeys(("ndimage.convolve", "ndimage.correlate", "ndimage.correlate1d"), _torch_filter),
         "ndimage.maximum_filter": _torch_maximum,
-        **dict.fromkeys(("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d"), _torch_layer),
+        **dict.fromkeys(
+            ("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d", "nn.adaptive_max_pool2d", "nn.adaptive_avg_pool2d"),
+            _torch_layer,
+        ),
     },
     lambda threads: import_module("torch").set_num_threads(threads),
 )

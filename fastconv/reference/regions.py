@@ -54,9 +54,8 @@ def _mean(values: np.ndarray) -> Any:
         acc = np.uint64 if values.dtype.kind == "u" else np.int64
         total, n = int(values.sum(dtype=acc)), values.size
         return np.array(abs(total) // n * (-1 if total < 0 else 1)).astype(values.dtype)
-    acc = values.dtype if values.dtype.itemsize > 2 else np.dtype(np.float32)
     with np.errstate(all="ignore"):
-        return (values.astype(acc).sum(dtype=np.float64) / values.size).astype(values.dtype)
+        return (values.astype(np.float64).sum(dtype=np.float64) / values.size).astype(values.dtype)
 
 
 def pool_gradient(problem: PoolGradientProblem, x: np.ndarray, out: np.ndarray) -> None:
