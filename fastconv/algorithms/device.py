@@ -34,6 +34,10 @@ def refuse(problem: Problem) -> str | None:
     if len(problem.in_shape) > len(AXES):
         return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):
+        if problem.kind == "lp":
+            return "sums no powers"
+        if problem.pad_after not in ((), problem.pad):
+            return "pads both ends of an axis alike"
         return None if problem.dtype in ELEMENTS and problem.dtype[0] != "c" else f"does not pool {problem.dtype}"
     if problem.acc not in ACCUMULATORS:
         return f"does not sum in {problem.acc}"
