@@ -32,8 +32,9 @@ from fastconv.replay import by_value
 
 __all__ = ["DepthwiseGradient", "is_ready", "refuse"]
 
-# Vectors of filters of a unit; units that a problem of that many bytes or more is divided for; rows of a block.
-CHUNK_VECTORS, UNITS, DIVIDED_BYTES, BATCH = 4, 8, 2 << 20, 8
+# Units that a problem of that many bytes or more is divided for; most vectors of filters of a unit, chunks of the filters of
+# a smaller problem; rows of a block.
+UNITS, DIVIDED_BYTES, MOST_VECTORS, CHUNKS, BATCH = 8, 2 << 20, 4, 4, 8
 
 
 def refuse(problem: Problem) -> str | None:
@@ -105,7 +106,9 @@ class DepthwiseGradient:
         maps = z.edges(), y.edges(), x.edges()
         planes = abs(x_strides[1]) > abs(x.x_step) and abs(grad_strides[1]) > abs(x.out_step)
         vectors = -(-p.filters // self.lanes)
-        chunk_vectors = max(1, min(CHUNK_VECTORS, vectors // UNITS))
+        divided = p.nbytes >= DIVIDED_BYTES
+        most = MOST_VECTORS if divided else min(MOST_VECTORS, vectors // CHUNKS)
+        chunk_vectors = 1 if planes else max(1, min(most, vectors))  # pieces of pixels as long as they may be
         n_chunks = max(1, p.filters // (chunk_vectors * self.lanes))
         last = p.filters - (n_chunks - 1) * chunk_vectors * self.lanes
         pitch = self.lanes if planes else -(-last // self.lanes) * self.lanes
@@ -113,7 +116,7 @@ class DepthwiseGradient:
         direct &= grad_strides[1] == self.itemsize and all(step % self.itemsize == 0 for step in grad_strides)
         strip, span = self._box(z, y, x, pitch * self.itemsize)
         n_boxes = p.batch * z.out_size * -(-y.out_size // strip) * -(-x.out_size // span)
-        parts = max(1, min(-(-UNITS // n_chunks), n_boxes)) if p.nbytes >= DIVIDED_BYTES else 1
+        parts = max(1, min(-(-UNITS // n_chunks), n_boxes)) if divided else 1
         taps, pixel = prod(p.kernel_shape), pitch * self.itemsize
         places, at = scratch_places(
             8 * (BATCH * y.stride + y.taps),

@@ -300,6 +300,36 @@ static void NAME(gather_lanes)(T *dst, int64_t pitch, const char *const *lines, 
     }
 }
 
+/* n pixels of `count` elements that are copied as they are, `step` bytes apart; after every `width` of them there is a gap of
+ * `gap` elements at dst. */
+static void NAME(copy_pixels)(T *dst, int64_t pitch, const char *from, int64_t step, int64_t count, int64_t n, int64_t width,
+                              int64_t gap) {
+    for (int64_t i = 0, column = 0; i < n; i++, from += step, dst += pitch) {
+        const T *pixel = (const T *)from;
+        if (count < LANES) memcpy(dst, pixel, count * sizeof(T));
+        else
+            for (int64_t c = 0; c < count; c += LANES) {
+                const int64_t at = c + LANES > count ? count - LANES : c;
+                STORE(dst + at, LOAD(pixel + at));
+            }
+        if (++column == width) column = 0, dst += gap;
+    }
+}
+
+/* Every other element of memory = some of a vector's; what lies between stays.  Whether this build can. */
+static inline int NAME(store_alternate)(const T *src, char *memory, int64_t some) {
+#if VECTOR_BYTES == 64 && ELEMENT_BYTES == 4
+    const __m512i v = _mm512_loadu_si512(src), half = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    const uint32_t which = (uint32_t)(0x55555555u & (some == 16 ? ~0u : (1u << 2 * some) - 1));
+    _mm512_mask_storeu_epi32(memory, (__mmask16)which, _mm512_permutexvar_epi32(half, v));
+    _mm512_mask_storeu_epi32(memory + 64, (__mmask16)(which >> 16),
+                             _mm512_permutexvar_epi32(_mm512_add_epi32(half, _mm512_set1_epi32(8)), v));
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 /* Pixels become lines of `count` planes: the element at lines[l] + i * step = src[i * LANES + l].  Behind the last pixel
  * there is room for LANES more. */
 static void NAME(scatter_lanes)(const T *src, int64_t n, char *const *lines, int64_t count, int64_t step, int64_t code) {
@@ -321,7 +351,10 @@ static void NAME(scatter_lanes)(const T *src, int64_t n, char *const *lines, int
         }
         T buffer[LANES * LANES] __attribute__((aligned(VECTOR_BYTES)));
         NAME(transpose)(from, LANES, buffer, LANES);
-        for (int64_t l = 0; l < count; l++) NAME(store_run)(buffer + l * LANES, lines[l] + first * step, step, some, code);
+        const int alternate = code == NAME(code_of) && step == 2 * (int64_t)sizeof(T);
+        for (int64_t l = 0; l < count; l++)
+            if (!alternate || !NAME(store_alternate)(buffer + l * LANES, lines[l] + first * step, some))
+                NAME(store_run)(buffer + l * LANES, lines[l] + first * step, step, some, code);
     }
 }
 

@@ -11,6 +11,7 @@ cdef extern from "tiles_all.h" nogil:
     void depthwise_pixel(...)
     void gather_lanes(...)
     void scatter_lanes(...)
+    void copy_pixels(...)
     void repeat_pixel(...)
 
 
@@ -63,6 +64,9 @@ cdef void depthwise_stage(const DepthwiseBoxes *a, const DepthwiseBox *b, const 
         depthwise_lines(a, b, row, lanes, lines)
         end = g.x + b.n * a.x_image + a.x_end
         gather_lanes(dst, a.pitch, lines, a.x_channel if a.multiplier == 1 and b.count == lanes else 0, g.x_col, g.src_code, end, n, width, gap, a.ahead)
+        return
+    if a.multiplier == 1 and g.src_code == code_of(dst) and a.x_channel == <int64_t>sizeof(acc_t):
+        copy_pixels(dst, a.pitch, row + b.first * a.x_channel, g.x_col, b.count, n, width, gap)
         return
     for i in range(n):
         if a.multiplier == 1:

@@ -34,6 +34,9 @@ cdef void stage_gradient(const DepthwiseBoxes *a, const DepthwiseBox *b, acc_t *
             gather_lanes(dst, a.pitch, lines, a.out_channel if b.count == lanes else 0, g.out_col, g.out_code, end, cols, cols,
                          <int64_t>0, a.ahead)
             dst += cols * a.pitch
+        elif g.out_code == code_of(dst) and a.out_channel == <int64_t>sizeof(acc_t):
+            copy_pixels(dst, a.pitch, at, g.out_col, b.count, cols, cols, <int64_t>0)
+            dst += cols * a.pitch
         else:
             for j in range(cols):
                 stage_run(dst, at + j * g.out_col, a.out_channel, b.count, g.out_code)

@@ -163,6 +163,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define depthwise_gradient_rows(sums, ...) PICK(depthwise_gradient_rows, sums)(sums, __VA_ARGS__)
 #define gather_lanes(dst, ...) PICK(gather_lanes, dst)(dst, __VA_ARGS__)
 #define scatter_lanes(src, ...) PICK(scatter_lanes, src)(src, __VA_ARGS__)
+#define copy_pixels(dst, ...) PICK(copy_pixels, dst)(dst, __VA_ARGS__)
 #define repeat_pixel(dst, ...) PICK(repeat_pixel, dst)(dst, __VA_ARGS__)
 
 #endif
