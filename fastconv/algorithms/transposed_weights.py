@@ -17,7 +17,7 @@ __all__ = ["TransposedWeights"]
 # Fewer bytes of weights are transposed by NumPy, if only in views: it takes 2.6 ns for an element, the kernel 0.1 to 0.5.
 LEAST_BYTES = 1 << 14
 # Channels of a unit: runs of each filter's weights that are read at once.
-BLOCK = 128
+BLOCK = 256
 # Kernels by the size of an element.
 WORDS = {4: "uint32", 8: "uint64"}
 
