@@ -55,7 +55,8 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
     algorithm = _forced.get()
     if algorithm is not None:
         return _forced_to(algorithm, p, image, kernel, fill, threads)
-    if kernel.size < costs.MIN_TRANSFORM_TAPS and kernel.size < costs.MIN_SEPARABLE_TAPS:
+    few = kernel.size < costs.MIN_TRANSFORM_TAPS and kernel.size < costs.MIN_SEPARABLE_TAPS
+    if few or p.flops * costs.SLOWEST_SUM < costs.MIN_TRANSFORM_SECONDS:
         return p
     workers = config.resolve_threads(threads)
     filtered = sum(taps > 1 for taps in p.kernel_shape)

@@ -36,6 +36,8 @@ MIN_SEPARABLE_TAPS = 81
 # Transforms are not considered for smaller kernels, nor for direct sums that take less: to look at the values costs 20-50 us,
 # and the call is not replayed.
 MIN_TRANSFORM_TAPS, MIN_TRANSFORM_SECONDS = 24, 60e-6
+# What no operation of a direct sum exceeds, in seconds: sums of few operations need no estimate, which takes 10 us itself.
+SLOWEST_SUM = 100e-12
 
 
 def seconds_one_thread(flops: int, nbytes: int) -> float:
