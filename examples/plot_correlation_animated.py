@@ -116,6 +116,7 @@ pictures = {
     f"same {same.shape[0]} x {same.shape[1]}": same,
     "same, with a box 3 x 3": thick,
 }
-figure = plot.show_before_after(letter, pictures, titles=[f"letter {letter.shape[0]} x {letter.shape[1]}", *pictures])
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.7), layout="constrained")
+plot.show_before_after(letter, pictures, titles=[f"letter {letter.shape[0]} x {letter.shape[1]}", *pictures], axes=axes)
 figure.suptitle("A letter through convolve2d")
 figure.savefig(output / "letter.png", dpi=100)

@@ -97,7 +97,7 @@ print(
 assert np.abs(ours - theirs).max() < 1e-2
 
 results = {"Sobel": theirs, "learned": ours, "difference, 100,000 times": 100_000 * (ours - theirs)}
-figure, axes = plt.subplots(1, 4, figsize=(14, 2.9), layout="constrained")
+figure, axes = plt.subplots(1, 4, figsize=(14, 3.1), layout="constrained")
 plot.show_before_after(other, results, clip=0.005, axes=axes)
 axes[0].set_title("coins", fontsize=9)
 axes[3].images[0].set_clim(*axes[1].images[0].get_clim())

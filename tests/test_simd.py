@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 # The engine tests of this process run on its own level; these are the others.
 OTHERS = [level for level in LEVELS if level != SIMD]
 BOTH = [
+    "test_activation.py::test_values",
     "test_signal.py::test_nan_and_inf",
     "test_ndimage.py::test_what_no_integer_holds",
     "test_nn.py::test_conv_shapes",
@@ -28,6 +29,8 @@ TESTS = {
     "numba": BOTH,
     "cython": [
         *BOTH,
+        "test_activation.py::test_gradients",
+        "test_activation.py::test_sizes",
         "test_batches.py::test_views",
         "test_beyond_scipy.py::test_formula",
         "test_conv_kernels.py::test_any_problem",
