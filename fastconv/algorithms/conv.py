@@ -178,16 +178,17 @@ class Conv(ConvExecutor):
         lanes = self.engine.GEMM[1] // size
         return self.taps == 1 and y.out_size == 1 and x.stride == 1 and x.x_step == size and x.out_size >= lanes
 
-    def _store_direct(self, y: Axis, x: Axis, filter_of: np.ndarray, layout: Layout, boxes: Boxes) -> bool:
-        """Whether a tile's rows lie without gaps in the output."""
+    def _store_direct(self, y: Axis, x: Axis, filter_of: np.ndarray, layout: Layout, boxes: Boxes) -> int:
+        """Whether a tile's rows lie without gaps in the output: 1, those within a row of pixels; 2, all."""
         p, size = self.problem, self.itemsize
         steps = np.diff(filter_of)
         if PARTS.get(p.out_dtype, p.out_dtype) != self.part or p.saturate:
-            return False
+            return 0
         if self.filter_lanes:
-            return bool((steps == size).all())
+            return int((steps == size).all())
         one_run = layout.pitch == x.out_size and boxes.col_units == 1 and y.out_step == x.out_size * size
-        return bool((steps == steps[:, :1]).all()) and x.out_step == size and (y.out_size == 1 or one_run)
+        rows = (steps == steps[:, :1]).all() and x.out_step == size
+        return int(rows) * (2 if y.out_size == 1 or one_run else 1)
 
 
 def _axes(

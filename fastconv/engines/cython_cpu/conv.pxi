@@ -231,8 +231,9 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
     cdef const acc_t *w
     cdef const char *src = <const char *>staged
     cdef char *to = u.out + u.y * g.out_row + u.x * g.out_col
+    cdef char *row
     cdef int64_t filter_step = u.filter_of[1] - u.filter_of[0] if u.filters > 1 else 0
-    cdef bint direct = a.store_direct and n >= width, last
+    cdef bint flat = a.store_direct > 1 and n >= width, direct, last
     if a.in_place:
         src = u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * g.stride_y * g.x_row + u.x * g.x_col
     while c < a.channels:
@@ -248,18 +249,19 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
             while p < n:
                 cols = 1 if n - p <= vector else GEMM_COLS
                 at = p
-                if a.in_place or (direct and last):  # nothing beyond the last position is read, or written
+                if a.in_place or (flat and last):  # nothing beyond the last position is read, or written
                     at = min(p, n - cols * vector)
+                direct = flat or (a.store_direct and at % a.pitch + cols * vector <= u.cols)
                 done = sums + f * sums_pitch + at
                 start = done if c else <const acc_t *>g.bias + u.group * a.filters + u.first + f
+                row = to + at // a.pitch * g.out_row + at % a.pitch * g.out_col
                 if not last:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
                                 done, sums_pitch * sizeof(acc_t), height, cols)
                 elif direct:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
-                                to + u.filter_of[f] + at * sizeof(acc_t), filter_step, height, cols)
-                    activate_rows(tile, to + at * sizeof(acc_t), u.filter_of + f, height, cols * vector, a.activation,
-                                  slope_of(a.slope))
+                                row + u.filter_of[f], filter_step, height, cols)
+                    activate_rows(tile, row, u.filter_of + f, height, cols * vector, a.activation, slope_of(a.slope))
                 else:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
                                 tile, row_bytes, height, cols)

@@ -218,7 +218,7 @@ def conv_pixels(a, image, out, channel_of, filter_of, group, first, filters, z, 
     depth, pitch = a.channels * taps, (n + width - 1) // width * row_bytes
     staged, sums, corner = tile + ROWS * row_bytes, tile + a.sums, out + y * a.out_row + x * a.out_col
     step = peek(filter_of + 8, int64) - peek(filter_of, int64) if filters > 1 else int64(0)
-    direct, src = a.store_direct != 0 and n >= width, staged
+    flat, src = a.store_direct > 1 and n >= width, staged
     if a.in_place:
         src = image + peek(channel_of, int64) + z * a.stride_z * a.x_plane + y * a.stride_y * a.x_row + x * a.x_col
     for c in range(0, a.channels, a.block_channels):
@@ -231,14 +231,16 @@ def conv_pixels(a, image, out, channel_of, filter_of, group, first, filters, z, 
             w, height = a.w + ((group * a.filters + first + f) * depth + c * taps) * size, int64(0)
             for p in range(0, n, width):
                 # Nothing beyond the last position is read, or written.
-                at = min(p, n - width) if a.in_place or (direct and last) else p
+                at = min(p, n - width) if a.in_place or (flat and last) else p
+                direct = flat or (a.store_direct != 0 and at % a.pitch + width <= cols)
                 done = sums + f * pitch + at * size
                 start = done if c > 0 else a.bias + (group * a.filters + first + f) * size
                 to, to_step = done, pitch
                 if last:
                     to, to_step = tile, row_bytes
                     if direct:
-                        to, to_step = corner + peek(filter_of + 8 * f, int64) + at * size, step
+                        row = corner + at // a.pitch * a.out_row + at % a.pitch * a.out_col
+                        to, to_step = row + peek(filter_of + 8 * f, int64), step
                 height = pixels_tile(
                     w, src + at * size, a.offsets, channels * taps, depth * size, start, pitch, c, to, to_step,
                     filters - f, acc,
