@@ -63,10 +63,10 @@ TEXTS["common"] = (
 )
 TEXTS["plain"] = TEXTS["common"].removeprefix(TEXTS["inplace"]).lstrip()
 
-F = TypeVar("F", bound=Callable)
+_F = TypeVar("_F", bound=Callable)
 
 
-def documented(function: F) -> F:
+def documented(function: _F) -> _F:
     """Fill in what docstrings share: ``{input}``."""
     for name, text in TEXTS.items():
         function.__doc__ = (function.__doc__ or "").replace("{" + name + "}", text)
