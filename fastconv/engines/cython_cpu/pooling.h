@@ -42,7 +42,8 @@ typedef int32_t place32 LOOSE;
 #define BLEND(mask, yes, no) \
     ((__typeof__(yes))(((mask) & (__typeof__(mask))(yes)) | (~(mask) & (__typeof__(mask))(no))))
 #define MAX(acc, value) BLEND(GREATER(value, acc), value, acc)
-#define MAX1(acc, value) (GREATER(value, acc) ? (value) : (acc))
+/* Without a branch that depends on which is greater. */
+#define MAX1(acc, value) ((value) != (value) ? (value) : (value) > (acc) ? (value) : (acc))
 #define ADD(acc, value) ((acc) + (value))
 
 /* ---- by size alone ---------------------------------------------------------------------- */
