@@ -22,10 +22,9 @@ PLANES_TOGETHER = 64
 class PoolWindows:
     """Planes, rows and columns of input and output, and the windows.
 
-    A problem of two axes has one plane, one of one axis one row, or, where channels are lanes, one column: then
-    a row of the output is one pixel.  `tables` are the contract's.  `stride_x` is 0 where each window has columns of
-    its own, read from the table.  If all axes are collapsed into the last, a window is a
-    run of memory, and a row has those of `collapsed` channels.
+    A problem of two axes has one plane, one of one axis one row.  `tables` are the contract's.  `stride_x` is 0
+    where each window has columns of its own, read from the table.  If all axes are collapsed into the last, a
+    window is a run of memory, and a row has those of `collapsed` channels.
     """
 
     axes: tuple[int, ...]
@@ -82,8 +81,6 @@ def windows_of(
     axes = tuple(range(3 - n, 3))
     if isinstance(problem, PoolGradientProblem):
         return _gradient(problem, axes)
-    if n == 1 and lanes > 1:
-        axes = (1,)
     if isinstance(problem, RegionPoolProblem):
         windows = () if problem.kernel_shape else problem.windows
         largest = problem.kernel_shape or tuple(int(table[:, 1].max(initial=0)) for table in windows)

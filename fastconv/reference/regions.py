@@ -75,7 +75,11 @@ def pool_gradient(problem: PoolGradientProblem, x: np.ndarray, out: np.ndarray) 
 
 
 def unpool(
-    problem: UnpoolProblem, x: np.ndarray, indices: np.ndarray | None, out: np.ndarray, outside: np.ndarray | None = None
+    problem: UnpoolProblem,
+    x: np.ndarray,
+    indices: np.ndarray | None,
+    out: np.ndarray,
+    outside: np.ndarray | None = None,
 ) -> None:
     """Compute an `UnpoolProblem`, element by element; outside[0] becomes 1 if there is a position outside a plane."""
     p = problem
