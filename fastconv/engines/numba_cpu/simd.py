@@ -39,7 +39,6 @@ __all__ = [
     "multiply_add",
     "peek",
     "poke",
-    "product_tile",
     "splat",
     "store",
     "tile_correlate",
@@ -337,37 +336,6 @@ def _correlate_block(
             row = builder.add(row, row_step)
         for slot, v in zip(sums, acc, strict=True):
             builder.store(v, slot)
-
-
-@intrinsic(prefer_literal=True)
-def product_tile(typingctx, a, a_step, b, depth, c, c_step, dtype, rows, cols):
-    """``c[r][j] += sum over k < depth of a[r][k] * b[k][j]`` for a tile; the rows of b follow each other."""
-    kind, height, width = dtype.instance_type, rows.literal_value, cols.literal_value
-
-    def emit(context, builder, signature, args):
-        a, a_step, b, depth, c, c_step = args[:6]
-        vector, size = ir.VectorType(element(kind), lanes(kind)), _int64(kind.bitwidth // 8)
-        places = [
-            _offset(builder, builder.add(c, builder.mul(c_step, _int64(r))), j * VECTOR_BYTES)
-            for r in range(height)
-            for j in range(width)
-        ]
-        sums = [cgutils.alloca_once_value(builder, load(builder, place, vector)) for place in places]
-        with loop(builder, depth) as k:
-            line = builder.add(b, builder.mul(k, _int64(width * VECTOR_BYTES)))
-            columns = [load(builder, _offset(builder, line, j * VECTOR_BYTES), vector) for j in range(width)]
-            at = builder.add(a, builder.mul(k, size))
-            for r in range(height):
-                scalar = splat(builder, load(builder, at, vector.element), vector.count)
-                for j in range(width):
-                    slot = sums[r * width + j]
-                    builder.store(multiply_add(builder, columns[j], scalar, builder.load(slot)), slot)
-                at = builder.add(at, a_step)
-        for place, slot in zip(places, sums, strict=True):
-            store(builder, builder.load(slot), place)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6, dtype, rows, cols), emit
 
 
 @intrinsic(prefer_literal=True)
