@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from cases import COMPLEX, FLOATS, INTEGERS, integers, names, values
 
-from fastconv import reference
+from fastconv import nn, reference
+from fastconv.nn import grad
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
 from fastconv.testing import assert_identical, assert_matches
@@ -164,3 +165,56 @@ def test_gradient_dtypes(engine, case: Case, dtype):
     assert_matches(run(problem, g, w, case.x, dtype, bias=bias), of_x, scale * count, count)
     count = conv.batch * int(np.prod(conv.out_shape))
     assert_matches(run(WeightGradientProblem(conv), x, g, case.w, dtype), of_w, scale * count, count)
+
+
+# -- the public functions -------------------------------------------------------------------------
+
+
+def test_names_of_padding_and_arrays_for_results(engine):
+    x, w = integers((2, 4, 9, 10), "float64"), integers((6, 2, 3, 4), "float64", 1)
+    for padding, stride in (("same", 2), ("valid", 1), (((1, 2), (0, 3)), (1, 2))):
+        y = nn.conv2d(x, w, None, stride, padding, groups=2)
+        g = integers(y.shape, "float64", 2)
+        of_x = grad.conv2d_input(x.shape, w, g, stride, padding, groups=2)
+        of_w = grad.conv2d_weight(x, w.shape, g, stride, padding, groups=2)
+        assert (y * g).sum() == (x * of_x).sum() == (w * of_w).sum()  # linear in both; sums of small integers are exact
+        out = np.empty((*x.shape[:-1], 2 * x.shape[-1]))[..., ::2]
+        assert grad.conv2d_input(x.shape, w, g, stride, padding, groups=2, out=out, threads=2) is out
+        assert_identical(np.ascontiguousarray(out), of_x)
+        out = np.empty(w.shape[::-1]).T
+        assert grad.conv2d_weight(x, w.shape, g, stride, padding, groups=2, out=out, threads=2) is out
+        assert_identical(np.ascontiguousarray(out), of_w)
+        out = np.empty(12)[::2]
+        assert grad.conv2d_bias(g, out=out) is out
+        assert_identical(np.ascontiguousarray(out), g.sum((0, 2, 3)))
+
+
+def test_weight_gradients_do_not_depend_on_the_threads(engine):
+    x, g = values((3, 5, 60, 61), "float32"), values((3, 40, 58, 59), "float32", 1)
+    alone = grad.conv2d_weight(x, (40, 5, 3, 3), g, threads=1)
+    for threads in (2, 3, 5):
+        assert_identical(grad.conv2d_weight(x, (40, 5, 3, 3), g, threads=threads), alone)
+
+
+BAD = [
+    (lambda: grad.conv2d_input((1, 2, 5, 5), np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 4))), ValueError, "grad_output"),
+    (lambda: grad.conv2d_input((1, 2, 5), np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 3))), ValueError, "weight"),
+    (lambda: grad.conv2d_input(5, np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 3))), ValueError, "input_size"),
+    (lambda: grad.conv2d_input((1, 2, 0, 5), np.ones((3, 2, 3, 3)), np.ones((1, 3, 3, 3))), ValueError, "input_size"),
+    (lambda: grad.conv2d_weight(np.ones((1, 2, 5, 5)), (3, 2, 3), np.ones((1, 3, 3, 3))), ValueError, "weight_size"),
+    (lambda: grad.conv2d_weight(np.ones((1, 2, 5, 5)), (3, 2, 0, 3), np.ones((1, 3, 3, 3))), ValueError, "weight_size"),
+    (lambda: grad.conv2d_weight(np.ones((1, 2, 5, 5), bool), (3, 2, 3, 3), np.ones((1, 3, 3, 3), bool)), TypeError, "bool"),
+    (lambda: grad.conv2d_bias(np.ones((3, 3))), ValueError, "grad_output"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4)), np.ones((3, 2, 3))), ValueError, "weight"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4)), np.ones((2, 2, 3)), padding="same"), ValueError, "padding"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4)), np.ones((2, 2, 3)), output_padding=1), ValueError, "output_padding"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4)), np.ones((2, 2, 3)), padding=3), ValueError, "padding"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4)), np.ones((2, 2, 3)), np.ones(3)), ValueError, "bias"),
+    (lambda: nn.conv_transpose1d(np.ones((2, 4), int), np.ones((2, 2, 3), int), activation="relu"), TypeError, "activation"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, error, words", BAD, ids=range(len(BAD)))
+def test_bad_input(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
