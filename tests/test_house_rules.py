@@ -40,7 +40,7 @@ def public_functions() -> list:
     found = {}
     for name in PUBLIC_MODULES:
         module = importlib.import_module(name)
-        found.update({f: None for f in map(module.__dict__.get, module.__all__) if inspect.isfunction(f)})
+        found.update({f: None for f in (getattr(module, n) for n in module.__all__) if inspect.isfunction(f)})
     found.update({getattr(fastconv, name): None for name in fastconv._LATER})
     return list(found)
 
@@ -72,7 +72,8 @@ TORCH = {
     ),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), "input, output_size"),
     **dict.fromkeys(
-        ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), "input, output_size, return_indices=False"
+        ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+        "input, output_size, return_indices=False",
     ),
     **dict.fromkeys(
         ("fractional_max_pool2d", "fractional_max_pool3d"),
@@ -220,7 +221,8 @@ LAYERS = [
     ["separability"],
     ["algorithms"],
     ["choice"],
-    ["table", "plan", "prepared", "validate", "testing"],
+    ["table", "plan", "validate", "testing"],
+    ["prepared"],
     ["signal", "ndimage", "nn"],
     ["interop", "keras"],
     ["compilation"],
@@ -232,6 +234,7 @@ UPWARDS = {
     ("fastconv.algorithms.deform", "fastconv.table"): "its products are a convolution, by the row of the same engine",
     ("fastconv.algorithms.quantized", "fastconv.table"): "its sums are a convolution, by the row of the same engine",
     ("fastconv.algorithms.transposed", "fastconv.table"): "its phases are convolutions, by the rows of the same engine",
+    ("fastconv.plan", "fastconv.prepared"): "a plan makes its call with prepared weights",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
 }
 ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
