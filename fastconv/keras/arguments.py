@@ -15,7 +15,11 @@ class Layout:
     """The inputs, how many spatial axes they have, and the name of their layout in `fastconv.nn`."""
 
     def __init__(self, inputs: Any, data_format: Any):
-        last = choice("data_format", data_format, {None: True, "channels_last": True, "channels_first": False})
+        last = choice(
+            "data_format",
+            "channels_last" if data_format is None else data_format,
+            {"channels_last": True, "channels_first": False},
+        )
         self.inputs = as_array("inputs", inputs, ndim=(3, 4, 5), empty=True, bfloat16=True)
         self.ndim = self.inputs.ndim - 2
         self.data_format = FORMATS[self.ndim][last]

@@ -5,7 +5,6 @@ from importlib import import_module
 from fastconv.nn.activation import gelu, logsigmoid, mish, sigmoid, silu, softplus, softsign, tanh
 from fastconv.nn.conv import conv1d, conv2d, conv3d
 from fastconv.nn.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from fastconv.nn.deform import deform_conv2d
 from fastconv.nn.fold import fold, unfold
 from fastconv.nn.pool import (
     adaptive_avg_pool1d,
@@ -29,7 +28,6 @@ from fastconv.nn.pool import (
     max_unpool2d,
     max_unpool3d,
 )
-from fastconv.nn.quantized import quantized_conv1d, quantized_conv2d, quantized_conv3d
 from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
 from fastconv.nn.softmax import log_softmax, softmax
 
@@ -86,10 +84,18 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "deform_conv2d": "fastconv.nn.deform",
+    **dict.fromkeys(("quantized_conv1d", "quantized_conv2d", "quantized_conv3d"), "fastconv.nn.quantized"),
+}
+
+
 def __getattr__(name: str) -> object:
-    """Gradients are imported when they are asked for."""
+    """Gradients, and what few programs need, are imported when they are asked for."""
     if name == "grad":
         return import_module("fastconv.nn.grad")
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'fastconv.nn' has no attribute {name!r}")
 
 
