@@ -172,7 +172,8 @@ class Pool:
         pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
         parts, scratch_bytes = _scratch({
             "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
-            * (spread is not None or (staging not in ("windows", "planes") and not in_place and (w.stride_x <= 1 or staging != "gather"))),
+            * (spread is not None or (staging in ("flat", "staged", "gather") and not in_place
+                                      and (w.stride_x <= 1 or staging != "gather"))),
             "phases": (max(2, min(w.stride_x, (w.kernel[2] - 1) * w.dilation[2] + 1)) * phase + VECTOR) * self.acc_size
             * (staging not in ("windows", "planes") and w.stride_x > 1),
             "gathered": (max(cols * lanes, phase) + VECTOR) * self.acc_size * (staging in ("gather", "staged")),

@@ -16,17 +16,12 @@ from fastconv.nn.pool import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
-    fractional_max_pool2d,
-    fractional_max_pool3d,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
     max_pool1d,
     max_pool2d,
     max_pool3d,
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
 )
 from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_relu, relu, relu6
 from fastconv.nn.softmax import log_softmax, softmax
@@ -86,6 +81,8 @@ __all__ = [
 
 _LATER = {
     "deform_conv2d": "fastconv.nn.deform",
+    **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "fastconv.nn.pool.fractional"),
+    **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), "fastconv.nn.pool.unpool"),
     **dict.fromkeys(("quantized_conv1d", "quantized_conv2d", "quantized_conv3d"), "fastconv.nn.quantized"),
 }
 

@@ -1,4 +1,4 @@
-"""Pooling and unpooling of arrays with one to three spatial axes."""
+"""Pooling of arrays with one to three spatial axes; `fractional` and `unpool` are imported when they are asked for."""
 
 from fastconv.nn.pool.adaptive import (
     adaptive_avg_pool1d,
@@ -9,10 +9,8 @@ from fastconv.nn.pool.adaptive import (
     adaptive_max_pool3d,
 )
 from fastconv.nn.pool.averages import avg_pool1d, avg_pool2d, avg_pool3d
-from fastconv.nn.pool.fractional import fractional_max_pool2d, fractional_max_pool3d
 from fastconv.nn.pool.maxima import max_pool1d, max_pool2d, max_pool3d
 from fastconv.nn.pool.powers import lp_pool1d, lp_pool2d, lp_pool3d
-from fastconv.nn.pool.unpool import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -24,15 +22,10 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
-    "fractional_max_pool2d",
-    "fractional_max_pool3d",
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
-    "max_unpool1d",
-    "max_unpool2d",
-    "max_unpool3d",
 ]
