@@ -157,14 +157,16 @@ class WeightGradient:
         height, width = self.sizes
         cols = _even(width, BLOCK_PIXELS)
         # Few channels are packed fast only if many rows share their halo.
-        pixels = BLOCK_PIXELS * (3 if self.channels < JOINED_CHANNELS else 1)
+        pixels = BLOCK_PIXELS * (3 if self.channels < JOINED_CHANNELS and self.taps[1] > 1 else 1)
         rows = _even(height, max(1, pixels // cols))
         images = _even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if (rows, cols) == self.sizes else 1
         self.block = images, rows, cols
         outputs = (rows, cols)[-len(self.inner) :]
         packings = [_packing(self.problem.conv, a, n) for a, n in zip(self.inner, outputs, strict=True)]
         self.packed = [Packing(np.zeros(1, np.int64), 1, 0, 0, 1, 1), *packings][-2:]
-        self.joined = self.taps[1] > 1 and self.channels < JOINED_CHANNELS and self.packed[1].tap == 1
+        # A place of the panel ends where the next begins: its channels must fit in one vector.
+        few = self.channels < JOINED_CHANNELS and self.channels <= self.lanes
+        self.joined = few and self.taps[1] > 1 and self.packed[1].tap == 1
         self.places = images * self.packed[0].width(rows, self.taps[0]) * self.packed[1].width(cols, self.taps[1])
         # Lanes are filters; with one tap, channels where fewer of the tiles' rows and lanes stay idle.
         f, c = self.filters, self.channels
