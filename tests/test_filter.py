@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.signal
 
 import fastconv
 from fastconv import nn, replay
 from fastconv.algorithms import filter as direct
+from fastconv.algorithms import separable
 from fastconv.plan import plan_for
 from fastconv.problem import ACTIVATIONS
 
@@ -19,6 +21,8 @@ from fastconv.problem import ACTIVATIONS
 def streaming(monkeypatch) -> Iterator[None]:
     """Every result is taken for one larger than the caches."""
     monkeypatch.setattr(direct, "STREAM_BEYOND", 0)
+    monkeypatch.setattr(separable, "STREAM_BEYOND", 0)
+    monkeypatch.setattr(separable, "AHEAD_BYTES", 0)
     plan_for.cache_clear()
     replay.forget()
     yield
@@ -87,3 +91,16 @@ def test_what_streams_has_no_activation(engine, streaming):
     x, w = whole((1, 1, 30, 100), "float32"), whole((1, 1, 3, 3), "float32", 1) - 9
     expected = np.maximum(scipy.signal.correlate2d(x[0, 0], w[0, 0], "valid"), 0)
     np.testing.assert_array_equal(nn.conv2d(x, w, activation="relu")[0, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_passes_that_stream(engine, streaming, dtype):
+    for shape in ((40, 300), (9, 129), (50, 517)):
+        for first in (0, 1, 5):
+            room = np.full(np.prod(shape) + 40, 7, dtype)
+            image, out = whole(shape, dtype), room[first : first + np.prod(shape)].reshape(shape)
+            for axes in ((0, 1), (0,), (1,)):
+                expected = scipy.ndimage.gaussian_filter(image.astype(float), 1.5, axes=axes)
+                fastconv.ndimage.gaussian_filter(image, 1.5, axes=axes, output=out)
+                np.testing.assert_allclose(out, expected, 1e-5 if dtype == "float32" else 1e-12)
+            assert (room[:first] == 7).all() and (room[first + out.size :] == 7).all()

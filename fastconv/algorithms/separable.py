@@ -20,7 +20,7 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.algorithms.executor import Bound, Copy, run
-from fastconv.algorithms.filter import FOLD_BELOW, NARROW, Filter, can_fold
+from fastconv.algorithms.filter import FOLD_BELOW, NARROW, STREAM_BEYOND, Filter, can_fold
 from fastconv.algorithms.geometry import NO_AXIS, Axis, geometry, spatial_axes
 from fastconv.engines.contract import COMBINATIONS, DTYPE_CODES, SEPARABLE_FIELDS, record
 from fastconv.problem import ConvProblem, SeparableProblem
@@ -162,6 +162,7 @@ class Separable(Filter):
         wanted, blocks = -(-wanted // n_strips), -(-x.out_size // cols)
         span = -(-blocks // min(wanted, blocks)) * cols
         n_spans = -(-x.out_size // span)
+        streams = len(out_planes) * y.out_size * x.out_size * size > STREAM_BEYOND
         values = {
             **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
@@ -169,7 +170,7 @@ class Separable(Filter):
             "in_place": in_place, "store_direct": store_direct, "patch_rows": rows, "patch_cols": cols,
             "strip": strip, "n_strips": n_strips, "span": span, "n_spans": n_spans, "pitch": pitch,
             "col_of": col_of.ctypes.data, "combined": self.combined,
-            "ahead": in_place and store_direct and p.nbytes >= AHEAD_BYTES,
+            "ahead": 0 if not (in_place and store_direct and p.nbytes >= AHEAD_BYTES) else 2 if streams else 1,
         }  # fmt: skip
         tables = (src_planes, out_planes, map_y, map_x, col_of)
         units = len(out_planes) * n_strips * n_spans

@@ -119,7 +119,7 @@ SEPARABLE_FIELDS = GEOMETRY + (
     "span", "n_spans",  # columns of an output plane in one unit, and such spans of a plane
     "pitch",  # row length of patches in scratch memory (elements), with room for a tile beyond the last column
     "col_of",  # pointer to int64[kernel_x]: where a tap begins in a row (elements)
-    "ahead",  # whether memory that is read and written next is called for
+    "ahead",  # 1: memory that is read and written next is called for; 2: rows of the output are written past the caches
     "combined",  # COMBINATIONS: what becomes of sums and what the output holds
 )  # fmt: skip
 

@@ -7,6 +7,15 @@
  * alone 0.80; by loads alone, 8x2 vectors or 1x8, 1.06 to 1.10; two rows of four vectors at best 0.65 to 0.85.
  */
 
+/* Sums of `cols` vectors are stored, past the caches if they `stream`: then `dst` is the beginning of a line. */
+#ifdef STREAM
+#define PUT(cols)                                                                                             \
+    if (stream) _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) STREAM(dst + c * LANES, acc[c]);       \
+    else _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) STORE(dst + c * LANES, acc[c])
+#else
+#define PUT(cols) _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) STORE(dst + c * LANES, acc[c])
+#endif
+
 /* `SHIFTED_OF` eighths of the vectors are shifted in registers. */
 #define SHIFTED_OF 5
 
@@ -24,7 +33,7 @@
         acc[c] += x * tap;                                                             \
     }
 /* dst[i] = sum over k of w[k] * src[i + k], i < cols * LANES; up to LANES elements more than that are read. */
-static inline __attribute__((always_inline)) void NAME(run)(const T *src, const T *w, int64_t taps, T *dst, const int cols) {
+static inline __attribute__((always_inline)) void NAME(run)(const T *src, const T *w, int64_t taps, T *dst, const int cols, int stream) {
     const int shifted = cols * SHIFTED_OF / 8;
     V acc[8], a[9], tap;
     _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) acc[c] = (V){0};
@@ -38,7 +47,7 @@ static inline __attribute__((always_inline)) void NAME(run)(const T *src, const 
             TAP(8) TAP(9) TAP(10) TAP(11) TAP(12) TAP(13) TAP(14) TAP(15)
         } while (0);
     }
-    _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) STORE(dst + c * LANES, acc[c]);
+    PUT(cols);
 }
 #undef TAP
 #undef SHIFTED
@@ -46,28 +55,43 @@ static inline __attribute__((always_inline)) void NAME(run)(const T *src, const 
 
 /* The same with taps `step` elements apart, by loads. */
 static inline __attribute__((always_inline)) void NAME(spread_run)(const T *src, int64_t step, const T *w, int64_t taps,
-                                                                   T *dst, const int cols) {
+                                                                   T *dst, const int cols, int stream) {
     V acc[8];
     _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) acc[c] = (V){0};
     for (int64_t k = 0; k < taps; k++, src += step) {
         const V tap = SPLAT(w[k]);
         _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) acc[c] += LOAD(src + c * LANES) * tap;
     }
-    _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) STORE(dst + c * LANES, acc[c]);
+    PUT(cols);
 }
 
 #if defined(__AVX512F__)
-#define RUN(cols) step == 1 ? NAME(run)(src + at, w, taps, dst + at, cols) : NAME(spread_run)(src + at, step, w, taps, dst + at, cols)
+#define RUN(cols) step == 1 ? NAME(run)(src + at, w, taps, dst + at, cols, flows) : NAME(spread_run)(src + at, step, w, taps, dst + at, cols, flows)
 #else
-#define RUN(cols) NAME(spread_run)(src + at, step, w, taps, dst + at, cols)
+#define RUN(cols) NAME(spread_run)(src + at, step, w, taps, dst + at, cols, flows)
 #endif
 
 /* dst[i] = sum over k of w[k] * src[i + k * step], i < n, n at least LANES.  Meanwhile memory that will be read and written
- * next is called for, unless NULL. */
-static void NAME(across)(const T *src, int64_t step, const T *w, int64_t taps, T *dst, int64_t n, const T *next, const T *below) {
-    for (int64_t i = 0, at, left; i < n;) {
+ * next is called for, unless NULL.  A row that is to `stream` past the caches does so in whole lines; its ends are made
+ * first, since a line that has just been streamed would be read again. */
+static void NAME(across)(const T *src, int64_t step, const T *w, int64_t taps, T *dst, int64_t n, const T *next, const T *below,
+                         int stream) {
+    int64_t i = 0, at = n - LANES, left, flows = 0;
+    stream = stream && n >= 8 * LANES && (uintptr_t)dst % sizeof(T) == 0;
+    if (stream) {
+        RUN(1);
+        at = 0;
+        RUN(1);
+        i = (VECTOR_BYTES - (uintptr_t)dst % VECTOR_BYTES) / sizeof(T);
+        n -= (n - i) % LANES;
+        flows = 1;
+    }
+    while (i < n) {
         left = n - i;
-        const int cols = left > 4 * LANES && n >= 8 * LANES ? 8 : left > 2 * LANES && n >= 4 * LANES ? 4 : left > LANES && n >= 2 * LANES ? 2 : 1;
+/* Vectors that overlap those before them cost less than more runs. */
+#define FITS(cols) (left >= (cols) * LANES || (!stream && left > (cols) / 2 * LANES && n >= (cols) * LANES))
+        const int cols = FITS(8) ? 8 : FITS(4) ? 4 : FITS(2) ? 2 : 1;
+#undef FITS
         at = left < cols * LANES ? n - cols * LANES : i;
         for (int c = 0; next && c < cols; c++) __builtin_prefetch(next + at + c * LANES, 0);
         for (int c = 0; below && c < cols; c++) __builtin_prefetch(below + at + c * LANES, 1);
@@ -82,6 +106,7 @@ static void NAME(across)(const T *src, int64_t step, const T *w, int64_t taps, T
 }
 #undef RUN
 #undef SHIFTED_OF
+#undef PUT
 
 /* What becomes of a result so far and a sum (COMBINATIONS of fastconv.engines.contract). */
 static void NAME(combine)(T *result, const T *sum, int64_t n, int64_t how) {

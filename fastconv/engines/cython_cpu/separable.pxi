@@ -24,6 +24,10 @@ cdef struct SeparableArgs:
     int64_t combined
 
 
+cdef enum:
+    STREAMS = 2  # the output is larger than the caches, and its rows are written past them
+
+
 cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, acc_t *dst, int64_t step, int64_t n,
                      int64_t rows, bint ahead) noexcept nogil:
     # Filter `n` columns down, at least a tile's width unless there is room for one; `ahead`, call for the memory of
@@ -126,11 +130,11 @@ cdef void row_across(const SeparableArgs *a, acc_t *middle, acc_t *staged, const
     cdef int64_t lanes = line_cols(src) // LINE_COLS
     if a.ahead:
         next = <const acc_t *>(plane + (y - g.pad_y + a.patch_rows + g.kernel_y - 1) * g.x_row + max(x - g.pad_x, <int64_t>0) * g.x_col)
-        below = <const acc_t *>(out + g.out_row)
+        below = <const acc_t *>(out + g.out_row) if a.ahead != STREAMS else NULL
     if a.store_direct and n >= lanes and not a.combined:
-        across(src, g.dilation_x, weights, g.kernel_x, dst, n, next, below)
+        across(src, g.dilation_x, weights, g.kernel_x, dst, n, next, below, a.ahead == STREAMS)
     else:
-        across(src, g.dilation_x, weights, g.kernel_x, staged, max(n, lanes), next, below)
+        across(src, g.dilation_x, weights, g.kernel_x, staged, max(n, lanes), next, below, <bint>False)
         store_row(a, staged, middle, out, n)
 
 
@@ -152,7 +156,7 @@ cdef void crossed_block(const SeparableArgs *a, acc_t *patch, acc_t *middle, acc
         if a.ahead and direct:
             below = dst + g.out_row // <int64_t>sizeof(acc_t)
         stage_row(g, staged, source_row(g, plane, y + j), (<const acc_t *>g.fill)[0], x - g.pad_x, width)
-        across(src, g.dilation_x, <const acc_t *>g.w + g.kernel_y, g.kernel_x, dst, max(n, lanes), next, below)
+        across(src, g.dilation_x, <const acc_t *>g.w + g.kernel_y, g.kernel_x, dst, max(n, lanes), next, below, <bint>False)
         combine(dst, sums, n, ADD)
         if not direct:
             sums = patch
@@ -201,6 +205,8 @@ cdef void separable_unit(const SeparableArgs *a, int64_t unit, acc_t *patch) noe
                             min(a.patch_rows, end_row - y), min(a.patch_cols, end_col - x))
             y += a.patch_rows
         x += a.patch_cols
+    if a.ahead == STREAMS:
+        end_stream()
 
 
 cdef void separable_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
