@@ -96,7 +96,11 @@ def add_row(a, sums, columns, j, element, dtype, halves):
 @part
 def store_row(a, sums, image, dtype, halves):
     for r in range(min(a.stride_x, a.width)):
-        n, to, src = (a.width - r + a.stride_x - 1) // a.stride_x, image + r * a.image_col, sums + r * a.phase * a.acc_size
+        n, to, src = (
+            (a.width - r + a.stride_x - 1) // a.stride_x,
+            image + r * a.image_col,
+            sums + r * a.phase * a.acc_size,
+        )
         step = a.stride_x * a.image_col
         if halves is not None and a.dtype > LAST_NUMBER:
             for i in range(1 if a.lanes == 1 else n):

@@ -1,0 +1,167 @@
+"""Records of the convolutions of networks, their gradients, and activations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.engines.contract.elements import GEOMETRY, HEADER
+
+__all__ = [
+    "ACTIVATIONS",
+    "ACTIVATION_FIELDS",
+    "CONV_FIELDS",
+    "DEFORM_FIELDS",
+    "DEPTHWISE_FIELDS",
+    "DEPTHWISE_GRADIENT_FIELDS",
+    "DEPTHWISE_READING",
+    "QUANTIZED_FIELDS",
+    "TRANSPOSED_WEIGHTS_FIELDS",
+    "WEIGHTS_FIELDS",
+    "WEIGHT_GRADIENT_FIELDS",
+    "slope_bits",
+]
+
+# Functions applied to finished sums; records hold a code, and the bits of the parameter (`slope_bits`).
+ACTIVATIONS = {
+    name: code
+    for code, name in enumerate(
+        ("", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardswish", "elu", "softplus",
+         "mish", "hardsigmoid", "softsign", "logsigmoid")
+    )
+}  # fmt: skip
+
+# Convolution with many filters, as a matrix product of weights and windows that are found by offsets.  A unit is a box of
+# output pixels of one plane (z) of an image, with a chunk of the filters of a group.  The record begins with the third axis.
+# Scratch memory: one tile, what is staged, then `sums` and `tables`.
+CONV_FIELDS = GEOMETRY + (
+    "depth", "x_plane", "out_depth", "out_plane", "kernel_z", "stride_z", "dilation_z", "pad_z", "map_z",
+    "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
+    "x_image", "out_image",  # byte strides from image to image
+    "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
+    "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
+    "n_fills",  # channel c beyond the border reads fill[c % n_fills]
+    "filter_lanes",  # lanes are filters (weights and bias packed: WEIGHTS_FIELDS), else pixels (weights [filter][k])
+    "block_channels",  # channels staged at once
+    "in_place",  # windows are read where the image lies
+    "store_direct",  # a tile's rows lie without gaps in the output: 1, those within a row of pixels; 2, all
+    "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group
+    "rows", "pitch",  # what is staged: rows of a plane (of a phase), elements from one row to the next
+    "step_y", "step_x",  # ... and positions between neighbours
+    # ... phases: with lanes of pixels, positions phase, phase + step, ... are a plane of their own
+    "n_phases_y", "n_phases_x", "phases",  # pointer to int64[n_phases_y + n_phases_x]
+    "offsets",  # pointer to int64: byte offset of each run of a window, or (lanes of pixels) of each element
+    "joined",  # taps along x that are one run with their channels
+    "sums", "tables",  # where sums of several blocks of channels, and offsets of pixels, begin
+    "activation", "slope",  # ACTIVATIONS; bits of the parameter
+)  # fmt: skip
+
+# Weights as rows of lanes, [group][block of filters][k][lane], zeros where there is no filter: a unit is a block.
+WEIGHTS_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "filters", "depth",  # of a group; weights of a filter
+    "row_of",  # pointer to int64[depth]: the row k of each weight of a filter
+)  # fmt: skip
+
+# Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
+DEPTHWISE_FIELDS = GEOMETRY + (
+    "depth", "out_depth", "x_plane", "out_plane",  # a third axis: sizes, byte strides
+    "kernel_z", "stride_z", "dilation_z", "pad_z",
+    "map_z",  # pointer to int64 edge map
+    "x_image", "out_image", "x_channel", "out_channel",  # byte strides
+    "x_end",  # bytes from an image's first element to the end of its memory
+    "filters", "multiplier",  # filters; those that read the same channel
+    "reading",  # DEPTHWISE_READING
+    "store_direct",  # sums are written to the output where it lies
+    "chunk", "n_chunks",  # filters in one unit (the last has what is left over), units that share the filters
+    "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
+    "batch",  # rows of outputs that are made and then stored
+    "pitch",  # filters of a pixel in scratch memory
+    "band_rows", "band_cols",  # staged windows of a box
+    "weights", "biases", "fills", "turned", "sums", "band",  # where parts of the scratch memory begin
+    "ahead",  # memory that lies so many bytes beyond what is read is called for; 0: none
+    "activation", "slope",  # ACTIVATIONS; the bits of its parameter
+)  # fmt: skip
+
+# The gradient of the kernel: what the record tells of the output holds for its gradient, to which `w` points.  A unit is a
+# chunk of filters and a part of all boxes; sums, [part][filter][tap], are written to `out`.
+DEPTHWISE_GRADIENT_FIELDS = DEPTHWISE_FIELDS[:-2] + ("n_boxes", "n_parts")
+
+# Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
+DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}
+
+# Weights of an adjoint: `x` as [group][filter][channel][tap], `out` for each phase as [group][channel][filter][taken tap].
+TRANSPOSED_WEIGHTS_FIELDS = HEADER + (
+    "scratch_bytes",
+    "groups", "filters", "channels", "taps",  # of one group; all taps
+    "phases", "taken", "n_taken",  # pointers to int64: which taps, of one phase after the other; how many are each phase's
+    "begins",  # pointer to int64: where the weights of a phase begin (elements)
+    "block",  # channels of one unit
+)  # fmt: skip
+
+# Gradients of kernels: sums of outer products of the channels of the input and those of the gradient of the output
+# (`w`), over all pixels.  Both are packed a block of pixels at a time, as [place][channel].  One is broadcast (panel a), the
+# other read in vectors (panel b).  The input of tap (y, x) of output (row, col) stands at packed row
+# ``row * step_y + y * tap_y`` and column ``col * step_x + x * tap_x``.
+WEIGHT_GRADIENT_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker; it begins with the sums of a unit
+    "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
+    "kernel_z", "kernel_y", "kernel_x",  # taps of outer axes, all of them, and of rows and columns
+    "images", "out_height", "out_width",  # planes of the output (outer axes are taken in), rows, columns
+    "step_y", "step_x", "tap_y", "tap_x",
+    "x_channels",  # pointer to int64[groups][channels]: byte offset of each
+    "x_images",  # pointer to int64[kernel_z][images]: byte offset of the plane that a tap reads, or BEYOND
+    "x_rows", "x_cols",  # pointers to int64: source row and column at each packed one, or -1
+    "x_row", "x_col",  # byte strides
+    # Whether channels lie next to each other, whether they or places of a row do, as elements of the sums' type, or places
+    # of the planes; DTYPE_CODES
+    "x_together", "x_direct", "x_code",
+    "inner", "inner_end", "inner_step",  # packed columns whose sources are evenly spaced, and how far apart these are
+    "g_channels", "g_images", "g_rows", "g_cols", "g_row", "g_col", "g_together", "g_direct", "g_code",  # of the gradient
+    "block_images", "block_rows", "block_cols",  # outputs packed at once
+    "unit_channels", "unit_filters", "n_parts",  # of one unit; units that share the pixels
+    "swapped", "joined",  # whether lanes are channels, not filters; whether the taps of a row are broadcast as channels
+    "a_panel", "b_panel", "lines", "row_of",  # where parts of the scratch memory begin (elements)
+    "a_pitch", "b_pitch", "line_pitch",  # elements from place to place of the panels, from channel to channel of the lines
+    "out_part", "out_filter", "out_channel", "out_z", "out_tap", "out_code",  # byte strides of the result, DTYPE_CODES
+)  # fmt: skip
+
+# Functions of each element (`ACTIVATIONS`) of arrays of one shape, or the gradients `w` times their derivatives.
+ACTIVATION_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "activation", "slope", "backward",
+    "dtype",  # DTYPE_CODES of the elements in memory
+    "run", "x_step", "w_step", "out_step",  # elements of a line, bytes from one to the next
+    "piece", "n_pieces",  # elements of a line in one unit, and such pieces of a line
+    "lines", "strip",  # lines, and those in one unit
+    "n_axes", "axes",  # pointer to int64[n_axes][4]: size and strides in x, w and out of the axes that lines lie along
+    "direct",  # whether elements are computed where they lie
+)  # fmt: skip
+
+# Columns of a convolution whose taps are moved (``out``) for a block of pixels of an image: `w` has the offsets, `bias` the
+# mask, or is NULL; see `fastconv.problem.DeformProblem`.
+DEFORM_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "height", "width", "x_c", "x_row", "x_col",  # the image: size, byte strides
+    "out_width",
+    "offset_c", "offset_row", "offset_col", "mask_c", "mask_row", "mask_col",  # byte strides
+    "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "first", "count",  # pixels of the block
+    "offset_groups", "runs", "run",  # runs of channels of each offset group; channels of a run
+    "run_of",  # pointer to int64[]: where the first tap of each run begins in the columns of a pixel
+    "col_c", "col_tap", "col_p",  # bytes from channel to channel of a run, from tap to tap, from pixel to pixel
+)  # fmt: skip
+
+# Sums of quantised numbers, scaled and rounded: `w` has the scales, `bias` the offsets, float64, of each filter.
+QUANTIZED_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "src_code", "out_code",  # DTYPE_CODES of the sums, and of the output
+    "zero_point",  # added to what is rounded
+    "run", "x_step", "out_step", "filter_step",  # elements of a line, bytes from one to the next; 1: each is another filter's
+    "lines", "strip",  # lines, and those in one unit
+    "n_axes", "axes",  # pointer to int64[n_axes][4]: size, strides in x, in out and among the filters of the others
+)  # fmt: skip
+
+
+def slope_bits(slope: float) -> int:
+    """The bits of a float64 as the int64 that a slot of a record holds."""
+    return int(np.float64(slope).view(np.int64))
