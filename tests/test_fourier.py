@@ -344,6 +344,7 @@ def test_few_long_products(name):
             check(name, integers(shape1, dtype), integers(shape2, dtype, 1), "valid", "direct")
 
 
+@fastconv.use(threads=2)
 def test_strict_precision_sums_directly():
     image, kernel = values((20_000,), "float32"), values((10_000,), "float32", 1)
     assert fastconv.signal.choose_conv_method(image, kernel) == "fft"

@@ -293,6 +293,7 @@ def test_wide_integers_are_truncated_directly():
 # -- accuracy and the choice ------------------------------------------------------------------------------------
 
 
+@fastconv.use(threads=2)
 def test_errors_are_comparable_to_those_of_direct_sums():
     """float32, where the choice takes transforms: at most twice the direct sum's typical bound, and in the mean no more."""
     for shape, kernel in [

@@ -100,6 +100,7 @@ def test_tune_measures_saves_and_resets():
     assert not rates.path().exists()
 
 
+@fastconv.use(threads=2)
 def test_choices_follow_the_rates():
     image = np.random.default_rng(0).random((300, 300), np.float32)
     kernel = np.random.default_rng(1).random((25, 25), np.float32)
