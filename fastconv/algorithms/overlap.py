@@ -127,7 +127,8 @@ def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
     itemsize = np.dtype(_part(p)).itemsize
     lines, parts = (LINES if len(axes) == 1 else 1), (1 if p.acc in PARTS else 2)
     planes = prod(n for axis, n in enumerate(p.out_shape) if axis not in axes)
-    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)]) for axis in filtered]
+    longest = _longest(p, len(axes), len(filtered))
+    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)], longest) for axis in filtered]
     lengths += [_widths(p.out_shape[axis]) for axis in carried]
     found = []
     for combination in product(*lengths):
@@ -149,17 +150,23 @@ def _is_accurate(problem: ConvProblem, points: int) -> bool:
     return rounded or 2 * points * log2(2 * points) < ACCURATE * prod(problem.kernel_shape) ** 2
 
 
+def _longest(problem: ConvProblem, axes: int, filtered: int) -> int:
+    """Longer blocks along one axis would be too short along others: twice the edge of the largest that is allowed."""
+    points = [2**n for n in range(MOST_POINTS[axes].bit_length()) if _is_accurate(problem, 2**n)]
+    return round(2 * max(points, default=1) ** (1 / filtered))
+
+
 def _widths(size: int) -> list[int]:
     """Lengths of blocks along an axis that is carried along."""
     return [n for n in WIDTHS if n < size] or [-(-size // LINES) * LINES]
 
 
 @lru_cache(maxsize=4096)
-def _lengths(outputs: int, taps: int, most: int) -> list[int]:
+def _lengths(outputs: int, taps: int, most: int, longest: int) -> list[int]:
     """Lengths of blocks along an axis, those first that transform the fewest points."""
-    longest = outputs + taps - 1
+    all_inputs = outputs + taps - 1
     lengths = [n for n in _smooth() if n >= taps]
-    lengths = [n for i, n in enumerate(lengths) if i == 0 or lengths[i - 1] < longest]
+    lengths = [n for i, n in enumerate(lengths) if i == 0 or lengths[i - 1] < all_inputs and n <= longest]
     return sorted(lengths, key=lambda n: n * (ceil(outputs / (n - taps + 1)) + 0.5))[:most]
 
 
