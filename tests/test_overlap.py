@@ -151,7 +151,7 @@ def test_modes_of_signal(mode, boundary):
 
 def lengths_of(problem: ConvProblem) -> list[tuple[int, ...]]:
     axes = [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
-    return list(product(*(overlap._lengths(problem.out_shape[a], problem.kernel_shape[a], 40) for a in axes)))
+    return list(product(*(overlap._lengths(problem.out_shape[a], problem.kernel_shape[a], 40, 2**15) for a in axes)))
 
 
 def test_every_length(monkeypatch):
@@ -390,3 +390,17 @@ def test_kernels_of_other_types(kernel_dtype):
     desired = ndimage.correlate(image.astype(np.float64), weights.astype(np.float64))
     np.testing.assert_allclose(actual, desired, atol=1e-3)
     assert np.isfinite(signal.convolve2d(image, weights)).all()
+
+
+@fastconv.use(threads=2)
+@pytest.mark.parametrize(("size", "taps"), [(8192, 31), (2048, 15), (4096, 21)])
+def test_large_images_have_blocks(size, taps):
+    """The best blocks of a large image by points alone are longer than errors and caches allow."""
+    problem = ConvProblem(
+        in_shape=(size, size), kernel_shape=(taps, taps), out_shape=(size, size), in_dtype="float32",
+        kernel_dtype="float32", acc="float32", out_dtype="float32", pad=(taps // 2,) * 2,
+        boundary=("reflect",) * 2, stride=(1, 1), dilation=(1, 1), transforms="overlap",
+    )  # fmt: skip
+    blocks = overlap.best_blocks(problem, 2)
+    direct = costs.direct_seconds(problem.flops, problem.out_shape, 2, "float32", 2, 0)
+    assert blocks is not None and blocks.seconds < direct
