@@ -166,7 +166,7 @@ def _lengths(outputs: int, taps: int, most: int, longest: int) -> list[int]:
     """Lengths of blocks along an axis, those first that transform the fewest points."""
     all_inputs = outputs + taps - 1
     lengths = [n for n in _smooth() if n >= taps]
-    lengths = [n for i, n in enumerate(lengths) if i == 0 or lengths[i - 1] < all_inputs and n <= longest]
+    lengths = [n for i, n in enumerate(lengths) if i == 0 or (lengths[i - 1] < all_inputs and n <= longest)]
     return sorted(lengths, key=lambda n: n * (ceil(outputs / (n - taps + 1)) + 0.5))[:most]
 
 
