@@ -231,9 +231,7 @@ LAYERS = [
 ]
 # Imports upwards, inside functions, each for a reason.
 UPWARDS = {
-    ("fastconv.algorithms.deform", "fastconv.table"): "its products are a convolution, by the row of the same engine",
-    ("fastconv.algorithms.quantized", "fastconv.table"): "its sums are a convolution, by the row of the same engine",
-    ("fastconv.algorithms.transposed", "fastconv.table"): "its phases are convolutions, by the rows of the same engine",
+    ("fastconv.algorithms.parts", "fastconv.table"): "algorithms made of convolutions take rows of the same engine",
     ("fastconv.plan", "fastconv.prepared"): "a plan makes its call with prepared weights",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
 }

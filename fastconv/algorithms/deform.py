@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.algorithms.executor import Bound, run
+from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.engines.contract import DEFORM_FIELDS, record
 from fastconv.problem import ConvProblem, DeformProblem
 from fastconv.replay import by_value
@@ -45,23 +46,12 @@ def beyond_numba(problem: DeformProblem) -> str | None:
 
 def is_ready(problem: DeformProblem, engine: Any) -> bool:
     """Whether all kernels are compiled."""
-    rows = [(_row(product, _name(engine)), product) for product in _products(problem)]
-    return engine.is_ready("deform", problem.conv.acc) and all(row.is_ready(product) for row, product in rows)
+    return engine.is_ready("deform", problem.conv.acc) and are_ready(_products(problem), engine)
 
 
 def _beyond(problem: DeformProblem, engine: str) -> str | None:
-    lacking = next((product for product in _products(problem) if _row(product, engine) is None), None)
-    return None if lacking is None else f"cannot multiply columns, {lacking}"
-
-
-def _row(product: ConvProblem, engine: str) -> Any:
-    from fastconv.table import first_row
-
-    return first_row(product, engine)
-
-
-def _name(engine: Any) -> str:
-    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+    product = lacking(_products(problem), engine)
+    return None if product is None else f"cannot multiply columns, {product}"
 
 
 def _block(p: ConvProblem) -> int:
@@ -91,7 +81,7 @@ class Deform:
 
     def __init__(self, problem: DeformProblem, engine: Any):
         self.problem = problem
-        self.products = {p.in_shape[0]: _row(p, _name(engine)).build(p) for p in _products(problem)}
+        self.products = {p.in_shape[0]: executor_of(p, engine) for p in _products(problem)}
         self.kernel = engine.kernel("deform", problem.conv.acc)
         self._bind = lru_cache(maxsize=256)(self._new_bound)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
+from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.engines.contract import DTYPE_CODES, QUANTIZED_FIELDS, SATURATE, record
 from fastconv.problem import ConvProblem, QuantizedProblem
 
@@ -49,25 +50,16 @@ def beyond_numba(problem: QuantizedProblem) -> str | None:
 
 def is_ready(problem: QuantizedProblem, engine: Any) -> bool:
     """Whether all kernels are compiled."""
-    rows = [_row(block.conv, _name(engine)) for block in _blocks(problem.conv)]
-    return engine.is_ready("quantized", "float64") and all(
-        row is not None and row.is_ready(block.conv) for row, block in zip(rows, _blocks(problem.conv), strict=True)
-    )
+    return engine.is_ready("quantized", "float64") and are_ready(_sums(problem), engine)
 
 
 def _beyond(problem: QuantizedProblem, engine: str) -> str | None:
-    lacking = next((block.conv for block in _blocks(problem.conv) if _row(block.conv, engine) is None), None)
-    return None if lacking is None else f"cannot do its sums, {lacking}"
+    sums = lacking(_sums(problem), engine)
+    return None if sums is None else f"cannot do its sums, {sums}"
 
 
-def _row(conv: ConvProblem, engine: str) -> Any:
-    from fastconv.table import first_row
-
-    return first_row(conv, engine)
-
-
-def _name(engine: Any) -> str:
-    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+def _sums(problem: QuantizedProblem) -> list[ConvProblem]:
+    return [block.conv for block in _blocks(problem.conv)]
 
 
 class Block:
@@ -124,7 +116,7 @@ class Quantized:
         self.problem = problem
         self.blocks = _blocks(problem.conv)
         convs = {block.conv for block in self.blocks}
-        self.convs = {conv: _row(conv, _name(engine)).build(conv) for conv in convs}
+        self.convs = {conv: executor_of(conv, engine) for conv in convs}
         self.kernel = engine.kernel("quantized", "float64")
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, Problem, TransposedProblem
@@ -47,24 +48,17 @@ def beyond_numba(problem: TransposedProblem) -> str | None:
 
 def is_ready(problem: TransposedProblem, engine: Any) -> bool:
     """Whether the kernels of all phases are compiled."""
-    return all(row is not None and row.is_ready(step) for step, row in _rows(problem, _name(engine)))
+    return are_ready(_steps_in_full(problem), engine)
 
 
 def _beyond(engine: str, problem: TransposedProblem) -> str | None:
-    lacking = next((step for step, row in _rows(problem, engine) if row is None), None)
-    return None if lacking is None else f"is made of convolutions, of which it cannot do {lacking}"
+    step = lacking(_steps_in_full(problem), engine)
+    return None if step is None else f"is made of convolutions, of which it cannot do {step}"
 
 
-def _name(engine: Any) -> str:
-    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
-
-
-def _rows(problem: TransposedProblem, engine: str) -> list[tuple[ConvProblem, Any]]:
-    """The convolutions that a problem is made of, and what does them."""
-    from fastconv.table import first_row
-
-    problem = _unfolded(problem) if _continued(problem.conv) else problem
-    return [(step, first_row(step, engine)) for step in _steps(problem)]
+def _steps_in_full(problem: TransposedProblem) -> list[ConvProblem]:
+    """The convolutions that a problem is made of, whatever the input continues with."""
+    return _steps(_unfolded(problem) if _continued(problem.conv) else problem)
 
 
 # -- phases ----------------------------------------------------------------------------------
@@ -206,7 +200,7 @@ class Transposed:
         self.phases = _phases(problem)
         self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
         self.complete = _all_reached(problem)
-        self.executors = {step: row.build(step) for step, row in _rows(problem, _name(engine))}
+        self.executors = {step: executor_of(step, engine) for step in _steps_in_full(problem)}
 
     def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
         if self.continued:

@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastconv.device import native
+from fastconv.nn.arguments import FLOATS
 from fastconv.plan import execute
 from fastconv.problem import ActivationProblem
 from fastconv.replay import by_value
 from fastconv.validate import as_array, new_or_checked_out, result_type, type_name
 
 __all__ = ["applied", "applied_backward", "computed", "documented", "prepared", "prepared_backward"]
-
-FLOATS = "float16 bfloat16 float32 float64"
 
 # What the docstrings of all functions share.
 TEXTS = {
