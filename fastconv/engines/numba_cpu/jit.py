@@ -43,10 +43,10 @@ CACHE_BYTES = 256 << 20
 OPTIONS = {"nopython": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 
 
-def part(function: Callable, inline: str = "never") -> CPUDispatcher:
+def part(function: Callable, forceinline: bool = False) -> CPUDispatcher:
     """Make a function callable from kernels (it is compiled with the first kernel that calls it)."""
     _name_by_contents(function)
-    options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "inline": inline}
+    options = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": forceinline}
     return CPUDispatcher(function, targetoptions=options, pipeline_class=_PartCompiler)
 
 
@@ -58,12 +58,14 @@ class _PartCompiler(Compiler):
 class _PartLibrary(JITCodeLibrary):
     """Code that is linked into kernels and never called by address.
 
-    No machine code is made of it, nor is it optimised a function at a time before it is as a whole: kernels take
-    a fifth less time to compile, and are as fast.
+    No machine code is made of it, nor is it optimised before the kernel that it becomes a piece of is as a whole.
     """
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -106,12 +108,12 @@ def _contents(value: Any) -> Any:
 
 
 def inlined(function: Callable) -> CPUDispatcher:
-    """A `part` that becomes text of its caller.
+    """A `part` whose code LLVM puts into its callers, for what is called in loops, or from one place.
 
-    For parts with one caller: Numba optimises a function's callees again with each function
-    that calls it, so that every level of calls costs as much as the tiles below it.
+    Other parts LLVM puts there or not, by their size.  Numba's own inlining copies its representation of the caller for
+    each call: half of the time that a kernel of many parts took to compile.
     """
-    return part(function, inline="always")
+    return part(function, forceinline=True)
 
 
 class Record(types.Type):
