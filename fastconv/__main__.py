@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fastconv.bench.cases import Case
+    from fastconv.bench.case import Case
     from fastconv.bench.contestants import Contestant
     from fastconv.bench.duel import Duel
     from fastconv.bench.random_problems import Problem
@@ -48,10 +48,14 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="All operations at few sizes: under two minutes.")] = False,
     cases: Annotated[str | None, typer.Option(metavar="GLOB", help="Cases by name: 'correlate2d*512x512*'.")] = None,
     targets: Annotated[bool, typer.Option("--targets", help="The cases of the targets for image filters.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="The layers of networks of the targets, beside PyTorch.")
+    ] = False,
     engines: Annotated[str, typer.Option(metavar="NAMES", help="Engines, with commas.")] = "numba,cython",
     rivals: Annotated[
-        str, typer.Option(metavar="NAMES", help="With commas, or 'none'.")
-    ] = "scipy,opencv,torch,astropy",
+        str | None,
+        typer.Option(metavar="NAMES", help="With commas, or 'none'; default scipy,opencv,torch,astropy."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads for all; default all processors.")] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Results, in pytest-benchmark's format.")] = None,
     out: Out = RESULTS,
@@ -67,23 +71,23 @@ def bench(
 
     with _told_plainly():
         from fastconv.bench.cases import select
-        from fastconv.bench.runner import FULL, QUICK, TARGETS
-        from fastconv.bench.targets import CASES_OF_TARGETS
+        from fastconv.bench.runner import FULL, LAYERS, QUICK, TARGETS
+        from fastconv.bench.targets import cases_of
 
         chosen = select(cases, quick=quick)
-        if targets:
-            among = {case.name for case in select(CASES_OF_TARGETS)}
-            chosen = [case for case in chosen if case.name in among]
+        if targets or layers:
+            chosen = cases_of(chosen, filters=targets, layers=layers)
         if not chosen:
             raise ValueError(f"--cases must match the name of a case (see --list); got {cases!r}")
         if list_cases:
             typer.echo("\n".join(case.name for case in chosen))
             return
-        n, contestants, missing = _contestants(_names(engines), _names(rivals), threads)
+        theirs = rivals or ("torch" if layers and not targets else "scipy,opencv,torch,astropy")
+        n, contestants, missing = _contestants(_names(engines), _names(theirs), threads)
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)
-    effort = QUICK if quick else TARGETS if targets else FULL
+    effort = QUICK if quick else TARGETS if targets else LAYERS if layers else FULL
     results = _measure(chosen, contestants, missing, n, effort if patience is None else effort.with_patience(patience))
     with _told_plainly():
         if json is not None:

@@ -23,6 +23,7 @@ from fastconv.bench import check, figures, machine, overheads, page, report, run
 from fastconv.bench.cases import CASES, IMAGE_SIZES, KERNEL_SIZES, Case, select
 from fastconv.bench.check import Checker, WrongOutput
 from fastconv.bench.contestants import Engine, Rival, Unsupported
+from fastconv.bench.layers import Layer
 from fastconv.bench.pictures import images, photo, picture
 from fastconv.bench.results import OVERHEAD, Results, case_info, entry, geometric_mean, stats
 from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, choose
@@ -37,16 +38,13 @@ def small(case: Case) -> Case:
     axes, shape, kernel = case.axes, list(case.shape), list(case.kernel)
     for axis, size in zip(axes, (61, 54, 19), strict=False):
         shape[axis] = min(shape[axis], size)
-    if case.function == "nn.conv2d" and case.keywords["groups"] == 1:
-        channels = case.keywords["data_format"].index("C")
-        shape[channels] = kernel[1] = min(kernel[1], 6)
-        kernel[0] = min(kernel[0], 4)
     if len(shape) == 1:
         kernel = [min(kernel[0], 31)]
     return replace(case, shape=tuple(shape), kernel=tuple(kernel))
 
 
-FAMILIES = list({case.family: small(case) for case in reversed(CASES)}.values())[::-1]
+IMAGES = [case for case in CASES if not isinstance(case, Layer)]
+FAMILIES = list({case.family: small(case) for case in reversed(IMAGES)}.values())[::-1]
 
 
 # -- cases and pictures ------------------------------------------------------------------------
@@ -77,12 +75,13 @@ def test_the_sweep_covers_sizes_operations_and_types():
         assert {c.shape for c in table} == {(2048, 2048)}
     assert {c.keywords["nan_policy"] for c in select("convolve:nan:")} == {"interpolate"}
     assert {c.dtype for c in CASES} >= {"float32", "float64", "uint8", "complex64"}
-    assert {c.keywords["data_format"] for c in CASES if c.function.startswith("nn.")} == {"NCHW", "NHWC"}
+    assert {c.keywords["data_format"] for c in select("nn.*pool2d:")} == {"NCHW", "NHWC"}
 
 
 def test_the_short_list_has_every_function_and_few_cases():
     quick = select(quick=True)
-    assert {c.function for c in quick} == {c.function for c in CASES}
+    assert {c.function for c in quick} >= {c.function for c in IMAGES}
+    assert {c.function.partition("_")[0] for c in quick} >= {f"nn.{name}" for name in ("conv2d", "gelu", "quantized")}
     assert len(quick) < len(CASES) / 2
 
 
@@ -331,7 +330,7 @@ def test_work_counts_multiplications_and_bytes():
 @pytest.fixture(scope="module")
 def results() -> Results:
     """A real run of a few small cases."""
-    cases = [small(case) for case in select(quick=True) if "correlate2d" in case.name or case.is_pooling]
+    cases = [small(case) for case in select(quick=True) if "correlate2d" in case.name or "nn.max_pool" in case.name]
     unique = list({case.name: case for case in cases}.values())
     contestants = [ENGINES["cython"], SCIPY, *(rival for rival in (OPENCV, RIVALS["torch"]) if not rival.missing())]
     return runner.run(unique, contestants, threads=2, effort=EFFORT, missing={"ghost": "it is not installed"})
@@ -428,7 +427,7 @@ def made_up(times: dict[str, dict[str, float]]) -> Results:
 
 
 SMALL, LARGE = (f"signal.correlate2d:valid:float32:{n}x{n}:k{k}x{k}" for n, k in ((512, 3), (2048, 15)))
-POOL = "nn.max_pool2d:2x2-NCHW:float32:1x64x112x112:k2x2"
+POOL = "nn.max_pool2d:2x2-stride-2-NCHW:float32:1x64x112x112:k2x2"
 
 
 @pytest.fixture

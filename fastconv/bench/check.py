@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.bench.cases import Case
+from fastconv.bench.case import Case
+from fastconv.bench.contestants import WrongOutput
 from fastconv.bench.rivals import SCIPY
 
 __all__ = ["Checker", "WrongOutput"]
@@ -24,10 +25,6 @@ WINDOW = 12
 RANDOM_WINDOWS = 3
 
 Box = list[tuple[int, int]]  # first and last + 1 output position along each axis of the case
-
-
-class WrongOutput(Exception):
-    """A contestant's result is not what SciPy computes."""
 
 
 class Checker:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.bench.cases import Case
+from fastconv.bench.case import Case
 
-__all__ = ["Adapter", "Call", "Contestant", "Engine", "Rival", "Unsupported", "fastconv_function"]
+__all__ = ["Adapter", "Call", "Contestant", "Engine", "Rival", "Unsupported", "WrongOutput", "fastconv_function"]
 
 Call = Callable[[], Any]
 Adapter = Callable[[Case, np.ndarray, Any], Call]
@@ -24,6 +24,10 @@ Adapter = Callable[[Case, np.ndarray, Any], Call]
 
 class Unsupported(Exception):
     """A contestant cannot do a case; the message tells why."""
+
+
+class WrongOutput(Exception):
+    """A contestant's result is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,11 @@ class Engine:
 
     def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
         function, keywords = fastconv_function(case), case.keywords
+        arguments = case.positional(x, w)
 
         def call() -> Any:
             try:
-                return function(x, w, **keywords)
+                return function(*arguments, **keywords)
             except NotImplementedError as error:
                 raise Unsupported(str(error).partition(". Problem:")[0]) from error
 
@@ -132,5 +137,5 @@ Contestant = Engine | Rival
 
 def fastconv_function(case: Case) -> Callable[..., Any]:
     """The function of fastconv that a case calls."""
-    module, name = case.function.split(".")
+    module, _, name = case.function.rpartition(".")
     return getattr(import_module(f"fastconv.{module}"), name)

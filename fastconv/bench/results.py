@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean, quantiles, stdev
 from typing import Any
 
-from fastconv.bench.cases import Case
+from fastconv.bench.case import Case
 
 __all__ = ["OVERHEAD", "Results", "Row", "case_info", "entry", "geometric_mean", "stats"]
 
@@ -74,6 +74,7 @@ def case_info(case: Case, contestant: Any, threads: int, work: tuple[int, int] |
         "threads": threads,
         "flops": work[0] if work else None,
         "nbytes": work[1] if work else None,
+        **case.labels,
     }
 
 
@@ -181,6 +182,15 @@ class Results:
     @cached_property
     def rivals(self) -> list[str]:
         return _unique(row.contestant for row in self.rows if row.kind == "rival")
+
+    @cached_property
+    def layers(self) -> dict[tuple[str, str], float]:
+        """The shorter median time of a layer's operation in the two layouts, by its name and contestant."""
+        least: dict[tuple[str, str], float] = {}
+        for row in self.rows:
+            key = (row.info.get("layer", ""), row.contestant)
+            least[key] = min(row.median, least.get(key, row.median))
+        return least
 
     def of(self, **info: Any) -> list[Row]:
         """The rows whose ``extra_info`` has these values."""

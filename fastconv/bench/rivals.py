@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.bench.cases import Case
+from fastconv.bench import torch_layers
+from fastconv.bench.case import Case
 from fastconv.bench.contestants import Call, Engine, Rival, Unsupported
+from fastconv.bench.layers import Layer
 
 __all__ = ["ENGINES", "RIVALS", "SCIPY", "choose"]
 
@@ -71,10 +73,13 @@ def _scipy_interpolated(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
     return call
 
 
-def _scipy_conv2d(case: Case, x: np.ndarray, w: np.ndarray) -> Call:
-    """One N-dimensional correlation for each filter and image: SciPy has no layers."""
+def _scipy_conv2d(case: Case, x: np.ndarray, arguments: Any) -> Call:
+    """One N-dimensional correlation for each filter and image."""
     from scipy.signal import correlate
 
+    if isinstance(case, Layer) and case.row:
+        raise Unsupported("it has no layers; textbook cases show what its sums cost")
+    _, w = arguments
     channel_axis = case.keywords["data_format"].index("C")
     pad, step, groups = case.keywords["padding"], case.stride, case.keywords["groups"]
     w = np.moveaxis(w, 1, channel_axis)
@@ -283,30 +288,6 @@ def _torch_maximum(case: Case, x: np.ndarray, w: int) -> Call:
     return call
 
 
-def _torch_layer(case: Case, x: np.ndarray, w: Any) -> Call:
-    """The function itself; NHWC arrays are its channels-last format."""
-    import torch
-    from torch.nn import functional
-
-    function = getattr(functional, case.function.split(".")[1])
-    keywords = {name: value for name, value in case.keywords.items() if name != "data_format"}
-    nhwc = case.keywords["data_format"] == "NHWC"
-    image = torch.from_numpy(x).permute(0, 3, 1, 2) if nhwc else torch.from_numpy(x)
-    weights = w
-    if isinstance(w, np.ndarray):
-        weights = torch.from_numpy(w).to(memory_format=torch.channels_last if nhwc else torch.contiguous_format)
-
-    def as_array(y: Any) -> np.ndarray:
-        return (y.permute(0, 2, 3, 1) if nhwc else y).numpy()
-
-    def call() -> Any:
-        with torch.inference_mode():
-            y = function(image, weights, **keywords)
-        return tuple(map(as_array, y)) if isinstance(y, tuple) else as_array(y)
-
-    return call
-
-
 TORCH = Rival(
     "torch",
     "torch",
@@ -316,12 +297,10 @@ TORCH = Rival(
         ),
         **dict.fromkeys(("ndimage.convolve", "ndimage.correlate", "ndimage.correlate1d"), _torch_filter),
         "ndimage.maximum_filter": _torch_maximum,
-        **dict.fromkeys(
-            ("nn.conv2d", "nn.max_pool2d", "nn.avg_pool2d", "nn.adaptive_max_pool2d", "nn.adaptive_avg_pool2d"),
-            _torch_layer,
-        ),
+        **torch_layers.ADAPTERS,
     },
     lambda threads: import_module("torch").set_num_threads(threads),
+    slacks={"nn.quantized_conv2d": 1},  # it multiplies by a rounded scale
 )
 
 # -- astropy ---------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ import numpy as np
 import fastconv
 from fastconv import about
 from fastconv.bench import machine
-from fastconv.bench.cases import Case
-from fastconv.bench.check import Checker, WrongOutput
-from fastconv.bench.contestants import Contestant, Unsupported, fastconv_function
+from fastconv.bench.case import Case
+from fastconv.bench.check import Checker
+from fastconv.bench.contestants import Contestant, Unsupported, WrongOutput, fastconv_function
+from fastconv.bench.layer_truth import LayerChecker
+from fastconv.bench.layers import Layer
 from fastconv.bench.results import VERSION, Results, case_info, entry
 from fastconv.plan import planned
 
@@ -77,6 +79,8 @@ class Effort:
 QUICK, FULL = Effort(0.1, 5, 3.0, 75.0), Effort(0.5, 8, 30.0)
 # 350 cases: about eight minutes, and five more for calls of SciPy that take 6 to 80 seconds (31x31 on 8192x8192).
 TARGETS = Effort(0.2, 5, 6.0, once={"scipy": 150.0})
+# 1150 operations of layers, each on both engines and by PyTorch: ten minutes.
+LAYERS = Effort(0.08, 5, 6.0, 600.0)
 
 
 @dataclass
@@ -201,7 +205,7 @@ def run_case(
     rates = {} if rates is None else rates
     outcome = Outcome()
     x, w = case.arguments()
-    check = Checker(case, x, w)
+    check = LayerChecker(case, x, w) if isinstance(case, Layer) else Checker(case, x, w)
     work = work_of(case, x, w)
     lanes = []
     # rivals first: SciPy's output becomes the one that others are compared with
@@ -251,21 +255,27 @@ def run_case(
 def _implementation(contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int) -> str | None:
     """The row of the table that an engine took; None for what is not planned."""
     with contestant.session(threads):
-        plans = planned(fastconv_function(case), (x, w), case.keywords)
+        plans = planned(fastconv_function(case), case.positional(x, w), case.keywords)
     return plans[-1].implementation if plans else None
 
 
 def work_of(case: Case, x: np.ndarray, w: Any) -> tuple[int, int] | None:
     """Operations and bytes of the direct sum; None for what fastconv does not sum directly."""
     try:
-        problem = fastconv.plan(fastconv_function(case), x, w, **case.keywords).problem
+        problem = fastconv.plan(fastconv_function(case), *case.positional(x, w), **case.keywords).problem
     except ValueError:
         return None
     return problem.flops, problem.nbytes
 
 
 def _first_calls(
-    contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int, check: Checker, effort: Effort
+    contestant: Contestant,
+    case: Case,
+    x: np.ndarray,
+    w: Any,
+    threads: int,
+    check: Checker | LayerChecker,
+    effort: Effort,
 ) -> _Lane:
     """The first call, which may compile, with its output checked; and an estimate of later ones."""
     with contestant.session(threads):

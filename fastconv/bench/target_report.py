@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from fastconv.bench import layer_report
 from fastconv.bench.report import NAMES, provenance, times_text
 from fastconv.bench.results import Results
 from fastconv.bench.targets import LIMITS, Cell, Outcome, Target, outcomes
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html", "markdown", "terminal"]
 
+AGAINST = {"best": "the best rival", "torch either way": "PyTorch, faster layout"}
 # Marks a rival's time that is one of one call.
 ONCE = "†"
 
@@ -36,7 +38,7 @@ def terminal(results: Results) -> Table | None:
             _against(outcome),
             outcome.engine,
             str(len(outcome.cells)),
-            times_text(outcome.target.least),
+            times_text(outcome.target.least) if outcome.target.least else "–",
             Text(times_text(outcome.mean), style=style),
             times_text(outcome.least),
         )
@@ -77,21 +79,22 @@ def html(results: Results) -> str:
     if any(cell.once for outcome in found for cell in outcome.cells):
         intro += f" {ONCE}: a rival that takes that long was timed by a single call."
     intro += "</p>"
-    return '<h2 id="targets">Targets</h2>' + intro + "".join(map(_section, found))
+    groups = dict.fromkeys(outcome.target.group for outcome in found if outcome.target.group)
+    return "".join(
+        [
+            '<h2 id="targets">Targets</h2>' + intro,
+            *(_section(outcome) for outcome in found if not outcome.target.group),
+            *(
+                layer_report.section([outcome for outcome in found if outcome.target.group == group])
+                for group in groups
+            ),
+        ]
+    )
 
 
 def _section(outcome: Outcome) -> str:
-    target = outcome.target
-    verdict = "win" if outcome.reached else "loss"
-    wanted = f"at least {times_text(target.least)}"
-    if target.least_cell:
-        wanted += f", no cell under {times_text(target.least_cell)}"
-    head = (
-        f"<h3>{escape(target.name)}, {escape(outcome.engine)} against {escape(_against(outcome))}</h3>"
-        f'<p>Geometric mean <b class="{verdict}">{times_text(outcome.mean)}</b> ({wanted}), '
-        f"least {times_text(outcome.least)}.</p>"
-    )
-    return head + _grid(outcome)
+    title = f"{escape(outcome.target.name)}, {escape(outcome.engine)} against {escape(_against(outcome))}"
+    return f"<h3>{title}</h3><p>{layer_report.verdict(outcome)}</p>" + _grid(outcome)
 
 
 def _grid(outcome: Outcome) -> str:
@@ -123,7 +126,7 @@ def _cell(outcome: Outcome, cells: list[Cell] | None) -> str:
 
 def _against(outcome: Outcome) -> str:
     against = outcome.target.against
-    return LIMITS.get(against) or ("the best rival" if against == "best" else NAMES.get(against, against))
+    return LIMITS.get(against) or AGAINST.get(against) or NAMES.get(against, against)
 
 
 def _times(sizes: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What image filters on a CPU are to reach, and whether a run shows it.
+"""What image filters and layers of networks on a CPU are to reach, and whether a run shows it.
 
 Each target is a set of cases and what their times are held against: a rival, the best of
 the rivals, the other engine, or what the machine allows.  All cells are kept, for the page.
@@ -6,12 +6,15 @@ the rivals, the other engine, or what the machine allows.  All cells are kept, f
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from fastconv.bench.case import Case
+from fastconv.bench.layers import ELEMENTWISE
 from fastconv.bench.results import Results, Row, geometric_mean
 
-__all__ = ["CASES_OF_TARGETS", "TARGETS", "Cell", "Outcome", "Target", "outcomes"]
+__all__ = ["TARGETS", "Cell", "Outcome", "Target", "cases_of", "outcomes"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,15 @@ class Target:
     cases : tuple of str
         Shell patterns of the names of its cases.
     against : str
-        A rival; ``"best"``, the fastest of them; ``"peak"``, the machine's multiply-adds;
-        ``"copy"``, the speed at which it copies memory; ``"numba"``, that engine.
+        A rival; ``"best"``, the fastest of them; ``"torch either way"``, PyTorch in the faster of both layouts;
+        ``"peak"``, the machine's multiply-adds; ``"copy"``, the speed at which it copies memory; ``"numba"``, that
+        engine.
     least : float
-        What the geometric mean over the cases is to be at least.
+        What the geometric mean over the cases is to be at least; 0 if nothing is asked.
     least_cell : float
         What every case is to be at least.
+    group : str
+        The operation, if the cases are layers of networks: they share a table.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Target:
     against: str
     least: float
     least_cell: float = 0.0
+    group: str = ""
 
     def has(self, case: str) -> bool:
         return any(fnmatchcase(case, pattern) for pattern in self.cases)
@@ -50,7 +57,7 @@ def _reflect(function: str, dtype: str) -> tuple[str, ...]:
 _FILTER = "signal.correlate2d:valid:float32:"
 _CACHED = tuple(f"{_FILTER}{n}x{n}:k{k}x{k}" for n in (512, 1024) for k in (5, 7, 9, 11, 15))
 
-TARGETS = (
+FILTERS = (
     Target("float32 2-D filter", _reflect("convolve", "float32"), "opencv", 4.0, 1.5),
     Target("float32 2-D filter", _reflect("convolve", "float32"), "scipy", 100.0),
     Target("float32 2-D filter, valid", (_FILTER + "*",), "opencv", 4.0, 1.5),
@@ -70,20 +77,66 @@ TARGETS = (
     Target("small images", ("*:small:*",), "opencv", 1.0),
     Target("the cython engine", ("*:reflect:*", _FILTER + "*", "*:same-large:*", "*:small:*"), "numba", 0.8),
 )
-# For `select`, which matches parts of names.
-CASES_OF_TARGETS = ",".join(dict.fromkeys(pattern for target in TARGETS for pattern in target.cases))
+
+
+def _dense(function: str) -> tuple[str, ...]:
+    return f"nn.{function}:resnet50-stride-*", f"nn.{function}:mobilenetv2-stride-*"
+
+
+def _depthwise(function: str) -> tuple[str, ...]:
+    return (f"nn.{function}:mobilenetv2-depthwise-*",)
+
+
+# Operations of layers: name, cases without their layout, what their geometric mean is to be.
+OPERATIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
+    ("dense convolution", _dense("conv2d"), 1.0),
+    ("depthwise convolution", _depthwise("conv2d"), 1.0),
+    ("input gradient, dense", _dense("grad.conv2d_input"), 1.0),
+    ("input gradient, depthwise", _depthwise("grad.conv2d_input"), 1.0),
+    ("weight gradient, dense", _dense("grad.conv2d_weight"), 1.0),
+    ("weight gradient, depthwise", _depthwise("grad.conv2d_weight"), 1.0),
+    ("bias gradient", ("nn.grad.conv2d_bias:*",), 1.0),
+    ("quantised convolution, dense", _dense("quantized_conv2d"), 1.0),
+    ("quantised convolution, depthwise", _depthwise("quantized_conv2d"), 1.0),
+    ("pooling", ("nn.*pool2d:*",), 8.0),
+    ("gradient of pooling", ("nn.grad.*pool2d_backward:*",), 1.0),
+)
+
+
+def _layers() -> Iterator[Target]:
+    """Nothing less than half as fast as PyTorch in the same layout, and the geometric mean."""
+    for group, cases, least in OPERATIONS:
+        for layout in ("NCHW", "NHWC"):
+            patterns = tuple(f"{case}-{layout}:*" for case in cases)
+            name, asked = f"{group}, {layout}", least if layout == "NCHW" else 1.0
+            yield Target(name, patterns, "torch", asked, 0.5, group)
+            yield Target(name, patterns, "torch either way", 0.0, 0.0, group)
+    for group, form in (("activation", "nn.{}:*"), ("gradient of activation", "nn.grad.{}_backward:*")):
+        yield Target(group, tuple(map(form.format, ELEMENTWISE)), "torch", 1.0, 0.5, group)
+
+
+TARGETS = (*FILTERS, *_layers())
+
+
+def cases_of(cases: Iterable[Case], *, filters: bool, layers: bool) -> list[Case]:
+    """The cases of the targets for image filters and for layers."""
+    wanted = [target for target in TARGETS if (layers if target.group else filters)]
+    return [case for case in cases if any(target.has(case.name) for target in wanted)]
+
 
 LIMITS = {"peak": "of the multiply-add peak", "copy": "of the copy bandwidth"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One case of a target, on one engine; `once`, the rival was timed by a single call."""
+    """One case of a target, on one engine; `once`, the rival was timed by a single call; `row`, the layer."""
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
     value: float
     once: bool = False
+    row: str = ""
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,7 +179,8 @@ def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
             if value is not None:
                 info, rival = rows[engine].info, rows.get(target.against)
                 once = rival is not None and rival.kind == "rival" and rival.rounds == 1
-                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once))
+                labels = info.get("row", ""), info.get("batch", 0)
+                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once, *labels))
     return cells
 
 
@@ -143,4 +197,7 @@ def _value(results: Results, rows: dict[str, Row], ours: Row, against: str) -> f
     if against == "best":
         times = [row.median for row in rows.values() if row.kind == "rival"]
         return min(times) / ours.median if times else None
+    if against == "torch either way":
+        other = results.layers.get((ours.info.get("layer", ""), "torch"))
+        return other / ours.median if other and "torch" in rows else None
     return rows[against].median / ours.median if against in rows else None
