@@ -133,14 +133,12 @@ def forget() -> bool:
 
 def path() -> Path:
     """The file of this fastconv and this kind of processor, below ``FASTCONV_CACHE_DIR`` or the user's cache folder."""
-    import re
     from pathlib import Path
 
-    import platformdirs
+    from fastconv import folders
 
-    base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", appauthor=False)
-    kind = re.sub(r"[^\w.-]+", "-", processor()).strip("-")
-    return Path(base) / f"rates-{_version()}-{kind}.json"
+    kind = "-".join("".join(c if c.isalnum() or c in "_.-" else " " for c in processor()).split())
+    return Path(folders.cache()) / f"rates-{_version()}-{kind}.json"
 
 
 @cache

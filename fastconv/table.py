@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from fastconv.problem import Problem
+from fastconv.problem import ConvProblem, LinesProblem, Problem, SeparableProblem
 
 __all__ = ["TABLE", "Implementation", "first_row"]
 
@@ -32,6 +33,9 @@ class Implementation:
 
     def refuse(self, problem: Problem) -> str | None:
         """Why this implementation cannot do the problem, or None."""
+        has, why = _NEEDS.get(self.algorithm, (None, ""))
+        if has is not None and not has(problem):
+            return why
         module = self._module()
         return module.refuse(problem) or (getattr(module, self.leaves)(problem) if self.leaves else None)
 
@@ -103,6 +107,26 @@ TABLE = (
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )
+
+
+def _several(p: Any) -> bool:
+    return not isinstance(p, ConvProblem) or p.channels * p.filters > 1 or max(p.stride + p.dilation) > 1
+
+
+# What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
+_NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "conv": (_several, "is for several channels or filters, or steps"),
+    "overlap": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),
+    "transforms": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),
+    "lines": (
+        lambda p: isinstance(p, LinesProblem) or getattr(p, "exact", ""),
+        "is for one-dimensional correlations truncated to integers",
+    ),
+    "lowrank": (
+        lambda p: isinstance(p, SeparableProblem) or getattr(p, "rank", 0),
+        "is for large kernels that are sums of a few outer products",
+    ),
+}
 
 
 def first_row(problem: Problem, engine: str) -> Implementation | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv import folders as user_folders
 from fastconv.engines import numba_cpu
 from fastconv.engines.numba_cpu import folder as folders
 from fastconv.engines.numba_cpu.folder import PrivateFolder
@@ -231,6 +232,14 @@ def test_a_home_that_is_read_only(tmp_path):
     home.mkdir(mode=0o500)
     code = f"import os; os.environ.pop('FASTCONV_CACHE_DIR')\n{KERNEL}"
     assert output(run(code, tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))) == "False\n"
+
+
+@pytest.mark.parametrize("home", ["", "/elsewhere"])
+def test_the_users_cache_folder(monkeypatch, home):
+    platformdirs = pytest.importorskip("platformdirs")
+    monkeypatch.delenv("FASTCONV_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", home)
+    assert user_folders.cache() == platformdirs.user_cache_dir("fastconv", appauthor=False)
 
 
 # -- how many there are -------------------------------------------------------------------------

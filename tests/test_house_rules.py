@@ -213,6 +213,7 @@ def test_an_operation_has_one_file_name_in_every_layer():
 
 # From the bottom up: a module imports from lower layers, or from its own package.
 LAYERS = [
+    ["folders"],
     ["memory", "rates", "install"],
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
     ["engines.level"],
@@ -240,7 +241,7 @@ ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
 OPTIONAL = {
     "numba": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
     "llvmlite": ["engines.numba_cpu", "engines.numba_cuda", "bench"],
-    "platformdirs": ["engines.numba_cpu", "about", "rates"],
+    "platformdirs": ["folders"],
     "scipy": ["signal", "ndimage", "algorithms.fourier", "bench"],
     "matplotlib": ["bench", "picture_filter", "plot"],
     "rich": ["bench", "__main__", "compilation"],
@@ -397,6 +398,16 @@ def test_the_first_call_waits_for_no_compiler():
         "import sys, numpy as np, fastconv; fastconv.convolve2d(np.ones((9, 9)), np.ones((3, 3))); print(*sys.modules)"
     )
     assert not {"numba", "llvmlite", "scipy"} & set(run(code).split())
+
+
+def test_the_first_call_imports_what_it_needs():
+    """Algorithms that do not take it, among others: each costs a millisecond."""
+    code = "import sys, numpy as np, fastconv; before = {*sys.modules}; "
+    code += "image, kernel = np.ones((512, 512), 'f4'), np.arange(25, dtype='f4').reshape(5, 5); "
+    code += "fastconv.signal.convolve2d(image, kernel, 'same'); print(*{*sys.modules} - before)"
+    loaded = {name for name in run(code).split() if name.startswith("fastconv.algorithms.")}
+    needed = {"executor", "geometry", "depthwise", "separable", "filter"}
+    assert loaded == {f"fastconv.algorithms.{name}" for name in needed}
 
 
 # -- the repository -----------------------------------------------------------------------------

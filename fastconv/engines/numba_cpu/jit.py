@@ -7,7 +7,6 @@ parallel, and compiled code touches no Python.
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from typing import Any
 
 import llvmlite
 import numba
-import platformdirs
 from llvmlite import ir
 from numba import types
 from numba.core import serialize
@@ -30,6 +28,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, models, register_model
 
+from fastconv import folders
 from fastconv.engines import contract, level
 from fastconv.engines.numba_cpu.folder import PrivateFolder
 
@@ -191,8 +190,7 @@ class _KernelCache:
 @cache
 def cache_folder() -> PrivateFolder:
     """The folder of compiled kernels: below ``FASTCONV_CACHE_DIR``, or the user's own cache folder."""
-    base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", appauthor=False)
-    return PrivateFolder(Path(os.path.expanduser(base)) / "numba", CACHE_BYTES)
+    return PrivateFolder(Path(folders.cache()) / "numba", CACHE_BYTES)
 
 
 @cache
