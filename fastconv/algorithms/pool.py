@@ -32,8 +32,8 @@ BLOCK_BYTES = 8192
 # Windows of at most so many taps, of pixels of at least so many bytes, are folded where they lie.
 WINDOW_TAPS = 16
 WINDOW_BYTES = 64
-# Windows of planes of at most so many taps are folded in registers.  (A maximum that keeps NaN takes four operations.)
-PLANE_TAPS = {"max": 4, "avg": 27}
+# Windows of planes of at most so many taps are folded in registers.
+PLANE_TAPS = 49
 # Gradients of averages of planes are added and spread in registers where windows have so many taps, rows and columns.
 SPREAD_TAPS, SPREAD_ROWS, SPREAD_COLUMNS = 8, 32, 65536
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
@@ -162,6 +162,8 @@ class Pool:
         cols, phase, col_of = _columns(w, lanes, block, self.fractional)
         if spread is not None:
             cols, block, (phase, col_of) = w.in_shape[2], w.out_shape[2], spread
+        elif staging == "planes":
+            col_of = self._counts_of_columns(w)
         in_place = (
             not w.stride_x
             and staging == "flat"
@@ -197,7 +199,8 @@ class Pool:
             "staging": POOL_STAGING[staging], "store_direct": store_direct, "block": block, "strip": strip,
             "divisor": p.divisor if p is self.problem else -1,
             **self._tables(w), "weights": 0 if w.weights is None else w.weights.ctypes.data,
-            "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data, "phase": phase,
+            "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data if col_of.size else 0,
+            "phase": phase,
         }  # fmt: skip
         return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), kept)
 
@@ -228,17 +231,18 @@ class Pool:
     def _fits_registers(self, w: PoolWindows) -> bool:
         """Whether windows are small, none is empty, and the engine folds such in registers."""
         p = self.problem
-        small = (
-            prod(w.kernel) <= PLANE_TAPS.get(self.pool.kind, 0)
-            and w.stride_x in (1, 2)
-            and w.dilation[2] == 1
-            and w.kernel[2] > 1
-        )
+        lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+        small = prod(w.kernel) <= PLANE_TAPS and w.stride_x in (1, 2) and w.dilation[2] == 1 and w.kernel[2] > 1
+        near = w.pad_x <= lanes and w.kernel[2] - 1 - w.pad_x <= lanes
         plain = isinstance(p, PoolProblem) and p.dtype in ("float32", "float64") and not p.indices
-        return (
-            getattr(self.engine, "PLANES_IN_REGISTERS", False) and plain and small
-            and all((table[:, 1] > 0).all() for table in w.tables)
-        )  # fmt: skip
+        return plain and small and near and all((table[:, 1] > 0).all() for table in w.tables)
+
+    def _counts_of_columns(self, w: PoolWindows) -> np.ndarray:
+        """How many taps of each output's columns count, in whole vectors; none where that does not matter."""
+        if self.pool.kind == "max" or self.pool.divisor > 0:
+            return np.empty(0)
+        counts = w.tables[2][:, 2].astype(self.pool.dtype)
+        return np.pad(counts, (0, -len(counts) % VECTOR), constant_values=1)
 
     def _varying_block(self, w: PoolWindows, lanes: int) -> int:
         """Outputs whose windows, one after the other, fit into a block; all where each plane has its own."""

@@ -22,9 +22,6 @@ cdef extern from "pooling.h" nogil:
         Scan scan
         Runs fold_runs
         ScanRuns scan_runs
-    ctypedef void (*Plane)(char *dst, const char *src, const int64_t *at, int64_t rows, int64_t taps, int64_t n,
-                           double divisor, int64_t stride) noexcept nogil
-    const Plane PLANE[2][2]
     const PoolOps *MAX_POOL[]
     const PoolOps *AVG_POOL[3][11]
     int SUM_LEVEL(int64_t taps)
@@ -369,7 +366,7 @@ cdef inline void pool_unit(const PoolArgs *a, const PoolOps *op, int64_t unit, i
 cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
     if a.staging == WHOLE_PLANES:
-        plane_unit(a, PLANE[0][a.dtype == FLOAT64], unit)
+        plane_unit(a, False, unit)
         return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
@@ -385,7 +382,7 @@ cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
         pool_gradient_unit(a, unit, worker)
         return
     if a.staging == WHOLE_PLANES:
-        plane_unit(a, PLANE[1][a.dtype == FLOAT64], unit)
+        plane_unit(a, True, unit)
         return
     pool_unit(a, AVG_POOL[SUM_LEVEL(a.rows * a.kernel_x)][a.dtype], unit, worker, False)
 

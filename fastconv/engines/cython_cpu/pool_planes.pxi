@@ -1,40 +1,40 @@
-# Small windows of planes, folded in registers.
+# Small windows of planes, folded in registers: all that `pool_unit` does, where nothing has to be staged.
+
+cdef extern from "pooling.h" nogil:
+    ctypedef struct PlaneRows:
+        const int64_t *windows_y
+        int64_t z_step, row_step, x_row, out_row, width, n, taps, pad, stride
+        const void *counts
+        int64_t flat
+    ctypedef void PoolRows(const PlaneRows *p, char *dst, const char *end, const char *plane, int64_t nz, int64_t tall,
+                           int64_t first, int64_t last) noexcept nogil
+    PoolRows *pool_rows(const PlaneRows *p, bint average, int64_t size)
 
 
-cdef void plane_row(const PoolArgs *a, Plane fold, const Row *r, const int64_t *at, int64_t whole, int64_t end,
-                    int64_t rows) noexcept nogil:
-    # A row of outputs of which those from `whole` to `end` have windows with all columns.
-    cdef int64_t i, n, size = 4 if a.dtype == FLOAT32 else 8
-    cdef int64_t counted = r.of_z[r.z * WINDOW_SLOTS + COUNTED] * r.of_y[r.y * WINDOW_SLOTS + COUNTED]
-    cdef const int64_t *x
-    i = 0
-    while i < a.out_width:
-        x = r.of_x + i * WINDOW_SLOTS
-        n = min(end, x[END]) - i if whole <= i < end else 1
-        fold(r.out + i * size, r.x + x[FIRST] * size, at, rows, x[TAPS], n,
-             <double>(a.divisor if a.divisor > 0 else counted * x[COUNTED]), a.stride_x)
-        i += n
+cdef inline bint follows(int64_t step, int64_t count, int64_t inner) noexcept nogil:
+    # Whether `count` things lie `inner` bytes apart.
+    return count == 1 or step == inner
 
 
-cdef void plane_unit(const PoolArgs *a, Plane fold, int64_t unit) noexcept nogil:
-    # Small windows of planes are folded in registers: all that `pool_unit` does, where nothing has to be staged.
-    cdef int64_t begin = unit * a.strip, whole = 0, end, row, z, y
-    cdef int64_t last = min(begin + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
-    cdef const int64_t *x = <const int64_t *>a.windows_x
-    cdef int64_t at[MOST_POOL_ROWS]
-    cdef const int64_t *offsets
-    cdef Row r = before_rows(a)
-    while whole < a.out_width and x[whole * WINDOW_SLOTS + TAPS] < a.kernel_x:
-        whole += 1
-    end = whole
-    while end < a.out_width and x[end * WINDOW_SLOTS + TAPS] == a.kernel_x:
-        end += 1
-    for row in range(begin, last):
-        go_to_row(a, &r, row)
-        offsets = a.window_of
-        if r.nz * r.ny < a.rows:
-            offsets = at
-            for z in range(r.nz):
-                for y in range(r.ny):
-                    at[z * r.ny + y] = z * a.dilation_z * a.x_z + a.row_of[y]
-        plane_row(a, fold, &r, offsets, whole, end, r.nz * r.ny)
+cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
+    cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows
+    cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
+    cdef int64_t flat_row = a.out_width * size, flat_z = a.out_height * flat_row, flat_c = a.out_depth * flat_z
+    cdef bint flat = (follows(a.out_row, a.out_height, flat_row) and follows(a.out_z, a.out_depth, flat_z)
+                      and follows(a.out_c, a.channels, flat_c) and follows(a.out_n, a.batch, a.channels * flat_c))
+    cdef PlaneRows p = PlaneRows(<const int64_t *>a.windows_y, a.dilation_z * a.x_z, a.dilation_y * a.x_row, a.x_row,
+                                 a.out_row, a.width, a.out_width, a.kernel_x, a.pad_x, a.stride_x, a.col_of, flat)
+    cdef PoolRows *fold = pool_rows(&p, average, size)
+    cdef const char *end = a.out + last * flat_row
+    cdef const int64_t *window
+    cdef char *out
+    while row < last:
+        plane, y = row // a.out_height, row % a.out_height
+        rows = min(a.out_height - y, last - row)
+        z, plane = plane % a.out_depth, plane // a.out_depth
+        window = <const int64_t *>a.windows_z + z * WINDOW_SLOTS
+        out = a.out + plane // a.channels * a.out_n + plane % a.channels * a.out_c + z * a.out_z + y * a.out_row
+        fold(&p, out, end,
+             a.x + plane // a.channels * a.x_n + plane % a.channels * a.x_c + window[FIRST] * a.x_z, window[TAPS],
+             a.divisor if a.divisor > 0 else window[COUNTED], y, y + rows)
+        row += rows

@@ -1,0 +1,72 @@
+/* Vectors of floating point numbers: parts of them, maxima that keep NaN, lanes of two. Included by pooling.h. */
+#define HERE static inline __attribute__((always_inline))
+typedef float lanes_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef double lanes_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef int32_t marks_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef int64_t marks_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+
+/* The first n lanes loaded, the others those of `none`; n lanes stored; the maximum, the first of equals.  A comparison of
+ * the value alone is no part of the chain of maxima. */
+#if defined(__AVX512F__)
+#define PARTS(S, T, INSTR)                                                                          \
+    HERE lanes_##S load_some_##S(const char *src, int64_t n, lanes_##S none) {                      \
+        return _mm512_mask_loadu_##INSTR(none, (1u << n) - 1, src);                                 \
+    }                                                                                               \
+    HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) { _mm512_mask_storeu_##INSTR(dst, (1u << n) - 1, v); } \
+    HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
+        return _mm512_mask_max_##INSTR(value, _mm512_cmp_##INSTR##_mask(value, value, _CMP_ORD_Q), value, acc); \
+    }
+PARTS(f32, float, ps)
+PARTS(f64, double, pd)
+#elif defined(__AVX2__)
+#define PARTS(S, T, INSTR)                                                                       \
+    HERE __m256i first_##S(int64_t n) {                                                             \
+        static const int64_t marks[8] = {-1, -1, -1, -1};                                           \
+        return *(const __m256i_u *)((const char *)(marks + 4) - n * (int64_t)sizeof(T));            \
+    }                                                                                               \
+    HERE lanes_##S load_some_##S(const char *src, int64_t n, lanes_##S none) {                      \
+        const __m256i some = first_##S(n);                                                          \
+        return BLEND((marks_##S)some, (lanes_##S)_mm256_maskload_##INSTR((const T *)src, some), none); \
+    }                                                                                               \
+    HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) {                                    \
+        _mm256_maskstore_##INSTR((T *)dst, first_##S(n), v);                                        \
+    }                                                                                               \
+    HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
+        return _mm256_blendv_##INSTR(_mm256_max_##INSTR(value, acc), value, _mm256_cmp_##INSTR(value, value, _CMP_UNORD_Q)); \
+    }
+PARTS(f32, float, ps)
+PARTS(f64, double, pd)
+#else
+#define PARTS(S, T)                                                                                 \
+    HERE lanes_##S load_some_##S(const char *src, int64_t n, lanes_##S none) {                      \
+        for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
+            if (i < n) none[i] = ((const T *)src)[i];                                               \
+        return none;                                                                                \
+    }                                                                                               \
+    HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) {                                    \
+        for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
+            if (i < n) ((T *)dst)[i] = v[i];                                                        \
+    }                                                                                               \
+    HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) { return MAX(acc, value); }
+typedef float float_some LOOSE;
+typedef double double_some LOOSE;
+PARTS(f32, float_some)
+PARTS(f64, double_some)
+#endif
+#undef PARTS
+
+/* Lanes first, first + step, ... of two vectors that follow each other; all lanes loaded, if so many are left. */
+#define TURNS(S, T)                                                                                 \
+    HERE lanes_##S turned_##S(lanes_##S low, lanes_##S high, int64_t first, int step) {             \
+        marks_##S at;                                                                               \
+        for (int i = 0; i < (int)(VECTOR_BYTES / sizeof(T)); i++) at[i] = first + i * step;         \
+        return __builtin_shuffle(low, high, at);                                                    \
+    }                                                                                               \
+    HERE lanes_##S load_part_##S(const char *src, int64_t n, lanes_##S none) {                      \
+        if (n >= (int64_t)(VECTOR_BYTES / sizeof(T))) return *(const lanes_##S *)src;               \
+        return load_some_##S(src, n, none);                                                         \
+    }                                                                                               \
+    HERE lanes_##S add_##S(lanes_##S acc, lanes_##S value) { return acc + value; }
+TURNS(f32, float)
+TURNS(f64, double)
+#undef TURNS
