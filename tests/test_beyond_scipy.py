@@ -273,9 +273,9 @@ def test_small_calls_are_replayed(options):
     for _ in range(2):  # a call that is not replayed itself may make one that is
         results = [ndimage.convolve(*pair, **options) for pair in pairs]
     if "normalize" not in options:
-        before = sum(tapes.plays for tapes in replay._memories)
+        before = sum(tapes.plays for tapes in replay.memories)
         again = [ndimage.convolve(*pair, **options) for pair in pairs]
-        assert sum(tapes.plays for tapes in replay._memories) == before + len(pairs)
+        assert sum(tapes.plays for tapes in replay.memories) == before + len(pairs)
         results += again
     for pair, result in zip(2 * pairs, results, strict=False):
         replay.forget()

@@ -23,7 +23,7 @@ def fresh(function, *args, **kwargs):
 
 
 def plays() -> int:
-    return sum(memory.plays for memory in replay._memories)
+    return sum(memory.plays for memory in replay.memories)
 
 
 def assert_replayed(function, calls, **kwargs) -> None:
@@ -288,9 +288,9 @@ def test_results_do_not_share_memory():
 
 
 def test_memory_is_bounded():
-    memory = Memory(1, -1, frozenset(), (), (ContextVar("never", default=None),), 5)
+    memory = Memory(["x", "i"], ["x"], [], [], (), (ContextVar("never", default=None),), 5)
     for i in range(50):
-        key, _ = memory.key((np.zeros(3), i), {})
+        key, *_ = memory.key((np.zeros(3), i), {})
         memory.store(key, False)
         assert memory.recall((np.zeros(3), i), {}) is False
     assert memory.recall((np.zeros(3), 1), {}) is None

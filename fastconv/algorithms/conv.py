@@ -23,7 +23,7 @@ from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, mostly_
 from fastconv.algorithms.weights import Packing
 from fastconv.engines.contract import ACTIVATIONS, CONV_FIELDS, record, slope_bits
 from fastconv.problem import ConvProblem
-from fastconv.replay import kept_weights
+from fastconv.replay import constant, contiguous, kept_weights
 
 __all__ = ["Conv", "is_ready", "refuse"]
 
@@ -106,13 +106,13 @@ class Conv(ConvExecutor):
         """The real weights [group][filter][channel][tap]."""
         if self.problem.acc in PARTS:
             w = self._real_matrix(w.reshape(self.problem.filters, -1, self.taps))
-        return np.ascontiguousarray(w, self.part), []
+        return contiguous(w, self.part), []
 
     def _biases(self, bias: np.ndarray | None, packing: Packing | None) -> np.ndarray:
         """One for each filter, 0 if there are none."""
         values = self._constants(bias)
         if values is None:
-            values = np.zeros(self.problem.groups * self.filters, self.part)
+            values = constant(np.zeros(self.problem.groups * self.filters, self.part))
         return values if packing is None else packing.bias(values)
 
     def _packing(self, bound: Bound) -> Packing | None:
@@ -164,7 +164,7 @@ class Conv(ConvExecutor):
         }  # fmt: skip
         units = images.size * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
         tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)
-        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables, bias_by_value=True)
+        return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables)
 
     def _in_place(self, z: Axis, y: Axis, x: Axis, channel_of: np.ndarray) -> bool:
         """Whether windows can be read where the image lies: all inside, and its elements what the kernel reads."""

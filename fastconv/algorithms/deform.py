@@ -16,7 +16,7 @@ from fastconv.algorithms.executor import Bound, run
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.engines.contract import DEFORM_FIELDS, record
 from fastconv.problem import ConvProblem, DeformProblem
-from fastconv.replay import by_value
+from fastconv.replay import contiguous, copy_into
 
 __all__ = ["Deform", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
 
@@ -87,8 +87,7 @@ class Deform:
 
     def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
         p, (offset, mask) = self.problem.conv, fill
-        by_value()
-        x = x.astype(p.acc, copy=False)
+        x = x if x.dtype == p.acc else contiguous(x, p.acc)
         weights = self._weights(w)
         depth, pixels, block = weights.shape[1] * p.groups, p.out_shape[0] * p.out_shape[1], _block(p)
         used = costs.threads_worth_using(8 * depth * block, 8 * depth * block, threads)
@@ -103,7 +102,7 @@ class Deform:
                 planes = columns.T[None] if p.channels_last else columns[None]
                 self.products[count](planes, weights, flat[n : n + 1, :, first : first + count], bias, 0, threads)
         if not np.may_share_memory(flat, out):
-            out[...] = flat.reshape(out.shape)
+            copy_into(out, flat.reshape(out.shape))
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
@@ -116,7 +115,7 @@ class Deform:
         """Weights (filter, row of the columns of its group, 1), in the order of the columns."""
         p = self.problem.conv
         taps = w.transpose(0, 2, 3, 1) if p.channels_last else w
-        return np.ascontiguousarray(taps, p.acc).reshape(p.filters, -1, 1)
+        return contiguous(taps, p.acc).reshape(p.filters, -1, 1)
 
     def _new_bound(self, x: tuple, offset: tuple, mask: tuple, first: int, count: int) -> Bound:
         """The record of a block of pixels.  A run is of channels in one group and in one offset group."""

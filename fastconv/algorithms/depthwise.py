@@ -15,6 +15,7 @@ from fastconv.algorithms.executor import Bound, ConvExecutor, kernel_types, refu
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
 from fastconv.engines.contract import ACTIVATIONS, DEPTHWISE_FIELDS, DEPTHWISE_READING, record, slope_bits
 from fastconv.problem import ConvProblem
+from fastconv.replay import contiguous
 
 __all__ = [
     "BAND_BYTES",
@@ -80,7 +81,7 @@ class Depthwise(ConvExecutor):
         self.lanes = engine.TILE[1] // (2 * self.itemsize)
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
-        return np.ascontiguousarray(w, self.part), []  # the kernel transposes them
+        return contiguous(w, self.part), []  # the kernel transposes them
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p = self.problem

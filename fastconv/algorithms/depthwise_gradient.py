@@ -28,7 +28,7 @@ from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import PARTS, Axis, contiguous_strides
 from fastconv.engines.contract import DEPTHWISE_GRADIENT_FIELDS, DEPTHWISE_READING, DTYPE_CODES, record
 from fastconv.problem import Problem, WeightGradientProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_value, copy_into
 
 __all__ = ["DepthwiseGradient", "is_ready", "refuse"]
 
@@ -76,11 +76,12 @@ class DepthwiseGradient:
         if parts == 1 and out.dtype == self.acc and out.flags.c_contiguous:
             run(self.kernel, bound, x, w, out, None, beyond, threads)
             return
-        by_value()  # the result is not the kernel's
+        if parts > 1:
+            by_value()  # NumPy adds
         sums = np.empty((parts, p.filters, prod(p.kernel_shape)), self.acc)
         run(self.kernel, bound, x, w, sums, None, beyond, threads)
         with np.errstate(all="ignore"):
-            out[...] = (sums[0] if parts == 1 else sums.sum(0, dtype=self.acc)).reshape(out.shape)
+            copy_into(out, (sums[0] if parts == 1 else sums.sum(0, dtype=self.acc)).reshape(out.shape))
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, partial sums included."""

@@ -15,7 +15,7 @@ from fastconv.algorithms.geometry import PARTS, contiguous_strides
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
-from fastconv.replay import Copy, launched
+from fastconv.replay import Copy, contiguous, launched
 
 __all__ = ["Bound", "ConvExecutor", "Copy", "kernel_types", "refuse_types", "run"]
 
@@ -52,21 +52,20 @@ class Bound:
     scratch_bytes: int
     order: tuple[int, ...]  # the kernel's axes in the order in which weights are packed
     tables: tuple[np.ndarray, ...]  # kept alive: `slots` holds their addresses
-    bias_by_value: bool = False  # what the kernel gets as bias follows from arguments that are no arrays of the call
 
 
 def run(
     kernel: int, bound: Bound, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: Any, fill: Any, threads: int,
-    copies: Sequence[Copy] = (), reports: bool = False,
+    copies: Sequence[Copy] = (), writes: tuple[np.ndarray, ...] = (), report: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """Launch a kernel on arrays: `w`, `bias` and `fill` as the kernel reads them.
 
-    `copies` tell how `w` was made of the caller's weights, if by copies alone.  A kernel that `reports` leaves
-    in `w` what went wrong, 0 first if nothing did.
+    `copies` tell how `w` was made of the caller's weights, if by copies alone; `writes` are the arrays that the kernel writes
+    to, if not `out` alone.  In the array `report`, zeros, it may leave what went wrong, 0 first if nothing did.
     """
     scratch = np.empty(bound.scratch_bytes * threads, np.uint8)
     launch(kernel, bound.slots, x, w, out, bias, fill, scratch, bound.units, threads)
-    launched(kernel, bound, x, w, out, bias, fill, threads, copies, reports)
+    launched(kernel, bound, x, w, out, bias, fill, threads, copies, writes, report)
 
 
 class ConvExecutor(ABC):
@@ -120,8 +119,8 @@ class ConvExecutor(ABC):
         if values is None:
             return None
         if self.problem.acc in PARTS:
-            return np.ascontiguousarray(np.atleast_1d(values), self.problem.acc).view(self.part)
-        return np.atleast_1d(np.asarray(values)).astype(self.part)
+            return contiguous(np.atleast_1d(values), self.problem.acc).view(self.part)
+        return contiguous(np.atleast_1d(values), self.part)
 
     def _real_matrix(self, w: np.ndarray) -> np.ndarray:
         """Complex weights (filter, plane, tap) as the real matrix of the same product, parts next to planes."""

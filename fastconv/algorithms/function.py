@@ -32,7 +32,7 @@ def run_function(
     threads = costs.threads_worth_using(x.size * taps * OPERATIONS, 0, threads)
     bound = _bound(x, out, footprint, pad, rules, threads)
     report = np.zeros(1 + threads * (1 + taps), np.int64)
-    run(kernel, bound, x, report, out, None, np.asarray(fill).astype(np.float64), threads, reports=True)
+    run(kernel, bound, x, report, out, None, np.asarray(fill).astype(np.float64), threads, report=report)
     if not report[0]:
         return None
     windows = report[1:].reshape(threads, 1 + taps)

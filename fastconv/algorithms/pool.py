@@ -115,7 +115,8 @@ class Pool:
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         bound = self._bind(x.strides, out.strides, () if indices is None else indices.strides, threads)
         tables = None if starts is None else self._tables_of_planes(starts)
-        run(self.kernel, bound, x, indices, out, tables, None, threads)
+        writes = (out,) if indices is None else (out, indices)
+        run(self.kernel, bound, x, indices, out, tables, None, threads, writes=writes)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""

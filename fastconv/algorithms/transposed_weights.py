@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.algorithms.executor import Bound, run
 from fastconv.engines.contract import TRANSPOSED_WEIGHTS_FIELDS, record
 from fastconv.problem import ConvProblem
+from fastconv.replay import contiguous, recording
 
 __all__ = ["TransposedWeights"]
 
@@ -49,8 +50,10 @@ class TransposedWeights:
         """The weights of each phase, (C, F/groups, taps)."""
         p = self.conv
         shapes = [(p.channels, p.filters // p.groups, *shape) for shape in self.shapes]
-        if self.kernel is None or not w.flags.c_contiguous or w.nbytes < LEAST_BYTES:
-            return [self._view(w, phase).reshape(shape) for phase, shape in zip(self.phases, shapes, strict=True)]
+        small = w.nbytes < LEAST_BYTES and not recording()
+        if self.kernel is None or not w.flags.c_contiguous or small:
+            parts = [contiguous(self._view(w, phase)) for phase in self.phases]
+            return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         memory = np.empty(self._begins[-1], w.dtype)
         run(self.kernel, self._bound, w, None, memory, None, None, threads)
         return [

@@ -61,7 +61,7 @@ class Unpool:
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         elements, planes = (out, x) if self.problem.kind == "take" else (x, out)
         bound = self._bind(elements.strides, indices.strides, planes.strides, threads)
-        run(self.kernel, bound, elements, indices, planes, outside, None, threads)
+        run(self.kernel, bound, elements, indices, planes, outside, None, threads, writes=(out,), report=outside)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""

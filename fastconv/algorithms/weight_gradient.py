@@ -24,7 +24,7 @@ from fastconv.algorithms.geometry import PARTS, contiguous_strides, part_size
 from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, WEIGHT_GRADIENT_FIELDS, record
 from fastconv.problem import ConvProblem, Problem, WeightGradientProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_value, copy_into
 
 __all__ = ["WeightGradient", "is_ready", "refuse"]
 
@@ -134,11 +134,12 @@ class WeightGradient:
         if direct:
             run(self.kernel, bound, x, w, out, None, None, threads)
             return
-        by_value()  # the result is not the kernel's
+        if self.parts > 1 or p.acc in PARTS:
+            by_value()  # NumPy adds
         sums = np.empty((self.parts, *self._sums_shape()), self.part)
         run(self.kernel, bound, x, w, sums, None, None, threads)
         with np.errstate(all="ignore"):
-            out[...] = self._result(sums[0] if self.parts == 1 else sums.sum(0, dtype=self.part))
+            copy_into(out, self._result(sums[0] if self.parts == 1 else sums.sum(0, dtype=self.part)))
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, partial sums included."""

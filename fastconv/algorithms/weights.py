@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.algorithms.executor import Bound, run
 from fastconv.engines.contract import WEIGHTS_FIELDS, record
+from fastconv.replay import copy_into, zeros
 
 __all__ = ["Packing", "aligned"]
 
@@ -46,8 +47,8 @@ class Packing:
 
     def bias(self, values: np.ndarray) -> np.ndarray:
         """One for each filter, as lanes."""
-        packed = np.zeros(self.bias_shape, self.part)
-        packed[:, : values.size // len(packed)] = values.reshape(len(packed), -1)
+        packed = zeros(self.bias_shape, self.part)
+        copy_into(packed[:, : values.size // len(packed)], values.reshape(len(packed), -1))
         return packed
 
 

@@ -22,7 +22,7 @@ from fastconv.nn.arguments import (
 from fastconv.nn.convolution import bias_array, images_and_weights
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
-from fastconv.replay import conjugate
+from fastconv.replay import by_value, conjugate, constant, copy_into
 from fastconv.validate import activation_of, as_array, int_tuple, new_or_checked_out, type_name
 
 __all__ = [
@@ -123,7 +123,9 @@ def transposed_weight_gradient(
     if given.batch:
         conv = _problem(made, given, window, groups, grad, result, images, result.dtype)
         _run_weight(conv, grad, images, result, given.channels_last, threads)
-        np.conjugate(result, out=result)  # not the gradient of the output is to be conjugated, but the input
+        if result.dtype.kind == "c":
+            by_value()  # NumPy does it
+            np.conjugate(result, out=result)  # not the gradient of the output is to be conjugated, but the input
     return native(result)
 
 
@@ -206,14 +208,15 @@ def bias_gradient(ndim: int, grad_output: Any, data_format: Any, out: Any, threa
     if grad.size == 0:
         result[...] = 0
         return native(result)
-    one, ones = (1,) * ndim, np.broadcast_to(np.ones(1, grad.dtype), (made.batch, 1, *made.sizes))
+    one, ones = (1,) * ndim, constant(np.broadcast_to(np.ones(1, grad.dtype), (made.batch, 1, *made.sizes)))
     window = _Window(one, one, one, ((0, 0),) * ndim)
     conv = _problem(made._replace(channels=1), made, window, 1, grad, grad, grad, grad.dtype)
     target = (
         result.reshape(-1, 1, *one) if result.flags.c_contiguous else np.empty((made.channels, 1, *one), grad.dtype)
     )
     execute(WeightGradientProblem(conv), ones, canonical(grad, ndim, made.channels_last), target, threads=threads)
-    result[...] = target.reshape(-1)
+    if not np.may_share_memory(target, result):
+        copy_into(result, target.reshape(-1))
     return native(result)
 
 

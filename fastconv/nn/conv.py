@@ -13,7 +13,7 @@ from fastconv.replay import remembered
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
 
-@remembered(arrays=2)
+@remembered(2, ("bias",))
 def conv1d(
     input: Any,
     weight: Any,
@@ -118,7 +118,7 @@ def conv1d(
     )  # fmt: skip
 
 
-@remembered(arrays=2)
+@remembered(2, ("bias",))
 def conv2d(
     input: Any,
     weight: Any,
@@ -225,7 +225,7 @@ def conv2d(
     )  # fmt: skip
 
 
-@remembered(arrays=2)
+@remembered(2, ("bias",))
 def conv3d(
     input: Any,
     weight: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import transpose
+from fastconv.replay import remembered
 
 __all__ = [
     "conv_transpose1d",
@@ -16,6 +17,7 @@ __all__ = [
 ]
 
 
+@remembered(2, ("bias",))
 def conv_transpose1d(
     input: Any,
     weight: Any,
@@ -115,6 +117,7 @@ def conv_transpose1d(
     )  # fmt: skip
 
 
+@remembered(2, ("bias",))
 def conv_transpose2d(
     input: Any,
     weight: Any,
@@ -216,6 +219,7 @@ def conv_transpose2d(
     )  # fmt: skip
 
 
+@remembered(2, ("bias",))
 def conv_transpose3d(
     input: Any,
     weight: Any,

@@ -11,13 +11,13 @@ from fastconv.nn.arguments import FLOATS, canonical, group_count, is_channels_la
 from fastconv.nn.convolution import bias_array, images_and_weights
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, DeformProblem, accumulator
-from fastconv.replay import remembered
+from fastconv.replay import contiguous, remembered
 from fastconv.validate import as_array, int_tuple, new_or_checked_out, result_type, type_name
 
 __all__ = ["deform_conv2d"]
 
 
-@remembered(arrays=3)
+@remembered(3, ("bias", "mask"))
 def deform_conv2d(
     input: Any,
     offset: Any,
@@ -156,7 +156,7 @@ def deform_conv2d(
         bias=bias is not None,
         channels_last=channels_last,
     )
-    places = (offsets.astype(acc, copy=False), None if masks is None else masks.astype(acc, copy=False))
+    places = tuple(part if part is None or part.dtype == acc else contiguous(part, acc) for part in (offsets, masks))
     target = canonical(result, 2, channels_last)
     problem = DeformProblem(conv, moved, masks is not None)
     execute(problem, x, weights, target, bias=arrays.get("bias"), fill=places, threads=threads)

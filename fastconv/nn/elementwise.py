@@ -11,7 +11,6 @@ from fastconv.device import native
 from fastconv.nn.arguments import FLOATS
 from fastconv.plan import execute
 from fastconv.problem import ActivationProblem
-from fastconv.replay import by_value
 from fastconv.validate import as_array, new_or_checked_out, result_type, type_name
 
 __all__ = ["applied", "applied_backward", "computed", "documented", "prepared", "prepared_backward"]
@@ -100,7 +99,6 @@ def prepared(input: Any, inplace: bool, out: Any) -> tuple[Any, Any]:
         raise ValueError("inplace must be False where out is given; got True")
     out = x if inplace else out
     if _same_memory(out, x):
-        by_value()  # what is played again would be applied twice
         return x, new_or_checked_out(out, x.shape, dtype, {})
     return x, new_or_checked_out(out, x.shape, dtype, {"input": x})
 
@@ -118,8 +116,6 @@ def prepared_backward(grad_output: Any, input: Any, out: Any) -> tuple[Any, Any,
         raise ValueError(f"grad_output must have the shape of input, {x.shape}; got {g.shape}")
     others = {"grad_output": g, "input": x}
     apart = {name: array for name, array in others.items() if not _same_memory(out, array)}
-    if len(apart) < 2:
-        by_value()
     return g, x, new_or_checked_out(out, x.shape, dtype, apart)
 
 

@@ -1,69 +1,110 @@
 # How the tape of a call is found: by all that the call depends on, or at once for a planned call.  Included by _tape.pyx.
 
+# What an argument is: a value; an array; an array or None; an array for the result, or a tuple of them, or None.
+cdef enum:
+    VALUE = 0
+    ARRAY = 1
+    OPTIONAL = 2
+    WRITTEN = 3
+
+# Bytes that the keys of the tapes of a function may have.
+cdef enum:
+    MOST_BYTES = 1 << 25
+
+
 cdef class Memory:
     """Tapes of one function by what its calls depend on: metadata of arrays, other arguments, settings."""
 
-    cdef dict tapes
-    cdef tuple settings
-    cdef tuple unless
-    cdef object written
-    cdef int limit, output
-    cdef readonly int n_arrays, plays
+    cdef dict tapes, roles
+    cdef tuple positions, settings, unless
+    cdef int limit, required
+    cdef Py_ssize_t most, bytes
+    cdef readonly int plays
+    cdef readonly bint optional
 
-    def __init__(self, int n_arrays, int output, frozenset written, tuple settings, tuple unless, int limit):
-        """The first `n_arrays` arguments must be arrays, lists or tuples; argument `output`, and those whose
-        names are in `written`, may be one to write to.
+    def __init__(self, list names, arrays, optional, written, tuple settings, tuple unless, int limit, Py_ssize_t most=MAX_BY_VALUE):
+        """Of the function's arguments of these `names`, `arrays` must be arrays, lists or tuples, `optional` ones may
+        be, and `written` ones, whether they are among the names or not, may be arrays to write to.
 
-        Other arrays are told apart by their values.  `settings` are the context variables that matter; nothing is
-        remembered while one of the context variables `unless` has a value.
+        Other arrays are told apart by their values, of up to `most` bytes.  `settings` are the context variables that
+        matter; nothing is remembered while one of the context variables `unless` has a value.
         """
-        self.tapes, self.n_arrays, self.settings, self.unless = {}, n_arrays, settings, unless
-        self.written = written
-        self.limit, self.output, self.plays = limit, output, 0
+        self.roles = {**dict.fromkeys(written, WRITTEN), **dict.fromkeys(arrays, ARRAY), **dict.fromkeys(optional, OPTIONAL)}
+        self.positions = tuple([self.roles.get(name, VALUE) for name in names])
+        self.required, self.optional = len(arrays), len(optional) > 0
+        self.tapes, self.settings, self.unless = {}, settings, unless
+        self.limit, self.most, self.plays, self.bytes = limit, most, 0, 0
+
+    @property
+    def n_arrays(self):
+        """How many arguments must be arrays."""
+        return self.required
 
     def key(self, tuple args, dict kwargs):
-        """(key, arrays) of a call, None if it cannot be remembered."""
-        cdef list arrays = []
-        key = self.key_of(args, kwargs, arrays)
-        return None if key is None else (key, arrays)
+        """(key, arrays, args, kwargs) of a call, None if it cannot be remembered: lists stand there as arrays."""
+        cdef list arrays = [], given = list(args)
+        cdef dict named = dict(kwargs)
+        key = self.key_of(args, kwargs, arrays, given, named)
+        return None if key is None else (key, arrays, tuple(given), named)
 
-    cdef object key_of(self, tuple args, dict kwargs, list arrays):
-        # The key, None if there is none; appends the arrays that the tape will be played on.
+    cdef object key_of(self, tuple args, dict kwargs, list arrays, list given, dict named):
+        # The key, None if there is none; appends the arrays that the tape will be played on.  With `given` and `named`
+        # the key may be kept, and lists among the arguments are replaced there by arrays.
         cdef Text text
         cdef list others = []
         cdef Py_ssize_t i
+        cdef int role, required = 0
         text.size = 0
         for var in self.unless:
             if get_value(var) is not None:
                 return None
-        if len(args) < self.n_arrays:
+        if len(args) > len(self.positions):
             return None
         for i in range(len(args)):
+            role = self.positions[i]
             value = args[i]
-            if i < self.n_arrays:
-                if type(value) is list or type(value) is tuple:
-                    value = numpy.asarray(value)
-                if not cnp.PyArray_CheckExact(value):
-                    return None
-                if not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
-                    value = value.astype(value.dtype.newbyteorder("="))
-            if not describe(value, &text, others, arrays if i < self.n_arrays or i == self.output else None):
+            if role == ARRAY or role == OPTIONAL:
+                value = as_array(value, role)
+                required += role == ARRAY
+                if given is not None:
+                    given[i] = value
+            if not self.describe(value, role, &text, others, arrays, given is not None):
                 return None
         for name, value in kwargs.items():
-            if not (write_string(&text, name) and describe(value, &text, others, arrays if name in self.written else None)):
+            role = self.roles.get(name, VALUE)
+            if role == ARRAY or role == OPTIONAL:
+                value = as_array(value, role)
+                required += role == ARRAY
+                if named is not None:
+                    named[name] = value
+            if not (write_string(&text, name) and self.describe(value, role, &text, others, arrays, given is not None)):
                 return None
+        if required != self.required:
+            return None
         for var in self.settings:
-            if not describe(get_value(var), &text, others, None):
+            if not describe(get_value(var), &text, others, 0, False):
                 return None
         if not write_number(&text, b"n", default_threads()):
             return None
         written = PyBytes_FromStringAndSize(text.data, text.size)
         return (written, *others) if others else written
 
+    cdef bint describe(self, object value, int role, Text *text, list others, list arrays, bint kept) except -1:
+        if role != VALUE and cnp.PyArray_CheckExact(value):
+            return describe_array(<cnp.ndarray>value, text, arrays)
+        if role == ARRAY:
+            return False
+        if role == WRITTEN and (type(value) is tuple or type(value) is list):
+            for item in value:
+                if not self.describe(item, OPTIONAL, text, others, arrays, kept):
+                    return False
+            return write_number(text, b"(", len(value))
+        return describe(value, text, others, self.most, kept)
+
     def recall(self, tuple args, dict kwargs):
         """The result of a call that has a tape; None if it is new, False if it cannot be remembered."""
         cdef list arrays = []
-        key = self.key_of(args, kwargs, arrays)
+        key = self.key_of(args, kwargs, arrays, None, None)
         if key is None:
             return False
         tape = self.tapes.get(key)
@@ -75,25 +116,37 @@ cdef class Memory:
 
     def store(self, key, tape):
         """Remember the tape of a call, or False: that it has none."""
-        if len(self.tapes) >= self.limit:
-            self.tapes.clear()
+        if len(self.tapes) >= self.limit or self.bytes > MOST_BYTES:
+            self.forget()
         self.tapes[key] = tape
+        if type(key) is tuple:
+            for part in <tuple>key:
+                self.bytes += (<Values>part).array.nbytes if type(part) is Values else 0
 
     def forget(self):
         """Drop all tapes."""
         self.tapes.clear()
-
+        self.bytes = 0
 
     def shortcut(self, tuple args, dict kwargs, tuple given):
         """A way to the tape of a call for further calls that differ in the arrays `given`; None if it has none."""
         found = self.key(args, kwargs)
         tape = None if found is None else self.tapes.get(found[0])
-        if type(tape) is not Tape:
+        if type(tape) is not Tape or any([coincide(a, b) for i, a in enumerate(found[1]) for b in found[1][:i]]):
             return None
         places = [next((i for i, array in enumerate(given) if array is taken), -1) for taken in found[1]]
         if not set(range(len(given))) <= set(places):
             return None
         return Shortcut(tape, found[1], places, self.unless)
+
+
+cdef object as_array(object value, int role):
+    # Lists and tuples as the array that functions make of them, arrays in native byte order.
+    if type(value) is list or type(value) is tuple:
+        value = numpy.asarray(value)
+    if cnp.PyArray_CheckExact(value) and not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value):
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
 
 
 cdef class Shortcut:

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.math cimport copysign, fabs
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
 
 import numpy
@@ -25,47 +25,34 @@ cdef extern from "tiles_all.h" nogil:
     enum: ORDER_SYMMETRIC
     enum: ORDER_ANTISYMMETRIC
     void stage_run(...)
+    void store_run(...)
 
 cdef enum:
     MAX_SLOTS = 64
+    MAX_HEADER = 5  # x, w, out, bias, fill
     MAX_AXES = 8
-    MAX_ARRAYS = 6
-    MAX_STEPS = 16
-    MAX_COPIES = 4
-    MAX_TEMPORARIES = 8
+    MAX_ARRAYS = 8
+    MAX_RESULTS = 4
+    MAX_STEPS = 64
+    MAX_TEMPORARIES = 48
+    MAX_BUFFERS = MAX_ARRAYS + MAX_RESULTS + MAX_TEMPORARIES
     MAX_BY_VALUE = 4096  # bytes
     MAX_TEXT = 1024
-
-# Arguments besides arrays and tuples that calls are remembered by.
-HASHABLE = frozenset((type, *map(type, map(numpy.dtype, "?bBhHiIlLqQefdgFDG")),
-                      *(numpy.dtype(code).type for code in "?bBhHiIlLqQ")))
-FLOATS = frozenset((numpy.float32, numpy.float64))
-
-# The accumulators that weights are packed for, in the order of `PARTS` here.
-PARTS = ("float32", "float64", "uint32", "uint64")
+    LINE = 64
 
 cdef struct Place:
-    int buffer  # an array of the call, the result, a temporary; -1: none, or a constant at `offset`
+    int buffer  # an array of the call, a result, a temporary; -1: none, or a constant at `offset`
     int64_t offset
 
-# A part of the weights that lies in an array of the call: copied, converted and perhaps negated at each replay.
-cdef struct Copy:
-    Place source
-    int axes
-    int64_t code, to  # of the elements there; where the copy begins in the packed weights
-    bint negative
-    int64_t shape[MAX_AXES]
-    int64_t steps[MAX_AXES]  # in bytes
-    int64_t to_steps[MAX_AXES]
+include "_copies.pxi"
 
 cdef struct Step:
-    int64_t kernel, units, threads, scratch, n_slots
-    int64_t slots[MAX_SLOTS]
-    Place x, w, out, bias, fill
-    int n_copies, part, order_slot  # order_slot: where the record tells the order of an exact sum of a line, or 0
-    int64_t packed, taps  # bytes and elements of packed weights
-    int64_t report  # bytes that stand in for weights, where the kernel tells what went wrong, or 0
-    Copy copies[MAX_COPIES]
+    int64_t kernel, units, threads, n_slots  # kernel 0: a copy of x to out
+    const int64_t *slots
+    Place header[MAX_HEADER]
+    int report  # the header's place where the kernel tells what went wrong, 0 first if nothing did; or -1
+    int64_t order_slot, taps  # where the record tells the order of an exact sum of a line, or 0; its weights
+    Copy copy
 
 
 cdef int64_t line_order(const double *w, int64_t size) noexcept nogil:
@@ -76,32 +63,6 @@ cdef int64_t line_order(const double *w, int64_t size) noexcept nogil:
         symmetric = symmetric and fabs(w[size - 1 - i] - w[i]) <= 2.220446049250313e-16
         antisymmetric = antisymmetric and fabs(w[size - 1 - i] + w[i]) <= 2.220446049250313e-16
     return ORDER_SYMMETRIC if symmetric else ORDER_ANTISYMMETRIC if antisymmetric else ORDER_LINE
-
-
-cdef void pack_run(const Copy *c, int axis, int part, const char *at, char *to) noexcept nogil:
-    cdef int64_t i, n = c.shape[axis]
-    if part == 0:
-        stage_run(<float *>to, at, c.steps[axis], n, c.code)
-        for i in range(n if c.negative else 0):
-            (<float *>to)[i] = -(<float *>to)[i]
-    elif part == 1:
-        stage_run(<double *>to, at, c.steps[axis], n, c.code)
-        for i in range(n if c.negative else 0):
-            (<double *>to)[i] = -(<double *>to)[i]
-    elif part == 2:
-        stage_run(<uint32_t *>to, at, c.steps[axis], n, c.code)
-    else:
-        stage_run(<uint64_t *>to, at, c.steps[axis], n, c.code)
-
-
-cdef void pack(const Copy *c, int axis, int part, const char *at, char *to) noexcept nogil:
-    # Copy the axes `axis`.. ; the elements of the last one are next to each other in the packed weights.
-    cdef int64_t i
-    if axis == c.axes - 1:
-        pack_run(c, axis, part, at, to)
-        return
-    for i in range(c.shape[axis]):
-        pack(c, axis + 1, part, at + i * c.steps[axis], to + i * c.to_steps[axis])
 
 
 cdef int extent(cnp.ndarray array, const char **low, const char **high) except -1:
@@ -120,162 +81,13 @@ cdef int extent(cnp.ndarray array, const char **low, const char **high) except -
     return 0
 
 
-cdef class Tape:
-    """The launches of one call; see `fastconv.replay`, which records and plays it."""
-
-    cdef Step steps[MAX_STEPS]
-    cdef int n_steps, n_arrays, n_temporaries, written, axes, copied
-    cdef int64_t temporaries[MAX_TEMPORARIES]
-    cdef int64_t scratch, weights
-    cdef cnp.npy_intp shape[32]
-    cdef object dtype, kept
-
-    def __init__(self, int n_arrays, int written, object result, object temporaries, object kept):
-        """`written`: which array of the call the result is, or -1 for a new one like `result`."""
-        cdef int i
-        if n_arrays > MAX_ARRAYS or len(temporaries) > MAX_TEMPORARIES:
-            raise OverflowError("too many arrays for a tape")
-        self.copied = -1
-        self.n_arrays, self.written, self.kept, self.dtype = n_arrays, written, kept, result.dtype
-        self.axes, self.n_temporaries, self.n_steps, self.scratch, self.weights = result.ndim, len(temporaries), 0, 0, 0
-        for i in range(self.axes):
-            self.shape[i] = result.shape[i]
-        for i in range(self.n_temporaries):
-            self.temporaries[i] = -(-temporaries[i] // 64) * 64
-
-    def copy(self, int array):
-        """Begin with a copy of an array of the call into the result."""
-        self.copied = array
-
-    def add(self, kernel, record, units, threads, scratch, places, packing, report):
-        """Append a launch.
-
-        `places`: (buffer, offset) of x, w, out, bias and fill.  `packing`: None, or for weights that lie in arrays of the call
-        (dtype, shape, order slot, copies), each copy (place, code, negative, shape, steps, offset, steps in the packed ones).
-        `report`: bytes of a report in the place of weights, or 0.
-        """
-        if self.n_steps == MAX_STEPS:
-            raise OverflowError("too many launches for a tape")
-        cdef Step *step = &self.steps[self.n_steps]
-        cdef const int64_t[::1] slots = record
-        cdef int i
-        if slots.shape[0] > MAX_SLOTS:
-            raise OverflowError("too many slots for a tape")
-        step.kernel, step.units, step.threads, step.scratch, step.n_slots = kernel, units, threads, scratch, slots.shape[0]
-        for i in range(slots.shape[0]):
-            step.slots[i] = slots[i]
-        (step.x.buffer, step.x.offset), (step.w.buffer, step.w.offset) = places[:2]
-        (step.out.buffer, step.out.offset), (step.bias.buffer, step.bias.offset) = places[2:4]
-        step.fill.buffer, step.fill.offset = places[4]
-        step.n_copies, step.report = 0, report
-        self.weights = max(self.weights, step.report)
-        if packing is not None:
-            part, taps, step.order_slot, copies = packing
-            step.part, step.taps = PARTS.index(part), taps
-            step.packed = taps * (4 if step.part % 2 == 0 else 8)
-            self.weights = max(self.weights, step.packed)
-            for copy in copies:
-                self.add_copy(step, copy)
-        self.scratch = max(self.scratch, scratch * threads)
-        self.n_steps += 1
-
-    cdef int add_copy(self, Step *step, tuple of) except -1:
-        place, code, negative, shape, steps, to, to_steps = of
-        if len(shape) > MAX_AXES or step.n_copies == MAX_COPIES:
-            raise OverflowError("too many axes or parts for a tape")
-        cdef Copy *copy = &step.copies[step.n_copies]
-        cdef int i
-        copy.source.buffer, copy.source.offset = place
-        copy.axes, copy.code, copy.negative, copy.to = len(shape), code, negative, to
-        for i in range(copy.axes):
-            copy.shape[i], copy.steps[i], copy.to_steps[i] = shape[i], steps[i], to_steps[i]
-        step.n_copies += 1
-        return 0
-
-    cdef object play(self, list arrays):
-        """The call's result on these arrays; None if the call must go the long way."""
-        cdef const char *base[MAX_ARRAYS + 1 + MAX_TEMPORARIES]
-        cdef int64_t slots[MAX_SLOTS]
-        cdef int64_t size = 64 + self.scratch + self.weights + 64
-        cdef Step *step
-        cdef int i
-        cdef bint failed = False
-        cdef char *memory
-        cdef char *weights
-        cdef char *scratch
-        if self.written < 0:
-            result = cnp.PyArray_EMPTY(self.axes, self.shape, (<cnp.dtype>self.dtype).num, 0)
-        elif self.may_write(arrays):
-            result = arrays[self.written]
-        else:
-            return None
-        if self.copied >= 0:
-            cnp.PyArray_CopyInto(<cnp.ndarray>result, <cnp.ndarray>arrays[self.copied])
-            if self.n_steps == 0:
-                return result
-        for i in range(self.n_arrays):
-            base[i] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
-        base[self.n_arrays] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>result)
-        for i in range(self.n_temporaries):
-            size += self.temporaries[i]
-        memory = <char *>PyMem_RawMalloc(size)
-        if memory == NULL:
-            raise MemoryError(f"cannot allocate {size} bytes of workspace")
-        weights = memory + (64 - <uintptr_t>memory % 64)
-        scratch = weights + -(-self.weights // 64) * 64
-        base[self.n_arrays + 1] = scratch + -(-self.scratch // 64) * 64
-        for i in range(1, self.n_temporaries):
-            base[self.n_arrays + 1 + i] = base[self.n_arrays + i] + self.temporaries[i - 1]
-        with nogil:
-            for i in range(self.n_steps):
-                step = &self.steps[i]
-                memcpy(slots, step.slots, step.n_slots * sizeof(int64_t))
-                slots[0] = address(step.x, base)
-                slots[1] = address(step.w, base)
-                slots[2] = address(step.out, base)
-                slots[3] = address(step.bias, base)
-                slots[4] = address(step.fill, base)
-                slots[5] = <int64_t><uintptr_t>scratch
-                if step.n_copies:
-                    pack_weights(step, base, weights)
-                    slots[1] = <int64_t><uintptr_t>weights
-                    if step.order_slot:
-                        slots[step.order_slot] = line_order(<const double *>weights, step.taps)
-                if step.report:
-                    memset(weights, 0, step.report)
-                    slots[1] = <int64_t><uintptr_t>weights
-                pool_run(<fastconv_kernel><uintptr_t>step.kernel, slots, step.units, step.threads)
-                if step.report and (<int64_t *>weights)[0]:
-                    failed = True
-                    break
-        PyMem_RawFree(memory)
-        return None if failed else result
-
-    cdef bint may_write(self, list arrays) except -1:
-        # Whether the caller's array for the result is writable and apart from the others in memory.
-        cdef const char *low
-        cdef const char *high
-        cdef const char *other_low
-        cdef const char *other_high
-        cdef int i
-        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>arrays[self.written]):
-            return False
-        extent(<cnp.ndarray>arrays[self.written], &low, &high)
-        for i in range(self.n_arrays):
-            if i != self.written:
-                extent(<cnp.ndarray>arrays[i], &other_low, &other_high)
-                if other_low < high and low < other_high:
-                    return False
-        return True
-
-
-cdef void pack_weights(const Step *step, const char **base, char *weights) noexcept nogil:
-    cdef int i
-    if step.n_copies > 1:
-        memset(weights, 0, step.packed)
-    for i in range(step.n_copies):
-        pack(&step.copies[i], 0, step.part, base[step.copies[i].source.buffer] + step.copies[i].source.offset,
-             weights + step.copies[i].to)
+cdef bint coincide(cnp.ndarray a, cnp.ndarray b):
+    # Whether two arrays have every element at the same place.
+    cdef int n = cnp.PyArray_NDIM(a)
+    return (cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) and n == cnp.PyArray_NDIM(b)
+            and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)
+            and memcmp(cnp.PyArray_DIMS(a), cnp.PyArray_DIMS(b), n * sizeof(cnp.npy_intp)) == 0
+            and memcmp(cnp.PyArray_STRIDES(a), cnp.PyArray_STRIDES(b), n * sizeof(cnp.npy_intp)) == 0)
 
 
 cdef inline int64_t address(Place place, const char **base) noexcept nogil:
@@ -284,90 +96,181 @@ cdef inline int64_t address(Place place, const char **base) noexcept nogil:
     return <int64_t><uintptr_t>(base[place.buffer] + place.offset)
 
 
-# What a call is remembered by is written to bytes: they are hashed and compared sooner than tuples of objects.
-cdef struct Text:
-    Py_ssize_t size
-    char data[MAX_TEXT]
+cdef class Tape:
+    """The launches of one call; see `fastconv.replay`, which records and plays it.
 
+    Buffers are numbered: the arrays of the call, its new results, temporary memory.
+    """
 
-cdef inline bint write(Text *text, char tag, const void *data, Py_ssize_t size):
-    if text.size + 1 + size > MAX_TEXT:
-        return False
-    text.data[text.size] = tag
-    memcpy(text.data + text.size + 1, data, size)
-    text.size += 1 + size
-    return True
+    cdef Step *steps
+    cdef int n_steps, n_arrays, n_results, n_temporaries
+    cdef bint several
+    cdef int written[MAX_RESULTS]
+    cdef int same[MAX_RESULTS]
+    cdef int axes[MAX_RESULTS]
+    cdef int types[MAX_RESULTS]
+    cdef cnp.npy_intp shapes[MAX_RESULTS][32]
+    cdef int64_t sizes[MAX_TEMPORARIES]
+    cdef int64_t phases[MAX_TEMPORARIES]
+    cdef int64_t scratch, temporary
+    cdef int copied
+    cdef object kept
 
+    def __cinit__(self):
+        self.steps = NULL
 
-cdef inline bint write_number(Text *text, char tag, int64_t number):
-    return write(text, tag, &number, sizeof(int64_t))
+    def __dealloc__(self):
+        PyMem_RawFree(self.steps)
 
+    def __init__(self, list arrays, list results, list written, bint several, list temporaries, int n_steps, object kept):
+        """`written`: which array of the call each result is, or -1 for a new one like it; `several`: whether the call
+        returns a tuple.  `temporaries`: sizes, and where in a cache line each begins."""
+        cdef int i, j, n_arrays = len(arrays)
+        if (n_arrays > MAX_ARRAYS or len(results) > MAX_RESULTS or len(temporaries) > MAX_TEMPORARIES
+                or n_steps > MAX_STEPS):
+            raise OverflowError("too many arrays or steps for a tape")
+        self.n_arrays, self.n_results, self.several, self.kept, self.copied = n_arrays, len(results), several, kept, -1
+        self.n_steps = 0
+        self.scratch = self.temporary = 0
+        for i in range(self.n_results):
+            self.written[i], self.axes[i], self.types[i] = written[i], results[i].ndim, (<cnp.dtype>results[i].dtype).num
+            self.same[i] = 0
+            for j in range(n_arrays if self.written[i] >= 0 else 0):
+                self.same[i] |= coincide(<cnp.ndarray>arrays[self.written[i]], <cnp.ndarray>arrays[j]) << j
+            for j in range(self.axes[i]):
+                self.shapes[i][j] = results[i].shape[j]
+        self.n_temporaries = len(temporaries)
+        for i in range(self.n_temporaries):
+            self.sizes[i], self.phases[i] = temporaries[i]
+            self.sizes[i] = -(-(self.sizes[i] + self.phases[i]) // LINE) * LINE
+            self.temporary += self.sizes[i]
+        self.steps = <Step *>PyMem_RawMalloc(max(n_steps, 1) * sizeof(Step))
+        if self.steps == NULL:
+            raise MemoryError("cannot allocate a tape")
 
-cdef bint write_string(Text *text, str value) except -1:
-    cdef Py_ssize_t size
-    cdef const char *letters = PyUnicode_AsUTF8AndSize(value, &size)
-    return write_number(text, b"s", size) and write(text, b"s", letters, size)
+    def copy_whole(self, int array):
+        """Do nothing but copy an array of the call into the result."""
+        self.copied = array
 
+    def add_copy(self, source, target, kind, code, negative, shape, steps, to_steps):
+        """Append a copy from a place (buffer, offset) to another; see `Copy`."""
+        cdef Step *step = self.next_step()
+        if len(shape) > MAX_AXES:
+            raise OverflowError("too many axes for a tape")
+        cdef Copy *copy = &step.copy
+        cdef int i
+        step.kernel = 0
+        step.header[0].buffer, step.header[0].offset = source
+        step.header[2].buffer, step.header[2].offset = target
+        copy.axes, copy.kind, copy.code, copy.negative = len(shape), kind, code, negative
+        for i in range(copy.axes):
+            copy.shape[i], copy.steps[i], copy.to_steps[i] = shape[i], steps[i], to_steps[i]
 
-cdef bint write_array(Text *text, cnp.ndarray array) except -1:
-    # Of how it lies in memory all but the address.
-    cdef int n = cnp.PyArray_NDIM(array)
-    cdef int64_t kind = cnp.PyArray_TYPE(array) * 256 + n
-    if cnp.PyArray_TYPE(array) > cnp.NPY_CLONGDOUBLE and cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT16:
-        return False  # has more than a type
-    return (cnp.PyArray_ISNOTSWAPPED(array) and write_number(text, b"a", kind)
-            and write(text, b"d", cnp.PyArray_DIMS(array), n * sizeof(cnp.npy_intp))
-            and write(text, b"i", cnp.PyArray_STRIDES(array), n * sizeof(cnp.npy_intp)))
+    def add_launch(self, kernel, record, units, threads, scratch, places, report, order_slot, taps):
+        """Append a launch: the places of what the header points to, which of them is a report (or -1), and where the
+        record has the order of an exact sum of so many taps (or 0)."""
+        cdef Step *step = self.next_step()
+        cdef const int64_t[::1] slots = record
+        cdef int i
+        if slots.shape[0] > MAX_SLOTS:
+            raise OverflowError("too many slots for a tape")
+        step.kernel, step.units, step.threads, step.n_slots = kernel, units, threads, slots.shape[0]
+        step.slots = &slots[0]  # of memory that is kept
+        for i in range(MAX_HEADER):
+            step.header[i].buffer, step.header[i].offset = places[i]
+        step.report, step.order_slot, step.taps = report, order_slot, taps
+        self.scratch = max(self.scratch, -(-scratch * threads // LINE) * LINE)
 
+    cdef Step *next_step(self) except NULL:
+        if self.n_steps == MAX_STEPS:
+            raise OverflowError("too many steps for a tape")
+        self.n_steps += 1
+        return &self.steps[self.n_steps - 1]
 
-cdef bint describe(object value, Text *text, list others, list arrays) except -1:
-    # Write what a call on this argument is remembered by, or append it to the others; False if that cannot be told.
-    cdef object kind = type(value)
-    cdef int overflow = 0
-    cdef int64_t number
-    cdef double real
-    if value is None:
-        return write(text, b"-", NULL, 0)
-    if cnp.PyArray_CheckExact(value):
-        if arrays is not None:
-            arrays.append(value)
-            return len(arrays) <= MAX_ARRAYS and write_array(text, <cnp.ndarray>value)
-        if value.nbytes > MAX_BY_VALUE or value.dtype.hasobject:
-            return False
-        others += (value.shape, value.dtype, value.tobytes())
-    elif kind is int:
-        number = PyLong_AsLongLongAndOverflow(value, &overflow)
-        if not overflow:
-            return write_number(text, b"n", number)
-        others.append(value)
-    elif kind is str:
-        return write_string(text, value)
-    elif kind is float:
-        real = value
-        return real == real and write(text, b"f", &real, sizeof(double))
-    elif kind is bool:
-        return write(text, b"1" if value else b"0", NULL, 0)
-    elif kind is tuple or kind is list:
-        for item in value:
-            if not describe(item, text, others, None):
+    cdef object play(self, list arrays):
+        """What the call returns for these arrays; None if the call must go the long way."""
+        cdef const char *base[MAX_BUFFERS]
+        cdef char *memory = NULL
+        cdef int64_t at
+        cdef int i, new = self.n_arrays
+        cdef bint done
+        cdef list results = [] if self.several else None
+        cdef object result = None
+        for i in range(self.n_results):
+            if self.written[i] >= 0 and not self.may_write(arrays, self.written[i], self.same[i]):
+                return None
+        for i in range(self.n_arrays):
+            base[i] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+        for i in range(self.n_results):
+            if self.written[i] < 0:
+                result = cnp.PyArray_EMPTY(self.axes[i], self.shapes[i], self.types[i], 0)
+                base[new] = <const char *>cnp.PyArray_DATA(<cnp.ndarray>result)
+                new += 1
+            else:
+                result = arrays[self.written[i]]
+            if self.several:
+                results.append(result)
+        if self.copied >= 0:
+            cnp.PyArray_CopyInto(<cnp.ndarray>result, <cnp.ndarray>arrays[self.copied])
+            return result
+        memory = <char *>PyMem_RawMalloc(self.scratch + self.temporary + LINE)
+        if memory == NULL:
+            raise MemoryError(f"cannot allocate {self.scratch + self.temporary} bytes of workspace")
+        at = LINE - <uintptr_t>memory % LINE + self.scratch
+        for i in range(self.n_temporaries):
+            base[new + i] = memory + at + self.phases[i]
+            at += self.sizes[i]
+        with nogil:
+            done = self.run(base, memory + (LINE - <uintptr_t>memory % LINE))
+        PyMem_RawFree(memory)
+        if not done:
+            return None
+        return tuple(results) if self.several else result
+
+    cdef bint run(self, const char **base, char *scratch) noexcept nogil:
+        # Whether no kernel reported that something went wrong.
+        cdef int64_t slots[MAX_SLOTS]
+        cdef Step *step
+        cdef int i, j
+        for i in range(self.n_steps):
+            step = &self.steps[i]
+            if step.kernel == 0:
+                copy_axes(&step.copy, 0, <const char *><uintptr_t>address(step.header[0], base),
+                          <char *><uintptr_t>address(step.header[2], base))
+                continue
+            memcpy(slots, step.slots, step.n_slots * sizeof(int64_t))
+            for j in range(MAX_HEADER):
+                slots[j] = address(step.header[j], base)
+            slots[MAX_HEADER] = <int64_t><uintptr_t>scratch
+            if step.order_slot:
+                slots[step.order_slot] = line_order(<const double *><uintptr_t>slots[1], step.taps)
+            pool_run(<fastconv_kernel><uintptr_t>step.kernel, slots, step.units, step.threads)
+            if step.report >= 0 and (<const int64_t *><uintptr_t>slots[step.report])[0]:
                 return False
-        return write_number(text, b"(" if kind is tuple else b"[", len(value))
-    elif kind in FLOATS:
-        if value != value:
+        return True
+
+    cdef bint may_write(self, list arrays, int written, int same) except -1:
+        # Whether an array of the caller's is writable, and apart in memory from all others but the `same`.
+        cdef const char *low
+        cdef const char *high
+        cdef const char *other_low
+        cdef const char *other_high
+        cdef int i
+        cdef cnp.ndarray array = <cnp.ndarray>arrays[written]
+        if not cnp.PyArray_ISWRITEABLE(array):
             return False
-        others += (value, copysign(1, value))
-    elif kind is complex:
-        if value != value:
-            return False
-        others += (value, copysign(1, value.real), copysign(1, value.imag))
-    elif kind in HASHABLE:
-        others.append(value)
-    else:
-        return False
-    others.append(kind)
-    return write(text, b"o", NULL, 0)
+        if self.n_arrays == 1:
+            return True
+        extent(array, &low, &high)
+        for i in range(self.n_arrays):
+            if not same >> i & 1:
+                extent(<cnp.ndarray>arrays[i], &other_low, &other_high)
+                if other_low < high and low < other_high:
+                    return False
+        return True
 
 
+include "_key.pxi"
 include "_memory.pxi"
 
 

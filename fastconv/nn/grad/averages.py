@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastconv.nn.pool.gradients import adaptive_average_gradient, average_gradient, power_gradient
+from fastconv.replay import remembered
 
 __all__ = [
     "adaptive_avg_pool1d_backward",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 
+@remembered(1)
 def avg_pool1d_backward(
     grad_output: Any,
     input_shape: Iterable[int],
@@ -85,6 +87,7 @@ def avg_pool1d_backward(
     return average_gradient(1, grad_output, input_shape, sizes, ceil_mode, counts, data_format, out, threads)
 
 
+@remembered(1)
 def avg_pool2d_backward(
     grad_output: Any,
     input_shape: Iterable[int],
@@ -152,6 +155,7 @@ def avg_pool2d_backward(
     return average_gradient(2, grad_output, input_shape, sizes, ceil_mode, counts, data_format, out, threads)
 
 
+@remembered(1)
 def avg_pool3d_backward(
     grad_output: Any,
     input_shape: Iterable[int],
@@ -219,6 +223,7 @@ def avg_pool3d_backward(
     return average_gradient(3, grad_output, input_shape, sizes, ceil_mode, counts, data_format, out, threads)
 
 
+@remembered(1)
 def adaptive_avg_pool1d_backward(
     grad_output: Any,
     input_shape: Iterable[int],
@@ -276,6 +281,7 @@ def adaptive_avg_pool1d_backward(
     return adaptive_average_gradient(1, grad_output, input_shape, data_format, out, threads)
 
 
+@remembered(1)
 def adaptive_avg_pool2d_backward(
     grad_output: Any,
     input_shape: Iterable[int],
@@ -334,6 +340,7 @@ def adaptive_avg_pool2d_backward(
     return adaptive_average_gradient(2, grad_output, input_shape, data_format, out, threads)
 
 
+@remembered(1)
 def adaptive_avg_pool3d_backward(
     grad_output: Any,
     input_shape: Iterable[int],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import bias_gradient, input_gradient, weight_gradient
+from fastconv.replay import remembered
 
 __all__ = [
     "conv1d_bias",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 
+@remembered(("weight", "grad_output"))
 def conv1d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -112,6 +114,7 @@ def conv1d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv1d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -193,6 +196,7 @@ def conv1d_weight(
     )
 
 
+@remembered(1)
 def conv1d_bias(
     grad_output: Any,
     *,
@@ -246,6 +250,7 @@ def conv1d_bias(
     return bias_gradient(1, grad_output, data_format, out, threads)
 
 
+@remembered(("weight", "grad_output"))
 def conv2d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -334,6 +339,7 @@ def conv2d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv2d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -417,6 +423,7 @@ def conv2d_weight(
     )
 
 
+@remembered(1)
 def conv2d_bias(
     grad_output: Any,
     *,
@@ -471,6 +478,7 @@ def conv2d_bias(
     return bias_gradient(2, grad_output, data_format, out, threads)
 
 
+@remembered(("weight", "grad_output"))
 def conv3d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -557,6 +565,7 @@ def conv3d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv3d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -639,6 +648,7 @@ def conv3d_weight(
     )
 
 
+@remembered(1)
 def conv3d_bias(
     grad_output: Any,
     *,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import bias_gradient, transposed_input_gradient, transposed_weight_gradient
+from fastconv.replay import remembered
 
 __all__ = [
     "conv_transpose1d_bias",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+@remembered(("weight", "grad_output"))
 def conv_transpose1d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -101,6 +103,7 @@ def conv_transpose1d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv_transpose1d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -180,6 +183,7 @@ def conv_transpose1d_weight(
     )
 
 
+@remembered(1)
 def conv_transpose1d_bias(
     grad_output: Any,
     *,
@@ -232,6 +236,7 @@ def conv_transpose1d_bias(
     return bias_gradient(1, grad_output, data_format, out, threads)
 
 
+@remembered(("weight", "grad_output"))
 def conv_transpose2d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -312,6 +317,7 @@ def conv_transpose2d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv_transpose2d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -393,6 +399,7 @@ def conv_transpose2d_weight(
     )
 
 
+@remembered(1)
 def conv_transpose2d_bias(
     grad_output: Any,
     *,
@@ -446,6 +453,7 @@ def conv_transpose2d_bias(
     return bias_gradient(2, grad_output, data_format, out, threads)
 
 
+@remembered(("weight", "grad_output"))
 def conv_transpose3d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -526,6 +534,7 @@ def conv_transpose3d_input(
     )
 
 
+@remembered(("input", "grad_output"))
 def conv_transpose3d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -606,6 +615,7 @@ def conv_transpose3d_weight(
     )
 
 
+@remembered(1)
 def conv_transpose3d_bias(
     grad_output: Any,
     *,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastconv.nn.pool.gradients import maxima_gradient, unpool_gradient
+from fastconv.replay import remembered
 
 __all__ = [
     "adaptive_max_pool1d_backward",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+@remembered(("grad_output", "indices"))
 def max_pool1d_backward(
     grad_output: Any,
     indices: Any,
@@ -82,6 +84,7 @@ def max_pool1d_backward(
     return maxima_gradient(1, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def max_pool2d_backward(
     grad_output: Any,
     indices: Any,
@@ -143,6 +146,7 @@ def max_pool2d_backward(
     return maxima_gradient(2, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def max_pool3d_backward(
     grad_output: Any,
     indices: Any,
@@ -204,6 +208,7 @@ def max_pool3d_backward(
     return maxima_gradient(3, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def adaptive_max_pool1d_backward(
     grad_output: Any,
     indices: Any,
@@ -264,6 +269,7 @@ def adaptive_max_pool1d_backward(
     return maxima_gradient(1, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def adaptive_max_pool2d_backward(
     grad_output: Any,
     indices: Any,
@@ -325,6 +331,7 @@ def adaptive_max_pool2d_backward(
     return maxima_gradient(2, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def adaptive_max_pool3d_backward(
     grad_output: Any,
     indices: Any,
@@ -386,6 +393,7 @@ def adaptive_max_pool3d_backward(
     return maxima_gradient(3, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def fractional_max_pool2d_backward(
     grad_output: Any,
     indices: Any,
@@ -447,6 +455,7 @@ def fractional_max_pool2d_backward(
     return maxima_gradient(2, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def fractional_max_pool3d_backward(
     grad_output: Any,
     indices: Any,
@@ -508,6 +517,7 @@ def fractional_max_pool3d_backward(
     return maxima_gradient(3, grad_output, indices, input_shape, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def max_unpool1d_backward(
     grad_output: Any,
     indices: Any,
@@ -566,6 +576,7 @@ def max_unpool1d_backward(
     return unpool_gradient(1, grad_output, indices, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def max_unpool2d_backward(
     grad_output: Any,
     indices: Any,
@@ -624,6 +635,7 @@ def max_unpool2d_backward(
     return unpool_gradient(2, grad_output, indices, data_format, out, threads)
 
 
+@remembered(("grad_output", "indices"))
 def max_unpool3d_backward(
     grad_output: Any,
     indices: Any,

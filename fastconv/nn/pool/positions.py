@@ -27,7 +27,8 @@ def checked_indices(
 
     Nothing of the caller's is written where the kernel may tell of positions outside the plane.
     """
-    by_value()
+    if examined:
+        by_value()
     places = as_array("indices", indices, empty=True)
     if type_name(places.dtype) != "int64":
         raise TypeError(f"indices must have dtype int64; got {places.dtype}")

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastconv.nn.pool.positions import max_unpool
+from fastconv.replay import remembered
 
 __all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
+@remembered(("input", "indices"))
 def max_unpool1d(
     input: Any,
     indices: Any,
@@ -82,6 +84,7 @@ def max_unpool1d(
     return max_unpool(1, input, indices, sizes, data_format, out, threads)
 
 
+@remembered(("input", "indices"))
 def max_unpool2d(
     input: Any,
     indices: Any,
@@ -155,6 +158,7 @@ def max_unpool2d(
     return max_unpool(2, input, indices, sizes, data_format, out, threads)
 
 
+@remembered(("input", "indices"))
 def max_unpool3d(
     input: Any,
     indices: Any,
