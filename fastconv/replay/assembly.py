@@ -9,12 +9,9 @@ import numpy as np
 from fastconv import memory
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._tape import Tape
-from fastconv.replay.recording import Copied, Launch, Recorder, address
+from fastconv.replay import LARGEST, Copied, Launch, Recorder, address
 
-__all__ = ["LARGEST", "tape_of"]
-
-# Results of more bytes are not remembered.  (4 MiB take a separable filter 100 us on two threads, validation and plans 30.)
-LARGEST = 4 * 2**20
+__all__ = ["tape_of"]
 
 # Accumulators that elements are converted to, and from, in the order of `Copy.kind` of the tape.
 STAGED = {"float32": 1, "float64": 2, "uint32": 3, "uint64": 4}
