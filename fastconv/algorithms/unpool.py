@@ -22,6 +22,8 @@ Steps = tuple[int, ...]
 UNITS_PER_THREAD = 4
 # Channels that are next to each other are taken so many at a time at least.
 LEAST_CHANNELS = 16
+# Positions of a plane whose 16-bit floats are added at once, in scratch memory.
+STAGED = 2**19
 
 
 def refuse(problem: Any) -> str | None:
@@ -66,11 +68,16 @@ class Unpool:
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
-        return (4 * prod(self.problem.plane_shape) + 8) * threads * self._staged
+        return self._scratch_bytes * threads
 
     @property
     def _staged(self) -> bool:
         return self.problem.kind == "add" and self.problem.dtype in HALVES
+
+    @property
+    def _scratch_bytes(self) -> int:
+        # and one element on its way
+        return (4 * min(prod(self.problem.plane_shape), STAGED) + 8) * self._staged
 
     def _new_bound(self, x: Steps, idx: Steps, planes: Steps, threads: int) -> Bound:
         """The record for arrays of these strides."""
@@ -78,17 +85,18 @@ class Unpool:
         axes = tuple(range(3 - len(p.shape), 3))
         shape, plane_shape = spread(axes, p.shape, 1), spread(axes, p.plane_shape, 1)
         together = planes[1] == size and x[1] == size and idx[1] == 8 and not self._staged
-        chunk = 1
+        chunk = -(-p.channels * p.batch // (threads * UNITS_PER_THREAD)) if threads > 1 else p.channels
         if together:
-            chunk = -(-p.channels * p.batch // (threads * UNITS_PER_THREAD)) if threads > 1 else p.channels
-            chunk = min(p.channels, max(LEAST_CHANNELS, -(-chunk // LEAST_CHANNELS) * LEAST_CHANNELS))
+            chunk = max(LEAST_CHANNELS, -(-chunk // LEAST_CHANNELS) * LEAST_CHANNELS)
+        chunk = min(p.channels, chunk)
         steps = planes[2:]
-        flat = all(a == n * b for a, n, b in zip(steps, p.plane_shape[1:], steps[1:], strict=False))
-        scratch_bytes = (4 * prod(plane_shape) + 8) * self._staged  # and one element on its way
+        flat = _follow(steps, p.plane_shape)
+        if _follow(x[2:], p.shape) and _follow(idx[2:], p.shape):  # one long row
+            shape = (1, 1, prod(shape))
         values = {
-            "scratch_bytes": scratch_bytes,
+            "scratch_bytes": self._scratch_bytes,
             "kind": UNPOOL_KINDS[p.kind], "dtype": DTYPE_CODES[p.dtype], "size": size,
-            "channels": p.channels, "chunk": chunk, "flat": flat, "staged": self._staged,
+            "channels": p.channels, "chunk": chunk, "apart": not together, "flat": flat, "staged": self._staged,
             **dict(zip(("depth", "height", "width"), shape, strict=True)),
             **dict(zip(("plane_depth", "plane_height", "plane_width"), plane_shape, strict=True)),
             **_steps("x", x, axes), **_steps("idx", idx, axes), **_steps("plane", planes, axes),
@@ -96,7 +104,12 @@ class Unpool:
         if flat and len(steps) < 3:  # axes that are not there are as far apart as they would be
             values["plane_row"] = values["plane_row"] or plane_shape[2] * values["plane_col"]
             values["plane_z"] = values["plane_z"] or plane_shape[1] * values["plane_row"]
-        return Bound(record(UNPOOL_FIELDS, values), p.batch * -(-p.channels // chunk), scratch_bytes, (), ())
+        return Bound(record(UNPOOL_FIELDS, values), p.batch * -(-p.channels // chunk), self._scratch_bytes, (), ())
+
+
+def _follow(steps: Steps, shape: tuple[int, ...]) -> bool:
+    """Whether rows and planes of an array follow each other without gaps."""
+    return all(a == n * b for a, n, b in zip(steps, shape[1:], steps[1:], strict=False))
 
 
 def _steps(name: str, steps: Steps, axes: tuple[int, ...]) -> dict[str, int]:

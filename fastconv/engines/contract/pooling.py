@@ -37,11 +37,12 @@ POOL_FIELDS = HEADER + (
 )  # fmt: skip
 
 # Elements (``x``) moved to and from the positions ``w`` in planes (``out``): see `fastconv.problem.UnpoolProblem`.  A unit is
-# `chunk` channels of an image.
+# `chunk` channels of an image.  16-bit floats are added in scratch memory, as many positions of a plane at a time as fit there.
 UNPOOL_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
     "kind", "dtype", "size",  # UNPOOL_KINDS; DTYPE_CODES and bytes of an element
-    "channels", "chunk", "depth", "height", "width",  # elements of a channel
+    "channels", "chunk", "apart",  # whether the channels of a unit are moved one after the other, or pixel by pixel
+    "depth", "height", "width",  # elements of a channel
     "x_n", "x_c", "x_z", "x_row", "x_col",  # byte strides of the elements
     "idx_n", "idx_c", "idx_z", "idx_row", "idx_col",  # byte strides of the int64 positions
     "plane_depth", "plane_height", "plane_width", "plane_n", "plane_c", "plane_z", "plane_row", "plane_col",

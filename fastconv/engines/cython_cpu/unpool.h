@@ -9,10 +9,11 @@ typedef int64_t index_any LOOSE;
 typedef float float_any LOOSE;
 typedef double double_any LOOSE;
 
-/* A plane of `count` elements that elements are moved to or from: bytes from a flat position to the next, from one lane to
- * the next; or, if its rows and planes are not evenly apart (width > 0), bytes between columns, rows and planes. */
+/* `count` positions from `first` on, of `all` of a plane that elements are moved to or from: bytes from a flat position to
+ * the next, from one lane to the next; or, if its rows and planes are not evenly apart (width > 0), bytes between columns,
+ * rows and planes. */
 typedef struct {
-    int64_t count, step, lane, width, height, row, depth;
+    int64_t first, all, count, step, lane, width, height, row, depth;
 } Positions;
 
 static inline int64_t place_apart(const Positions *p, int64_t at) {
@@ -24,18 +25,19 @@ static inline int64_t place_apart(const Positions *p, int64_t at) {
  * take no part; tells whether there was one, but for -1 where elements are added. */
 static int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step,
                       int64_t n, int64_t kind, int64_t dtype, int64_t size) {
-    const uint64_t count = (uint64_t)p->count; /* copies: stores might change what p points to */
+    const uint64_t count = (uint64_t)p->count, all = (uint64_t)p->all; /* copies: stores might change what p points to */
+    const int64_t first = p->first;
     const int64_t step = p->step, lane = p->lane;
     int64_t outside = 0;
 #define EACH(PLACE, LANE, X_STEP, IDX_STEP, DO, ELSE)               \
     for (int64_t i = 0; i < n; i++) {                               \
-        const int64_t at = *(const index_any *)(idx + i * (IDX_STEP)); \
+        const int64_t at = *(const index_any *)(idx + i * (IDX_STEP)) - first; \
         char *of = x + i * (X_STEP);                                \
         if ((uint64_t)at < count) {                                 \
             char *to = plane + i * (LANE) + (PLACE);                \
             DO;                                                     \
         } else {                                                    \
-            outside |= (at + 1) | (kind != ADD);                                      \
+            if ((uint64_t)(at + first) >= all) outside |= (at + first + 1) | (kind != ADD); \
             ELSE;                                                   \
         }                                                           \
     }

@@ -8,13 +8,16 @@ from libc.string cimport memset
 
 cdef extern from "unpool.h" nogil:
     ctypedef struct Positions:
-        int64_t count, step, lane, width, height, row, depth
+        int64_t first, all, count, step, lane, width, height, row, depth
     int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step, int64_t n,
                    int64_t kind, int64_t dtype, int64_t size)
     void unfold_row(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t before, int64_t n, int64_t after,
                     int64_t size)
     void fold_merge(char *dst, const char *even, const char *odd, int64_t n, int64_t size)
     void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n, int64_t dtype, int64_t size)
+
+cdef enum:
+    CLEARED = 8192  # bytes of planes that follow each other and are cleared at once
 
 cdef enum:
     UNPOOL_PLACE, UNPOOL_ADD, UNPOOL_TAKE
@@ -28,7 +31,7 @@ cdef struct UnpoolArgs:
     char *scratch
     int64_t scratch_bytes
     int64_t kind, dtype, size
-    int64_t channels, chunk
+    int64_t channels, chunk, apart
     int64_t depth, height, width
     int64_t x_n, x_c, x_z, x_row, x_col
     int64_t idx_n, idx_c, idx_z, idx_row, idx_col
@@ -79,29 +82,51 @@ cdef int move_all(const UnpoolArgs *a, char *plane, const Positions *p, char *x,
     return outside
 
 
+cdef int add_staged(const UnpoolArgs *a, char *scratch, char *plane, char *x, const char *idx) noexcept nogil:
+    # A channel of 16-bit floats, added as float32, some positions at a time.
+    cdef int64_t width = a.plane_width, count = a.plane_depth * a.plane_height * width, most = (a.scratch_bytes - 8) // 4
+    cdef int64_t first = 0, at, row, column, n, last
+    cdef int outside = 0
+    cdef Positions p
+    while first < count:
+        p = Positions(first, count, min(most, count - first), 4, 0, 0, 1, 0, 0)
+        memset(scratch, 0, 4 * p.count)
+        outside |= move_all(a, scratch, &p, x, idx, 1, a.dtype)
+        at, last = first, first + p.count
+        while at < last:
+            row, column = at // width, at % width
+            n = min(width - column, last - at)
+            pool_store(plane + row // a.plane_height * a.plane_z + row % a.plane_height * a.plane_row + column * a.plane_col,
+                       a.plane_col, a.plane_col, scratch + 4 * (at - first), FLOAT32, 1, n, 1, a.dtype, a.size)
+            at += n
+        first = last
+    return outside
+
+
 cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const UnpoolArgs *a = <const UnpoolArgs *>args
     cdef int64_t chunks = (a.channels + a.chunk - 1) // a.chunk, n = unit // chunks, c = unit % chunks * a.chunk
-    cdef int64_t lanes = min(a.chunk, a.channels - c), z, y, width = a.plane_width
+    cdef int64_t channels = min(a.chunk, a.channels - c), lanes = 1 if a.apart else channels
+    cdef int64_t count = a.plane_depth * a.plane_height * a.plane_width, cleared = 0
+    cdef bint dense = a.apart and a.flat and a.plane_col == a.size and a.plane_c == count * a.size
     cdef char *plane = a.out + n * a.plane_n + c * a.plane_c
     cdef char *x = a.x + n * a.x_n + c * a.x_c
     cdef const char *idx = a.w + n * a.idx_n + c * a.idx_c
-    cdef char *scratch = a.scratch + worker * a.scratch_bytes
-    cdef int64_t count = a.plane_depth * a.plane_height * width
-    cdef int outside
-    cdef Positions p = Positions(count, a.plane_col, a.plane_c if lanes > 1 else 0, 0 if a.flat else width,
+    cdef int outside = 0
+    cdef Positions p = Positions(0, count, count, a.plane_col, 0 if a.apart else a.plane_c, 0 if a.flat else a.plane_width,
                                  a.plane_height, a.plane_row, a.plane_z)
-    if a.staged:
-        p = Positions(count, 4, 0, 0, 1, 0, 0)
-        memset(scratch, 0, 4 * count)
-        outside = move_all(a, scratch, &p, x, idx, 1, a.dtype)
-        for z in range(a.plane_depth):
-            for y in range(a.plane_height):
-                pool_store(plane + z * a.plane_z + y * a.plane_row, a.plane_col, a.plane_col,
-                           scratch + 4 * (z * a.plane_height + y) * width, FLOAT32, 1, width, 1, a.dtype, a.size)
-    else:
-        if a.kind != UNPOOL_TAKE:
-            clear_planes(a, plane, lanes)
-        outside = move_all(a, plane, &p, x, idx, lanes, a.dtype)
+    for c in range(channels // lanes):
+        if a.staged:
+            outside |= add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
+        else:
+            if a.kind != UNPOOL_TAKE and dense and c >= cleared:
+                cleared = min(channels, c + max(1, CLEARED // a.plane_c))
+                memset(plane, 0, (cleared - c) * a.plane_c)
+            elif a.kind != UNPOOL_TAKE and not dense:
+                clear_planes(a, plane, lanes)
+            outside |= move_all(a, plane, &p, x, idx, lanes, a.dtype)
+        plane += a.plane_c
+        x += a.x_c
+        idx += a.idx_c
     if outside and a.bias != NULL:
         a.bias[0] = 1

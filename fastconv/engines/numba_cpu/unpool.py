@@ -90,23 +90,37 @@ def move_all(a, plane, x, idx, lanes, dtype):
 
 @part
 def add_staged(a, scratch, plane, x, idx):
-    # A channel of 16-bit floats, added as float32.
+    # A channel of 16-bit floats, added as float32, some positions at a time.
     kind = types.float32
-    fill_run(scratch, a.plane_depth * a.plane_height * a.plane_width, kind(0))
-    element = scratch + a.scratch_bytes - 8
-    for z in range(a.depth):
-        for y in range(a.height):
-            for i in range(a.width):
-                at = peek(idx + z * a.idx_z + y * a.idx_row + i * a.idx_col, int64)
-                load_run(element, x + z * a.x_z + y * a.x_row + i * a.x_col, 2, 1, a.dtype, kind)
-                if at < 0 or at >= a.plane_depth * a.plane_height * a.plane_width:
-                    report(a, at)
-                else:
-                    poke(scratch + 4 * at, peek(scratch + 4 * at, kind) + peek(element, kind))
-    for z in range(a.plane_depth):
-        for y in range(a.plane_height):
-            row = scratch + 4 * (z * a.plane_height + y) * a.plane_width
-            store_run(plane + z * a.plane_z + y * a.plane_row, a.plane_col, row, a.plane_width, a.dtype, kind)
+    element, most = scratch + a.scratch_bytes - 8, (a.scratch_bytes - 8) // 4
+    count = a.plane_depth * a.plane_height * a.plane_width
+    for first in range(0, count, most):
+        n = min(most, count - first)
+        fill_run(scratch, n, kind(0))
+        for z in range(a.depth):
+            for y in range(a.height):
+                for i in range(a.width):
+                    at = peek(idx + z * a.idx_z + y * a.idx_row + i * a.idx_col, int64)
+                    if at < 0 or at >= count:
+                        report(a, at)
+                    elif first <= at < first + n:
+                        load_run(element, x + z * a.x_z + y * a.x_row + i * a.x_col, 2, 1, a.dtype, kind)
+                        to = scratch + 4 * (at - first)
+                        poke(to, peek(to, kind) + peek(element, kind))
+        put_staged(a, scratch, plane, first, n)
+
+
+@part
+def put_staged(a, scratch, plane, first, n):
+    # The way back, a row or the rest of one at a time.
+    at = first
+    while at < first + n:
+        row = at // a.plane_width
+        column = at - row * a.plane_width
+        z, run = row // a.plane_height, min(a.plane_width - column, first + n - at)
+        to = plane + z * a.plane_z + (row - z * a.plane_height) * a.plane_row + column * a.plane_col
+        store_run(to, a.plane_col, scratch + 4 * (at - first), run, a.dtype, types.float32)
+        at += run
 
 
 def unpool(dtype: str, variant: str = "") -> Callable:
@@ -117,22 +131,21 @@ def unpool(dtype: str, variant: str = "") -> Callable:
     def kernel(a, unit, worker):
         chunks = (a.channels + a.chunk - 1) // a.chunk
         n, c = unit // chunks, unit % chunks * a.chunk
-        lanes = min(a.chunk, a.channels - c)
-        plane, x, idx = (
-            a.out + n * a.plane_n + c * a.plane_c,
-            a.x + n * a.x_n + c * a.x_c,
-            a.w + n * a.idx_n + c * a.idx_c,
-        )
-        if halves is not None and a.staged:
-            add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
-        elif halves is not None and a.size == 2:
-            if a.kind != TAKE:
-                clear_planes(a, plane, lanes, types.uint16)
-            move_all(a, plane, x, idx, lanes, types.uint16)
-        else:
-            if a.kind != TAKE:
-                clear_planes(a, plane, lanes, kind)
-            move_all(a, plane, x, idx, lanes, kind)
+        channels = min(a.chunk, a.channels - c)
+        lanes = 1 if a.apart else channels
+        for channel in range(c, c + channels // lanes):
+            plane = a.out + n * a.plane_n + channel * a.plane_c
+            x, idx = a.x + n * a.x_n + channel * a.x_c, a.w + n * a.idx_n + channel * a.idx_c
+            if halves is not None and a.staged:
+                add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
+            elif halves is not None and a.size == 2:
+                if a.kind != TAKE:
+                    clear_planes(a, plane, lanes, types.uint16)
+                move_all(a, plane, x, idx, lanes, types.uint16)
+            else:
+                if a.kind != TAKE:
+                    clear_planes(a, plane, lanes, kind)
+                move_all(a, plane, x, idx, lanes, kind)
 
     return kernel
 
