@@ -36,6 +36,11 @@ extensions = [
         extra_compile_args=["-O2", "-Wno-unused-function"],
     ),
     Extension(
+        "fastconv.engines.threads._intervals",
+        ["fastconv/engines/threads/_intervals.pyx"],
+        extra_compile_args=["-O2", "-ffp-contract=off"],
+    ),
+    Extension(
         "fastconv.memory._blocks",
         ["fastconv/memory/_blocks.pyx", "fastconv/memory/blocks.c"],
         include_dirs=["fastconv/memory", numpy.get_include()],

@@ -32,6 +32,10 @@ def plays() -> int:
 
 
 def fresh(function, args, kwargs):
+    """The result of the function without any tape."""
+    if function is nn.fractional_max_pool2d:  # it draws the samples of a function that is replayed
+        with fastconv.use(engine="reference"):
+            return function(*args, **kwargs)
     return function.__wrapped__(*args, **kwargs)
 
 
@@ -96,6 +100,11 @@ CALLS = {
         {"kernel_size": 2, "return_indices": True},
     ),
     "adaptive max": (nn.adaptive_max_pool2d, lambda: (images(),), {"output_size": 3, "return_indices": True}),
+    "fractional": (
+        nn.fractional_max_pool2d,
+        lambda: (images(),),
+        {"kernel_size": 2, "output_size": 3, "return_indices": True, "_random_samples": RNG.random((2, C, 2))},
+    ),
     "unpool": (nn.max_unpool2d, pooled, {"kernel_size": 2, "output_size": (S, S)}),
     "unpool last": (
         nn.max_unpool2d,
@@ -254,6 +263,19 @@ def test_weights_and_bias_that_change():
         w[0, 0] = np.nan
         same(nn.conv2d(x, weight=w, bias=b), fresh(nn.conv2d, (x, w, b), {}))
         w[0, 0] = 1
+
+
+def test_samples_that_change():
+    x = images()
+    for _ in range(3):
+        options = {"kernel_size": 2, "output_size": 4, "_random_samples": RNG.random((2, C, 2), np.float32)}
+        same(nn.fractional_max_pool2d(x, **options), fresh(nn.fractional_max_pool2d, (x,), options))
+    for wrong in (np.nan, -0.1, 1.1):
+        options["_random_samples"][1, 2, 1] = wrong
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            nn.fractional_max_pool2d(x, **options)
+    drawn = [nn.fractional_max_pool2d(x, 2, 4, return_indices=True)[1].tobytes() for _ in range(5)]
+    assert len(set(drawn)) > 1
 
 
 @pytest.mark.parametrize("place", [-2, S * S, 2**40, -(2**63)])

@@ -20,6 +20,7 @@ from fastconv.algorithms.pool_windows import PoolWindows, regular, windows_of
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.problem.pooling import itemsize
+from fastconv.replay import constant, copy_into
 
 __all__ = ["Pool", "is_ready", "refuse"]
 
@@ -106,6 +107,10 @@ class Pool:
         self.plain = self.acc_size == self.size and p.kind != "lp" and p is self.problem
         self.prepared = not self.plain and not integers
         self.fractional = isinstance(p, RegionPoolProblem) and bool(p.kernel_shape)
+        if self.fractional:  # the windows of a plane, but for where they begin
+            missing = 3 - len(p.in_shape)
+            self.table = np.ones((missing + sum(p.out_shape), 4), np.int64)
+            self.table[:missing, 0], self.table[missing:, 1] = 0, np.repeat(p.kernel_shape, p.out_shape)
         self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
@@ -129,12 +134,10 @@ class Pool:
 
     def _tables_of_planes(self, starts: np.ndarray) -> np.ndarray:
         """The tables of windows of each plane, from where they begin: those of planes, of rows, of columns."""
-        p = self.pool
-        missing = 3 - len(p.in_shape)
-        tables = np.ones((p.batch * p.channels, missing + starts.shape[-1], 4), np.int64)
-        tables[:, :missing, 0] = 0
-        tables[:, missing:, 0] = starts.reshape(p.batch * p.channels, -1)
-        tables[:, missing:, 1] = np.repeat(p.kernel_shape, p.out_shape)
+        planes, windows = starts.shape[0] * starts.shape[1], starts.shape[2]
+        tables = np.empty((planes, *self.table.shape), np.int64)
+        copy_into(tables, constant(self.table))
+        copy_into(tables[:, -windows:, 0], starts.reshape(planes, windows))
         return tables
 
     def _new_bound(self, x: Steps, out: Steps, idx: Steps, threads: int) -> Bound:

@@ -157,11 +157,11 @@ class _Assembly:
         return last - first, first % CACHE_LINE
 
     def _place(self, array: np.ndarray, constants: bool) -> tuple[int, int]:
-        """(buffer, offset) of an array that is read; `constants`: whether it may be one that nobody told of."""
+        """(buffer, offset) of an array that is read; `constants`: whether it may be a constant that nobody told of."""
         place = self._find(array)
         if place not in self.buffers:
             told = any(array is known for known in self.recorder.constants) or self._folded(place)
-            if not (constants or self.free or told):
+            if not (constants or told):
                 raise _Unknown
             if any(np.may_share_memory(array, value) for value in self.recorder.values):
                 raise _Unknown  # may change
@@ -198,7 +198,7 @@ class _Assembly:
             elif any(array is other for other in step.writes):
                 places.append((0, 0))
             else:
-                places.append(self._place(array, constants=i == 4))
+                places.append(self._place(array, constants=i == 4 or (i > 0 and self.free)))
         for i, array in enumerate(step.header):
             if array is not None and any(array is other for other in step.writes):
                 places[i] = self._made(array)
@@ -229,7 +229,7 @@ class _Assembly:
             together.append((1, step.source.itemsize, target.itemsize))
         shape, steps, to_steps = zip(*together, strict=True)
         tape.add_copy(
-            self._place(step.source, False), self._made(target), kind, code, step.negative, shape, steps, to_steps
+            self._place(step.source, self.free), self._made(target), kind, code, step.negative, shape, steps, to_steps
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from fastconv.replay import by_value
 from fastconv.validate import as_array, int_tuple, new_or_checked_out, type_name
 
 __all__ = [
-    "FLOATS", "INTEGERS", "Images", "Window", "adaptive_pool", "avg_pool", "divisor_of", "fractional_pool", "lp_pool",
+    "FLOATS", "INTEGERS", "Images", "Window", "adaptive_pool", "avg_pool", "computed", "divisor_of", "lp_pool",
     "max_pool", "power_of",
 ]  # fmt: skip
 
@@ -112,7 +112,8 @@ def _out_size(size: int, kernel: int, stride: int, pads: Shape, dilation: int, *
     return count
 
 
-def _compute(problem: Any, images: Images, x: Any, results: tuple[Any, ...], bias: Any, threads: int | None) -> Any:
+def computed(problem: Any, images: Images, x: Any, results: tuple[Any, ...], bias: Any, threads: int | None) -> Any:
+    """The results of a problem."""
     if images.x.size:
         target, *where = map(images.canonical, results)
         execute(problem, x, where[0] if where else None, target, bias=bias, threads=threads)
@@ -127,7 +128,7 @@ def max_pool(
     images, indices = Images("input", input, n, data_format, ("bool", *INTEGERS, *FLOATS)), bool(indices)
     window = Window(images.sizes, sizes, ceil_mode)
     results = images.results(window.out, out, indices)
-    return _compute(window.problem("max", images, indices=indices), images, images.x, results, None, threads)
+    return computed(window.problem("max", images, indices=indices), images, images.x, results, None, threads)
 
 
 def divisor_of(divisor: Any) -> int:
@@ -142,7 +143,7 @@ def avg_pool(
     images, divisor = Images("input", input, n, data_format, (*INTEGERS, *FLOATS)), divisor_of(counts[1])
     window = Window(images.sizes, sizes, ceil_mode)
     problem = window.problem("avg", images, divisor=divisor, count_include_pad=bool(counts[0]) and not window.same)
-    return _compute(problem, images, images.x, images.results(window.out, out, False), None, threads)
+    return computed(problem, images, images.x, images.results(window.out, out, False), None, threads)
 
 
 def power_of(norm_type: Any) -> float:
@@ -162,9 +163,9 @@ def lp_pool(
     window = Window(images.sizes, sizes, ceil_mode)
     results = images.results(window.out, out, False)
     if not isinf(power):
-        return _compute(window.problem("lp", images, power=power), images, images.x, results, None, threads)
+        return computed(window.problem("lp", images, power=power), images, images.x, results, None, threads)
     sizes_of_x = np.abs(images.x) if power > 0 else -np.abs(images.x)
-    _compute(window.problem("max", images), images, sizes_of_x, results, None, threads)
+    computed(window.problem("max", images), images, sizes_of_x, results, None, threads)
     if power < 0:
         by_value()
         np.negative(results[0], out=results[0])
@@ -195,71 +196,4 @@ def adaptive_pool(
     problem = RegionPoolProblem(
         kind, images.sizes, made, images.dtype, (), images.batch, images.channels, indices, images.channels_last
     )
-    return _compute(problem, images, images.x, results, None, threads)
-
-
-def fractional_pool(
-    n: int, input: Any, sizes: tuple, random: tuple, indices: Any, data_format: str, out: Any, threads: int | None
-) -> Any:
-    """See docstring in `fastconv.nn.fractional_max_pool2d`."""
-    images, indices = Images("input", input, n, data_format, ("bool", *INTEGERS, *FLOATS)), bool(indices)
-    kernel = int_tuple("kernel_size", sizes[0], n, minimum=1)
-    made = _fractional_size(images.sizes, *sizes[1:])
-    for size, k, count in zip(images.sizes, kernel, made, strict=True):
-        if count + k - 1 > size:
-            raise ValueError(
-                f"output_size must be at most input size - kernel_size + 1 along each axis; got {made} "
-                f"for an input of {images.sizes} and a kernel_size of {kernel}"
-            )
-    samples = _samples((images.batch, images.channels, n), images.dtype, *random)
-    results = images.results(made, out, indices)
-    # Of two axes, the samples come columns first.
-    order = samples[..., ::-1] if n == 2 else samples
-    axes = zip(images.sizes, kernel, made, range(n), strict=True)
-    starts = np.concatenate([_intervals(order[..., i], size, k, count) for size, k, count, i in axes], -1)
-    problem = RegionPoolProblem(
-        "max", images.sizes, made, images.dtype, kernel, images.batch, images.channels, indices, images.channels_last
-    )
-    return _compute(problem, images, images.x, results, starts, threads)
-
-
-def _fractional_size(sizes: Shape, output_size: Any, output_ratio: Any) -> Shape:
-    n = len(sizes)
-    if output_size is not None:
-        return int_tuple("output_size", output_size, n, minimum=1)
-    if output_ratio is None:
-        raise ValueError("output_size or output_ratio must be given; got None for both")
-    ratios = tuple(output_ratio) if isinstance(output_ratio, Iterable) else (output_ratio,) * n
-    try:
-        ratios = tuple(float(r) for r in ratios)
-    except (TypeError, ValueError):
-        raise TypeError(f"output_ratio must be a number or {n} numbers; got {output_ratio!r}") from None
-    if len(ratios) != n or not all(0 < r < 1 for r in ratios):
-        raise ValueError(f"output_ratio must be between 0 and 1 for each of {n} axes; got {output_ratio!r}")
-    return tuple(max(int(size * r), 1) for size, r in zip(sizes, ratios, strict=True))
-
-
-def _samples(shape: Shape, dtype: str, given: Any, generator: Any) -> np.ndarray:
-    """Numbers from 0 to 1, in the precision in which intervals are computed."""
-    precision = np.float64 if dtype == "float64" else np.float32
-    if given is None:
-        return np.random.default_rng(generator).random(shape, precision)
-    samples = np.asarray(given)
-    if samples.dtype.kind != "f":
-        raise TypeError(f"_random_samples must be floating point numbers; got dtype {samples.dtype}")
-    if samples.shape != shape:
-        raise ValueError(f"_random_samples must have shape {shape}; got {samples.shape}")
-    if not ((samples >= 0) & (samples <= 1)).all():
-        raise ValueError("_random_samples must be from 0 to 1; got others")
-    return samples.astype(precision)
-
-
-def _intervals(samples: np.ndarray, size: int, kernel: int, count: int) -> np.ndarray:
-    """Where windows begin: pseudo-random intervals, an array (N, C, count)."""
-    starts = np.empty((*samples.shape, count), np.int64)
-    if count > 1:
-        step = samples.dtype.type(size - kernel) / samples.dtype.type(count - 1)
-        at = samples[..., None] + np.arange(count - 1, dtype=samples.dtype)
-        starts[..., :-1] = (at * step).astype(np.int64) - (samples * step).astype(np.int64)[..., None]
-    starts[..., -1] = size - kernel
-    return np.clip(starts, 0, size - kernel)
+    return computed(problem, images, images.x, results, None, threads)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
-from fastconv.nn.pool.arguments import fractional_pool
+import numpy as np
+
+from fastconv import config
+from fastconv.algorithms.intervals import intervals
+from fastconv.nn.arguments import is_channels_last
+from fastconv.nn.pool.arguments import FLOATS, INTEGERS, Images, computed
+from fastconv.problem import RegionPoolProblem
+from fastconv.replay import contiguous, remembered
+from fastconv.validate import int_tuple
 
 __all__ = ["fractional_max_pool2d", "fractional_max_pool3d"]
 
@@ -87,9 +96,9 @@ def fractional_max_pool2d(
     >>> fractional_max_pool2d(image, 2, (3, 4), generator=0).shape
     (1, 3, 4)
     """
+    samples = _samples(2, input, _random_samples, generator, data_format)
     sizes = (kernel_size, output_size, output_ratio)
-    random = (_random_samples, generator)
-    return fractional_pool(2, input, sizes, random, return_indices, data_format, out, threads)
+    return _pooled(input, samples, 2, *sizes, return_indices, data_format, out, threads)
 
 
 def fractional_max_pool3d(
@@ -169,6 +178,78 @@ def fractional_max_pool3d(
     >>> fractional_max_pool3d(solid, (1, 2, 2), (2, 3, 4), generator=0).shape
     (1, 2, 3, 4)
     """
+    samples = _samples(3, input, _random_samples, generator, data_format)
     sizes = (kernel_size, output_size, output_ratio)
-    random = (_random_samples, generator)
-    return fractional_pool(3, input, sizes, random, return_indices, data_format, out, threads)
+    return _pooled(input, samples, 3, *sizes, return_indices, data_format, out, threads)
+
+
+@remembered(("input", "samples"))
+def _pooled(
+    input: Any, samples: Any, n: int, kernel_size: Any, output_size: Any, output_ratio: Any, return_indices: Any,
+    data_format: str, out: Any, threads: int | None,
+) -> Any:  # fmt: skip
+    """The maxima of windows that begin where the samples tell."""
+    images, indices = Images("input", input, n, data_format, ("bool", *INTEGERS, *FLOATS)), bool(return_indices)
+    kernel = int_tuple("kernel_size", kernel_size, n, minimum=1)
+    made = _output_size(images.sizes, output_size, output_ratio)
+    for size, k, count in zip(images.sizes, kernel, made, strict=True):
+        if count + k - 1 > size:
+            raise ValueError(
+                f"output_size must be at most input size - kernel_size + 1 along each axis; got {made} "
+                f"for an input of {images.sizes} and a kernel_size of {kernel}"
+            )
+    if samples.dtype.kind != "f":
+        raise TypeError(f"_random_samples must be floating point numbers; got dtype {samples.dtype}")
+    if samples.shape != (images.batch, images.channels, n):
+        raise ValueError(f"_random_samples must have shape {(images.batch, images.channels, n)}; got {samples.shape}")
+    results = images.results(made, out, indices)
+    starts = None
+    if samples.size:
+        precise = contiguous(samples, np.float64 if images.dtype == "float64" else np.float32)
+        starts = intervals(precise, images.sizes, kernel, made, config.resolve_threads(threads))
+        if starts is None:
+            raise ValueError("_random_samples must be from 0 to 1; got others")
+    problem = RegionPoolProblem(
+        "max", images.sizes, made, images.dtype, kernel, images.batch, images.channels, indices, images.channels_last
+    )
+    return computed(problem, images, images.x, results, starts, threads)
+
+
+def _output_size(sizes: tuple[int, ...], output_size: Any, output_ratio: Any) -> tuple[int, ...]:
+    n = len(sizes)
+    if output_size is not None:
+        return int_tuple("output_size", output_size, n, minimum=1)
+    if output_ratio is None:
+        raise ValueError("output_size or output_ratio must be given; got None for both")
+    ratios = tuple(output_ratio) if isinstance(output_ratio, Iterable) else (output_ratio,) * n
+    try:
+        ratios = tuple(float(r) for r in ratios)
+    except (TypeError, ValueError):
+        raise TypeError(f"output_ratio must be a number or {n} numbers; got {output_ratio!r}") from None
+    if len(ratios) != n or not all(0 < r < 1 for r in ratios):
+        raise ValueError(f"output_ratio must be between 0 and 1 for each of {n} axes; got {output_ratio!r}")
+    return tuple(max(int(size * r), 1) for size, r in zip(sizes, ratios, strict=True))
+
+
+def _samples(n: int, input: Any, given: Any, generator: Any, data_format: str) -> np.ndarray:
+    """Numbers from 0 to 1, three or two for each channel of each image."""
+    if given is not None:
+        return np.asarray(given)
+    shape, last = np.shape(input), is_channels_last(data_format, n)
+    batch, channels = shape[0] if len(shape) == n + 2 else 1, shape[-1 if last else -n - 1] if len(shape) > n else 1
+    dtype = input.dtype if isinstance(input, np.ndarray) else np.asarray(input).dtype
+    precision = np.float64 if dtype == np.float64 else np.float32
+    return (_drawn() if generator is None else np.random.default_rng(generator)).random((batch, channels, n), precision)
+
+
+# The process, and its generator: a new one takes 15 us.
+_generators: dict[int, np.random.Generator] = {}
+
+
+def _drawn() -> np.random.Generator:
+    """A generator that no other process has."""
+    process = os.getpid()
+    if process not in _generators:
+        _generators.clear()
+        _generators[process] = np.random.default_rng()
+    return _generators[process]
