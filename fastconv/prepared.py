@@ -73,7 +73,7 @@ class PreparedCall:
         self.weight = np.asarray(weight)
         self.planned._check((self.weight,), 1)
         self._copy = None if _constant(self.weight) else np.array(self.weight, order="C")
-        self._kept = KeptWeights()
+        self._kept = KeptWeights(self.weight)
         self._call = self._remembering(self._kept, self.weight)
 
     def _remembering(self, kept: KeptWeights, weight: np.ndarray) -> Any:

@@ -278,6 +278,19 @@ def test_samples_that_change():
     assert len(set(drawn)) > 1
 
 
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_prepared_weights_that_change(stride, data_format):
+    x, w, b = numbers(2, 6, 6, 6), numbers(6, 8, 3, 3), numbers(8)
+    options = {"stride": stride, "data_format": data_format}
+    prepared = fastconv.plan(nn.conv_transpose2d, x, w, b, **options).prepare(w)
+    for _ in range(4):
+        for _ in range(3):
+            wanted = fresh(nn.conv_transpose2d, (x, w, b), options)
+            np.testing.assert_allclose(prepared(x), wanted, rtol=1e-4, atol=1e-4)
+        w[1, 2] += 1
+
+
 @pytest.mark.parametrize("place", [-2, S * S, 2**40, -(2**63)])
 @pytest.mark.parametrize("function", ["max_unpool2d", "max_pool2d_backward"])
 def test_wrong_indices_are_refused(function, place):

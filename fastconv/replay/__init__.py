@@ -205,9 +205,10 @@ def address(array: np.ndarray) -> int:
 
 
 class KeptWeights:
-    """Weights as kernels read them, in the order in which a call makes them."""
+    """Weights as kernels read them, in the order in which a call makes them of the caller's."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight: np.ndarray) -> None:
+        self.weight = weight
         self.made: list[tuple[Any, np.ndarray]] = []
         self.as_given = False  # whether all that was made is the caller's own memory, read where it lies
 
@@ -229,7 +230,8 @@ class WeightsInTurn:
             weights = make()
         finally:
             _recorder.reset(token)
-        kept.as_given = (at == 0 or kept.as_given) and np.may_share_memory(weights, given)
+        as_given = np.may_share_memory(weights, given) and np.may_share_memory(given, kept.weight)
+        kept.as_given = (at == 0 or kept.as_given) and as_given
         kept.made[at:] = [(key, weights)]
         return weights
 
