@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import wraps
-from inspect import signature
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -248,7 +247,8 @@ def remembered(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        names = list(signature(function).parameters)
+        code = function.__code__  # inspect.signature takes 13 us
+        names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
         found = names[:arrays] if isinstance(arrays, int) else list(arrays)
         shared = (WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
         tapes = Memory(names, found, optional, *shared)
