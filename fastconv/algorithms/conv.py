@@ -25,14 +25,20 @@ from fastconv.engines.contract import ACTIVATIONS, CONV_FIELDS, record, slope_bi
 from fastconv.problem import ConvProblem
 from fastconv.replay import constant, contiguous, kept_weights
 
-__all__ = ["Conv", "is_ready", "refuse"]
+__all__ = ["BLOCK_SLOT", "Conv", "is_ready", "prefers_filters", "refuse"]
 
+# How many channels are staged at once.
 BLOCK_SLOT = CONV_FIELDS.index("block_channels")
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
 # Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise.
 PACKED_GAIN = 10
+# Fewer filters of pixels leave most lanes empty.
+FEW_FILTERS = 8
+# Of planes, one or the other may be lanes.  A product of a tile, an element that is transposed, a weight that is packed (ns,
+# float32); how much longer the products of pixels take than those of filters.
+NS_PRODUCT, NS_MOVED, NS_PACKED, PIXELS_LOSS = 0.008, 0.25, 0.25, 1.1
 # ... but for planes smaller than its tiles, and for pixels of so many channels with few taps, whose planes have gaps: 3 filters
 # of 32 channels, 112x112 pixels, take 0.09 to 0.3 ms for 1 to 4 taps, the direct filter 0.7.
 SMALL_PLANE = 256
@@ -55,6 +61,35 @@ def refuse(problem: ConvProblem) -> str | None:
     return None
 
 
+def prefers_filters(p: ConvProblem, engine: Any, packing: float = 0.0) -> bool:
+    """Whether lanes are filters; `packing`: what it costs to pack a weight for it, more than for lanes of pixels."""
+    groups, part = p.groups, PARTS.get(p.acc, p.acc)
+    channels, filters, taps, pixels = p.channels // groups, p.filters // groups, prod(p.kernel_shape), prod(p.out_shape)
+    if _mostly_between(p):
+        return False
+    direct = p.in_dtype == p.out_dtype == part
+    lanes = engine.GEMM[1] // np.dtype(part).itemsize
+    if p.channels_last:
+        long = p.stride[-1] == 1 and p.out_shape[-1] >= lanes // 2
+        narrow = direct and filters < FEW_FILTERS and channels >= 4 and long
+        few = packing > 0 and PACKED_GAIN * p.batch * pixels * (channels + filters) < filters * channels * taps
+        return not (few or narrow)
+    if not direct or taps == 1 or groups > 1:
+        return False
+    # Times a thread takes for an image, ns: the products, positions and filters computed in vain among them, staging, packing.
+    pitch = p.out_shape[-1] + -(-((p.kernel_shape[-1] - 1) * p.dilation[-1]) // p.stride[-1])
+    positions = _up(pixels // p.out_shape[-1] * pitch - pitch + p.out_shape[-1], lanes)
+    products, rate = channels * taps, NS_PRODUCT * 32 / lanes
+    of_pixels = positions * filters * products * rate * PIXELS_LOSS
+    of_filters = pixels * _up(filters, lanes // 2) * products * rate
+    moved = NS_MOVED * (channels * prod(p.in_shape) + filters * pixels) + packing * filters * products / p.batch
+    return of_filters + moved < of_pixels
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
 def _deep_pixels(p: ConvProblem) -> bool:
     return p.channels_last and p.channels >= DEEP_CHANNELS * p.groups and prod(p.kernel_shape) <= DEEP_TAPS
 
@@ -70,19 +105,18 @@ class Conv(ConvExecutor):
 
     operation = "conv"
 
-    def __init__(self, problem: ConvProblem, engine: Any, keeps: bool = False):
+    def __init__(self, problem: ConvProblem, engine: Any, filter_lanes: bool | None = None, weight_rows: int = 0):
+        """`filter_lanes`: what lanes are; `weight_rows`: of a block of weights that are packed elsewhere (`compute`)."""
         super().__init__(problem, engine)
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
         self.filters = problem.filters // problem.groups * (2 if problem.acc in PARTS else 1)
         self.taps = prod(problem.kernel_shape)
-        pixels = problem.batch * prod(problem.out_shape)
-        few = PACKED_GAIN * pixels * (self.channels + self.filters) < self.filters * self.channels * self.taps
-        self.filter_lanes = problem.channels_last and (keeps or not few) and not _mostly_between(problem)
+        self.weight_rows = weight_rows or self.channels * self.taps
         # Weights that are kept from call to call are packed, be they never so large.
-        self._keeping = (
-            self if self.filter_lanes == problem.channels_last or keeps else Conv(problem, engine, keeps=True)
-        )
+        kept = prefers_filters(problem, engine) if filter_lanes is None else filter_lanes
+        self.filter_lanes = prefers_filters(problem, engine, NS_PACKED) if filter_lanes is None else filter_lanes
+        self._keeping = self if kept == self.filter_lanes else Conv(problem, engine, kept)
         self._packings: dict[int, Packing] = {}
 
     def __call__(
@@ -91,8 +125,7 @@ class Conv(ConvExecutor):
         kept = kept_weights.get()
         if kept is not None and self._keeping is not self:
             return self._keeping(x, w, out, bias, fill, threads)
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
-        bound = self._bind(x.strides, out.strides, threads)
+        bound, threads = self.bind(x, out, threads)
         packing = self._packing(bound)
 
         def packed() -> np.ndarray:
@@ -101,6 +134,19 @@ class Conv(ConvExecutor):
 
         weights = packed() if kept is None else kept.get((self.problem, bound.slots[BLOCK_SLOT]), w, packed)
         run(self.kernel, bound, x, weights, out, self._biases(bias, packing), self._constants(fill), threads)
+
+    def bind(self, x: np.ndarray, out: np.ndarray, threads: int) -> tuple[Bound, int]:
+        """The record for these arrays, and the threads that are worth using."""
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        return self._bind(x.strides, out.strides, threads), threads
+
+    def compute(
+        self, x: np.ndarray, packed: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        """The convolution with weights that are packed elsewhere, for the record that `bind` gives."""
+        bound, threads = self.bind(x, out, threads)
+        biases = self._biases(bias, self._packing(bound))
+        run(self.kernel, bound, x, packed, out, biases, self._constants(fill), threads)
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list[Copy]]:
         """The real weights [group][filter][channel][tap]."""
@@ -143,7 +189,9 @@ class Conv(ConvExecutor):
         sums_at = -(-sums_at * size // 64) * 64
         several = boxes.block_channels < self.channels
         tables_at = sums_at + several * (positions + lanes) * -(-boxes.filters // lanes) * lanes * size
-        scratch_bytes = -(-(tables_at + self.filter_lanes * 16 * (positions + tiles.rows)) // 64) * 64
+        tables_end = tables_at + self.filter_lanes * 16 * (positions + tiles.rows)
+        blocks_end = (tiles.rows + lanes) * lanes * size  # of a tile that is transposed
+        scratch_bytes = -(-max(tables_end, blocks_end) // 64) * 64
         values = {
             **geometry(p, y, x, maps[1], maps[2]),
             "scratch_bytes": scratch_bytes,
@@ -153,7 +201,7 @@ class Conv(ConvExecutor):
             "x_image": images.x_step, "out_image": images.out_step,
             "channel_of": channel_of.ctypes.data, "out_filter_of": filter_of.ctypes.data,
             "n_fills": 2 if p.in_dtype in PARTS else 1,
-            "filter_lanes": self.filter_lanes, "block_channels": boxes.block_channels,
+            "w_rows": self.weight_rows if self.filter_lanes else 0, "block_channels": boxes.block_channels,
             "in_place": tiles.in_place, "store_direct": self._store_direct(y, x, filter_of, layout, boxes),
             "n_row_units": boxes.row_units, "n_col_units": boxes.col_units, "n_chunks": boxes.chunks,
             "rows": layout.rows, "pitch": layout.pitch, "step_y": layout.step_y, "step_x": layout.step_x,

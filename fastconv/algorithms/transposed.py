@@ -11,18 +11,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, prefers_filters
+from fastconv.algorithms.geometry import PARTS
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
+from fastconv.algorithms.weights import AdjointPacking
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, Problem, TransposedProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_value, contiguous, kept_weights
 
 __all__ = ["Transposed", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
+
+
+# A weight that is transposed for lanes of pixels, ns.
+NS_TRANSPOSED = 0.5
 
 
 def refuse(problem: Problem) -> str | None:
@@ -201,6 +208,12 @@ class Transposed:
         self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
         self.complete = _all_reached(problem)
         self.executors = {step: executor_of(step, engine) for step in _steps_in_full(problem)}
+        self.engine, self.packings = engine, dict[tuple[int, ...], AdjointPacking]()
+        self.packs = self._packs()
+        if self.packs:
+            rows = sum(len(taken) for taken in self._taps()) * problem.conv.filters // problem.conv.groups
+            for phase in self.phases:
+                self.executors[phase.conv] = Conv(phase.conv, engine, filter_lanes=True, weight_rows=rows)
 
     def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
         if self.continued:
@@ -208,14 +221,46 @@ class Transposed:
             return
         if not self.complete:
             self._untouched(out, bias, threads)
-        p = self.problem.conv
-        for phase, weights in zip(self.phases, self.weights(w, threads), strict=True):
-            outputs = tuple(slice(line.first, None, s) for line, s in zip(phase.lines, p.stride, strict=True))
-            inputs = tuple(slice(line.begin, None) for line in phase.lines)
-            self.executors[phase.conv](
-                x[(slice(None), slice(None), *inputs)], weights,
-                out[(slice(None), slice(None), *outputs)], bias, 0, threads,
-            )  # fmt: skip
+        arrays = [self._arrays(x, out, phase) for phase in self.phases]
+        weights = self._packed(w, arrays, threads) if self.packs else self.weights(w, threads)
+        for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
+            executor = self.executors[phase.conv]
+            (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
+
+    def _arrays(self, x: np.ndarray, out: np.ndarray, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
+        """What a phase reads, and what it writes."""
+        outputs = (slice(line.first, None, s) for line, s in zip(phase.lines, self.problem.conv.stride, strict=True))
+        inputs = (slice(line.begin, None) for line in phase.lines)
+        return x[(slice(None), slice(None), *inputs)], out[(slice(None), slice(None), *outputs)]
+
+    def _taps(self) -> list[np.ndarray]:
+        """The taps of each phase, numbered, in its order."""
+        shape = self.problem.conv.kernel_shape
+        taps = np.arange(prod(shape)).reshape(shape)
+        return [taps[_taken(self.problem.conv, phase)].ravel() for phase in self.phases]
+
+    def _packs(self) -> bool:
+        """Whether the weights of all phases are packed at once, as rows of channels, rather than transposed first."""
+        p, engine = self.problem.conv, self.engine
+        convs = sorted((phase.conv for phase in self.phases), key=lambda conv: conv.flops)
+        if p.acc in PARTS or not convs or any(type(self.executors[conv]) is not Conv for conv in convs):
+            return False
+        return prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
+
+    def _packed(self, w: np.ndarray, arrays: list[tuple[np.ndarray, np.ndarray]], threads: int) -> list[np.ndarray]:
+        """The packed weights of each phase."""
+        executors = [self.executors[phase.conv] for phase in self.phases]
+        bounds = [executor.bind(*own, threads)[0] for executor, own in zip(executors, arrays, strict=True)]
+        blocks = tuple(int(bound.slots[BLOCK_SLOT]) for bound in bounds)
+        if blocks not in self.packings:
+            self.packings[blocks] = AdjointPacking(self.engine, self.problem.conv, self._taps(), blocks)
+
+        packing, kept = self.packings[blocks], kept_weights.get()
+
+        def packed() -> np.ndarray:
+            return packing.weights(contiguous(w, self.problem.conv.acc), threads)
+
+        return packing.of_phases(packed() if kept is None else kept.get((self.problem, blocks), w, packed))
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory; what is folded is as large as the image."""

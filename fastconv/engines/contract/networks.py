@@ -40,7 +40,9 @@ CONV_FIELDS = GEOMETRY + (
     "channel_of",  # pointer to int64[groups][channels]: byte offset of each source channel
     "out_filter_of",  # pointer to int64[groups][filters]: byte offset of each output channel
     "n_fills",  # channel c beyond the border reads fill[c % n_fills]
-    "filter_lanes",  # lanes are filters (weights and bias packed: WEIGHTS_FIELDS), else pixels (weights [filter][k])
+    # Lanes are filters (weights and bias packed: WEIGHTS_FIELDS): rows of weights from one block of filters to the next; 0: lanes
+    # are pixels (weights [filter][k]).
+    "w_rows",
     "block_channels",  # channels staged at once
     "in_place",  # windows are read where the image lies
     "store_direct",  # a tile's rows lie without gaps in the output: 1, those within a row of pixels; 2, all
@@ -55,11 +57,15 @@ CONV_FIELDS = GEOMETRY + (
     "activation", "slope",  # ACTIVATIONS; bits of the parameter
 )  # fmt: skip
 
-# Weights as rows of lanes, [group][block of filters][k][lane], zeros where there is no filter: a unit is a block.
+# Weights as rows of lanes, [group][block of lanes][row][lane], zeros where there is no lane: a unit is a block.  Lanes are the
+# filters of a convolution, or (its adjoint) its channels.
 WEIGHTS_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
-    "filters", "depth",  # of a group; weights of a filter
-    "row_of",  # pointer to int64[depth]: the row k of each weight of a filter
+    "lanes", "lane_step",  # of a group; elements from one to the next
+    "runs", "run_step", "length",  # a lane's weights: runs of neighbours, elements from one to the next
+    "group_step", "size",  # elements from group to group, and in all
+    "rows",  # of a block
+    "row_of",  # pointer to int64[runs * length]: the row of each weight of a lane, -1 for those that are left out
 )  # fmt: skip
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.

@@ -20,7 +20,7 @@ cdef struct ConvArgs:
     const int64_t *channel_of
     const int64_t *out_filter_of
     int64_t n_fills
-    int64_t filter_lanes, block_channels, in_place, store_direct
+    int64_t w_rows, block_channels, in_place, store_direct
     int64_t n_row_units, n_col_units, n_chunks
     int64_t rows, pitch
     int64_t step_y, step_x
@@ -65,11 +65,12 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
     cdef int64_t rows = conv_positions(u.rows, g.stride_y, g.kernel_y, g.dilation_y, 0, a.step_y)
     cdef int64_t cols = conv_positions(u.cols, g.stride_x, g.kernel_x, g.dilation_x, 0, a.step_x)
     cdef int64_t step = channel_of[1] - channel_of[0] if channels > 1 else g.x_col
-    cdef bint even = evenly_spaced(channel_of, channels), dense
+    cdef bint even = evenly_spaced(channel_of, channels), dense, planes
     cdef int64_t x = u.x * g.stride_x - g.pad_x, tz, row, col, run, i, at
     cdef const char *line
     cdef acc_t *pixel
     dense = even and a.step_x == 1 and channels == a.block_channels and g.x_col == step * channels
+    planes = even and a.step_x == 1 and g.x_col == sizeof(acc_t) and g.src_code == code_of(to) and step % sizeof(acc_t) == 0
     for tz in range(a.kernel_z):
         for row in range(rows):
             pixel = to + (tz * a.rows + row) * a.pitch
@@ -79,12 +80,14 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
             while col < cols:
                 at = x + col * a.step_x
                 run = 1
-                if line != NULL and dense and 0 <= at < g.width:
+                if line != NULL and (dense or planes) and 0 <= at < g.width:
                     run = min(cols - col, g.width - at)
                 at = -1 if line == NULL else mapped(g.map_x, at, g.width, g.pad_x)
                 if at < 0:
                     for i in range(channels):
                         pixel[i] = (<const acc_t *>g.fill)[(first + i) % a.n_fills]
+                elif planes:
+                    turn_rows(<const acc_t *>(line + at * g.x_col), step // <int64_t>sizeof(acc_t), pixel, a.block_channels, channels, run)
                 elif even:
                     stage_run(pixel, line + at * g.x_col, step, run * channels, g.src_code)
                 else:
@@ -94,12 +97,45 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
                 col += run
 
 
+cdef bint stage_conv_turned(const ConvArgs *a, const ConvUnit *u, acc_t *to, int64_t first, int64_t channels) noexcept nogil:
+    # `stage_conv_planes` of pixels whose channels are neighbours, whether that can be done: rows are long, and have one phase.
+    cdef const Geometry *g = &a.g
+    cdef const int64_t *channel_of = u.channel_of + first
+    cdef int64_t size = sizeof(acc_t), x = u.x * g.stride_x - g.pad_x + a.phases[a.n_phases_y], tz, py, row, rows, c
+    cdef int64_t cols = min(a.pitch, conv_positions(u.cols, g.stride_x, g.kernel_x, g.dilation_x, a.phases[a.n_phases_y], a.step_x))
+    cdef int64_t before = min(cols, max(-x, <int64_t>0)), inside = min(cols - before, g.width - x - before)
+    cdef int64_t planes = a.kernel_z * a.n_phases_y * a.rows * a.pitch
+    cdef const char *line
+    if (a.n_phases_x > 1 or g.stride_x > 1 or channels < 4 or inside * size < VECTOR_BYTES or g.src_code != code_of(to) or g.x_col % size
+            or a.n_fills > 1 or channel_of[channels - 1] - channel_of[0] != (channels - 1) * size):
+        return False
+    for tz in range(a.kernel_z):
+        for py in range(a.n_phases_y):
+            rows = conv_positions(u.rows, g.stride_y, g.kernel_y, g.dilation_y, a.phases[py], a.step_y)
+            for row in range(min(rows, a.rows)):
+                line = conv_row(a, u.image + channel_of[0], u.z * a.stride_z - a.pad_z + tz * a.dilation_z,
+                                u.y * g.stride_y - g.pad_y + a.phases[py] + row * a.step_y)
+                if line != NULL:
+                    turn_rows(<const acc_t *>(line + (x + before) * g.x_col), g.x_col // size, to + row * a.pitch + before, planes,
+                         inside, channels)
+                for c in range(channels if line == NULL or inside < cols else 0):
+                    if line == NULL:
+                        stage_row(g, to + c * planes + row * a.pitch, line, (<const acc_t *>g.fill)[0], x, cols)
+                    else:
+                        stage_ends(g, to + c * planes + row * a.pitch, line + c * size, (<const acc_t *>g.fill)[0], x, cols,
+                                   before, inside)
+            to += a.rows * a.pitch
+    return True
+
+
 cdef void stage_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *to, int64_t first, int64_t channels) noexcept nogil:
     cdef const Geometry *g = &a.g
     cdef int64_t y = u.y * g.stride_y - g.pad_y, x = u.x * g.stride_x - g.pad_x
     cdef int64_t c, tz, py, px, row, rows, phase
     cdef const char *line
     cdef acc_t fill
+    if stage_conv_turned(a, u, to, first, channels):
+        return
     for c in range(channels):
         fill = (<const acc_t *>g.fill)[(first + c) % a.n_fills]
         for tz in range(a.kernel_z):
@@ -119,16 +155,23 @@ cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, c
                        int64_t first, int64_t filters) noexcept nogil:
     # A tile whose rows are pixels.
     cdef const int64_t *filter_of = u.filter_of + first
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), p, f
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), p, f, run = 0
     cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
     cdef bint even = evenly_spaced(filter_of, filters)
+    cdef bint planes = even and a.g.out_col == sizeof(acc_t) and a.g.out_code == code_of(tile)
     for p in range(pixels):
         activate_run(tile + p * lanes, filters, a.activation, slope_of(a.slope))
-        if even:
+        run += 1
+        if planes and p + 1 < pixels and out_of[p + 1] - out_of[p] == a.g.out_col:
+            continue
+        if run > 1:
+            store_turned(tile + (p + 1 - run) * lanes, u.out + filter_of[0] + out_of[p + 1 - run], step, run, filters)
+        elif even:
             store_run(tile + p * lanes, u.out + filter_of[0] + out_of[p], step, filters, a.g.out_code)
         else:
             for f in range(filters):
                 store_run(tile + p * lanes + f, u.out + filter_of[f] + out_of[p], step, <int64_t>1, a.g.out_code)
+        run = 0
 
 
 cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
@@ -157,7 +200,7 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
         for b in range(blocks):
             f = b * lanes
             some = min(lanes, u.filters - f)
-            w = <const acc_t *>g.w + ((u.group * blocks_of_group + (u.first + f) // lanes) * a.channels + c) * taps * lanes
+            w = <const acc_t *>g.w + ((u.group * blocks_of_group + (u.first + f) // lanes) * a.w_rows + c * taps) * lanes
             p = 0
             while p < n:
                 height = product_height(w, n - p)
@@ -276,7 +319,7 @@ cdef void conv_unit(const ConvArgs *a, int64_t unit, acc_t *scratch) noexcept no
     cdef const Geometry *g = &a.g
     cdef ConvUnit u
     cdef int64_t width = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t)
-    cdef int64_t step = GEMM_ROWS if a.filter_lanes else width, filter_step = width if a.filter_lanes else 2
+    cdef int64_t step = GEMM_ROWS if a.w_rows else width, filter_step = width if a.w_rows else 2
     cdef int64_t chunk = unit % a.n_chunks, rest = unit // a.n_chunks
     cdef int64_t col = rest % a.n_col_units, row = rest // a.n_col_units % a.n_row_units
     rest = rest // a.n_col_units // a.n_row_units
@@ -290,7 +333,7 @@ cdef void conv_unit(const ConvArgs *a, int64_t unit, acc_t *scratch) noexcept no
     u.out = g.out + rest * a.out_image + u.z * a.out_plane
     u.channel_of = a.channel_of + u.group * a.channels
     u.filter_of = a.out_filter_of + u.group * a.filters + u.first
-    if a.filter_lanes:
+    if a.w_rows:
         conv_filters(a, &u, scratch)
     else:
         conv_pixels(a, &u, scratch)

@@ -143,39 +143,49 @@ static void NAME(activate_rows)(const T *type, char *out, const int64_t *out_of,
 #endif
 }
 
-/* Weights of up to TILE_WIDTH filters, `depth` each and w_step elements apart, as rows of lanes: weight i goes to row
- * row_of[i].  Blocks are transposed in registers, a cache line of a filter at a time. */
-static void NAME(pack_filters)(const T *w, int64_t w_step, int64_t depth, const int64_t *row_of, T *to, int64_t filters) {
-    typedef T quad __attribute__((vector_size(16)));
-    typedef T loose_quad __attribute__((vector_size(16), aligned(1), may_alias));
-    enum { K = 16 / sizeof(T), LINE = 64 / sizeof(T) };
-    for (int64_t line = 0; line < depth; line += LINE) {
-        const int64_t end = line + LINE < depth ? line + LINE : depth;
-        for (int64_t f = 0; f < TILE_WIDTH; f += K) {
-            const T *at = w + f * w_step;
-            int64_t i = line;
-            for (; f + K <= filters && i + K <= end; i += K) {
-                quad a[K], b[K];
-                _Pragma("GCC unroll 4") for (int j = 0; j < K; j++) a[j] = *(const loose_quad *)(at + j * w_step + i);
-#if ELEMENT_BYTES == 4
-                for (int half = 0; half < 2; half++) {
-                    b[2 * half] = __builtin_shufflevector(a[half], a[half + 2], 0, 4, 1, 5);
-                    b[2 * half + 1] = __builtin_shufflevector(a[half], a[half + 2], 2, 6, 3, 7);
-                }
-                for (int half = 0; half < 2; half++) {
-                    a[2 * half] = __builtin_shufflevector(b[half], b[half + 2], 0, 4, 1, 5);
-                    a[2 * half + 1] = __builtin_shufflevector(b[half], b[half + 2], 2, 6, 3, 7);
-                }
-#else
-                b[0] = __builtin_shufflevector(a[0], a[1], 0, 2);
-                b[1] = __builtin_shufflevector(a[0], a[1], 1, 3);
-                a[0] = b[0], a[1] = b[1];
-#endif
-                _Pragma("GCC unroll 4") for (int j = 0; j < K; j++) *(loose_quad *)(to + row_of[i + j] * TILE_WIDTH + f) = a[j];
-            }
-            for (; i < end; i++)
-                for (int64_t j = 0; j < K; j++)
-                    to[row_of[i] * TILE_WIDTH + f + j] = f + j < filters ? at[j * w_step + i] : 0;
+/* A tile whose rows are pixels that follow each other in planes, `step` bytes apart. */
+static void NAME(store_turned)(const T *tile, char *out, int64_t step, int64_t pixels, int64_t filters) {
+    for (int64_t p = 0; p < pixels; p += LANES)
+        for (int64_t f = 0; f < filters; f += NAME(piece)) {
+            V v[NAME(piece)];
+            NAME(turned)(tile + p * TILE_WIDTH + f, TILE_WIDTH, v);
+            _Pragma("GCC unroll 4") for (int r = 0; r < NAME(piece); r++)
+                if (f + r < filters) NAME(store_some)((NAME(lone) *)(out + (f + r) * step) + p, v[r], pixels - p);
+        }
+}
+
+/* `n` weights of each of LANES lanes, of which there are `lanes`. */
+static inline void NAME(pack_line)(const T *w, int64_t lane_step, int64_t n, int64_t readable, const int64_t *row_of, T *to,
+                                   int64_t lanes) {
+    int64_t i = 0;
+    if (lanes >= LANES && lane_step == 1)
+        for (; i < n && i + LANES <= readable; i++)
+            if (row_of[i] >= 0) STORE(to + row_of[i] * TILE_WIDTH, LOAD(w + i));
+    if (lanes >= LANES && lane_step > 1)
+        for (; i < n && (LANES - 1) * lane_step + i + NAME(piece) <= readable; i += NAME(piece)) {
+            V v[NAME(piece)];
+            NAME(turned)(w + i, lane_step, v);
+            _Pragma("GCC unroll 4") for (int r = 0; r < NAME(piece); r++)
+                if (i + r < n && row_of[i + r] >= 0) STORE(to + row_of[i + r] * TILE_WIDTH, v[r]);
+        }
+    for (; i < n; i++)
+        for (int64_t f = 0; f < LANES && row_of[i] >= 0; f++)
+            to[row_of[i] * TILE_WIDTH + f] = f < lanes ? w[f * lane_step + i] : 0;
+}
+
+/* Weights as rows of TILE_WIDTH lanes, of which there are `lanes`, lane_step elements apart: of each, `runs` runs of `length`
+ * neighbours, run_step apart.  Weight i goes to row row_of[i], nowhere if that is negative.  Blocks are transposed in
+ * registers, a cache line of a lane at a time.  `readable`: elements from `w` to the end of memory. */
+static void NAME(pack_lanes)(const T *w, int64_t lane_step, int64_t run_step, int64_t runs, int64_t length, int64_t readable,
+                             const int64_t *row_of, T *to, int64_t lanes) {
+    enum { AHEAD = 4, LINE = 64 / sizeof(T) };
+    for (int64_t r = 0; r < runs; r++, w += run_step, readable -= run_step, row_of += length) {
+        if (runs > 1) /* runs are pages apart, where nothing is called for by itself */
+            for (int64_t i = 0; i < lanes * lane_step; i += LINE) __builtin_prefetch(w + AHEAD * run_step + i);
+        for (int64_t line = 0; line < length; line += LINE) {
+            const int64_t n = length - line < LINE ? length - line : LINE;
+            for (int64_t h = 0; h < TILE_WIDTH; h += LANES)
+                NAME(pack_line)(w + h * lane_step + line, lane_step, n, readable - h * lane_step - line, row_of + line, to + h, lanes - h);
         }
     }
 }

@@ -66,16 +66,39 @@ static inline __attribute__((always_inline)) void NAME(turn_pieces)(V v[PIECE]) 
 #endif
 }
 
+/* PIECE elements of each of LANES rows, `from_step` apart, as vectors. */
+static inline __attribute__((always_inline)) void NAME(turned)(const T *from, int64_t from_step, V v[PIECE]) {
+    _Pragma("GCC unroll 4") for (int r = 0; r < PIECE; r++) {
+        const T *at = from + r * from_step;
+        v[r] = NAME(joined)(at, at + PIECE * from_step, at + 2 * PIECE * from_step, at + 3 * PIECE * from_step);
+    }
+    NAME(turn_pieces)(v);
+}
+
 /* LANES x LANES elements, rows `from_step` apart, become rows `to_step` apart of the transposed. */
 static inline __attribute__((always_inline)) void NAME(transpose)(const T *from, int64_t from_step, T *to, int64_t to_step) {
     _Pragma("GCC unroll 4") for (int i = 0; i < LANES; i += PIECE) {
         V v[PIECE];
-        _Pragma("GCC unroll 4") for (int r = 0; r < PIECE; r++) {
-            const T *at = from + r * from_step + i;
-            v[r] = NAME(joined)(at, at + PIECE * from_step, at + 2 * PIECE * from_step, at + 3 * PIECE * from_step);
-        }
-        NAME(turn_pieces)(v);
+        NAME(turned)(from + i, from_step, v);
         _Pragma("GCC unroll 4") for (int r = 0; r < PIECE; r++) STORE(to + (i + r) * to_step, v[r]);
+    }
+}
+
+/* Rows of `cols` elements become columns: of `rows` by `cols` elements, whatever their numbers. */
+static void NAME(turn_rows)(const T *from, int64_t from_step, T *to, int64_t to_step, int64_t rows, int64_t cols) {
+    if (rows < LANES || cols < PIECE) {
+        for (int64_t j = 0; j < cols; j++)
+            for (int64_t i = 0; i < rows; i++) to[j * to_step + i] = from[i * from_step + j];
+        return;
+    }
+    for (int64_t row = 0; row < rows; row += LANES) { /* the last blocks overlap their neighbours */
+        const int64_t i = row < rows - LANES ? row : rows - LANES;
+        for (int64_t col = 0; col < cols; col += PIECE) {
+            const int64_t j = col < cols - PIECE ? col : cols - PIECE;
+            V v[PIECE];
+            NAME(turned)(from + i * from_step + j, from_step, v);
+            _Pragma("GCC unroll 4") for (int r = 0; r < PIECE; r++) STORE(to + (j + r) * to_step + i, v[r]);
+        }
     }
 }
 #undef OF2

@@ -1,4 +1,4 @@
-# Weights of convolutions as rows of lanes, [group][block of filters][k][lane]: a unit is a block.
+# Weights of convolutions as rows of lanes, [group][block of lanes][row][lane]: a unit is a block.
 
 cdef struct WeightsArgs:
     const char *x
@@ -8,15 +8,15 @@ cdef struct WeightsArgs:
     const void *fill
     char *scratch
     int64_t scratch_bytes
-    int64_t filters, depth
+    int64_t lanes, lane_step, runs, run_step, length, group_step, size, rows
     const int64_t *row_of
 
 
 cdef void weights_unit(const WeightsArgs *a, int64_t unit, acc_t *packed) noexcept nogil:
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), blocks = (a.filters + lanes - 1) // lanes
-    cdef int64_t group = unit // blocks, first = unit % blocks * lanes
-    pack_filters(<const acc_t *>a.x + (group * a.filters + first) * a.depth, a.depth, a.depth, a.row_of,
-                 packed + unit * a.depth * lanes, min(lanes, a.filters - first))
+    cdef int64_t width = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), blocks = (a.lanes + width - 1) // width
+    cdef int64_t first = unit % blocks * width, at = unit // blocks * a.group_step + first * a.lane_step
+    pack_lanes(<const acc_t *>a.x + at, a.lane_step, a.run_step, a.runs, a.length, a.size - at, a.row_of,
+               packed + unit * a.rows * width, min(width, a.lanes - first))
 
 
 cdef void weights_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

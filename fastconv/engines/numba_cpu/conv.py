@@ -147,7 +147,7 @@ def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z,
         for b in range(blocks):
             f = b * lanes
             some, block = min(lanes, filters - f), group * blocks_of_group + (first + f) // lanes
-            w = a.w + (block * a.channels + c) * taps * row_bytes
+            w = a.w + (block * a.w_rows + c * taps) * row_bytes
             p = int64(0)
             while p < n:
                 done = sums + (p * blocks + b) * row_bytes
@@ -265,13 +265,13 @@ def make(acc: str, variant: str = "") -> Callable:
         row, rest = rest % a.n_row_units, rest // a.n_row_units
         z, rest = rest % a.out_depth, rest // a.out_depth
         group, n = rest % a.groups, rest // a.groups
-        x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if a.filter_lanes else width)
+        x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if a.w_rows else width)
         y, rows = parted(row, a.n_row_units, a.out_height, int64(1))
-        first, filters = parted(chunk, a.n_chunks, a.filters, width if a.filter_lanes else int64(2))
+        first, filters = parted(chunk, a.n_chunks, a.filters, width if a.w_rows else int64(2))
         image, out = a.x + n * a.x_image, a.out + n * a.out_image + z * a.out_plane
         channels, those = a.channel_of + 8 * group * a.channels, a.out_filter_of + 8 * (group * a.filters + first)
         tile = a.scratch + worker * a.scratch_bytes
-        if a.filter_lanes:
+        if a.w_rows:
             conv_filters(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
         else:
             conv_pixels(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)

@@ -1,4 +1,4 @@
-"""Weights of convolutions as rows of lanes, [group][block of filters][k][lane]: a unit is a block."""
+"""Weights of convolutions as rows of lanes, [group][block of lanes][row][lane]: a unit is a block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FIELDS", "MAKERS"]
 
 FIELDS = WEIGHTS_FIELDS
 
-# Weights of a filter that are moved at once: a cache line, whatever the type.
+# Weights of a lane that are moved at once: a cache line, whatever the type.
 LINE = 16
 
 
@@ -24,17 +24,20 @@ def make(acc: str, variant: str = "") -> Callable:
 
     def kernel(a, unit, worker):
         size, row_bytes = itemsize(acc_type), int64(COLS * VECTOR_BYTES)
-        lanes = row_bytes // size
-        blocks = (a.filters + lanes - 1) // lanes
-        first = unit % blocks * lanes
-        w = a.x + (unit // blocks * a.filters + first) * a.depth * size
-        packed = a.out + unit * a.depth * row_bytes
-        for line in range(0, a.depth, LINE):
-            for f in range(lanes):
-                there = first + f < a.filters
-                for i in range(line, min(line + LINE, a.depth)):
-                    value = peek(w + (f * a.depth + i) * size, acc_type) if there else acc_type(0)
-                    poke(packed + peek(a.row_of + 8 * i, int64) * row_bytes + f * size, value)
+        width = row_bytes // size
+        blocks = (a.lanes + width - 1) // width
+        first = unit % blocks * width
+        w = a.x + (unit // blocks * a.group_step + first * a.lane_step) * size
+        packed = a.out + unit * a.rows * row_bytes
+        for run in range(a.runs):
+            for line in range(0, a.length, LINE):
+                for lane in range(width):
+                    there = first + lane < a.lanes
+                    for i in range(line, min(line + LINE, a.length)):
+                        row = peek(a.row_of + 8 * (run * a.length + i), int64)
+                        at = w + (run * a.run_step + lane * a.lane_step + i) * size
+                        if row >= 0:
+                            poke(packed + row * row_bytes + lane * size, peek(at, acc_type) if there else acc_type(0))
 
     return kernel
 
