@@ -62,6 +62,8 @@ _ENGINE_MODULES = {
 }
 
 TABLE = (
+    Implementation("conv8", "Conv8", "cython"),
+    Implementation("conv8", "Conv8", "numba"),
     Implementation("depthwise", "Depthwise", "cython"),
     Implementation("depthwise", "Depthwise", "numba"),
     Implementation("conv", "Conv", "cython"),
@@ -115,6 +117,7 @@ def _several(p: Any) -> bool:
 
 # What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
     "conv": (_several, "is for several channels or filters, or steps"),
     "overlap": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),
     "transforms": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),

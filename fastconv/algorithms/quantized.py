@@ -1,7 +1,7 @@
 """Convolutions of quantised numbers: exact sums of a block of outputs, which are then scaled and rounded.
 
-The sums are made by whatever the table has for them on the same engine: in float32, as exact as integers and two to
-four times as fast, where no sum can reach 2**24.  A block of them stays in the cache.
+For what `fastconv.algorithms.conv8` leaves.  The sums are made by whatever the table has for them on the same engine, in
+float32 where no sum can reach 2**24, else in float64.  A block of them stays in the cache.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
-from fastconv.engines.contract import DTYPE_CODES, QUANTIZED_FIELDS, SATURATE, record
+from fastconv.engines.contract import DTYPE_CODES, QUANTIZED_FIELDS, record
 from fastconv.problem import ConvProblem, QuantizedProblem
+from fastconv.replay import by_value
 
 __all__ = ["Quantized", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
 
@@ -59,7 +60,13 @@ def _beyond(problem: QuantizedProblem, engine: str) -> str | None:
 
 
 def _sums(problem: QuantizedProblem) -> list[ConvProblem]:
-    return [block.conv for block in _blocks(problem.conv)]
+    return [block.conv for block in _blocks(_in_floats(problem.conv))]
+
+
+def _in_floats(p: ConvProblem) -> ConvProblem:
+    """The convolution in floating-point numbers that hold all sums."""
+    acc = "float32" if p.channels // p.groups * prod(p.kernel_shape) * 255**2 <= 2**24 else "float64"
+    return replace(p, kernel_dtype=acc, acc=acc, out_dtype=acc)
 
 
 class Block:
@@ -114,7 +121,8 @@ class Quantized:
 
     def __init__(self, problem: QuantizedProblem, engine: Any):
         self.problem = problem
-        self.blocks = _blocks(problem.conv)
+        self.conv = _in_floats(problem.conv)
+        self.blocks = _blocks(self.conv)
         convs = {block.conv for block in self.blocks}
         self.convs = {conv: executor_of(conv, engine) for conv in convs}
         self.kernel = engine.kernel("quantized", "float64")
@@ -123,7 +131,12 @@ class Quantized:
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray, fill: Any, threads: int
     ) -> None:
-        scales, offsets = bias
+        by_value()
+        scales, offsets, zeros = bias
+        axes = (1,) * (w.ndim - 1)
+        w = w.astype(self.conv.acc) - zeros.astype(self.conv.acc).reshape(-1, *axes)
+        # The input is summed as it is, its zero point beyond its edges too: what that adds is the same everywhere.
+        offsets = offsets - float(fill) * w.reshape(len(w), -1).sum(1).astype(np.float64)
         for block in self.blocks:
             target, p = out[block.target], block.conv
             sums = _like(target, p.out_dtype)
@@ -144,15 +157,16 @@ class Quantized:
         self, shape: tuple[int, ...], steps: tuple[int, ...], out_steps: tuple[int, ...], threads: int
     ) -> Bound:
         """The record: lines along the axis that is innermost in the sums, and the others."""
+        low, high = self.problem.range
         along, *outer = _merged(shape, steps, out_steps)
         axes = np.array(outer, np.int64).reshape(-1, 4)
         lines = prod(n for n, *_ in outer)
         strip = max(1, -(-lines // (threads * UNITS_PER_THREAD)) if threads > 1 else lines)
         values = {
             "scratch_bytes": 8 * CHUNK,
-            "src_code": DTYPE_CODES[self.problem.conv.out_dtype],
-            "out_code": DTYPE_CODES[self.problem.dtype] + SATURATE,
-            "zero_point": self.problem.zero_point,
+            "src_code": DTYPE_CODES[self.conv.acc],
+            "out_code": DTYPE_CODES[self.problem.dtype],
+            "zero_point": self.problem.zero_point, "low": low, "high": high,
             "run": along[0], "x_step": along[1], "out_step": along[2], "filter_step": along[3],
             "lines": lines, "strip": strip, "n_axes": len(outer), "axes": axes.ctypes.data,
         }  # fmt: skip

@@ -10,15 +10,13 @@ from fastconv.nn.arguments import canonical, group_count, is_channels_last, out_
 from fastconv.nn.convolution import images_and_weights
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, QuantizedProblem
-from fastconv.replay import by_value
+from fastconv.replay import by_values_of
 from fastconv.validate import as_array, int_tuple, new_or_checked_out, type_name
 
 __all__ = ["quantized"]
 
 # Ranges of the types that numbers are quantised to.
 BYTES = {"uint8": (0, 255), "int8": (-128, 127)}
-# As many weights less zero points have sums that float32 holds.
-MOST_TAPS = 2**24 // 255
 
 
 def quantized(
@@ -39,24 +37,21 @@ def quantized(
     dilation = int_tuple("dilation", dilation, ndim, minimum=1)
     pads = padding_of(padding, x.shape[2:], kernel, stride, dilation, causal=ndim == 1)
     sizes = out_sizes(x.shape[2:], kernel, stride, dilation, pads)
-    shifted, zero, constants, shift = _constants(images, weights, bias, quantization, result_dtype)
+    zero, constants, shift = _constants(images, weights, bias, quantization, result_dtype)
 
     arrays = {"input": images, "weight": weights} | ({} if bias is None else {"bias": np.asarray(bias)})
     shape = result_shape(x.shape[0], filters, sizes, channels_last, images.ndim == ndim + 2)
     result = new_or_checked_out(out, shape, result_dtype, arrays)
     if x.shape[0] == 0:
         return result
-    acc, sums = _sums(shifted, images.dtype)
-    if acc == "uint32":
-        shifted = shifted.astype(np.int16)
     conv = ConvProblem(
         in_shape=x.shape[2:],
         kernel_shape=kernel,
         out_shape=sizes,
         in_dtype=type_name(images.dtype),
-        kernel_dtype=type_name(shifted.dtype),
-        acc=acc,
-        out_dtype=sums,
+        kernel_dtype=type_name(weights.dtype),
+        acc="int32",
+        out_dtype=type_name(result_dtype),
         pad=tuple(before for before, _ in pads),
         boundary=("fill",) * ndim,
         stride=stride,
@@ -67,10 +62,9 @@ def quantized(
         groups=groups,
         channels_last=channels_last,
     )
-    by_value()
     target = canonical(result, ndim, channels_last)
     problem = QuantizedProblem(conv, type_name(result_dtype), shift)
-    execute(problem, x, shifted, target, bias=constants, fill=zero, threads=threads)
+    execute(problem, x, weights, target, bias=constants, fill=zero, threads=threads)
     return result
 
 
@@ -86,11 +80,8 @@ def _result_dtype(dtype: Any) -> np.dtype:
 
 def _constants(
     images: np.ndarray, weights: np.ndarray, bias: Any, quantization: tuple, dtype: np.dtype
-) -> tuple[np.ndarray, int, np.ndarray, int]:
-    """Weights less their zero points; the input's zero point; scales and offsets of the sums; the result's zero point.
-
-    The input is summed as it is, its zero point beyond its edges too: what that adds to a sum is the same everywhere.
-    """
+) -> tuple[int, np.ndarray, int]:
+    """The input's zero point; scales and offsets of the sums, zero points of the weights; the result's zero point."""
     input_scale, input_zero, weight_scale, weight_zero, scale, zero = quantization
     filters = len(weights)
     scales = [
@@ -99,20 +90,17 @@ def _constants(
     (input_zero,) = _zero_point("input_zero_point", input_zero, 1, images.dtype).tolist()
     (zero,) = _zero_point("zero_point", zero, 1, dtype).tolist()
     zeros = _zero_point("weight_zero_point", weight_zero, filters, weights.dtype)
-    wide = np.dtype(np.float32 if weights[0].size <= MOST_TAPS else np.float64)  # sums of weights are exact, and fast
-    shifted = weights.astype(wide)
-    if zeros.any():
-        shifted -= zeros.astype(wide).reshape(-1, *(1,) * (weights.ndim - 1))
     products = np.broadcast_to(scales[0] * scales[1], (filters,))
-    offsets = -input_zero * shifted.reshape(filters, -1).sum(1).astype(np.float64)
+    offsets = np.zeros(filters)
     if bias is not None:
         array = as_array("bias", bias, ndim=1)
+        by_values_of(array)
         if array.shape != (filters,):
             raise ValueError(f"bias must have shape ({filters},), one for each filter of weight; got {array.shape}")
         if array.dtype.kind not in "iuf" or (array.dtype.kind != "f" and array.dtype.itemsize > 4):
             raise TypeError(f"bias must be of integers of up to 32 bits, or of real numbers; got {array.dtype}")
-        offsets += array / products if array.dtype.kind == "f" else array
-    return shifted, input_zero, np.stack([products / scales[2], offsets]), zero
+        offsets = array / products if array.dtype.kind == "f" else array
+    return input_zero, np.stack(np.broadcast_arrays(products / scales[2], offsets, zeros.astype(np.float64))), zero
 
 
 def _scale(name: str, value: Any, filters: int) -> np.ndarray:
@@ -139,11 +127,3 @@ def _zero_point(name: str, value: Any, filters: int, dtype: np.dtype) -> np.ndar
 def _check_count(name: str, array: np.ndarray, filters: int) -> None:
     if array.size != 1 and array.shape != (filters,):
         raise ValueError(f"{name} must be one number{f' or {filters}' * (filters > 1)}; got shape {array.shape}")
-
-
-def _sums(weights: np.ndarray, dtype: np.dtype) -> tuple[str, str]:
-    """Accumulator and dtype of sums that are exact: float32 is the fastest, and float64 holds all there are."""
-    largest = np.abs(weights).reshape(len(weights), -1).sum(1).max().item() * max(map(abs, BYTES[dtype.name]))
-    if largest <= 2**24:
-        return "float32", "float32"
-    return ("uint32", "int32") if largest < 2**31 else ("float64", "float64")

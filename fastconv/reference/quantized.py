@@ -16,8 +16,9 @@ __all__ = ["quantized"]
 
 def quantized(problem: QuantizedProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any) -> None:
     """Compute a `QuantizedProblem` into `out`; its sums are exact in float64."""
-    p = replace(problem.conv, acc="float64", out_dtype="float64")
+    p = replace(problem.conv, in_dtype="float64", kernel_dtype="float64", acc="float64", out_dtype="float64")
+    scale, offset, zero = (row.reshape(-1, *(1,) * p.ndim) for row in bias)
     sums = np.empty(out.shape)
-    conv(p, x, w, sums, fill=fill)
-    scale, offset = (row.reshape(-1, *(1,) * p.ndim) for row in bias)
-    out[...] = saturated(np.rint((sums + offset) * scale) + problem.zero_point, out.dtype)
+    conv(p, x - float(fill), w - zero[:, None], sums)
+    rounded = np.rint((sums + offset) * scale) + problem.zero_point
+    out[...] = saturated(np.clip(rounded, problem.low, problem.high), out.dtype)

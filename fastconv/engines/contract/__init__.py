@@ -45,6 +45,7 @@ from fastconv.engines.contract.filters import (
 from fastconv.engines.contract.networks import (
     ACTIVATION_FIELDS,
     ACTIVATIONS,
+    CONV8_FIELDS,
     CONV_FIELDS,
     DEFORM_FIELDS,
     DEPTHWISE_FIELDS,
@@ -53,6 +54,7 @@ from fastconv.engines.contract.networks import (
     QUANTIZED_FIELDS,
     TRANSPOSED_WEIGHTS_FIELDS,
     WEIGHT_GRADIENT_FIELDS,
+    WEIGHTS8_FIELDS,
     WEIGHTS_FIELDS,
     slope_bits,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "ACTIVATION_FIELDS",
     "BEYOND",
     "COMBINATIONS",
+    "CONV8_FIELDS",
     "CONV_FIELDS",
     "DEFORM_FIELDS",
     "DEPTHWISE_FIELDS",
@@ -109,6 +112,7 @@ __all__ = [
     "TRANSPOSED_WEIGHTS_FIELDS",
     "UNPOOL_FIELDS",
     "UNPOOL_KINDS",
+    "WEIGHTS8_FIELDS",
     "WEIGHTS_FIELDS",
     "WEIGHT_GRADIENT_FIELDS",
     "WINDOW_KINDS",

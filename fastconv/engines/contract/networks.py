@@ -9,6 +9,7 @@ from fastconv.engines.contract.elements import GEOMETRY, HEADER
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_FIELDS",
+    "CONV8_FIELDS",
     "CONV_FIELDS",
     "DEFORM_FIELDS",
     "DEPTHWISE_FIELDS",
@@ -16,6 +17,7 @@ __all__ = [
     "DEPTHWISE_READING",
     "QUANTIZED_FIELDS",
     "TRANSPOSED_WEIGHTS_FIELDS",
+    "WEIGHTS8_FIELDS",
     "WEIGHTS_FIELDS",
     "WEIGHT_GRADIENT_FIELDS",
     "slope_bits",
@@ -66,6 +68,39 @@ WEIGHTS_FIELDS = HEADER + (
     "group_step", "size",  # elements from group to group, and in all
     "rows",  # of a block
     "row_of",  # pointer to int64[runs * length]: the row of each weight of a lane, -1 for those that are left out
+)  # fmt: skip
+
+# Convolution of 8-bit numbers.  A unit is a box of output pixels of one plane (z) of an image, with a chunk of the filters of a
+# group.  The record begins with the third axis.  Scratch memory: a tile of sums, then what `raw` to `tables` tell.
+# `bias` has for all lanes of all blocks what sums begin with and zero points of the weights (int32), scales and offsets
+# (float64); `fill` the numbers that are the same for all filters (`Conv8Numbers`): the byte beyond the border, what
+# staged elements are less by, the zero point that is left of them, whether one is left of the weights, so that windows must be
+# summed; zero point, least and greatest of the results, and (float32) how near to a half float32 does for rounding.
+CONV8_FIELDS = GEOMETRY + (
+    "depth", "x_plane", "out_depth", "out_plane", "kernel_z", "stride_z", "dilation_z", "pad_z", "map_z",
+    "groups", "channels", "filters",  # channels and filters of one group
+    "x_image", "out_image", "x_channel", "out_channel",  # byte strides
+    "together",  # elements multiplied and added at once: four bytes, two of 16 bits, or one of 32 bits
+    "depthwise",  # lanes are channels, each with a window of its own; runs are single taps, in fours (or what `together` is)
+    "in_place",  # windows are read where the image lies
+    "turned",  # results go into a box of pixels first, which is transposed
+    "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group
+    "step_y", "step_x",  # positions between staged neighbours
+    "pixel", "row", "plane",  # staged: bytes from one to the next
+    "segment_of",  # pointer to int64: byte offset of each run of a window
+    "segments", "run", "quads",  # runs of a window, elements of a run, 4 bytes of elements of a run
+    "raw", "staged", "box", "tables",  # where parts of the scratch memory begin
+)  # fmt: skip
+
+# Weights for it, [group][block of filters][run][4 bytes of elements][lane], then the sum of each lane: a unit is a block.
+# `bias` has what is taken from the weights of each filter, int32.
+WEIGHTS8_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "filters", "depth",  # of a group; weights of a filter
+    "elements", "together",  # packed elements of a filter; of 4 bytes
+    "depthwise",  # [block of channels][4 bytes of taps][lane], the sums of each lane, after the last block weights of 1
+    "index_of",  # pointer to int32[elements]: which weight, or -1
+    "src_code",  # DTYPE_CODES
 )  # fmt: skip
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
@@ -161,7 +196,7 @@ DEFORM_FIELDS = HEADER + (
 QUANTIZED_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
     "src_code", "out_code",  # DTYPE_CODES of the sums, and of the output
-    "zero_point",  # added to what is rounded
+    "zero_point", "low", "high",  # added to what is rounded; least and greatest of the results
     "run", "x_step", "out_step", "filter_step",  # elements of a line, bytes from one to the next; 1: each is another filter's
     "lines", "strip",  # lines, and those in one unit
     "n_axes", "axes",  # pointer to int64[n_axes][4]: size, strides in x, in out and among the filters of the others

@@ -6,7 +6,7 @@ import importlib
 
 from fastconv.engines.level import SIMD
 
-__all__ = ["GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
+__all__ = ["DOT", "GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
 
 
 _build = importlib.import_module(f"{__name__}.{SIMD}")
@@ -16,6 +16,8 @@ TILE: tuple[int, int] = _build.TILE
 LINE: tuple[int, int] = _build.LINE
 # Rows and bytes per row of the matrix product's tiles.
 GEMM: tuple[int, int] = _build.GEMM
+# The same of the products of 8-bit numbers, and how many of them are summed at once.
+DOT: tuple[int, int, int] = _build.DOT
 # Moving windows read rows where they lie, and make means of bytes in bytes.
 WINDOWS_IN_PLACE = True
 # Pooling folds small windows of planes in registers.

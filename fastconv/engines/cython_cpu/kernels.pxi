@@ -35,7 +35,10 @@ cdef extern from "tiles_all.h" nogil:
         int widened
     enum: FLAT_SUMS
     enum: EXACT_WIDTH
+    enum: INT8
     enum: UINT8
+    enum: INT32
+    enum: UINT32
     enum: FLOAT32
     enum: FLOAT64
     void stage_run(...)
@@ -103,6 +106,7 @@ include "sliding.pxi"
 include "lines.pxi"
 include "taps.pxi"
 include "quantized.pxi"
+include "conv8.pxi"
 include "deform.pxi"
 include "weight_gradient.pxi"
 include "transposed_weights.pxi"
@@ -134,6 +138,8 @@ KERNELS = {
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
     "quantized:float64": <int64_t><uintptr_t>&quantized_f64,
+    "conv8:int32": <int64_t><uintptr_t>&conv8_int32,
+    "weights8:int32": <int64_t><uintptr_t>&weights8_int32,
     "deform:float32": <int64_t><uintptr_t>&deform_f32,
     "deform:float64": <int64_t><uintptr_t>&deform_f64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
@@ -166,4 +172,5 @@ for _type in WINDOW_TYPES:  # the record names the kind
 TILE = (TILE_ROWS, TILE_COLS * VECTOR_BYTES)
 LINE = (1, LINE_COLS * VECTOR_BYTES)
 GEMM = (GEMM_ROWS, GEMM_COLS * VECTOR_BYTES)
+DOT = (GEMM_ROWS, GEMM_COLS * VECTOR_BYTES, dot_together())
 LEVEL = SIMD_LEVEL

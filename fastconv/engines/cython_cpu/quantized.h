@@ -23,19 +23,16 @@ static inline int32_t byte_between(double v, double low, double high) {
     return (int32_t)(above < high ? above : high);
 }
 QUANTIZE(float, f32)
-QUANTIZE(int32_t, i32)
 QUANTIZE(double, f64)
 #undef QUANTIZE
 #undef BYTE
 
-/* The same of n sums of a type (FLOAT32, INT32, FLOAT64) that lie next to each other, to bytes `to_step` apart. */
+/* The same of n sums of a type (FLOAT32, FLOAT64) that lie next to each other, to bytes `to_step` apart. */
 static inline void quantize_line(char *to, int64_t to_step, const char *sums, int64_t code, const double *scale,
-                                 const double *offset, int64_t step, int64_t n, double zero_point, int signed_bytes,
-                                 char *room) {
-    const double low = signed_bytes ? -128 : 0, high = signed_bytes ? 127 : 255;
+                                 const double *offset, int64_t step, int64_t n, double zero_point, double low,
+                                 double high, char *room) {
     uint8_t *bytes = (uint8_t *)(to_step == 1 ? to : room);
     if (code == FLOAT32) quantize_run_f32(bytes, (const float *)sums, scale, offset, step, n, zero_point, low, high);
-    else if (code == INT32) quantize_run_i32(bytes, (const int32_t *)sums, scale, offset, step, n, zero_point, low, high);
     else quantize_run_f64(bytes, (const double *)sums, scale, offset, step, n, zero_point, low, high);
     if (to_step != 1)
         for (int64_t i = 0; i < n; i++) to[i * to_step] = room[i];

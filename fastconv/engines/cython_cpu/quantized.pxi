@@ -4,7 +4,6 @@ cdef extern from "quantized.h" nogil:
     void quantize_line(...)
 
 cdef enum:
-    SATURATED_INT8 = 17
     QUANTIZED_CHUNK = 512  # elements of scratch memory
 
 cdef struct QuantizedArgs:
@@ -16,7 +15,7 @@ cdef struct QuantizedArgs:
     char *scratch
     int64_t scratch_bytes
     int64_t src_code, out_code
-    int64_t zero_point
+    int64_t zero_point, low, high
     int64_t run, x_step, out_step, filter_step
     int64_t lines, strip
     int64_t n_axes
@@ -29,7 +28,7 @@ cdef void quantized_line(const QuantizedArgs *a, char *room, const char *x, char
         n = min(a.run - i, <int64_t>QUANTIZED_CHUNK)
         at = first + i * a.filter_step
         quantize_line(out + i * a.out_step, a.out_step, x + i * a.x_step, a.src_code, a.w + at, a.bias + at,
-                      a.filter_step, n, <double>a.zero_point, a.out_code == SATURATED_INT8, room)
+                      a.filter_step, n, <double>a.zero_point, <double>a.low, <double>a.high, room)
         i += n
 
 

@@ -9,16 +9,18 @@ import threading
 from importlib import import_module
 from typing import Any
 
-__all__ = ["GEMM", "LINE", "SPECIALISATIONS", "TILE", "is_ready", "kernel"]
+__all__ = ["DOT", "GEMM", "LINE", "SPECIALISATIONS", "TILE", "is_ready", "kernel"]
 
 # Which module makes the kernels of an operation.
 _MODULES = {
     "filter": "filter",
     "normalized": "normalized",
     "conv": "conv",
+    "conv8": "conv8",
     "depthwise": "depthwise",
     "depthwise_gradient": "depthwise_gradient",
     "weights": "weights",
+    "weights8": "weights8",
     "activation": "activation",
     "quantized": "quantized",
     "deform": "deform",
@@ -47,9 +49,11 @@ SPECIALISATIONS: dict[str, tuple[str, ...]] = {
     "filter": (*_FLOATS, "float64-exact", "uint32", "uint64"),
     "normalized": (*_FLOATS, "float64-exact"),
     "conv": (*_FLOATS, "uint32", "uint64"),
+    "conv8": ("int32",),
     "depthwise": (*_FLOATS, "uint32", "uint64"),
     "depthwise_gradient": (*_FLOATS, "uint32", "uint64"),
     "weights": (*_FLOATS, "uint32", "uint64"),
+    "weights8": ("int32",),
     "activation": _FLOATS,
     "quantized": ("float64",),
     "deform": _FLOATS,
@@ -76,7 +80,7 @@ SPECIALISATIONS: dict[str, tuple[str, ...]] = {
 }
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.
-_SHAPES = {"TILE": "filter", "LINE": "filter", "GEMM": "conv"}
+_SHAPES = {"TILE": "filter", "LINE": "filter", "GEMM": "conv", "DOT": "dots"}
 
 _kernels: dict[str, Any] = {}
 _lock = threading.Lock()
@@ -104,7 +108,7 @@ def _name(*parts: str) -> str:
     return "-".join(part for part in parts if part)
 
 
-def __getattr__(name: str) -> tuple[int, int]:
+def __getattr__(name: str) -> tuple[int, ...]:
     if name in _SHAPES:
         return getattr(import_module(f"{__name__}.{_SHAPES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

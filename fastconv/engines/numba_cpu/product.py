@@ -25,7 +25,7 @@ from fastconv.engines.numba_cpu.simd import (
     store,
 )
 
-__all__ = ["COLS", "HEIGHTS", "ROWS", "filters_product", "pixels_product"]
+__all__ = ["COLS", "HEIGHTS", "ROWS", "each_height", "filters_product", "pixels_product"]
 
 # Heights of tiles: of the highest, 28 of 32, or 12 of 16 registers accumulate.
 HEIGHTS = (14, 7, 4, 2, 1) if REGISTERS == 32 else (6, 4, 2, 1)
@@ -86,7 +86,7 @@ def filters_product(
                     _store_some(builder, builder.load(slot), place, left)
 
     def emit(context, builder, signature, args):
-        return _each_height(builder, args[-2], tile, args[:-2])
+        return each_height(builder, args[-2], tile, args[:-2])
 
     return types.int64(*[types.int64] * 12, dtype), emit
 
@@ -126,12 +126,12 @@ def pixels_product(typingctx, w, src, k_of, depth, w_step, start, start_step, re
             store(builder, builder.load(slot), place)
 
     def emit(context, builder, signature, args):
-        return _each_height(builder, args[-2], tile, args[:-2])
+        return each_height(builder, args[-2], tile, args[:-2])
 
     return types.int64(*[types.int64] * 11, dtype), emit
 
 
-def _each_height(builder: ir.IRBuilder, left: ir.Value, tile: Callable, args: Sequence[ir.Value]) -> ir.Value:
+def each_height(builder: ir.IRBuilder, left: ir.Value, tile: Callable, args: Sequence[ir.Value]) -> ir.Value:
     """Emit the tile of each height, and the choice of the highest that `left` rows fill."""
     done, chosen = builder.append_basic_block(), cgutils.alloca_once(builder, _int64)
     for height in HEIGHTS:

@@ -27,7 +27,8 @@ def quantized_line(a, room, x, out, first):
         for j in range(n):
             place = at + 8 * j * a.filter_step
             total = peek(room + 8 * j, float64) + peek(a.bias + place, float64)
-            poke(room + 8 * j, np.rint(total * peek(a.w + place, float64)) + float64(a.zero_point))
+            value = np.rint(total * peek(a.w + place, float64)) + float64(a.zero_point)
+            poke(room + 8 * j, min(max(value, float64(a.low)), float64(a.high)))
         store_run(out + i * a.out_step, a.out_step, room, n, a.out_code, float64)
 
 
