@@ -5,6 +5,7 @@
 #define M MID
 #define D ACC
 #define OP ADD
+#define LONG_OP ADD
 #define OP1 ADD
 #define FOLD NAME(sum)
 #include "pool_fold.h"

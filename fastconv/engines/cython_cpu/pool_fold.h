@@ -4,7 +4,7 @@
  *
  * `at` is in units of `scale` bytes.  With `resume` the fold goes on from what dst holds.
  * Included with S (element read), D (element accumulated), M (element on the way from S to
- * D), OP (on vectors), OP1 (on numbers) and FOLD (the function's name) defined.
+ * D), OP (on vectors), LONG_OP (on the longest), OP1 (on numbers) and FOLD (the function's name) defined.
  */
 typedef D PASTE(FOLD, _acc) LOOSE;
 typedef S PASTE(FOLD, _src) LOOSE;
@@ -23,11 +23,13 @@ static void PASTE(FOLD, _one)(char *dst, const char *src, const int64_t *at, int
 
 /* Rows shorter than the longest vectors are common. */
 #define WIDTH 16
+#define WIDE_OP OP
 #define THIS PASTE(FOLD, _short)
 #define NARROWER PASTE(FOLD, _one)
 #include "pool_wide.h"
 
 #define WIDTH VECTOR_BYTES
+#define WIDE_OP LONG_OP
 #define THIS FOLD
 #define NARROWER PASTE(FOLD, _short)
 #include "pool_wide.h"
@@ -36,5 +38,6 @@ static void PASTE(FOLD, _one)(char *dst, const char *src, const int64_t *at, int
 #undef D
 #undef M
 #undef OP
+#undef LONG_OP
 #undef OP1
 #undef FOLD

@@ -57,7 +57,7 @@ PARTS(f64, double_some)
 
 /* Lanes first, first + step, ... of two vectors that follow each other; all lanes loaded, if so many are left. */
 #define TURNS(S, T)                                                                                 \
-    HERE lanes_##S turned_##S(lanes_##S low, lanes_##S high, int64_t first, int step) {             \
+    HERE lanes_##S lanes_of_##S(lanes_##S low, lanes_##S high, int64_t first, int step) {             \
         marks_##S at;                                                                               \
         for (int i = 0; i < (int)(VECTOR_BYTES / sizeof(T)); i++) at[i] = first + i * step;         \
         return __builtin_shuffle(low, high, at);                                                    \
@@ -70,3 +70,8 @@ PARTS(f64, double_some)
 TURNS(f32, float)
 TURNS(f64, double)
 #undef TURNS
+
+/* n bytes, rounded up to whole vectors. */
+HERE void copy_lanes(char *dst, const char *src, int64_t n) {
+    for (int64_t i = 0; i < n; i += VECTOR_BYTES) *(lanes_f32 *)(dst + i) = *(const lanes_f32 *)(src + i);
+}

@@ -6,12 +6,18 @@
  *                     best[i] = src[at[t] + i], place[i] = offset + t * step
  *
  * `at` is in units of `scale` bytes.  n is rounded up to whole vectors of at most 16 elements.
- * Included by pooling.h with T, PLACE (an integer), LOWEST (bits) and NAME(x) defined.
+ * Included by pooling.h with T, PLACE (an integer), LOWEST (bits), NAME(x) and, of floats, SUFFIX defined.
  */
+#ifdef SUFFIX
+#define TOP PASTE(top_, SUFFIX)
+#else
+#define TOP MAX
+#endif
 #define S T
 #define D T
 #define M T
 #define OP MAX
+#define LONG_OP TOP
 #define OP1 MAX1
 #define FOLD NAME(max)
 #include "pool_fold.h"
@@ -24,7 +30,7 @@ static inline T NAME(floor)(void) {
     return value;
 }
 #define D T
-#define OP MAX
+#define OP TOP
 #define OP1 MAX1
 #define NOTHING NAME(floor)()
 #define RUNS NAME(max_runs)
@@ -97,4 +103,8 @@ static const PoolOps NAME(max_pool) = {
 #undef T
 #undef PLACE
 #undef LOWEST
+#undef TOP
+#ifdef SUFFIX
+#undef SUFFIX
+#endif
 #undef NAME

@@ -31,14 +31,14 @@ HERE void NAME(phases)(const PlaneRows *p, const char *src, int64_t nz, int64_t 
     *even = NAME(column)(p, src, nz, ny, whole ? LANES : p->width - from);
     if (stride == 1) return;
     const V low = *even, high = NAME(column)(p, src + VECTOR_BYTES, nz, ny, whole ? LANES : p->width - from - LANES);
-    *even = PASTE(turned_, SUFFIX)(low, high, 0, 2);
-    *odd = PASTE(turned_, SUFFIX)(low, high, 1, 2);
+    *even = PASTE(lanes_of_, SUFFIX)(low, high, 0, 2);
+    *odd = PASTE(lanes_of_, SUFFIX)(low, high, 1, 2);
 }
 
 /* Lanes that are `by` further, of three vectors that follow each other. */
 HERE V NAME(moved)(V before, V here, V after, int64_t by) {
     if (by == 0) return here;
-    return by < 0 ? PASTE(turned_, SUFFIX)(before, here, LANES + by, 1) : PASTE(turned_, SUFFIX)(here, after, by, 1);
+    return by < 0 ? PASTE(lanes_of_, SUFFIX)(before, here, LANES + by, 1) : PASTE(lanes_of_, SUFFIX)(here, after, by, 1);
 }
 
 HERE void NAME(row)(const PlaneRows *p, char *dst, const char *end, const char *src, const int64_t nz, const int64_t ny,

@@ -16,16 +16,20 @@ cdef inline bint follows(int64_t step, int64_t count, int64_t inner) noexcept no
     return count == 1 or step == inner
 
 
+cdef inline bint outputs_follow(const PoolArgs *a, int64_t size) noexcept nogil:
+    # Whether all rows of outputs lie one after the other, without gaps.
+    cdef int64_t row = a.out_width * size, z = a.out_height * row, c = a.out_depth * z
+    return (a.out_col == size and follows(a.out_row, a.out_height, row) and follows(a.out_z, a.out_depth, z)
+            and follows(a.out_c, a.channels, c) and follows(a.out_n, a.batch, a.channels * c))
+
+
 cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
     cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows
     cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
-    cdef int64_t flat_row = a.out_width * size, flat_z = a.out_height * flat_row, flat_c = a.out_depth * flat_z
-    cdef bint flat = (follows(a.out_row, a.out_height, flat_row) and follows(a.out_z, a.out_depth, flat_z)
-                      and follows(a.out_c, a.channels, flat_c) and follows(a.out_n, a.batch, a.channels * flat_c))
     cdef PlaneRows p = PlaneRows(<const int64_t *>a.windows_y, a.dilation_z * a.x_z, a.dilation_y * a.x_row, a.x_row,
-                                 a.out_row, a.width, a.out_width, a.kernel_x, a.pad_x, a.stride_x, a.col_of, flat)
+                                 a.out_row, a.width, a.out_width, a.kernel_x, a.pad_x, a.stride_x, a.col_of, outputs_follow(a, size))
     cdef PoolRows *fold = pool_rows(&p, average, size)
-    cdef const char *end = a.out + last * flat_row
+    cdef const char *end = a.out + last * a.out_width * size
     cdef const int64_t *window
     cdef char *out
     while row < last:

@@ -2,8 +2,8 @@
  *
  *     dst[i] = src[first] OP ... OP src[first + taps - 1]   with first, taps = windows[4 * i], windows[4 * i + 1]
  *
- * Included with D (element), OP (on vectors), OP1 (on numbers), NOTHING (the fold of no elements) and RUNS (the
- * function's name) defined.
+ * Included with D (element), OP (on vectors), OP1 (on numbers), NOTHING (the fold of no elements), RUNS (the function's
+ * name) and, of floats, SUFFIX defined.
  */
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(D)))
 typedef D PASTE(RUNS, _any) LOOSE;
@@ -35,7 +35,38 @@ static inline D PASTE(RUNS, _one)(const PASTE(RUNS, _any) *src, int64_t n) {
     return acc;
 }
 
+#ifdef SUFFIX
+/* As many runs as a vector has lanes, each folded into a vector; then neighbours are folded, of two vectors at a time, until
+ * each lane is a run's.  Maxima of planes of 7x7 take half the time. */
+static void PASTE(RUNS, _together)(char *dst, const char *src, const int64_t *windows) {
+    typedef PASTE(lanes_, SUFFIX) vec;
+    const vec none = (vec){0} + NOTHING;
+    vec v[VECTOR_BYTES / sizeof(D)];
+    for (int64_t i = 0; i < LANES; i++, windows += 4) {
+        const char *from = src + windows[0] * (int64_t)sizeof(D);
+        const int64_t taps = windows[1];
+        v[i] = none;
+        for (int64_t t = 0; t < taps; t += LANES) {
+            const vec value = PASTE(load_part_, SUFFIX)(from + t * (int64_t)sizeof(D), taps - t, none);
+            if (t) v[i] = OP(v[i], value);
+            else v[i] = value;
+        }
+    }
+    _Pragma("GCC unroll 4") for (int64_t half = LANES / 2; half; half /= 2)
+        _Pragma("GCC unroll 8") for (int64_t i = 0; i < half; i++) {
+            const vec even = PASTE(lanes_of_, SUFFIX)(v[2 * i], v[2 * i + 1], 0, 2);
+            const vec odd = PASTE(lanes_of_, SUFFIX)(v[2 * i], v[2 * i + 1], 1, 2);
+            v[i] = OP(even, odd);
+        }
+    *(vec *)dst = v[0];
+}
+
+#endif
 static void RUNS(char *dst, const char *src, const int64_t *windows, int64_t n) {
+#ifdef SUFFIX
+    for (; n >= LANES && windows[1] <= 4 * LANES; n -= LANES, windows += 4 * LANES, dst += VECTOR_BYTES)
+        PASTE(RUNS, _together)(dst, src, windows);
+#endif
     for (int64_t i = 0; i < n; i++, windows += 4) {
         const PASTE(RUNS, _any) *from = (const PASTE(RUNS, _any) *)src + windows[0];
         const int64_t taps = windows[1];

@@ -3,6 +3,7 @@
 #define M ACC
 #define D ACC
 #define OP ADD
+#define LONG_OP ADD
 #define OP1 ADD
 #define FOLD PASTE(add_, ACC)
 #include "pool_fold.h"
@@ -13,3 +14,6 @@
 #define RUNS PASTE(add_runs_, ACC)
 #include "pool_runs.h"
 #undef ACC
+#ifdef SUFFIX
+#undef SUFFIX
+#endif

@@ -1,5 +1,5 @@
-/* One vector width of a fold: included by pool_fold.h with WIDTH (bytes), THIS (the function's
- * name) and NARROWER (the function for what is left) defined, besides its own parameters.
+/* One vector width of a fold: included by pool_fold.h with WIDTH (bytes), WIDE_OP (of two vectors of it), THIS (the
+ * function's name) and NARROWER (the function for what is left) defined, besides its own parameters.
  */
 #define OWN(x) PASTE(THIS, _##x)
 #define LANES ((int64_t)(WIDTH / sizeof(D)))
@@ -18,7 +18,7 @@ static inline __attribute__((always_inline)) void OWN(block)(
     for (int64_t t = !resume; t < taps; t++)
         for (int v = 0; v < vectors; v++) {
             const OWN(accs) value = READ(t);
-            acc[v] = OP(acc[v], value);
+            acc[v] = WIDE_OP(acc[v], value);
         }
     for (int v = 0; v < vectors; v++) ((OWN(accs) *)dst)[v] = acc[v];
 #undef READ
@@ -40,5 +40,6 @@ static void THIS(char *dst, const char *src, const int64_t *at, int64_t scale, i
 #undef LANES
 #undef OWN
 #undef WIDTH
+#undef WIDE_OP
 #undef THIS
 #undef NARROWER

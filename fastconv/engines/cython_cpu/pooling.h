@@ -133,6 +133,7 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 }
 
 #include "pool_convert.h"
+#include "pool_lanes.h"
 
 /* ---- by type ---------------------------------------------------------------------------- */
 
@@ -183,11 +184,13 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define PLACE int32_t
 #define LOWEST 0xff800000
 #define NAME(x) x##_f32
+#define SUFFIX f32
 #include "pool_max.h"
 #define T double
 #define PLACE int64_t
 #define LOWEST 0xfff0000000000000
 #define NAME(x) x##_f64
+#define SUFFIX f64
 #include "pool_max.h"
 
 #define ACC int16_t
@@ -199,8 +202,10 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define ACC uint64_t
 #include "pool_sum.h"
 #define ACC float
+#define SUFFIX f32
 #include "pool_sum.h"
 #define ACC double
+#define SUFFIX f64
 #include "pool_sum.h"
 
 /* Integer quotients truncate toward zero.  Sums below 2^24 divide exactly in float, those below 2^31 in double:
@@ -308,7 +313,6 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define NAME(x) x##_f64
 #include "pool_average.h"
 
-#include "pool_lanes.h"
 #define T float
 #define SUFFIX f32
 #define IDENTITY ((lanes_f32){0} - INFINITY)
