@@ -46,6 +46,11 @@ def same(found, wanted) -> None:
         assert a.strides == b.strides
 
 
+def planes(*shape):
+    """Complex numbers."""
+    return numbers(*shape) + 1j * numbers(*shape)
+
+
 def images(dtype="float32", last=False):
     return numbers(2, S, S, C, dtype=dtype) if last else numbers(2, C, S, S, dtype=dtype)
 
@@ -78,6 +83,7 @@ CALLS = {
     "conv reflect": (nn.conv2d, lambda: (images(), numbers(4, C, 3, 3)), {"padding": 2, "padding_mode": "reflect"}),
     "conv1d causal": (nn.conv1d, lambda: (numbers(2, C, 20), numbers(4, C, 3), numbers(4)), {"padding": "causal"}),
     "conv3d": (nn.conv3d, lambda: (numbers(1, C, 4, 5, 6), numbers(4, C, 2, 2, 2), numbers(4)), {"stride": 2}),
+    "complex": (nn.conv2d, lambda: (images("complex64"), numbers(4, C, 3, 3)), {"padding": 1}),
     "depthwise": (nn.conv2d, lambda: (images(), numbers(C, 1, 3, 3), numbers(C)), {"groups": C, "padding": 1}),
     "transposed": (nn.conv_transpose2d, lambda: (images(), numbers(C, 4, 3, 3), numbers(4)), {"padding": 1}),
     "transposed stride": (nn.conv_transpose2d, lambda: (images(), numbers(C, 4, 3, 3), numbers(4)), {"stride": 2}),
@@ -276,6 +282,15 @@ def test_samples_that_change():
             nn.fractional_max_pool2d(x, **options)
     drawn = [nn.fractional_max_pool2d(x, 2, 4, return_indices=True)[1].tobytes() for _ in range(5)]
     assert len(set(drawn)) > 1
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+def test_complex_weights_that_change(data_format):
+    """NumPy makes real matrices of them, which are no constants."""
+    for function in (nn.conv_transpose2d, nn.conv2d):
+        for _ in range(4):
+            x, w = planes(2, 5, 5, 5), planes(5, 5, 3, 3)
+            same(function(x, w, data_format=data_format), fresh(function, (x, w), {"data_format": data_format}))
 
 
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])

@@ -15,7 +15,7 @@ from fastconv.algorithms.geometry import PARTS, contiguous_strides
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
-from fastconv.replay import Copy, contiguous, launched
+from fastconv.replay import Copy, constant, contiguous, copy_into, launched
 
 __all__ = ["Bound", "ConvExecutor", "Copy", "kernel_types", "refuse_types", "run"]
 
@@ -118,13 +118,24 @@ class ConvExecutor(ABC):
         """Bias or fill values as the kernel reads them: real and imaginary parts alternate."""
         if values is None:
             return None
+        array = np.atleast_1d(values)
+        if np.ndim(values) == 0:
+            constant(array)  # what lies beyond the borders is no array of the call
         if self.problem.acc in PARTS:
-            return contiguous(np.atleast_1d(values), self.problem.acc).view(self.part)
-        return contiguous(np.atleast_1d(values), self.part)
+            return contiguous(array, self.problem.acc).view(self.part)
+        return contiguous(array, self.part)
 
     def _real_matrix(self, w: np.ndarray) -> np.ndarray:
         """Complex weights (filter, plane, tap) as the real matrix of the same product, parts next to planes."""
-        real, imag = np.real(w), np.imag(w)
+        real, imag = (w.real, w.imag) if w.dtype.kind == "c" else (w, constant(np.zeros(w.shape, w.dtype)))
+        filters, *planes, taps = w.shape
         if self.problem.in_dtype not in PARTS:
-            return np.stack([real, imag], 1)
-        return np.stack([np.stack([real, -imag], 2), np.stack([imag, real], 2)], 1)
+            packed = np.empty((filters, 2, *planes, taps), self.part)
+            places = [(packed[:, 0], real, False), (packed[:, 1], imag, False)]
+        else:
+            packed = np.empty((filters, 2, *planes, 2, taps), self.part)
+            places = [(packed[:, i, ..., i, :], real, False) for i in (0, 1)]
+            places += [(packed[:, 1, ..., 0, :], imag, False), (packed[:, 0, ..., 1, :], imag, True)]
+        for target, source, negative in places:
+            copy_into(target, source, negative)
+        return packed

@@ -150,12 +150,12 @@ def launched(
     found.steps.append(Launch(kernel, bound, threads, header, writes or (out,), report, order_slot))
 
 
-def copy_into(target: np.ndarray, array: np.ndarray) -> None:
-    """Copy an array, which tapes can do too."""
-    target[...] = array
+def copy_into(target: np.ndarray, array: np.ndarray, negative: bool = False) -> None:
+    """Copy an array, perhaps negated, which tapes can do too."""
+    target[...] = -array if negative else array
     found = _recorder.get()
     if found is not None:
-        found.steps.append(Copied(target, array))
+        found.steps.append(Copied(target, array, negative))
 
 
 def contiguous(array: np.ndarray, dtype: Any = None) -> np.ndarray:

@@ -87,13 +87,15 @@ class _Assembly:
         varying = self._varying()
         temporaries = {place: self.n_call + i for i, place in enumerate(sorted(p for p in varying if p >= self.n_call))}
         self.buffers = {place: place for place in range(self.n_call)} | temporaries
-        steps = [step for step in self.recorder.steps if self._target(step) in varying]
+        n_steps = sum(self._target(step) in varying for step in self.recorder.steps)
         tape = Tape(
             self.given, results, [next((i for i, a in enumerate(self.given) if a is r), -1) for r in results], several,
-            [self._room(place) for place in temporaries], len(steps), self.kept,
+            [self._room(place) for place in temporaries], n_steps, self.kept,
         )  # fmt: skip
-        for step in steps:
-            if isinstance(step, Copied):
+        for step in self.recorder.steps:
+            if self._target(step) not in varying:
+                self._check_constants(step)
+            elif isinstance(step, Copied):
                 self._add_copy(tape, step)
             else:
                 self._add_launch(tape, step)
@@ -160,8 +162,7 @@ class _Assembly:
         """(buffer, offset) of an array that is read; `constants`: whether it may be a constant that nobody told of."""
         place = self._find(array)
         if place not in self.buffers:
-            told = any(array is known for known in self.recorder.constants) or self._folded(place)
-            if not (constants or told):
+            if not (constants or self._is_constant(place)):
                 raise _Unknown
             if any(np.may_share_memory(array, value) for value in self.recorder.values):
                 raise _Unknown  # may change
@@ -172,9 +173,18 @@ class _Assembly:
         self.used |= self.alike[place] if place < len(self.given) else {place}
         return self._at(place, array)
 
-    def _folded(self, place: int) -> bool:
-        """Whether steps made this memory of constants."""
-        return any(self._target(step) == place for step in self.recorder.steps)
+    def _is_constant(self, place: int) -> bool:
+        """Whether host code told that this memory is constant, or steps made it of constants."""
+        told = any(self._find(known) == place for known in self.recorder.constants if known.size)
+        return told or any(self._target(step) == place for step in self.recorder.steps)
+
+    def _check_constants(self, step: Launch | Copied) -> None:
+        """Whether a step that is left out reads nothing but constants."""
+        header: tuple[np.ndarray | None, ...] = (step.source,) if isinstance(step, Copied) else step.header
+        writes = (step.target,) if isinstance(step, Copied) else step.writes
+        reads = [a for i, a in enumerate(header) if a is not None and i != 4 and not any(a is b for b in writes)]
+        if not self.free and not all(self._is_constant(self._find(array)) for array in reads):
+            raise _Unknown  # made of arrays of the call in a way that is not known here
 
     def _made(self, array: np.ndarray) -> tuple[int, int]:
         """(buffer, offset) of an array that is written."""
