@@ -13,6 +13,7 @@ import pytest
 import fastconv
 from fastconv import costs, reference
 from fastconv.algorithms import conv as conv_module
+from fastconv.algorithms import transposed
 from fastconv.algorithms.boxes import Boxes, Tiles, _largest, divide
 from fastconv.algorithms.conv import Conv
 from fastconv.algorithms.geometry import Axis
@@ -20,12 +21,14 @@ from fastconv.algorithms.naive import Naive
 from fastconv.bench.networks import NETWORKS
 from fastconv.engines import cython_cpu, numba_cpu
 from fastconv.nn import conv1d, conv2d, conv3d
-from fastconv.problem import ConvProblem, accumulator
+from fastconv.problem import ConvProblem, TransposedProblem, accumulator
 from fastconv.testing import assert_identical, assert_matches
 
 # Those of the declared engines that have the kernels.
 KERNELS = {name: module for name, module in (("cython", cython_cpu), ("numba", numba_cpu)) if name in conftest.ENGINES}
 ENGINES = pytest.mark.parametrize("kernels", KERNELS.values(), ids=KERNELS.keys())
+# As the executor wants it, lanes of filters, lanes of pixels.
+LANES = (None, True, False)
 DTYPES = ["float32"] * 4 + ["float64", "int8", "uint8", "int32", "int64", "complex64", "complex128"]
 # Most wanted where they must not be: 6 and 14 rows of tiles, 16 and 32 lanes, each less or more by one.
 CHANNELS, FILTERS = (1, 2, 3, 5, 8, 16, 17, 33, 64), (1, 2, 3, 6, 7, 13, 16, 17, 24, 32, 33, 40, 64, 100)
@@ -107,7 +110,7 @@ def test_any_problem(kernels, seed, monkeypatch):
         )
         bias = random_array(rng, (p.filters, 1), p.in_dtype, False)[:, 0] if p.bias else None
         fill, threads = int(rng.choice([0, 0, 2])), int(rng.choice([1, 3]))
-        Conv(p, kernels)(x, w, out, bias, fill, threads)
+        Conv(p, kernels, LANES[case % 3])(x, w, out, bias, fill, threads)
         assert_identical(out, naive(p, x, w, bias, fill), str(p))
 
 
@@ -121,7 +124,7 @@ def test_nan_and_inf_stay_where_they_belong(kernels, channels_last):
         x, w, out = (random_array(rng, shape, "float32", channels_last) for shape in all_shapes(p))
         x[rng.random(x.shape) < 0.01], x[rng.random(x.shape) < 0.01] = np.nan, -np.inf
         w.flat[0], w.flat[-1] = np.inf, 0
-        Conv(p, kernels)(x, w, out, None, 0, 2)
+        Conv(p, kernels, LANES[case % 3])(x, w, out, None, 0, 2)
         with np.errstate(invalid="ignore"):
             desired = naive(replace(p, bias=False), x, w, None, 0)
         assert_matches(out, desired, 25.0 * w[0].size, w[0].size)
@@ -142,6 +145,36 @@ def test_activations(kernels, data_format, activation):
             desired = conv2d(x, w, **options)
         with fastconv.use(engine=next(name for name, module in KERNELS.items() if module is kernels)):
             assert_matches(conv2d(x, w, **options), desired, 16.0 * kernel**2 * 4, 16 * kernel**2)
+
+
+@ENGINES
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("images", [1, 3])
+def test_adjoints(kernels, channels_last, packed, images, monkeypatch):
+    """Phases whose weights are packed at once, or transposed; image by image, or all images together."""
+    monkeypatch.setattr(transposed, "prefers_filters", lambda *args: packed)
+    monkeypatch.setattr(transposed, "_together", lambda conv: images)
+    for case, (channels, filters, kernel, groups) in enumerate(
+        ((37, 8, 3, 1), (20, 33, 5, 1), (48, 36, 1, 3), (64, 7, 2, 1))
+    ):
+        rng, pad = np.random.default_rng(case), kernel // 2
+        p = ConvProblem(
+            in_shape=(9, 22), kernel_shape=(kernel, kernel), out_shape=((9 + 2 * pad - kernel) // 2 + 1, 23 + 2 * pad - kernel),
+            in_dtype="float32", kernel_dtype="float32", acc="float32", out_dtype="float32", pad=(pad, pad), stride=(2, 1),
+            boundary=("fill", "fill"), dilation=(1, 1), batch=3, channels=groups * channels, filters=groups * filters,
+            groups=groups, channels_last=channels_last,
+        )  # fmt: skip
+        out, w, x = (
+            random_array(rng, shape, "float32", channels_last and i != 1) for i, shape in enumerate(all_shapes(p))
+        )
+        bias = random_array(rng, (p.channels, 1), "float32", False)[:, 0]
+        problem, desired = TransposedProblem(p, bias=True, activation="relu"), np.empty(out.shape, "float32")
+        executor = transposed.Transposed(problem, kernels)
+        assert executor.packs == packed
+        executor(x, np.ascontiguousarray(w), out, bias, 0, 2)
+        reference.transposed(problem, x, w, desired, bias)
+        assert_identical(out, desired, str(p))
 
 
 class Guarded:
@@ -177,7 +210,7 @@ def test_nothing_beyond_the_arrays_is_touched(kernels):
         x_shape, w_shape, out_shape = all_shapes(p)
         x, w = guarded(x_shape, p.channels_last), guarded(w_shape, False)
         out = guarded(out_shape, p.channels_last)
-        Conv(p, kernels)(x, w, out, None, 0, int(rng.choice([1, 3])))
+        Conv(p, kernels, LANES[case % 3])(x, w, out, None, 0, int(rng.choice([1, 3])))
         assert_identical(out, naive(replace(p, bias=False), x, w, None, 0), str(p))
 
 

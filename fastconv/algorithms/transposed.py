@@ -28,6 +28,8 @@ from fastconv.replay import by_value, contiguous, kept_weights
 __all__ = ["Transposed", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
 
 
+# Bytes of images that are computed phase by phase, if their weights are few: all images read them again.
+TOGETHER_BYTES, FEW_WEIGHTS = 4 << 20, 1 << 15
 # A weight that is transposed for lanes of pixels, ns.
 NS_TRANSPOSED = 0.5
 
@@ -157,6 +159,15 @@ def _steps(problem: TransposedProblem) -> list[ConvProblem]:
     return list(dict.fromkeys([*(phase.conv for phase in _phases(problem)), *fixed]))
 
 
+def _together(p: ConvProblem) -> int:
+    """Images whose phases are computed one after the other: what all read, and write parts of, stays in the caches."""
+    if prod(p.stride) == 1 or p.filters * p.channels // p.groups * prod(p.kernel_shape) > FEW_WEIGHTS:
+        return p.batch
+    outputs, inputs = p.filters * prod(p.out_shape), p.channels * prod(p.in_shape)
+    most = TOGETHER_BYTES // ((outputs + inputs) * np.dtype(p.acc).itemsize)
+    return max((n for n in range(1, p.batch + 1) if p.batch % n == 0 and n <= most), default=1)
+
+
 # -- borders that continue the image ---------------------------------------------------------
 
 
@@ -204,6 +215,8 @@ class Transposed:
         if self.continued:
             self.inner = Transposed(_unfolded(problem), engine)
             return
+        self.images = _together(problem.conv)
+        problem = replace(problem, conv=replace(problem.conv, batch=self.images))
         self.phases = _phases(problem)
         self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
         self.complete = _all_reached(problem)
@@ -221,11 +234,14 @@ class Transposed:
             return
         if not self.complete:
             self._untouched(out, bias, threads)
-        arrays = [self._arrays(x, out, phase) for phase in self.phases]
-        weights = self._packed(w, arrays, threads) if self.packs else self.weights(w, threads)
-        for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
-            executor = self.executors[phase.conv]
-            (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
+        weights: list[np.ndarray] = []
+        for first in range(0, len(x), self.images):
+            images = slice(first, first + self.images)
+            arrays = [self._arrays(x[images], out[images], phase) for phase in self.phases]
+            weights = weights or (self._packed(w, arrays, threads) if self.packs else self.weights(w, threads))
+            for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
+                executor = self.executors[phase.conv]
+                (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
 
     def _arrays(self, x: np.ndarray, out: np.ndarray, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
         """What a phase reads, and what it writes."""
