@@ -106,6 +106,8 @@ TABLE = (
     Implementation("quantized", "Quantized", "numba", leaves="beyond_numba"),
     Implementation("deform", "Deform", "cython", leaves="beyond_cython"),
     Implementation("deform", "Deform", "numba", leaves="beyond_numba"),
+    Implementation("deform_gradient", "DeformGradient", "cython", leaves="beyond_cython"),
+    Implementation("deform_gradient", "DeformGradient", "numba", leaves="beyond_numba"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

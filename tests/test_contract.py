@@ -119,6 +119,7 @@ def test_cpu_engines_have_the_same_kernels():
     assert set(numba_cpu._MODULES) == operations - ONLY_CYTHON
     for operation, module in numba_cpu._MODULES.items():
         names = dict.fromkeys(("max_pool", "max_pool_indices", "avg_pool"), "pool") | {"unfold": "fold"}
+        names |= dict.fromkeys(("deform_places", "deform_image"), "deform_gradient")
         record = f"{names.get(operation, operation).upper()}_FIELDS"
         assert fields_of(record) == import_module(f"fastconv.engines.numba_cpu.{module}").FIELDS
 

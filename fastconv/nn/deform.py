@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fastconv.problem import ConvProblem, DeformProblem, accumulator
 from fastconv.replay import contiguous, remembered
 from fastconv.validate import as_array, int_tuple, new_or_checked_out, result_type, type_name
 
-__all__ = ["deform_conv2d"]
+__all__ = ["Arranged", "arranged", "deform_conv2d"]
 
 
 @remembered(3, ("bias", "mask"))
@@ -101,6 +101,42 @@ def deform_conv2d(
             [4.5, 5.5, 6.5],
             [3. , 3.5, 4. ]]])
     """
+    call = arranged(input, offset, weight, bias, stride, padding, dilation, mask, data_format)
+    p = call.problem.conv
+    shape = result_shape(p.batch, p.filters, p.out_shape, p.channels_last, call.batched)
+    result = new_or_checked_out(out, shape, call.dtype, call.arrays)
+    if p.batch:
+        target, biases = canonical(result, 2, p.channels_last), call.arrays.get("bias")
+        fill = (call.offsets, call.masks)
+        execute(call.problem, call.images, call.weights, target, bias=biases, fill=fill, threads=threads)
+    return result
+
+
+class Arranged(NamedTuple):
+    """A call: its problem, its arrays as they are executed, channels first, and as they were given."""
+
+    problem: DeformProblem
+    images: np.ndarray
+    offsets: np.ndarray
+    weights: np.ndarray
+    masks: np.ndarray | None
+    arrays: dict[str, Any]
+    dtype: np.dtype
+    batched: bool
+
+
+def arranged(
+    input: Any,
+    offset: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    mask: Any,
+    data_format: Any,
+) -> Arranged:
+    """The arguments of `deform_conv2d`, checked; offsets and mask in the accumulator's dtype."""
     images, weights = images_and_weights(2, input, weight)
     arrays = {
         "input": images,
@@ -132,10 +168,6 @@ def deform_conv2d(
             f"got shape {arrays['mask'].shape}"
         )
 
-    shape = result_shape(x.shape[0], filters, sizes, channels_last, images.ndim == 4)
-    result = new_or_checked_out(out, shape, summed, arrays)
-    if x.shape[0] == 0:
-        return result
     acc = accumulator(summed)
     conv = ConvProblem(
         in_shape=x.shape[2:],
@@ -156,11 +188,10 @@ def deform_conv2d(
         bias=bias is not None,
         channels_last=channels_last,
     )
-    places = tuple(part if part is None or part.dtype == acc else contiguous(part, acc) for part in (offsets, masks))
-    target = canonical(result, 2, channels_last)
+    offsets = offsets if offsets.dtype == acc else contiguous(offsets, acc)
+    masks = masks if masks is None or masks.dtype == acc else contiguous(masks, acc)
     problem = DeformProblem(conv, moved, masks is not None)
-    execute(problem, x, weights, target, bias=arrays.get("bias"), fill=places, threads=threads)
-    return result
+    return Arranged(problem, x, offsets, weights, masks, arrays, summed, images.ndim == 4)
 
 
 def _offset_groups(offsets: np.ndarray, shape: tuple[int, ...], per_group: int, sizes: tuple[int, ...]) -> int:

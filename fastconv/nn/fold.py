@@ -20,6 +20,9 @@ __all__ = ["fold", "unfold"]
 
 Shape = tuple[int, ...]
 
+# Complex numbers and what their parts are.
+PARTS = {"complex64": "float32", "complex128": "float64"}
+
 
 @remembered(arrays=1)
 def unfold(
@@ -44,7 +47,7 @@ def unfold(
     ----------
     input : array_like
         ``(N, C, H, W)``, or one image ``(C, H, W)``; for ``data_format="NHWC"`` the channels stand last.
-        Bool, integers, float16, bfloat16, float32 or float64.
+        Bool, integers, float16, bfloat16, float32, float64, complex64 or complex128.
     kernel_size : int or pair
         Rows and columns of the window, ``kH`` and ``kW``.
     dilation : int or pair, optional
@@ -71,7 +74,7 @@ def unfold(
     ValueError
         Wrong dimensions, empty images, sizes out of range, a window larger than the padded image, unfit `out`.
     TypeError
-        Complex numbers, numbers that should be integers and are not.
+        Other dtypes, numbers that should be integers and are not.
 
     Notes
     -----
@@ -93,7 +96,7 @@ def unfold(
            [3, 4],
            [4, 5]])
     """
-    images = Images("input", input, 2, data_format, ("bool", *INTEGERS, *FLOATS))
+    images = Images("input", input, 2, data_format, ("bool", *INTEGERS, *FLOATS, *PARTS))
     window = _window(images.sizes, kernel_size, dilation, padding, stride)
     kernel, blocks = window["kernel_shape"], window["out_shape"]
     matrix = (images.channels * prod(kernel), prod(blocks))
@@ -102,10 +105,11 @@ def unfold(
     result = new_or_checked_out(out, shape, images.array.dtype, {"input": images.array})
     if images.x.size:
         problem = FoldProblem(
-            "unfold", images.sizes, dtype=images.dtype, batch=images.batch, channels=images.channels, **window
-        )
+            "unfold", images.sizes, dtype=PARTS.get(images.dtype, images.dtype), batch=images.batch,
+            channels=images.channels, **window,
+        )  # fmt: skip
         columns = _columns(result, images.channels_last, kernel, blocks, images.batched)
-        execute(problem, images.x, None, columns, threads=threads)
+        _execute(problem, images.x, columns, threads)
     return native(result)
 
 
@@ -133,7 +137,8 @@ def fold(
     ----------
     input : array_like
         ``(N, C*kH*kW, H'*W')``, or ``(C*kH*kW, H'*W')``, as `unfold` makes it; for ``data_format="NHWC"`` its last two
-        axes are exchanged.  Integers, float16, bfloat16 (summed in float32), float32 or float64.
+        axes are exchanged.  Integers, float16, bfloat16 (summed in float32), float32,
+        float64, complex64 or complex128.
     output_size : int or pair
         Rows and columns of the images.
     kernel_size : int or pair
@@ -161,7 +166,7 @@ def fold(
     ValueError
         Wrong dimensions, columns that are not those of such windows, sizes out of range, unfit `out`.
     TypeError
-        Bool, complex numbers, numbers that should be integers and are not.
+        Bool and other dtypes, numbers that should be integers and are not.
 
     Notes
     -----
@@ -184,8 +189,8 @@ def fold(
     channels_last = is_channels_last(data_format, 2)
     array = as_array("input", input, ndim=(2, 3), empty=True, bfloat16=True)
     dtype = type_name(array.dtype)
-    if dtype not in (*INTEGERS, *FLOATS):
-        raise TypeError(f"input must have one of the dtypes {', '.join((*INTEGERS, *FLOATS))}; got {dtype}")
+    if dtype not in (allowed := (*INTEGERS, *FLOATS, *PARTS)):
+        raise TypeError(f"input must have one of the dtypes {', '.join(allowed)}; got {dtype}")
     sizes = int_tuple("output_size", output_size, 2, minimum=1)
     window = _window(sizes, kernel_size, dilation, padding, stride)
     kernel, blocks = window["kernel_shape"], window["out_shape"]
@@ -199,11 +204,20 @@ def fold(
     shape = (*sizes, channels) if channels_last else (channels, *sizes)
     result = new_or_checked_out(out, (*array.shape[:-2], *shape), array.dtype, {"input": array})
     if batch:
-        problem = FoldProblem("fold", sizes, dtype=dtype, batch=batch, channels=channels, **window)
+        problem = FoldProblem(
+            "fold", sizes, dtype=PARTS.get(dtype, dtype), batch=batch, channels=channels, **window
+        )  # fmt: skip
         images = result if result.ndim == 4 else result[None]
         images = np.moveaxis(images, -1, 1) if channels_last else images
-        execute(problem, _columns(array, channels_last, kernel, blocks, array.ndim == 3), None, images, threads=threads)
+        _execute(problem, _columns(array, channels_last, kernel, blocks, array.ndim == 3), images, threads)
     return native(result)
+
+
+def _execute(problem: FoldProblem, x: Any, out: Any, threads: int | None) -> None:
+    """Complex numbers move as their parts, one after the other."""
+    for part in ("real", "imag") if x.dtype.kind == "c" else ("",):
+        source, target = (getattr(array, part) if part else array for array in (x, out))
+        execute(problem, source, None, target, threads=threads)
 
 
 def _window(sizes: Shape, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from fastconv.problem.activation import ACTIVATIONS, ActivationProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
-from fastconv.problem.deform import DeformProblem
+from fastconv.problem.deform import DeformGradientProblem, DeformProblem
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
 from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
 from fastconv.problem.pooling import (
@@ -37,6 +37,7 @@ __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
     "ConvProblem",
+    "DeformGradientProblem",
     "DeformProblem",
     "FoldProblem",
     "LinesProblem",
@@ -58,6 +59,7 @@ Problem = (
     ActivationProblem
     | ConvProblem
     | DeformProblem
+    | DeformGradientProblem
     | FoldProblem
     | LinesProblem
     | NormalizedProblem

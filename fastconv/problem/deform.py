@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastconv.problem.convolution import ConvProblem
 
-__all__ = ["DeformProblem"]
+__all__ = ["DeformGradientProblem", "DeformProblem"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,31 @@ class DeformProblem:
 
     def __str__(self) -> str:
         return f"deform{self.offset_groups}{' modulated' * self.modulated} {self.conv}"
+
+
+@dataclass(frozen=True)
+class DeformGradientProblem:
+    """The gradients of the convolution `deform`, whose elements are all of the accumulator's dtype.
+
+    The arguments of `fastconv.plan.execute` are its ``x`` and ``w``; ``bias`` is the gradient of its output; ``out``, of the
+    shape of ``x``, becomes the gradient of ``x``; and ``fill`` is ``(offset, mask, places, weights)``, of which the last two
+    are written, too: ``places``, ``(N, (2 or 3) * offset_groups * taps, *out_shape)`` and without gaps, holds the gradient
+    of the offsets and behind it, if there is a mask, that of the mask; ``weights``, of the shape of ``w``, that of ``w``.
+
+    Interpolation has no derivative at whole places: the one from above counts, as in torchvision.
+    """
+
+    deform: DeformProblem
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions: products for two gradients, and the interpolations three times."""
+        return 2 * self.deform.conv.flops + 3 * (self.deform.flops - self.deform.conv.flops)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once, offsets not counted."""
+        return 2 * self.deform.nbytes
+
+    def __str__(self) -> str:
+        return f"gradients of {self.deform}"

@@ -15,6 +15,7 @@ import numpy as np
 from fastconv.problem import (
     ActivationProblem,
     ConvProblem,
+    DeformGradientProblem,
     DeformProblem,
     FoldProblem,
     LinesProblem,
@@ -33,7 +34,7 @@ from fastconv.problem import (
 from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
-from fastconv.reference.deform import deform
+from fastconv.reference.deform import deform, deform_gradient
 from fastconv.reference.gradients import transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.quantized import quantized
@@ -47,6 +48,7 @@ __all__ = [
     "compute",
     "conv",
     "deform",
+    "deform_gradient",
     "fold",
     "lines",
     "normalized",
@@ -74,6 +76,7 @@ def compute(
 _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
+    DeformGradientProblem: deform_gradient,
     DeformProblem: deform,
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),

@@ -12,6 +12,7 @@ __all__ = [
     "CONV8_FIELDS",
     "CONV_FIELDS",
     "DEFORM_FIELDS",
+    "DEFORM_GRADIENT_FIELDS",
     "DEPTHWISE_FIELDS",
     "DEPTHWISE_GRADIENT_FIELDS",
     "DEPTHWISE_READING",
@@ -190,6 +191,14 @@ DEFORM_FIELDS = HEADER + (
     "offset_groups", "runs", "run",  # runs of channels of each offset group; channels of a run
     "run_of",  # pointer to int64[]: where the first tap of each run begins in the columns of a pixel
     "col_c", "col_tap", "col_p",  # bytes from channel to channel of a run, from tap to tap, from pixel to pixel
+)  # fmt: skip
+
+# What the columns' gradient gives: ``deform_places``, the gradients of offsets and mask (``out``, [channel][pixel], those of the
+# offsets first) of a block of pixels from the image `x`, the columns' gradient being `fill`; ``deform_image`` adds to the
+# image's gradient (``out``, of which x_c, x_row and x_col are the strides) from the columns' (`x`).
+DEFORM_GRADIENT_FIELDS = DEFORM_FIELDS + (
+    "place_c",  # bytes from channel to channel of the gradients of offsets and mask
+    "pieces", "piece",  # pieces of a run of channels and channels of one; deform_image's units are pieces
 )  # fmt: skip
 
 # Sums of quantised numbers, scaled and rounded: `w` has the scales, `bias` the offsets, float64, of each filter.

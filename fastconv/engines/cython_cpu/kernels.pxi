@@ -108,6 +108,7 @@ include "taps.pxi"
 include "quantized.pxi"
 include "conv8.pxi"
 include "deform.pxi"
+include "deform_gradient.pxi"
 include "weight_gradient.pxi"
 include "transposed_weights.pxi"
 
@@ -142,6 +143,10 @@ KERNELS = {
     "weights8:int32": <int64_t><uintptr_t>&weights8_int32,
     "deform:float32": <int64_t><uintptr_t>&deform_f32,
     "deform:float64": <int64_t><uintptr_t>&deform_f64,
+    "deform_places:float32": <int64_t><uintptr_t>&deform_places_f32,
+    "deform_places:float64": <int64_t><uintptr_t>&deform_places_f64,
+    "deform_image:float32": <int64_t><uintptr_t>&deform_image_f32,
+    "deform_image:float64": <int64_t><uintptr_t>&deform_image_f64,
     "separable:float32": <int64_t><uintptr_t>&separable_f32,
     "separable:float64": <int64_t><uintptr_t>&separable_f64,
     "transposed_weights:uint32": <int64_t><uintptr_t>&transposed_weights_u32,

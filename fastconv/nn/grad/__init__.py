@@ -43,6 +43,7 @@ from fastconv.nn.grad.conv_transpose import (
     conv_transpose3d_input,
     conv_transpose3d_weight,
 )
+from fastconv.nn.grad.deform import DeformGradients, deform_conv2d_backward
 from fastconv.nn.grad.maxima import (
     adaptive_max_pool1d_backward,
     adaptive_max_pool2d_backward,
@@ -68,6 +69,7 @@ from fastconv.nn.grad.rectifiers import (
 from fastconv.nn.grad.softmax import log_softmax_backward, softmax_backward
 
 __all__ = [
+    "DeformGradients",
     "adaptive_avg_pool1d_backward",
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool3d_backward",
@@ -95,6 +97,7 @@ __all__ = [
     "conv_transpose3d_bias",
     "conv_transpose3d_input",
     "conv_transpose3d_weight",
+    "deform_conv2d_backward",
     "elu_backward",
     "fractional_max_pool2d_backward",
     "fractional_max_pool3d_backward",
