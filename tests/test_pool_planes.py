@@ -1,0 +1,122 @@
+"""Pooling of planes: rows of any width, results with gaps, small planes, maxima that keep NaN, gradients in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import nn
+from fastconv.algorithms.unpool import STAGED
+from fastconv.nn import grad
+from fastconv.problem import UnpoolProblem
+from fastconv.table import TABLE
+
+# Windows that are folded in registers: a kernel, stride and padding.
+WINDOWS = [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), ((3, 2), (1, 2), 0), ((2, 5), (2, 1), (1, 2)), (7, 1, 3)]
+
+
+def planes(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+    """Whole numbers, so that sums are exact, of which some are not numbers or infinite."""
+    rng = np.random.default_rng(sum(shape))
+    x = rng.integers(-50, 50, shape).astype(dtype)
+    x.reshape(-1)[rng.integers(0, x.size, x.size // 40)] = np.nan
+    x.reshape(-1)[rng.integers(0, x.size, x.size // 40)] = -np.inf
+    return x
+
+
+def reference(function, *args, **kwargs):
+    with fastconv.use(engine="reference"):
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [7, 8, 14, 15, 16, 17, 28, 32, 33, 50])
+def test_rows_of_any_width(engine, window, dtype, width):
+    kernel, stride, padding = window
+    x = planes((2, 3, 9, width), dtype)
+    for ceil_mode in (False, True):
+        for function, options in ((nn.max_pool2d, ()), (nn.avg_pool2d, (True,)), (nn.avg_pool2d, (False, 5))):
+            args = (kernel, stride, padding, *((ceil_mode, *options) if options else (1, ceil_mode)))
+            for images in (x, x[:1, :1], x[:1, :1, :1] if padding == 1 else x[1, 2:]):  # the end of memory is near
+                desired = reference(function, images, *args)
+                np.testing.assert_allclose(function(images, *args), desired, rtol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_what_lies_between_rows_of_results_stays(engine, threads):
+    x = planes((2, 5, 14, 14))
+    desired = reference(nn.max_pool2d, x, 3, 1, 1)
+    for end in (14, 17, 40):
+        whole = np.full((2, 5, 14, end), 7, np.float32)
+        out = whole[..., :14]
+        assert nn.max_pool2d(x, 3, 1, 1, out=out, threads=threads) is out
+        np.testing.assert_array_equal(out, desired)
+        assert (whole[..., 14:] == 7).all()
+    behind = np.full(x.size + 64, 7, np.float32)  # and what lies behind the last
+    out = behind[: x.size].reshape(x.shape)
+    nn.avg_pool2d(x, 3, 1, 1, out=out, threads=threads)
+    np.testing.assert_allclose(out, reference(nn.avg_pool2d, x, 3, 1, 1), rtol=1e-6)
+    assert (behind[x.size :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("size", [(1, 3), (3, 3), (7, 7), (14, 14), (19, 23)])
+def test_windows_of_all_of_a_plane(engine, dtype, size):
+    x = planes((2, 67, *size), "float32")
+    x = np.nan_to_num(x, neginf=-60).astype(dtype) if dtype == "int16" else x.astype(dtype)
+    for function in (nn.adaptive_max_pool2d, nn.adaptive_avg_pool2d):
+        np.testing.assert_allclose(function(x, 1), reference(function, x, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("zeros", [(-0.0, 0.0), (0.0, -0.0)])
+def test_maxima_keep_any_nan_and_the_first_of_equals(engine, zeros):
+    x = np.zeros((1, 1, 2, 64), np.float32)
+    x[..., 0::2], x[..., 1::2] = zeros
+    assert (np.signbit(nn.max_pool2d(x[:, :, :1], (1, 2))) == np.signbit(np.float32(zeros[0]))).all()
+    for value in (np.nan, -np.nan):
+        for at in range(4):
+            x = np.full((1, 1, 2, 64), np.inf, np.float32)
+            x[..., at // 2, at % 2 :: 2] = value
+            assert np.isnan(nn.max_pool2d(x, 2)).all() and np.isnan(nn.adaptive_max_pool2d(x, 1)).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (14, 14), (5, 33)])
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (3, 1, 1)])
+def test_gradients_between_other_elements(engine, shape, window):
+    rng = np.random.default_rng(3)
+    pooled = nn.avg_pool2d(np.empty((2, 3, *shape), np.float32), *window).shape
+    gradient = rng.integers(-9, 10, pooled).astype(np.float32)
+    desired = reference(grad.avg_pool2d_backward, gradient, (2, 3, *shape), *window)
+    np.testing.assert_allclose(grad.avg_pool2d_backward(gradient, (2, 3, *shape), *window), desired, rtol=1e-6, atol=1e-6)
+    whole = np.full((2, 3, shape[0], shape[1] + 5), 7, np.float32)
+    grad.avg_pool2d_backward(gradient, (2, 3, *shape), *window, out=whole[..., : shape[1]])
+    np.testing.assert_allclose(whole[..., : shape[1]], desired, rtol=1e-6, atol=1e-6)
+    assert (whole[..., shape[1] :] == 7).all()
+
+
+def test_gradients_of_maxima_of_small_planes(engine):
+    for shape in ((3, 70, 7, 7), (2, 3, 40, 60)):
+        x = planes(shape)
+        maxima, indices = nn.max_pool2d(x, 2, return_indices=True)
+        gradient = np.random.default_rng(1).integers(-9, 10, maxima.shape).astype(np.float32)
+        for g, i in ((gradient, indices), (gradient[:, ::2], indices[:, ::2]), (gradient[..., ::2], indices[..., ::2])):
+            size = (shape[0], g.shape[1], *shape[2:])
+            desired = reference(grad.max_pool2d_backward, g, i, size)
+            np.testing.assert_array_equal(grad.max_pool2d_backward(g, i, size), desired)
+
+
+def test_half_gradients_of_large_planes_are_added_in_little_memory(engine):
+    rng = np.random.default_rng(2)
+    size = (3, STAGED // 2 + 1)  # parts end within rows
+    indices = rng.integers(0, size[0] * size[1], (1, 2, 20, 30))
+    gradient = rng.integers(-9, 10, indices.shape).astype(np.float16)
+    desired = np.zeros((1, 2, size[0] * size[1]))
+    for c in range(2):
+        np.add.at(desired[0, c], indices[0, c].reshape(-1), gradient[0, c].reshape(-1).astype(float))
+    result = grad.max_pool2d_backward(gradient, indices, (1, 2, *size))
+    np.testing.assert_array_equal(result.reshape(desired.shape), desired)
+    problem = UnpoolProblem("add", (20, 30), size, "float16", 1, 2)
+    rows = [row for row in TABLE if row.engine == engine != "reference" and row.refuse(problem) is None]
+    assert all(row.build(problem).workspace(1) <= 4 * 2**20 for row in rows)
