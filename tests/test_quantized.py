@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fastconv
 from fastconv import nn
 from fastconv.algorithms import quantized as blocks
+from fastconv.engines import cython_cpu
+from fastconv.plan import execute, plan_for
+from fastconv.problem import ConvProblem, QuantizedProblem
 
 FUNCTIONS = {1: nn.quantized_conv1d, 2: nn.quantized_conv2d, 3: nn.quantized_conv3d}
 PLAIN = {1: nn.conv1d, 2: nn.conv2d, 3: nn.conv3d}
@@ -80,6 +84,160 @@ def test_any_quantized_conv(engine, ndim, small_blocks, monkeypatch):
     if small_blocks:
         monkeypatch.undo()
         blocks._blocks.cache_clear()
+
+
+def check(ndim: int, arrays: tuple, options: dict, q: dict) -> None:
+    """Both layouts against the definition."""
+    x, w, bias = arrays
+    desired = definition(ndim, arrays, options, q)
+    np.testing.assert_array_equal(FUNCTIONS[ndim](x, w, bias, **options, **q), desired)
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    actual = FUNCTIONS[ndim](last, w, bias, **options, **q, data_format=FORMATS[ndim][1])
+    np.testing.assert_array_equal(np.moveaxis(actual, -1, 1), desired)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_depthwise(engine, ndim):
+    """Channels in blocks that they do not fill, and in lanes together with those of neighbouring pixels."""
+    rng = np.random.default_rng(ndim)
+    for i, channels in enumerate((2, 5, 16, 31, 32, 33, 48, 64, 65, 130) * 2):
+        (x, w, bias), options, q = sample(rng, ndim)
+        options["groups"], q["scale"] = channels, float(rng.uniform(0.5, 3))
+        x = numbers(rng, (x.shape[0], channels, *x.shape[2:]), x.dtype.name)
+        w = numbers(rng, (channels, 1, *w.shape[2:]), w.dtype.name)
+        bias = None if bias is None else np.resize(bias, channels)
+        for name in ("weight_scale", "weight_zero_point"):
+            q[name] = np.resize(q[name], channels) if np.ndim(q[name]) else q[name]
+        if i % 3 == 0:
+            q["weight_zero_point"] = 128 if w.dtype == "uint8" else 0
+        check(ndim, (x, w, bias), options, q)
+
+
+@pytest.mark.parametrize("together", [2, 4])
+def test_elements_at_once(together, monkeypatch):
+    """Processors without instructions for four bytes multiply two numbers of 16 bits."""
+    rows, row_bytes, most = cython_cpu.DOT
+    monkeypatch.setattr(cython_cpu, "DOT", (rows, row_bytes, min(together, most)))
+    plan_for.cache_clear()
+    fastconv.replay.forget()
+    rng = np.random.default_rng(together)
+    with fastconv.use(engine="cython"):
+        for i in range(40):
+            arrays, options, q = sample(rng, 2)
+            check(2, arrays, options, q)
+            if i % 4 == 0:
+                x, w = (numbers(rng, shape, "int8") for shape in ((1, 40, 7, 9), (40, 1, 3, 3)))
+                options = {"padding": 1, "stride": 1 + i % 8 // 4, "groups": 40, "dilation": 1}
+                q = {
+                    "input_scale": 0.1,
+                    "input_zero_point": i - 9,
+                    "weight_scale": np.array(0.02),
+                    "weight_zero_point": 2 * i - 9,
+                }
+                check(2, (x, w, None), options, q | {"scale": 2.0, "zero_point": 7 - i, "dtype": "int8"})
+    monkeypatch.undo()
+    plan_for.cache_clear()
+    fastconv.replay.forget()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 40])
+@pytest.mark.parametrize("dtype", list(RANGES))
+@pytest.mark.parametrize("weight_dtype", list(RANGES))
+def test_extremes(engine, groups, dtype, weight_dtype):
+    """The least and the greatest numbers and zero points: nothing saturates on the way."""
+    rng = np.random.default_rng(0)
+    ends, weight_ends = (np.array([low, high - 1]) for low, high in (RANGES[dtype], RANGES[weight_dtype]))
+    for zero, weight_zero in zip(ends.repeat(2).tolist(), weight_ends.tolist() * 2, strict=True):
+        for out_dtype in RANGES:
+            x = rng.choice(ends, (2, 40, 6, 7)).astype(dtype)
+            w = rng.choice(weight_ends, (40, 40 // groups, 3, 3)).astype(weight_dtype)
+            x[0], w[:3] = ends[0] + ends[1] - zero, weight_ends[0] + weight_ends[1] - weight_zero
+            q = {
+                "input_scale": 1.0, "input_zero_point": zero, "weight_scale": np.linspace(0.1, 9, 40) / 255,
+                "weight_zero_point": np.where(np.arange(40) % 5, weight_zero, 1), "scale": 255.0 * 40 / groups,
+                "zero_point": RANGES[out_dtype][0] + 100, "dtype": out_dtype,
+            }  # fmt: skip
+            check(2, (x, w, rng.normal(size=40) * 99), {"padding": 1, "groups": groups}, q)
+
+
+@pytest.mark.parametrize("groups", [1, 48])
+@pytest.mark.parametrize("scale", [2.0, np.nextafter(2, 3), np.nextafter(2, 1), 6.0, 1 / 3, 1e-9, 1e30, 1e-40])
+def test_roundings(engine, groups, scale):
+    """Halves, and what is next to a half, where float32 does not tell; results far beyond 32 bits."""
+    x = np.arange(-128, 128, dtype="int8").reshape(1, 1, 16, 16).repeat(48, 1)
+    w = np.zeros((48, 48 // groups, 1, 1), "int8")
+    w[np.arange(48), np.arange(48) % (48 // groups), 0, 0] = np.arange(48) - 9
+    q = {
+        "input_scale": 1.0,
+        "input_zero_point": 3,
+        "weight_scale": np.float64(1),
+        "weight_zero_point": 0,
+        "scale": float(scale),
+    }
+    for bias in (None, np.full(48, 1000, "int32"), np.linspace(-3, 3, 48) * scale, np.full(48, 1e6 + 0.5)):
+        check(2, (x, w, bias), {"groups": groups}, q | {"zero_point": 101, "dtype": "uint8"})
+
+
+@pytest.mark.parametrize("data_format", FORMATS[2])
+@pytest.mark.parametrize("groups, filters", [(1, 16), (1, 37), (2, 40), (1, 6)])
+def test_sums_of_32_bits(engine, groups, filters, data_format):
+    rng = np.random.default_rng(filters)
+    for dtype in RANGES:
+        for weight_dtype in RANGES:
+            x, w = numbers(rng, (2, 18, 7, 9), dtype), numbers(rng, (filters, 18 // groups, 3, 2), weight_dtype)
+            bias = rng.integers(-(2**31), 2**31, filters).astype("int32")
+            options = {"stride": (1, 2), "padding": ((1, 2), (0, 1)), "groups": groups}
+            desired = nn.conv2d(x.astype("int64"), w.astype("int64"), bias.astype("int64"), **options).astype("int32")
+            images = x if data_format == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+            for _ in range(3):
+                actual = nn.conv2d(images, w, bias, **options, dtype="int32", data_format=data_format)
+                np.testing.assert_array_equal(np.moveaxis(actual, -1, 1) if data_format == "NHWC" else actual, desired)
+                x += x.dtype.type(1)  # of arrays, not of what they were when the call was recorded
+                images += images.dtype.type(1)
+                desired = nn.conv2d(x.astype("int64"), w.astype("int64"), bias.astype("int64"), **options).astype(
+                    "int32"
+                )
+
+
+@pytest.mark.parametrize("groups", [1, 32])
+def test_calls_that_are_repeated(engine, groups):
+    """Replayed and prepared calls see other images, weights and biases."""
+    rng = np.random.default_rng(groups)
+    q = {"input_scale": 0.1, "input_zero_point": 7, "weight_scale": 0.02, "scale": 2.0, "zero_point": 9}
+    full = q | {"weight_zero_point": 0, "dtype": "uint8"}
+    x, w = numbers(rng, (1, 32, 8, 8), "uint8"), numbers(rng, (32, 32 // groups, 3, 3), "int8")
+    bias, options = rng.normal(size=32), {"padding": 1, "groups": groups}
+    prepared = fastconv.plan(nn.quantized_conv2d, x, w, bias, **options, **q).prepare(w)
+    assert prepared.planned.implementation == ("reference:naive" if engine == "reference" else f"{engine}:conv8")
+    for change in (x, x, w, w, bias, x):
+        for _ in range(3):
+            np.testing.assert_array_equal(
+                nn.quantized_conv2d(x, w, bias, **options, **q), definition(2, (x, w, bias), options, full)
+            )
+        if bias is not change:
+            np.testing.assert_array_equal(prepared(x), definition(2, (x, w, bias), options, full))
+        change[...] = rng.permutation(change)
+        if change is bias:
+            prepared = fastconv.plan(nn.quantized_conv2d, x, w, bias, **options, **q).prepare(w)
+
+
+@pytest.mark.parametrize("groups", [1, 24])
+def test_limits(engine, groups):
+    """A problem may clamp its results more closely than their dtype."""
+    rng = np.random.default_rng(groups)
+    conv = ConvProblem(
+        in_shape=(6, 6), kernel_shape=(3, 3), out_shape=(6, 6), in_dtype="uint8", kernel_dtype="int8", acc="int32",
+        out_dtype="uint8", pad=(1, 1), boundary=("fill",) * 2, stride=(1, 1), dilation=(1, 1),
+        channels=24, filters=24, groups=groups,
+    )  # fmt: skip
+    x, w = numbers(rng, (1, 24, 6, 6), "uint8"), numbers(rng, (24, 24 // groups, 3, 3), "int8")
+    constants = np.stack([rng.uniform(0.001, 0.03, 24), rng.normal(size=24), rng.integers(-9, 9, 24)])
+    problem, results = QuantizedProblem(conv, "uint8", 90, low=90, high=140), []
+    for name in (engine, "reference"):
+        with fastconv.use(engine=name):
+            results.append(execute(problem, x, w, np.empty((1, 24, 6, 6), "uint8"), bias=constants, fill=100))
+    np.testing.assert_array_equal(*results)
+    assert results[0].min() == 90 and results[0].max() == 140
 
 
 @pytest.mark.parametrize("filters", [3, 16])

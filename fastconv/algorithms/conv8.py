@@ -21,7 +21,7 @@ from fastconv.algorithms.geometry import NO_AXIS, Axis, contiguous_strides, geom
 from fastconv.algorithms.weights import aligned
 from fastconv.engines.contract import CONV8_FIELDS, DTYPE_CODES, WEIGHTS8_FIELDS, record
 from fastconv.problem import ConvProblem, QuantizedProblem
-from fastconv.replay import by_values_of, constant, contiguous, kept_weights
+from fastconv.replay import constant, contiguous, kept_weights
 
 __all__ = ["Conv8", "is_ready", "refuse"]
 
@@ -62,6 +62,15 @@ def _is_depthwise(p: ConvProblem) -> bool:
     return 1 < p.groups == p.channels == p.filters
 
 
+def _pixels_together(p: ConvProblem, lanes: int) -> int:
+    """How many neighbouring pixels best fill the lanes of blocks with the channels of all of them."""
+    width, channels = p.out_shape[-1], p.channels
+    window = prod((k - 1) * d + 1 for k, d in zip(p.kernel_shape[:-1], p.dilation[:-1], strict=True))
+    if p.stride[-1] > 1 or (window + 1) * (width + p.kernel_shape[-1] * p.dilation[-1]) * channels > UNIT_BYTES // 4:
+        return 1
+    return min((m for m in (1, 2, 4) if width % m == 0), key=lambda m: -(-m * channels // lanes) / m)
+
+
 def is_ready(problem: Any, engine: Any) -> bool:
     """Whether the engine's kernels are compiled."""
     return engine.is_ready("conv8", "int32") and engine.is_ready("weights8", "int32")
@@ -82,7 +91,8 @@ class Conv8:
         if self.depthwise:  # one group, whose channels have windows of their own
             self.rows, self.lanes, self.groups = DEPTH_ROWS, self.together * row_bytes // 8, 1
             self.channels = self.filters = p.channels
-        self.blocks = self.groups * -(-self.filters // self.lanes)
+        self.merged = _pixels_together(p, self.lanes) if self.depthwise else 1
+        self.blocks = self.groups * -(-self.filters * self.merged // self.lanes)
         self.kernel, self.pack = engine.kernel("conv8", "int32"), engine.kernel("weights8", "int32")
         # Elements moved by 128: those of four bytes that are not unsigned (image) or signed (weights).
         self.x_shift = -128 * (p.in_dtype == "int8")
@@ -111,7 +121,9 @@ class Conv8:
         numbers = np.array([filler, x_shift, x_zero, zeros.any(), *self._limits(), 0], np.int32)
         numbers[-1:].view(np.float32)[0] = guard
         constants = np.concatenate([values.view(np.uint8) for values in lanes])
-        run(self.kernel, bound, x, weights, out, constant(constants), constant(numbers), threads)
+        if self.problem is not p or bias is None:
+            constant(constants)  # of a bias that is an array of the call it is not
+        run(self.kernel, bound, x, weights, out, constants, constant(numbers), threads)
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, packed weights not counted."""
@@ -131,10 +143,7 @@ class Conv8:
         """What sums begin with, int64; scales, offsets; zero points of the weights; the guard of roundings in float32."""
         n = self.conv.filters
         if self.problem is self.conv:
-            base = np.zeros(n, np.int64)
-            if bias is not None:
-                by_values_of(bias)
-                base = np.asarray(bias).astype(np.int64)
+            base = np.zeros(n, np.int64) if bias is None else np.asarray(bias).astype(np.int64)
             return base, np.zeros(n), np.zeros(n), np.zeros(n, np.int64), 0.0
         scales, offsets, zeros = bias  # type: ignore[misc]
         base = np.zeros(n, np.int64)
@@ -148,10 +157,11 @@ class Conv8:
 
     def _in_lanes(self, values: np.ndarray) -> np.ndarray:
         """One for each filter, as lanes of blocks."""
-        padded = values
-        if self.filters % self.lanes:
+        filters = self.filters * self.merged
+        padded = np.tile(values, self.merged)
+        if filters % self.lanes:
             padded = np.zeros((self.groups, self.blocks // self.groups * self.lanes), values.dtype)
-            padded[:, : self.filters] = values.reshape(self.groups, -1)
+            padded[:, :filters] = np.tile(values, self.merged).reshape(self.groups, -1)
         if self.depthwise:  # fours of channels as they come to lie by unpacking
             padded = padded.reshape(self.blocks, -1, self.together, 4).transpose(0, 2, 1, 3)
         return np.ascontiguousarray(padded).reshape(-1)
@@ -164,7 +174,9 @@ class Conv8:
         def packed() -> np.ndarray:
             blocks = self.blocks + self.depthwise
             weights = aligned(blocks * (len(index_of) // self.together + 1) * self.lanes, "int32")
-            run(self.pack, bound, contiguous(w), None, weights, constant(shifts.astype(np.int32)), None, threads)
+            each = contiguous(np.broadcast_to(w, (self.merged, *w.shape)))
+            less = constant(np.tile(shifts.astype(np.int32), self.merged))
+            run(self.pack, bound, each, None, weights, less, None, threads)
             return weights
 
         kept = kept_weights.get()
@@ -179,7 +191,7 @@ class Conv8:
         missing = -index.shape[1] % self.together
         index_of = np.pad(index, ((0, 0), (0, missing)), constant_values=-1).reshape(-1).astype(np.int32)
         values = {
-            "scratch_bytes": 0, "filters": self.filters, "depth": self.depth, "elements": len(index_of),
+            "scratch_bytes": 0, "filters": self.filters * self.merged, "depth": self.depth, "elements": len(index_of),
             "together": self.together, "depthwise": self.depthwise, "index_of": index_of.ctypes.data,
             "src_code": DTYPE_CODES[self.conv.kernel_dtype],
         }  # fmt: skip
@@ -192,8 +204,8 @@ class Conv8:
         p = self.conv
         axes = spatial_axes(p, x_strides, (0,) * (p.ndim + 2))
         in_place = (
-            self.together == 4 and not self.depthwise and p.in_dtype == "uint8" and x_strides[1] == 1 and self.channels % 4 == 0
-            and all(axis.pad == 0 and axis.window <= axis.size for axis in axes)
+            self.together == 4 and not self.depthwise and p.in_dtype == "uint8" and x_strides[1] == 1
+            and self.channels % 4 == 0 and all(axis.pad == 0 and axis.window <= axis.size for axis in axes)
         )  # fmt: skip
         return Layout(in_place, self._joined(in_place, x_strides))
 
@@ -209,7 +221,7 @@ class Conv8:
         layout = self._layout(x_strides)
         images, z, y, x = _axes(p, x_strides, out_strides)
         size, out_size = 4 // self.together, np.dtype(p.out_dtype).itemsize
-        turned = out_strides[1] != out_size
+        turned = out_strides[1] != out_size or (self.merged > 1 and x.out_step != self.filters * out_size)
         channels = self.channels
         if layout.joined == 1 and not self.depthwise:
             channels = -(-channels // self.together) * self.together
@@ -236,6 +248,8 @@ class Conv8:
 
         row_units, col_units, chunks = _divide(y.out_size, x.out_size, fits, images.size * self.groups * z.out_size,
                                                -(-self.filters // self.lanes), threads)  # fmt: skip
+        if self.merged > 1:
+            col_units = chunks = 1
         rows, cols = -(-y.out_size // row_units), -(-x.out_size // col_units)
         row, plane = staged(rows, cols)
         filters = min(self.filters, -(-(self.filters // self.lanes) // chunks) * self.lanes + self.filters % self.lanes)
@@ -257,7 +271,8 @@ class Conv8:
             "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad, "map_z": maps[0].ctypes.data,
             "groups": self.groups, "channels": self.channels, "filters": self.filters,
             "x_image": images.x_step, "out_image": images.out_step, "x_channel": x_strides[1], "out_channel": out_strides[1],
-            "together": self.together, "depthwise": self.depthwise, "in_place": layout.in_place, "turned": turned,
+            "together": self.together, "depthwise": self.depthwise, "merged": self.merged,
+            "in_place": layout.in_place, "turned": turned,
             "n_row_units": row_units, "n_col_units": col_units, "n_chunks": chunks,
             "step_y": step_y, "step_x": step_x, "pixel": channels * size, "row": row, "plane": plane,
             "segment_of": segment_of.ctypes.data, "segments": len(segment_of), "run": run_length,

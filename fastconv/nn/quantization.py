@@ -10,7 +10,6 @@ from fastconv.nn.arguments import canonical, group_count, is_channels_last, out_
 from fastconv.nn.convolution import images_and_weights
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, QuantizedProblem
-from fastconv.replay import by_values_of
 from fastconv.validate import as_array, int_tuple, new_or_checked_out, type_name
 
 __all__ = ["quantized"]
@@ -94,7 +93,6 @@ def _constants(
     offsets = np.zeros(filters)
     if bias is not None:
         array = as_array("bias", bias, ndim=1)
-        by_values_of(array)
         if array.shape != (filters,):
             raise ValueError(f"bias must have shape ({filters},), one for each filter of weight; got {array.shape}")
         if array.dtype.kind not in "iuf" or (array.dtype.kind != "f" and array.dtype.itemsize > 4):

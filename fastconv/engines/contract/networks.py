@@ -83,6 +83,7 @@ CONV8_FIELDS = GEOMETRY + (
     "x_image", "out_image", "x_channel", "out_channel",  # byte strides
     "together",  # elements multiplied and added at once: four bytes, two of 16 bits, or one of 32 bits
     "depthwise",  # lanes are channels, each with a window of its own; runs are single taps, in fours (or what `together` is)
+    "merged",  # ... neighbouring pixels whose channels are lanes together (1 if not depthwise)
     "in_place",  # windows are read where the image lies
     "turned",  # results go into a box of pixels first, which is transposed
     "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group

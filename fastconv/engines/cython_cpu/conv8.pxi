@@ -41,7 +41,7 @@ cdef struct Conv8Args:
     const int64_t *map_z
     int64_t groups, channels, filters
     int64_t x_image, out_image, x_channel, out_channel
-    int64_t together, depthwise, in_place, turned
+    int64_t together, depthwise, merged, in_place, turned
     int64_t n_row_units, n_col_units, n_chunks
     int64_t step_y, step_x
     int64_t pixel, row, plane
@@ -115,7 +115,7 @@ cdef void place_dots(const Conv8Args *a, Conv8Unit *u, char *scratch) noexcept n
     # Where the window of each pixel begins, and where its results go.
     cdef const Geometry *g = &a.g
     cdef const Conv8Numbers *numbers = <const Conv8Numbers *>g.fill
-    cdef int64_t n = u.rows * u.cols, size = 4 if g.out_code == INT32 or g.out_code == UINT32 else 1, y, p, to, step
+    cdef int64_t n = u.rows * u.cols, size = 4 if g.out_code == INT32 or g.out_code == UINT32 else 1, y, p, to, step, cols = u.cols // a.merged
     cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col
     u.pixel_of = <int64_t *>(scratch + a.tables)
     u.out_of = u.pixel_of + n
@@ -128,7 +128,7 @@ cdef void place_dots(const Conv8Args *a, Conv8Unit *u, char *scratch) noexcept n
         to, step = (u.y + y) * g.out_row + u.x * g.out_col, g.out_col
         if a.turned:
             to, step = y * u.cols * u.filters * size, u.filters * size
-        place_row(u.pixel_of + y * u.cols, u.out_of + y * u.cols, u.cols, y * down, right, to, step)
+        place_row(u.pixel_of + y * cols, u.out_of + y * cols, cols, y * down, right * a.merged, to, step * a.merged)
     for p in range(n if numbers.windows and not a.depthwise else 0):
         u.windows[p] = sum_of_window(u.src + u.pixel_of[p], a.segment_of, a.segments, a.run)
 
@@ -166,8 +166,8 @@ cdef void depth8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, char *
     # The results of a block of channels, of their own windows; `zero` has the sums of these windows.
     cdef const Geometry *g = &a.g
     cdef const Conv8Numbers *numbers = <const Conv8Numbers *>g.fill
-    cdef int64_t lanes = a.together * VECTOR_BYTES // 4, block = (u.first + f) // lanes, all_lanes = (a.filters + lanes - 1) // lanes * lanes
-    cdef int64_t depth = 4 * a.quads * lanes, n = u.rows * u.cols, some = min(lanes, u.filters - f), p = 0, height, i
+    cdef int64_t lanes = a.together * VECTOR_BYTES // 4, block = (u.first + f) // lanes, all_lanes = (a.filters * a.merged + lanes - 1) // lanes * lanes
+    cdef int64_t depth = 4 * a.quads * lanes, n = u.rows * u.cols // a.merged, some = min(lanes, u.filters * a.merged - f), p = 0, height, i
     cdef const char *w = <const char *>g.w + block * (depth + 4 * lanes)
     cdef const char *ones = <const char *>g.w + all_lanes // lanes * (depth + 4 * lanes)
     cdef const int32_t *base = <const int32_t *>g.bias + block * lanes
@@ -195,7 +195,7 @@ cdef void conv8_results(const Conv8Args *a, const Conv8Unit *u, char *scratch) n
     cdef const Geometry *g = &a.g
     cdef int64_t size = 4 if g.out_code == INT32 or g.out_code == UINT32 else 1, f = 0, n = u.rows * u.cols, i, y, rows
     cdef char *to = scratch + a.box if a.turned else u.out
-    while f < u.filters:
+    while f < u.filters * a.merged:
         if a.depthwise:
             depth8_block(a, u, f, to + f, <int32_t *>scratch)
             f += a.together * VECTOR_BYTES // 4

@@ -169,7 +169,7 @@ def filters_block(a, src, pixel_of, out_of, windows, n, block, some, to, tile):
 @part
 def channels_block(a, src, pixel_of, out_of, n, block, some, to, tile):
     # The results of a block of channels, of their own windows.
-    depth, blocks = 4 * a.quads * CHANNELS, (a.filters + CHANNELS - 1) // CHANNELS
+    depth, blocks = 4 * a.quads * CHANNELS, (a.filters * a.merged + CHANNELS - 1) // CHANNELS
     w, ones, lanes = a.w + block * (depth + 4 * CHANNELS), a.w + blocks * (depth + 4 * CHANNELS), blocks * CHANNELS
     base, scale = a.bias + 4 * block * CHANNELS, a.bias + 8 * lanes + 8 * block * CHANNELS
     start = tile + 4 * CHANNELS
@@ -219,7 +219,8 @@ def make(acc: str, variant: str = "") -> Callable:
         first, filters = parted(chunk, a.n_chunks, a.filters, lanes)
         source = a.x + image * a.x_image + (first if a.depthwise else group * a.channels) * a.x_channel
         out = a.out + image * a.out_image + z * a.out_plane + (group * a.filters + first) * a.out_channel
-        scratch, n = a.scratch + worker * a.scratch_bytes, rows * cols
+        scratch, n = a.scratch + worker * a.scratch_bytes, rows * cols // a.merged
+        across = cols // a.merged
         pixel_of = scratch + a.tables
         out_of, windows = pixel_of + 8 * n, pixel_of + 16 * n
         down, right = a.stride_y * a.x_row, a.stride_x * a.x_col
@@ -230,14 +231,15 @@ def make(acc: str, variant: str = "") -> Callable:
         if a.turned:
             to = scratch + a.box
         for i in range(n):
-            poke(pixel_of + 8 * i, i // cols * down + i % cols * right)
-            there = (y + i // cols) * a.out_row + (x + i % cols) * a.out_col
-            poke(out_of + 8 * i, i * filters * size if a.turned else there)
+            row, col = i // across, i % across * a.merged
+            poke(pixel_of + 8 * i, row * down + col * right)
+            there = (y + row) * a.out_row + (x + col) * a.out_col
+            poke(out_of + 8 * i, i * a.merged * filters * size if a.turned else there)
         if peek(a.fill + WINDOWS, int32) != 0 and a.depthwise == 0:
             windows_of(a, src, pixel_of, n, windows)
-        blocks = group * ((a.filters + lanes - 1) // lanes)
-        for f in range(0, filters, lanes):
-            block, some = blocks + (first + f) // lanes, min(lanes, filters - f)
+        blocks, n_filters = group * ((a.filters + lanes - 1) // lanes), filters * a.merged
+        for f in range(0, n_filters, lanes):
+            block, some = blocks + (first + f) // lanes, min(lanes, n_filters - f)
             if a.depthwise:
                 channels_block(a, src + f * 4 // a.together, pixel_of, out_of, n, block, some, to + f, scratch)
             else:
