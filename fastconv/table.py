@@ -96,6 +96,7 @@ TABLE = (
     Implementation("taps", "Taps", "numba"),
     Implementation("activation", "Activation", "cython"),
     Implementation("activation", "Activation", "numba"),
+    Implementation("depthwise_input", "DepthwiseInput", "cython"),
     Implementation("transposed", "Transposed", "cython", leaves="beyond_cython"),
     Implementation("transposed", "Transposed", "numba", leaves="beyond_numba"),
     Implementation("depthwise_gradient", "DepthwiseGradient", "cython"),

@@ -1,4 +1,4 @@
-"""Depthwise convolutions and the gradients of their kernels, on every engine against the naive reference."""
+"""Depthwise convolutions and their gradients, on every engine against the naive reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv.algorithms import depthwise, depthwise_gradient
+from fastconv.algorithms import depthwise, depthwise_gradient, depthwise_input
 from fastconv.plan import plan_for
-from fastconv.problem import ConvProblem, WeightGradientProblem, accumulator
+from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
 from fastconv.testing import assert_identical, assert_matches
 
 ENGINES = ("cython", "numba")
@@ -114,6 +114,30 @@ def test_nan_and_infinity_stay_in_their_windows(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_all_widths(engine, dtype):
+    """Columns of vectors of planes end anywhere; NaN and infinity stay in the windows that read them."""
+    rng = np.random.default_rng(11)
+    for width in (1, 2, 7, 8, 13, 14, 15, 16, 17, 28, 31, 32, 33, 56, 61, 113):
+        stride, pad = int(pick(rng, 1, 2)), int(rng.integers(0, 3))
+        p = ConvProblem(
+            in_shape=(9, width), kernel_shape=(3, 3), in_dtype=dtype, kernel_dtype=dtype, acc=dtype, out_dtype=dtype,
+            out_shape=(8 // stride + 1, (max(width + 2 * pad - 3, 0)) // stride + 1), pad=(1, pad), boundary=("fill",) * 2,
+            stride=(stride,) * 2, dilation=(1, 1), batch=2, channels=5, filters=5, groups=5, bias=False,
+        )  # fmt: skip
+        x, w = numbers(rng, (2, 5, 9, width), dtype), numbers(rng, (5, 1, 3, 3), dtype)
+        x[0, 0, 4, -1], x[1, 2, 0, 0], w[3, 0, 1, 2] = np.nan, np.inf, np.inf
+        desired = np.empty((2, 5, *p.out_shape), dtype)
+        computed(p, "reference", x, w, desired, None, 3)
+        assert_identical(computed(p, engine, x, w, np.zeros_like(desired), None, 3), desired, str(p))
+        grad = numbers(rng, desired.shape, dtype)
+        grad[0, 1, 0, 0] = np.inf
+        problem, sums = WeightGradientProblem(p), np.empty_like(w)
+        computed(problem, "reference", x, grad, sums)
+        assert_identical(computed(problem, engine, x, grad, np.zeros_like(w)), sums, str(problem))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name, slope", [("relu", 0.0), ("leaky_relu", 0.1), ("silu", 0.0)])
 def test_activations(engine, name, slope):
     rng = np.random.default_rng(6)
@@ -197,6 +221,41 @@ def test_gradients_divided_among_units_do_not_depend_on_threads(engine):
     np.testing.assert_allclose(desired, exact, atol=2e-2)
 
 
+# -- gradients of the input --------------------------------------------------------------------
+
+
+def random_adjoint(rng: np.random.Generator, dtype: str) -> TransposedProblem:
+    """One filter a channel, strides beyond 1."""
+    p = random_problem(rng, dtype, bias=False, ndim=2)
+    stride = p.stride if p.stride != (1, 1) else (2, 1)
+    changed = {"boundary": ("fill",) * 2, "filters": p.channels, "stride": stride}
+    name = str(pick(rng, "", "", "relu"))
+    return TransposedProblem(ConvProblem(**{**p.__dict__, **changed}), bool(rng.random() < 0.5), name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_random_adjoints(engine, dtype):
+    rng = np.random.default_rng(len(dtype) + ord(dtype[-1]))
+    for i in range(30):
+        problem = random_adjoint(rng, dtype)
+        p = problem.conv
+        assert depthwise_input.refuse(problem) is None
+        algorithm = "depthwise_input" if engine == "cython" else "transposed"
+        assert plan_for(problem, engine).implementation == f"{engine}:{algorithm}"
+        x = numbers(rng, (p.batch, p.filters, *p.out_shape), dtype)
+        w = numbers(rng, (p.filters, 1, *p.kernel_shape), dtype)
+        if i % 3 == 0:
+            x[0, 0, -1, 0] = np.nan
+        bias = numbers(rng, (p.channels,), dtype) if problem.bias else None
+        desired = np.empty((p.batch, p.channels, *p.in_shape), dtype)
+        computed(problem, "reference", x, w, desired, bias)
+        for layout in LAYOUTS:
+            out = laid_out(np.full_like(desired, 7), layout)
+            computed(problem, engine, laid_out(x, layout), w, out, bias, threads=(1, 3)[i % 2])
+            assert_identical(out, desired, f"{problem} {layout}")
+
+
 # -- memory -------------------------------------------------------------------------------------
 
 PROT_NONE = 0
@@ -235,6 +294,8 @@ def touch_nothing_else(engine: str, count: int = 60) -> None:
                 given, result = (np.moveaxis(a, -1, 1) if pixels else a for a in (given, result))
                 computed(p, engine, given, guarded(w, last), result)
                 if set(p.boundary) == {"fill"}:
+                    if p.filters == p.channels and p.in_dtype != "uint8":
+                        computed(TransposedProblem(p), engine, result, guarded(w, last), given)
                     computed(WeightGradientProblem(p), engine, given, result, guarded(w, last))
 
 
@@ -248,7 +309,9 @@ def test_no_memory_but_the_arrays_is_touched(engine):
 def test_narrower_vectors(simd):
     """The builds for older processors, in a process of their own."""
     code = "import test_depthwise as t; [t.test_random_problems('cython', d) for d in ('float32', 'uint8')]; "
-    code += "[t.test_random_gradients('cython', d) for d in ('float32', 'float64')]; t.touch_nothing_else('cython', 20)"
+    code += "[t.test_random_gradients('cython', d) for d in ('float32', 'float64')]; "
+    code += "[f('cython', d) for d in ('float32', 'float64') for f in (t.test_rows_of_all_widths, t.test_random_adjoints)]; "
+    code += "t.touch_nothing_else('cython', 20)"
     path = os.pathsep.join([os.path.dirname(__file__), os.path.dirname(os.path.dirname(fastconv.__file__))])
     environment = os.environ | {"FASTCONV_SIMD": simd, "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=300)

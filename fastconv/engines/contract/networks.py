@@ -15,6 +15,7 @@ __all__ = [
     "DEFORM_GRADIENT_FIELDS",
     "DEPTHWISE_FIELDS",
     "DEPTHWISE_GRADIENT_FIELDS",
+    "DEPTHWISE_INPUT_FIELDS",
     "DEPTHWISE_READING",
     "QUANTIZED_FIELDS",
     "TRANSPOSED_WEIGHTS_FIELDS",
@@ -119,9 +120,13 @@ DEPTHWISE_FIELDS = GEOMETRY + (
     "strip", "n_strips", "span", "n_spans",  # rows and columns of an output plane in one unit, and how many of each there are
     "batch",  # rows of outputs that are made and then stored
     "pitch",  # filters of a pixel in scratch memory
-    "band_rows", "band_cols",  # staged windows of a box
+    "band_pixels",  # of the staged windows of a box, in one plane
     "weights", "biases", "fills", "turned", "sums", "band",  # where parts of the scratch memory begin
     "ahead",  # memory that lies so many bytes beyond what is read is called for; 0: none
+    # Pointer to int64[2 + 6 * n], of planes that are read in rows: n columns of vectors; the address of integers of the
+    # elements' size, for each column and tap the lanes of two vectors of sources that its outputs read (the last lane holds
+    # the fill value); of each column the first output, outputs, the first source, sources in a vector, in a second one, number.
+    "tables",
     "activation", "slope",  # ACTIVATIONS; the bits of its parameter
 )  # fmt: skip
 
@@ -129,8 +134,30 @@ DEPTHWISE_FIELDS = GEOMETRY + (
 # chunk of filters and a part of all boxes; sums, [part][filter][tap], are written to `out`.
 DEPTHWISE_GRADIENT_FIELDS = DEPTHWISE_FIELDS[:-2] + ("n_boxes", "n_parts")
 
-# Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie.
-DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2}
+# Planes are transposed to pixels in scratch memory, pixels are copied there, or they are read where they lie, as pixels (lanes
+# are filters) or in rows (lanes are outputs).
+DEPTHWISE_READING = {"planes": 0, "pixels": 1, "in_place": 2, "rows": 3}
+
+# The adjoint of a depthwise convolution: ``out``, the gradient of the input of height x width, of ``x``, that of the output.
+# A unit is a strip of rows of an image, and a chunk of channels.
+DEPTHWISE_INPUT_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "channels", "height", "width", "kernel_y", "kernel_x",
+    "x_image", "x_channel", "x_row", "x_col", "out_image", "out_channel", "out_row", "out_col",  # byte strides
+    # Pointers to int64[height][step_y] and [width][step_x]: how many outputs' windows hold a row or column, and of each the tap
+    # and the output.
+    "taps_y", "step_y", "taps_x", "step_x",
+    "in_rows",  # whether lanes are columns of planes, not channels of pixels
+    "x_height", "x_width",  # of the output's gradient
+    "pad_y", "pad_x",  # of three taps next to each other with stride 2: the padding, else -1
+    # Pointer to int64[3 + 6 * n]: columns of vectors, as those of a depthwise convolution; the address of lanes; the most
+    # taps of a lane.  For each column and tap there are the lanes of two vectors of sources, and those of a row of the kernel.
+    "tables",
+    "chunk", "n_chunks", "strip", "n_strips",  # channels and rows of one unit (the last has what is left over), and such units
+    "weights", "biases",  # where parts of the scratch memory begin
+    "ahead",  # memory that lies so many bytes beyond what is written is called for; 0: none
+    "activation", "slope",  # ACTIVATIONS; the bits of its parameter
+)  # fmt: skip
 
 # Weights of an adjoint: `x` as [group][filter][channel][tap], `out` for each phase as [group][channel][filter][taken tap].
 TRANSPOSED_WEIGHTS_FIELDS = HEADER + (

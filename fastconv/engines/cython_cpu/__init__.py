@@ -6,7 +6,7 @@ import importlib
 
 from fastconv.engines.level import SIMD
 
-__all__ = ["DOT", "GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
+__all__ = ["DEPTHWISE_IN_PLACE", "DOT", "GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
 
 
 _build = importlib.import_module(f"{__name__}.{SIMD}")
@@ -22,6 +22,8 @@ DOT: tuple[int, int, int] = _build.DOT
 WINDOWS_IN_PLACE = True
 # Pooling folds small windows of planes in registers.
 PLANES_IN_REGISTERS = True
+# Depthwise kernels read rows of planes where they lie, and gradients of such kernels pixels.
+DEPTHWISE_IN_PLACE = True
 
 
 def kernel(operation: str, dtype: str, *_: str) -> int:

@@ -15,12 +15,9 @@
 #define BLOCK_PIXELS 4
 #if defined(__AVX512F__) /* 16 of 32 registers accumulate, 9 hold weights */
 #define BLOCK_ROWS 4
-#define GRADIENT_ROWS 4
 #else
 #define BLOCK_ROWS 2
-#define GRADIENT_ROWS 1
 #endif
-#define MOST_TAPS 5
 #define UNROLLED _Pragma("GCC unroll 32")
 #define INLINE static inline __attribute__((always_inline))
 
@@ -92,26 +89,36 @@ static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const 
 #undef ROW
 }
 
-#if IS_FLOAT
-/* `height` rows of outputs of 3x3: each pixel is loaded once for all of them, 36 loads for 144 multiplications. */
-INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col,
-                                  T *dst, int64_t dst_row, int64_t dst_col, int64_t channels, const int height,
-                                  const int pixels, const int stride) {
+/* Pixels of the block behind this one, but those of its first rows, which the rows of blocks above have read. */
+#define CALL(x, first, rows, pixels, across)                                              \
+    UNROLLED for (int j = first; j < rows; j++)                                           \
+        UNROLLED for (int k = 0; k < pixels; k++) __builtin_prefetch(x[j] + (k + across) * col + c);
+
+/* A block of outputs of 3x3: each pixel is loaded once for all of them, 36 loads for 144 multiplications.  `x` has where each
+ * row of its pixels begins, `col` elements apart, or (col == 0) where each pixel lies. */
+INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, const T *const *x, const int64_t col, T *dst,
+                                  int64_t dst_row, int64_t dst_col, int64_t channels, const int height, const int pixels,
+                                  const int stride, const int ahead) {
+    const int across = (pixels - 1) * stride + 3;
     for (int64_t i = 0; i < channels; i += LANES) {
         const int64_t c = i + LANES > channels ? channels - LANES : i;
         V acc[BLOCK_ROWS][BLOCK_PIXELS], taps[9];
+        if (ahead) {
+            CALL(x, 3 - stride, (height - 1) * stride + 3, pixels * stride, across)
+            UNROLLED for (int r = 0; r < height; r++)
+                UNROLLED for (int p = 0; p < pixels; p++) __builtin_prefetch(dst + r * dst_row + (p + pixels) * dst_col + c, 1);
+        }
         UNROLLED for (int t = 0; t < 9; t++) taps[t] = LOAD(w + t * pitch + c);
         UNROLLED for (int r = 0; r < height; r++)
             UNROLLED for (int p = 0; p < pixels; p++) acc[r][p] = LOAD(bias + c);
         UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
-            const T *from = rows[j] + at + c;
-            UNROLLED for (int k = 0; k < (pixels - 1) * stride + 3; k++, from += col) {
-                V x = LOAD(from);
-                HOLD(x);
+            UNROLLED for (int k = 0; k < across; k++) {
+                V v = LOAD((col ? x[j] + k * col : x[j * across + k]) + c);
+                HOLD(v);
                 UNROLLED for (int r = 0; r < height; r++)
                     UNROLLED for (int p = 0; p < pixels; p++)
                         if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
-                            acc[r][p] += x * taps[(j - r * stride) * 3 + k - p * stride];
+                            acc[r][p] += v * taps[(j - r * stride) * 3 + k - p * stride];
             }
         }
         UNROLLED for (int r = 0; r < height; r++)
@@ -119,41 +126,31 @@ INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, cons
     }
 }
 
-INLINE void NAME(depthwise_blocks)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col, T *dst,
-                                   int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels, int64_t channels,
-                                   const int stride) {
-    for (int64_t j = (height + BLOCK_ROWS - 1) / BLOCK_ROWS; j > 0; j--) { /* of about the same size */
-        const int64_t m = (height + j - 1) / j;
-        for (int64_t done = 0, i = (pixels + BLOCK_PIXELS - 1) / BLOCK_PIXELS; i > 0; i--) {
-            const int64_t n = (pixels - done + i - 1) / i;
-#define BLOCK(m, n)                                                                                                    \
-    case (m) * 8 + (n):                                                                                                \
-        NAME(depthwise_block)(w, pitch, bias, rows, at + done * stride * col, col, dst + done * dst_col, dst_row, dst_col, \
-                              channels, m, n, stride);                                                                 \
-        break
-            switch (m * 8 + n) {
-                BLOCK(1, 1); BLOCK(1, 2); BLOCK(1, 3); BLOCK(1, 4); BLOCK(2, 1); BLOCK(2, 2); BLOCK(2, 3); BLOCK(2, 4);
-#if BLOCK_ROWS > 2
-                BLOCK(3, 1); BLOCK(3, 2); BLOCK(3, 3); BLOCK(3, 4); BLOCK(4, 1); BLOCK(4, 2); BLOCK(4, 3); BLOCK(4, 4);
-#endif
-            }
-#undef BLOCK
-            done += n;
-        }
-        height -= m;
-        rows += m * stride;
-        dst += m * dst_row;
-    }
-}
-#endif
-
-/* `height` rows of `pixels` outputs of 3x3 taps next to each other, `stride` 1 or 2 both ways, from consecutive rows. */
-static void NAME(depthwise_rows)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t at, int64_t col,
-                                 int64_t stride, T *dst, int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels,
-                                 int64_t channels) {
+/* Up to BLOCK_ROWS x BLOCK_PIXELS outputs, `stride` 1 or 2 both ways; those that are fewer have a table of their pixels. */
+static void NAME(depthwise_outputs)(const T *w, int64_t pitch, const T *bias, const T *const *x, int64_t col, int64_t stride,
+                                    T *dst, int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels,
+                                    int64_t channels, int64_t ahead) {
 #if IS_FLOAT
-    if (stride == 1) NAME(depthwise_blocks)(w, pitch, bias, rows, at, col, dst, dst_row, dst_col, height, pixels, channels, 1);
-    else NAME(depthwise_blocks)(w, pitch, bias, rows, at, col, dst, dst_row, dst_col, height, pixels, channels, 2);
+#define BLOCK(h, n, s)                                                                              \
+    case ((s) * 8 + (h)) * 8 + (n):                                                                  \
+        NAME(depthwise_block)(w, pitch, bias, x, 0, dst, dst_row, dst_col, channels, h, n, s, 0);    \
+        break;
+#define BLOCKS(h, s) BLOCK(h, 1, s) BLOCK(h, 2, s) BLOCK(h, 3, s) BLOCK(h, 4, s)
+#define WHOLE(s, ahead) \
+    NAME(depthwise_block)(w, pitch, bias, x, col, dst, dst_row, dst_col, channels, BLOCK_ROWS, BLOCK_PIXELS, s, ahead)
+    if (col && stride == 2) WHOLE(2, 0);
+    else if (col && ahead) WHOLE(1, 1);
+    else if (col) WHOLE(1, 0);
+    else
+        switch ((stride * 8 + height) * 8 + pixels) {
+            BLOCKS(1, 1) BLOCKS(2, 1) BLOCKS(1, 2) BLOCKS(2, 2)
+#if BLOCK_ROWS > 2
+            BLOCKS(3, 1) BLOCKS(4, 1) BLOCKS(3, 2) BLOCKS(4, 2)
+#endif
+        }
+#undef WHOLE
+#undef BLOCKS
+#undef BLOCK
 #endif
 }
 
@@ -175,93 +172,6 @@ static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, cons
         for (int64_t t = 0; t < n_taps; t++) acc += LOAD(taps[t] + c) * LOAD(w + t * pitch + c);
         STORE(dst + c, acc);
     }
-}
-
-/* Gradients of weights: sums[k * pitch] += the sum over n pixels of `grad` times the pixel that tap k reads. */
-INLINE void NAME(gradient_taps)(T *sums, int64_t pitch, const T *x, int64_t tap_step, int64_t step, const T *grad,
-                                int64_t grad_step, int64_t n, const int taps) {
-    V acc[MOST_TAPS], more[MOST_TAPS];
-    UNROLLED for (int k = 0; k < taps; k++) acc[k] = more[k] = (V){0};
-    int64_t i = 0;
-    for (; i + 2 <= n; i += 2, x += 2 * step, grad += 2 * grad_step) {
-        const V a = LOAD(grad), b = LOAD(grad + grad_step);
-        UNROLLED for (int k = 0; k < taps; k++) {
-            acc[k] += LOAD(x + k * tap_step) * a;
-            more[k] += LOAD(x + step + k * tap_step) * b;
-        }
-    }
-    if (i < n) {
-        const V a = LOAD(grad);
-        UNROLLED for (int k = 0; k < taps; k++) acc[k] += LOAD(x + k * tap_step) * a;
-    }
-    UNROLLED for (int k = 0; k < taps; k++) STORE(sums + k * pitch, LOAD(sums + k * pitch) + (acc[k] + more[k]));
-}
-
-static void NAME(depthwise_gradient_row)(T *sums, int64_t pitch, const T *x, int64_t tap_step, int64_t step, int64_t taps,
-                                         const T *grad, int64_t grad_step, int64_t n) {
-    for (int64_t c = 0; c < pitch; c += LANES)
-        for (int64_t k = 0; k < taps; k += MOST_TAPS) {
-#define TAPS(m) \
-    case m: NAME(gradient_taps)(sums + k * pitch + c, pitch, x + k * tap_step + c, tap_step, step, grad + c, grad_step, n, m); break
-            switch (taps - k < MOST_TAPS ? taps - k : MOST_TAPS) {
-                TAPS(1); TAPS(2); TAPS(3); TAPS(4); TAPS(5);
-            }
-#undef TAPS
-        }
-}
-
-#if IS_FLOAT
-/* A block of 3x3: each pixel, and each element of the gradient, is loaded once. */
-INLINE void NAME(gradient_block)(V acc[9], const T *const *rows, int64_t at, int64_t col, const T *grad, int64_t grad_row,
-                                 int64_t grad_col, const int height, const int pixels, const int stride) {
-    V g[GRADIENT_ROWS][BLOCK_PIXELS];
-    UNROLLED for (int r = 0; r < height; r++)
-        UNROLLED for (int p = 0; p < pixels; p++) g[r][p] = LOAD(grad + r * grad_row + p * grad_col);
-    UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
-        const T *from = rows[j] + at;
-        UNROLLED for (int k = 0; k < (pixels - 1) * stride + 3; k++, from += col) {
-            V x = LOAD(from);
-            HOLD(x);
-            UNROLLED for (int r = 0; r < height; r++)
-                UNROLLED for (int p = 0; p < pixels; p++)
-                    if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
-                        acc[(j - r * stride) * 3 + k - p * stride] += x * g[r][p];
-        }
-    }
-}
-
-INLINE void NAME(gradient_rows)(T *sums, int64_t pitch, const T *const *rows, int64_t col, const T *grad, int64_t grad_row,
-                                int64_t grad_col, int64_t n, const int height, const int stride) {
-    for (int64_t c = 0; c < pitch; c += LANES) {
-        V acc[9];
-        int64_t i = 0;
-        UNROLLED for (int t = 0; t < 9; t++) acc[t] = (V){0};
-        for (; i + BLOCK_PIXELS <= n; i += BLOCK_PIXELS)
-            NAME(gradient_block)(acc, rows, i * stride * col + c, col, grad + i * grad_col + c, grad_row, grad_col, height,
-                                 BLOCK_PIXELS, stride);
-        for (; i < n; i++)
-            NAME(gradient_block)(acc, rows, i * stride * col + c, col, grad + i * grad_col + c, grad_row, grad_col, height, 1,
-                                 stride);
-        UNROLLED for (int t = 0; t < 9; t++) STORE(sums + t * pitch + c, LOAD(sums + t * pitch + c) + acc[t]);
-    }
-}
-#endif
-
-/* `height` rows of n outputs of 3x3 taps next to each other, `stride` 1 or 2 both ways. */
-static void NAME(depthwise_gradient_rows)(T *sums, int64_t pitch, const T *const *rows, int64_t col, int64_t stride,
-                                          const T *grad, int64_t grad_row, int64_t grad_col, int64_t height, int64_t n) {
-#if IS_FLOAT
-#define ROWS(m, stride) NAME(gradient_rows)(sums, pitch, rows, col, grad, grad_row, grad_col, n, m, stride)
-    while (height > 0) {
-        const int64_t m = height >= GRADIENT_ROWS ? GRADIENT_ROWS : 1;
-        if (stride == 1 && m == 1) ROWS(1, 1);
-        else if (stride == 1) ROWS(GRADIENT_ROWS, 1);
-        else if (m == 1) ROWS(1, 2);
-        else ROWS(GRADIENT_ROWS, 2);
-        height -= m, rows += m * stride, grad += m * grad_row;
-    }
-#undef ROWS
-#endif
 }
 
 /* Lines of LANES planes become pixels: dst[i * pitch + l] = the element at lines[l] + i * step; the first `count` lines lie
@@ -365,9 +275,3 @@ static inline void NAME(repeat_pixel)(T *dst, const T *pixel, int64_t pitch, int
 }
 #undef MOST_PIXELS
 #undef MOST_WIDTH
-#undef BLOCK_PIXELS
-#undef BLOCK_ROWS
-#undef GRADIENT_ROWS
-#undef MOST_TAPS
-#undef UNROLLED
-#undef INLINE

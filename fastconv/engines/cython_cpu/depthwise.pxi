@@ -7,7 +7,6 @@
 
 cdef extern from "tiles_all.h" nogil:
     void depthwise_row(...)
-    void depthwise_rows(...)
     void depthwise_pixel(...)
     void gather_lanes(...)
     void scatter_lanes(...)
@@ -26,9 +25,10 @@ cdef struct DepthwiseBoxes:
     int64_t chunk, n_chunks
     int64_t strip, n_strips, span, n_spans
     int64_t batch
-    int64_t pitch, band_rows, band_cols
+    int64_t pitch, band_pixels
     int64_t weights, biases, fills, turned, sums, band
     int64_t ahead
+    const int64_t *tables
 
 
 cdef struct DepthwiseArgs:
@@ -38,7 +38,7 @@ cdef struct DepthwiseArgs:
 
 # DEPTHWISE_READING
 cdef enum:
-    PLANES, PIXELS, IN_PLACE
+    PLANES, PIXELS, IN_PLACE, ROWS
 
 
 cdef struct DepthwiseBox:  # outputs, and filters
@@ -63,7 +63,8 @@ cdef void depthwise_stage(const DepthwiseBoxes *a, const DepthwiseBox *b, const 
     if a.reading == PLANES:
         depthwise_lines(a, b, row, lanes, lines)
         end = g.x + b.n * a.x_image + a.x_end
-        gather_lanes(dst, a.pitch, lines, a.x_channel if a.multiplier == 1 and b.count == lanes else 0, g.x_col, g.src_code, end, n, width, gap, a.ahead)
+        gather_lanes(dst, a.pitch, lines, a.x_channel if a.multiplier == 1 and b.count == lanes else 0, g.x_col, g.src_code, end, n,
+                     width, gap, a.ahead)
         return
     if a.multiplier == 1 and g.src_code == code_of(dst) and a.x_channel == <int64_t>sizeof(acc_t):
         copy_pixels(dst, a.pitch, row + b.first * a.x_channel, g.x_col, b.count, n, width, gap)
@@ -144,18 +145,21 @@ cdef void staged_rows(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_
     # n rows of outputs from row y on, from the staged windows.
     cdef const Geometry *g = &a.g
     cdef int64_t line = ((b.end_col - 1 - b.x) * g.stride_x + (g.kernel_x - 1) * g.dilation_x + 1) * a.pitch
-    cdef int64_t i, kz, ky, channels = max(VECTOR_BYTES // <int64_t>sizeof(acc_t), b.count)
+    cdef int64_t i = 0, m, kz, ky, channels = max(VECTOR_BYTES // <int64_t>sizeof(acc_t), b.count)
     band += (y - b.y) * g.stride_y * line
     if depthwise_in_blocks(a, w):
-        for i in range((n - 1) * g.stride_y + 3):
-            rows[i] = band + i * line
-        depthwise_rows(w, a.pitch, bias, rows, <int64_t>0, a.pitch, g.stride_x, dst, dst_row, dst_col, n, b.end_col - b.x,
-                       channels)
+        while i < n:
+            m = min(<int64_t>DEPTHWISE_ROWS, n - i)
+            for ky in range((m - 1) * g.stride_y + 3):
+                rows[ky] = band + (i * g.stride_y + ky) * line
+            depthwise_blocks(a, w, bias, <const acc_t *>NULL, rows, <int64_t>0, line // a.pitch, a.pitch, dst + i * dst_row,
+                             dst_row, dst_col, m, b.end_col - b.x, channels)
+            i += m
         return
     for i in range(n):
         for kz in range(a.kernel_z):
             for ky in range(g.kernel_y):
-                rows[kz * g.kernel_y + ky] = (band + kz * a.band_rows * a.band_cols * a.pitch
+                rows[kz * g.kernel_y + ky] = (band + kz * a.band_pixels * a.pitch
                                               + (i * g.stride_y + ky * g.dilation_y) * line)
         depthwise_row(w, a.pitch, bias, rows, a.kernel_z * g.kernel_y, <int64_t>0, g.kernel_x, g.dilation_x * a.pitch,
                       g.stride_x * a.pitch, dst + i * dst_row, dst_col, b.end_col - b.x, channels)
@@ -202,28 +206,23 @@ cdef void rows_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const ch
     cdef const Geometry *g = &a.g
     cdef int64_t size = sizeof(acc_t), n_rows = a.kernel_z * g.kernel_y, reach = (g.kernel_x - 1) * g.dilation_x, i = 0, q, m
     cdef int64_t first = min(b.end_col, max(b.x, (g.pad_x + g.stride_x - 1) // g.stride_x)), end = 0
-    cdef int64_t top, col = g.x_col // size
+    cdef int64_t top = y * g.stride_y - g.pad_y
     cdef const acc_t **taps = rows + a.batch * g.stride_y + n_rows
+    if depthwise_in_blocks(a, w):
+        while i < n:
+            m = min(<int64_t>DEPTHWISE_ROWS, n - i)
+            for q in range((m - 1) * g.stride_y + 3):
+                rows[q] = (NULL if planes[0] == NULL else
+                           <const acc_t *>source_row(g, planes[0], top + i * g.stride_y + q))
+            depthwise_blocks(a, w, bias, fill, rows, b.x * g.stride_x - g.pad_x, g.width, g.x_col // size, dst + i * dst_row,
+                             dst_row, dst_col, m, b.end_col - b.x, b.count)
+            i += m
+        return
     if g.width + g.pad_x > reach:
         end = min(b.end_col, (g.width - 1 - reach + g.pad_x + g.stride_x) // g.stride_x)
     end = max(first, end)
-    while i < n:
-        top = (y + i) * g.stride_y - g.pad_y
-        m = 0
-        if end > first and planes[0] != NULL and 0 <= top <= g.height - 3 and depthwise_in_blocks(a, w):  # rows that lie inside
-            m = min(n - i, (g.height - 3 - top) // g.stride_y + 1)
-        if m == 0:
-            row_in_place(a, b, planes, fill, w, bias, rows, taps, y + i, first, end, dst + i * dst_row, dst_col)
-            i += 1
-            continue
-        for q in range((m - 1) * g.stride_y + 3):
-            rows[q] = <const acc_t *>(planes[0] + (top + q) * g.x_row)
-        depthwise_rows(w, a.pitch, bias, rows, (first * g.stride_x - g.pad_x) * col, col, g.stride_x,
-                       dst + i * dst_row + (first - b.x) * dst_col, dst_row, dst_col, m, end - first, b.count)
-        for q in range(m):
-            pixels_beyond(a, b, fill, w, bias, rows + q * g.stride_y, taps, b.x, first, dst + (i + q) * dst_row, dst_col)
-            pixels_beyond(a, b, fill, w, bias, rows + q * g.stride_y, taps, end, b.end_col, dst + (i + q) * dst_row, dst_col)
-        i += m
+    for i in range(n):
+        row_in_place(a, b, planes, fill, w, bias, rows, taps, y + i, first, end, dst + i * dst_row, dst_col)
 
 
 cdef void depthwise_store(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
@@ -276,7 +275,7 @@ cdef void depthwise_box(const DepthwiseArgs *args, const DepthwiseBox *b, char *
         if a.reading == IN_PLACE and plane >= 0:
             planes[kz] += b.first * a.x_channel
         elif a.reading != IN_PLACE:
-            depthwise_band(a, b, planes[kz], band + kz * a.band_rows * a.band_cols * a.pitch, <const acc_t *>fill)
+            depthwise_band(a, b, planes[kz], band + kz * a.band_pixels * a.pitch, <const acc_t *>fill)
     while y < b.end_row:
         end = min(b.end_row, y + a.batch)
         dst, dst_row, dst_col = sums, (b.end_col - b.x) * a.pitch, a.pitch
@@ -296,19 +295,24 @@ cdef void depthwise_box(const DepthwiseArgs *args, const DepthwiseBox *b, char *
         y = end
 
 
+cdef void pack_depthwise(const acc_t *weights, int64_t filters, int64_t taps, int64_t first, int64_t count, int64_t pitch,
+                         acc_t *w) noexcept nogil:
+    # The weights of `count` filters as [tap][filter]; the last one is repeated.
+    cdef const char *lines[VECTOR_BYTES]
+    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(acc_t), f = 0, l
+    while f < pitch:
+        for l in range(lanes):
+            lines[l] = <const char *>(weights + (first + min(f + l, count - 1)) * taps)
+        gather_lanes(w + f, pitch, lines, lines[1] - lines[0] if f + lanes <= count else 0, <int64_t>sizeof(acc_t),
+                     code_of(weights), <const char *>(weights + filters * taps), taps, taps, <int64_t>0, <int64_t>0)
+        f += lanes
+
+
 cdef void depthwise_constants(const DepthwiseBoxes *a, const DepthwiseBox *b, acc_t *w, acc_t *bias, acc_t *fill) noexcept nogil:
     # The weights as [tap][filter], bias, and a pixel of the fill value.
     cdef const Geometry *g = &a.g
-    cdef const char *lines[VECTOR_BYTES]
-    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(acc_t), taps = a.kernel_z * g.kernel_y * g.kernel_x, f, l
-    cdef const acc_t *weights = <const acc_t *>g.w
-    f = 0
-    while f < a.pitch:
-        for l in range(lanes):
-            lines[l] = <const char *>(weights + (b.first + min(f + l, b.count - 1)) * taps)
-        gather_lanes(w + f, a.pitch, lines, lines[1] - lines[0] if f + lanes <= b.count else 0, <int64_t>sizeof(acc_t), code_of(weights), <const char *>(weights + a.filters * taps),
-                     taps, taps, <int64_t>0, <int64_t>0)
-        f += lanes
+    cdef int64_t f
+    pack_depthwise(<const acc_t *>g.w, a.filters, a.kernel_z * g.kernel_y * g.kernel_x, b.first, b.count, a.pitch, w)
     for f in range(a.pitch):
         bias[f] = <acc_t>0 if g.bias == NULL else (<const acc_t *>g.bias)[b.first + min(f, b.count - 1)]
         fill[f] = (<const acc_t *>g.fill)[0]
@@ -333,6 +337,10 @@ cdef void depthwise_unit(const DepthwiseArgs *args, int64_t unit, char *scratch,
     number_box(a, unit // a.n_chunks, &b)
     b.first = chunk * a.chunk
     end = a.filters if chunk == a.n_chunks - 1 else b.first + a.chunk
+    if a.reading == ROWS:
+        b.count = end - b.first
+        depthwise_rows(args, &b, scratch, any)
+        return
     while b.first < end:  # of planes, a vector of filters at a time
         b.count = min(a.pitch, end - b.first)
         depthwise_box(args, &b, scratch, any)

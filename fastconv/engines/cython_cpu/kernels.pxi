@@ -90,7 +90,10 @@ include "normalized.pxi"
 include "conv.pxi"
 include "weights.pxi"
 include "depthwise.pxi"
+include "depthwise_blocks.pxi"
+include "depthwise_rows.pxi"
 include "depthwise_gradient.pxi"
+include "depthwise_input.pxi"
 include "activation.pxi"
 include "pool.pxi"
 include "pool_indices.pxi"
@@ -132,6 +135,8 @@ KERNELS = {
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,
     "depthwise:uint64": <int64_t><uintptr_t>&depthwise_u64,
+    "depthwise_input:float32": <int64_t><uintptr_t>&depthwise_input_f32,
+    "depthwise_input:float64": <int64_t><uintptr_t>&depthwise_input_f64,
     "depthwise_gradient:float32": <int64_t><uintptr_t>&depthwise_gradient_f32,
     "depthwise_gradient:float64": <int64_t><uintptr_t>&depthwise_gradient_f64,
     "depthwise_gradient:uint32": <int64_t><uintptr_t>&depthwise_gradient_u32,

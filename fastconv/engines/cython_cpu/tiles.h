@@ -183,6 +183,20 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #include "separable.h"
 #include "weight_gradient.h"
 #include "depthwise.h"
+#include "depthwise_gradient.h"
+#include "depthwise_planes.h"
+#include "depthwise_input.h"
+#undef BLOCK_PIXELS
+#undef BLOCK_ROWS
+#undef GRADIENT_ROWS
+#undef PLANE_ROWS
+#undef IN_ROWS
+#undef LANE_OF
+#undef SHUFFLE
+#undef LOAD_PART
+#undef STORE_PART
+#undef UNROLLED
+#undef INLINE
 
 #undef PIECE
 #undef V

@@ -129,7 +129,7 @@ def staged_row(a, box, band, w, bias, rows, y, dst, dst_col, acc):
     line = ((box[3] - 1 - box[2]) * a.stride_x + (a.kernel_x - 1) * a.dilation_x + 1) * pitch
     for kz in range(a.kernel_z):
         for ky in range(a.kernel_y):
-            at = kz * a.band_rows * a.band_cols * pitch + ((y - box[0]) * a.stride_y + ky * a.dilation_y) * line
+            at = kz * a.band_pixels * pitch + ((y - box[0]) * a.stride_y + ky * a.dilation_y) * line
             poke(rows + 8 * (kz * a.kernel_y + ky), band + at)
     channels = max(int64(VECTOR_BYTES) // itemsize(acc), box[5])
     depthwise_row(
@@ -229,7 +229,7 @@ def depthwise_box(a, n, z, box, scratch, acc):
         if a.reading == IN_PLACE:
             poke(planes + 8 * kz, plane + first * a.x_channel if plane != 0 else plane)
         else:
-            stage_band(a, box, plane, band + kz * a.band_rows * a.band_cols * a.pitch * size, fill, buffer, acc)
+            stage_band(a, box, plane, band + kz * a.band_pixels * a.pitch * size, fill, buffer, acc)
     while y < end_row:
         end = min(end_row, y + a.batch)
         for i in range(y, end):

@@ -73,7 +73,7 @@ def gradient_box(a, n, z, box, scratch, sums, acc):
     for kz in range(a.kernel_z):
         at = mapped(a.map_z, z * a.stride_z - a.pad_z + kz * a.dilation_z, a.depth, a.pad_z)
         plane = int64(0) if at < 0 else a.x + n * a.x_image + at * a.x_plane
-        stage_band(a, box, plane, band + kz * a.band_rows * a.band_cols * pitch, scratch + a.fills, buffer, acc)
+        stage_band(a, box, plane, band + kz * a.band_pixels * pitch, scratch + a.fills, buffer, acc)
     if a.store_direct:
         grad, grad_col, grad_row = source + first * a.out_channel, a.out_col, a.out_row
     else:
@@ -82,7 +82,7 @@ def gradient_box(a, n, z, box, scratch, sums, acc):
     for i in range(end_row - y):
         for kz in range(a.kernel_z):
             for ky in range(a.kernel_y):
-                row = band + kz * a.band_rows * a.band_cols * pitch + (i * a.stride_y + ky * a.dilation_y) * line
+                row = band + kz * a.band_pixels * pitch + (i * a.stride_y + ky * a.dilation_y) * line
                 to = sums + (kz * a.kernel_y + ky) * a.kernel_x * pitch
                 gradient_row(a, to, row, grad + i * grad_row, grad_col, cols, a.kernel_x, acc)
 
