@@ -38,16 +38,15 @@ class _Constants:
 
 
 _SINGLE = _Constants(
-    least=-87.9, largest=88.8, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=15.0, middle=4.0,
+    least=-87.9, largest=88.8, rounder=1.5 * 2**23, exponent=23, one=0x3F800000, upper_half=-0x1000, farthest=13.26, middle=4.25,
     ln2=(float.fromhex("0x1.62e4p-1"), 1.42860682030941723212e-6),
     exp_tail="0x1p-1 0x1.5554dcp-3 0x1.5554e8p-5 0x1.120be8p-7 0x1.6d43b4p-10",
     log_tail="0x1.555556p-1 0x1.9998d2p-2 0x1.24c9c2p-2 0x1.bc7b44p-3 0x1.dbf2aep-3",
-    mills="0x1.82b4bcp-1 -0x1.373e3cp-1 0x1.8c6dbcp-2 -0x1.7dfee4p-3 0x1.eec744p-5 -0x1.ee74e6p-8 -0x1.c973fcp-9 "
-    "0x1.aecd6ap-10 0x1.67b2c8p-13 -0x1.e0d522p-13 -0x1.a651c4p-15",
+    mills="0x1.84e44ep-1 -0x1.40110ap-1 0x1.ac4222p-2 -0x1.c39a5cp-3 0x1.5d9506p-4 -0x1.3d98fep-6 -0x1.10e8fcp-10 0x1.13fc98p-9",
 )  # fmt: skip
 _DOUBLE = _Constants(
     least=-708.8, largest=709.8, rounder=1.5 * 2**52, exponent=52, one=0x3FF0000000000000, upper_half=-0x8000000,
-    farthest=40.0, middle=5.0,
+    farthest=37.66, middle=5.0,
     ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
     exp_tail="0x1.0000000000001p-1 0x1.5555555555557p-3 0x1.5555555553d36p-5 0x1.11111111100bdp-7 0x1.6c16c1789d53bp-10 "
     "0x1.a01a01abf881cp-13 0x1.a019b8c9728e5p-16 0x1.71de01fd535cdp-19 0x1.2891d5bb21b57p-22 0x1.af4e560b572dbp-26",
@@ -139,19 +138,24 @@ class Vector:
         return total
 
 
-def _exponential(x: Vector, beyond: Vector | None = None) -> tuple[Vector, Vector]:
-    """(s, p) with s (1 + p) = exp(x), for x from `least` to 0; of x + beyond, a small number."""
-    k, builder = x.constants, x.builder
-    shifted = (x + beyond if beyond else x).times(float.fromhex("0x1.71547652b82fep+0"), k.rounder)
+def _exponential(x: Vector) -> tuple[Vector, Vector]:
+    """(s, p) with s (1 + p) = exp(x), for x from `least` to 0."""
+    k = x.constants
+    shifted = x.times(float.fromhex("0x1.71547652b82fep+0"), k.rounder)
     n = shifted - k.rounder
     r = n.times(-k.ln2[1], n.times(-k.ln2[0], x))
-    r = r + beyond if beyond else r
+    return _power(shifted), (r * r).times(r.polynomial(k.exp_tail), r)
+
+
+def _power(shifted: Vector) -> Vector:
+    """2 to the power of the integer in the lowest bits."""
+    k, builder = shifted.constants, shifted.builder
 
     def power(bits: ir.Value, kind: ir.Type) -> ir.Value:
         scaled = builder.shl(bits, ir.Constant(kind, [k.exponent] * kind.count))
         return builder.add(scaled, ir.Constant(kind, [k.one] * kind.count))
 
-    return shifted.bits(power), (r * r).times(r.polynomial(k.exp_tail), r)
+    return shifted.bits(power)
 
 
 def _exp(x: Vector) -> Vector:
@@ -182,6 +186,11 @@ def _sigmoid_slope(x: Vector) -> tuple[Vector, Vector]:
     return e * above * above, x.where("<", 0, e * above, above)
 
 
+def _sigmoid_only_slope(x: Vector) -> Vector:
+    e = _exp(-x.abs())
+    return e / ((e + 1) * (e + 1))
+
+
 def _tanh(x: Vector) -> Vector:
     t = _expm1(x.abs() * -2)
     return (t / (t + 2)).call("llvm.copysign", x)
@@ -190,13 +199,16 @@ def _tanh(x: Vector) -> Vector:
 def _tail(t: Vector) -> tuple[Vector, Vector]:
     """The normal distribution's probability beyond t >= 0, and exp(-t * t / 2)."""
     k, builder = t.constants, t.builder
-    if HAS_FMA:  # the rounding error of the square
-        square = t * t
-        beyond = t.times(t, -square) * -0.5
+    shifted = (t * (-0.5 * float.fromhex("0x1.71547652b82fep+0"))).times(t, k.rounder)
+    n = shifted - k.rounder
+    if HAS_FMA:  # rounded once
+        near = (-t).times(t, n * (-2 * k.ln2[0]))
     else:
         high = t.bits(lambda bits, kind: builder.and_(bits, ir.Constant(kind, [k.upper_half] * kind.count)))
-        square, beyond = high * high, (t - high) * (t + high) * -0.5
-    s, p = _exponential((square * -0.5).at_least(k.least), beyond)
+        near = -(high * high) - n * (2 * k.ln2[0]) - (t - high) * (t + high)
+    r, s = n.times(-2 * k.ln2[1], near), _power(shifted)
+    halves = [float.fromhex(c) / (4 << i) for i, c in enumerate(k.exp_tail.split())]  # of the exponential of r / 2
+    p = r * r.polynomial(" ".join(map(float.hex, [0.5, *halves])))
     density, d = s.times(p, s), t.new(t.of(1)) / (t + k.middle)
     return density * (d * d.times(-2 * k.middle, 1).polynomial(k.mills)), density
 
@@ -291,8 +303,8 @@ SLOPES: dict[str, Callable[[Vector, Vector, Vector], Vector]] = {
     "relu": lambda x, g, slope: x.where("<=", 0, 0, g),
     "relu6": lambda x, g, slope: x.where(">", 0, x.where("<", 6, g, 0), 0),
     "leaky_relu": lambda x, g, slope: x.where(">", 0, g, g * slope),
-    "sigmoid": lambda x, g, slope: g * _sigmoid_slope(x)[0],
-    "tanh": lambda x, g, slope: g * (_sigmoid_slope(x * 2)[0] * 4),
+    "sigmoid": lambda x, g, slope: g * _sigmoid_only_slope(x),
+    "tanh": lambda x, g, slope: g * (_sigmoid_only_slope(x * 2) * 4),
     "silu": lambda x, g, slope: g * _silu_slope(x),
     "gelu": lambda x, g, slope: g * _gelu_slope(x),
     "gelu_tanh": lambda x, g, slope: g * _gelu_tanh_slope(x),
