@@ -52,6 +52,21 @@ def test_results_that_stream_begin_anywhere_in_a_line(engine, streaming, dtype, 
             assert (room == 7).all()
 
 
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+@pytest.mark.parametrize("shape", [(64, 256), (8, 32), (75, 333), (41, 1040), (12, 40)])
+def test_results_that_stream_by_patches(engine, streaming, monkeypatch, mode, shape):
+    """Several patches down and across, whole lines and others, the last patch of a row and of a strip overlapping."""
+    monkeypatch.setattr(direct, "STREAM_ROWS", 16)
+    monkeypatch.setattr(direct, "STREAM_BYTES", 512)
+    for dtype in ("float32", "float64"):
+        for kernel in ((5, 5), (6, 3), (11, 8)):
+            image, weights = whole(shape, dtype), whole(kernel, dtype, 1)
+            expected = scipy.ndimage.correlate(image.astype(float), weights, mode=mode, cval=3)
+            for threads in (1, 2):
+                result = fastconv.ndimage.correlate(image, weights, mode=mode, cval=3, threads=threads)
+                np.testing.assert_array_equal(result, expected)
+
+
 @pytest.mark.parametrize("mode", ["mirror", "constant"])
 def test_results_that_stream_have_their_frames(engine, streaming, mode):
     for shape in ((40, 100), (3, 17, 150), (2000,)):

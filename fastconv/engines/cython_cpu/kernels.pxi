@@ -63,6 +63,7 @@ cdef extern from "tiles_all.h" nogil:
     enum: GEMM_ROWS
     enum: GEMM_COLS
     int64_t tile_cols(const void *)
+    int64_t streams(const void *)
     int64_t line_cols(const void *)
     int64_t code_of(const void *)
     void forwards(...)

@@ -127,18 +127,39 @@ static void NAME(tiles)(const T *src, int64_t row_step, int64_t tap_step, const 
     EACH_TILE(n, , NAME(put)(acc, dst, dst_step))
 }
 
-/* A row of tiles, `cols` outputs wide, at least a tile, of a result that streams past the caches.  The first and the last,
- * which overlaps its neighbour, are stored as usual.  What lies `ahead`, the rows that the next row of tiles is the first
- * to read, is called into the second cache, tile by tile: for four tiles at once, or into the first, where rows displace
- * each other, 3x3 of 4096x4096 takes a quarter more. */
+/* Whether results of this type can be written past the caches. */
+#if IS_FLOAT && defined(STREAM)
+enum { NAME(streams) = 1 };
+
+static inline __attribute__((always_inline)) void NAME(put_past)(V acc[TILE_ROWS][TILE_COLS], T *dst, int64_t dst_step) {
+    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)
+        _Pragma("GCC unroll 8") for (int c = 0; c < TILE_COLS; c++) STREAM(dst + r * dst_step + c * LANES, acc[r][c]);
+}
+#else
+enum { NAME(streams) = 0 };
+#endif
+
+#define FETCH                                                    \
+    for (int64_t r = 0; r < fetch_rows; r++)                     \
+        for (int c = 0; c < TILE_COLS; c++)                      \
+            __builtin_prefetch(fetch + r * fetch_step + (i * TILE_COLS + c) * LANES, 0, 2)
+
+/* A row of tiles, `cols` outputs wide, at least a tile, of a result that streams past the caches.  Rows that begin with a
+ * line do so altogether; of others the first tile and the last vectors are stored as usual, and so is a last tile that
+ * overlaps its neighbour.  Each tile calls for its part of `fetch_rows` rows that will be read next, into the second cache:
+ * for four tiles at once, or into the first, where rows displace each other, 3x3 of 4096x4096 takes a quarter more. */
 static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
                                int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, T init, int64_t cols,
-                               int64_t ahead) {
+                               const T *fetch, int64_t fetch_step, int64_t fetch_rows) {
     const int64_t width = TILE_COLS * LANES, whole = cols / width;
 #define TILES(x, n) NAME(tiles)(src + (x), row_step, tap_step, col_of, w, kernel_y, kernel_x, dst + (x), dst_step, 0, init, n)
     if (whole * width < cols) TILES(cols - width, 1);
 #if IS_FLOAT && defined(STREAM)
     const int resume = 0;
+    if (((uintptr_t)dst | (uintptr_t)(dst_step * (int64_t)sizeof(T))) % VECTOR_BYTES == 0) {
+        EACH_TILE(whole, FETCH, NAME(put_past)(acc, dst, dst_step))
+        return;
+    }
     TILES(0, 1);
     NAME(flow) flow;
     for (int r = 0; r < TILE_ROWS; r++) {
@@ -146,17 +167,15 @@ static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step,
         flow.into[r] = (uintptr_t)(dst + r * dst_step) % VECTOR_BYTES;
         flow.lanes[r] = line_lanes_from((VECTOR_BYTES - flow.into[r]) / 4);
     }
-    src += width, dst += width;
-    EACH_TILE(whole - 1,
-              for (int r = 0; r < TILE_ROWS; r++)
-                  for (int c = 0; c < TILE_COLS; c++) __builtin_prefetch(src + ahead + r * row_step + c * LANES, 0, 2),
-              NAME(put_lines)(acc, dst, dst_step, &flow))
+    src += width, dst += width, fetch += width;
+    EACH_TILE(whole - 1, FETCH, NAME(put_lines)(acc, dst, dst_step, &flow))
     for (int r = 0; r < TILE_ROWS; r++) STORE(dst + r * dst_step - LANES, flow.waiting[r]);
 #else
     TILES(0, whole);
 #endif
 #undef TILES
 }
+#undef FETCH
 #undef EACH_TILE
 
 /* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */

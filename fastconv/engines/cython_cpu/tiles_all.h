@@ -154,6 +154,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define multiply_line(re, ...) PICK_FLOAT(multiply_line, re)(re, __VA_ARGS__)
 #define spectrum_of_lines(re, ...) PICK_FLOAT(spectrum_of_lines, re)(re, __VA_ARGS__)
 #define tile_cols(p) PICK(tile_cols, p)
+#define streams(p) PICK(streams, p)
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
 #define activate(dst, ...) PICK_FLOAT(activate, dst)(dst, __VA_ARGS__)
