@@ -18,6 +18,7 @@ static inline D PASTE(RUNS, _one)(const PASTE(RUNS, _any) *src, int64_t n) {
         for (; i + 4 * LANES <= n; i += 4 * LANES)
             for (int k = 0; k < 4; k++) {
                 const vec value = *(const vec *)(src + i + k * LANES);
+                __builtin_prefetch((const char *)(src + i + k * LANES) + AHEAD);
                 v[k] = OP(v[k], value);
             }
         for (; i + LANES <= n; i += LANES) {
@@ -36,22 +37,34 @@ static inline D PASTE(RUNS, _one)(const PASTE(RUNS, _any) *src, int64_t n) {
 }
 
 #ifdef SUFFIX
-/* As many runs as a vector has lanes, each folded into a vector; then neighbours are folded, of two vectors at a time, until
- * each lane is a run's.  Maxima of planes of 7x7 take half the time. */
-static void PASTE(RUNS, _together)(char *dst, const char *src, const int64_t *windows) {
+/* Whether as many runs as a vector has lanes are as long as each other, and evenly apart. */
+static inline int PASTE(RUNS, _even)(const int64_t *windows) {
+    const int64_t step = windows[4] - windows[0], taps = windows[1];
+    int even = 1;
+    for (int64_t i = 1; i < LANES; i++) even &= windows[4 * i] - windows[4 * i - 4] == step && windows[4 * i + 1] == taps;
+    return even;
+}
+
+/* These, each folded into a vector; then neighbours are folded, of two vectors at a time, until each lane is a run's.
+ * Maxima of planes of 7x7 take half the time. */
+static void PASTE(RUNS, _together)(char *dst, const char *src, int64_t step, int64_t taps) {
     typedef PASTE(lanes_, SUFFIX) vec;
     const vec none = (vec){0} + NOTHING;
     vec v[VECTOR_BYTES / sizeof(D)];
-    for (int64_t i = 0; i < LANES; i++, windows += 4) {
-        const char *from = src + windows[0] * (int64_t)sizeof(D);
-        const int64_t taps = windows[1];
-        v[i] = none;
-        for (int64_t t = 0; t < taps; t += LANES) {
-            const vec value = PASTE(load_part_, SUFFIX)(from + t * (int64_t)sizeof(D), taps - t, none);
-            if (t) v[i] = OP(v[i], value);
-            else v[i] = value;
-        }
-    }
+#define EACH(DO) _Pragma("GCC unroll 16") for (int64_t i = 0; i < LANES; i++) DO
+#define AT(t) (src + (i * step + (t)) * (int64_t)sizeof(D))
+    EACH(v[i] = PASTE(load_part_, SUFFIX)(AT(0), taps, none));
+    int64_t t = LANES;
+    for (; t + LANES <= taps; t += LANES) EACH({
+        const vec value = *(const vec *)AT(t);
+        v[i] = OP(v[i], value);
+    })
+    if (t < taps) EACH({
+        const vec value = PASTE(load_some_, SUFFIX)(AT(t), taps - t, none);
+        v[i] = OP(v[i], value);
+    })
+#undef AT
+#undef EACH
     _Pragma("GCC unroll 4") for (int64_t half = LANES / 2; half; half /= 2)
         _Pragma("GCC unroll 8") for (int64_t i = 0; i < half; i++) {
             const vec even = PASTE(lanes_of_, SUFFIX)(v[2 * i], v[2 * i + 1], 0, 2);
@@ -64,8 +77,10 @@ static void PASTE(RUNS, _together)(char *dst, const char *src, const int64_t *wi
 #endif
 static void RUNS(char *dst, const char *src, const int64_t *windows, int64_t n) {
 #ifdef SUFFIX
-    for (; n >= LANES && windows[1] <= 4 * LANES; n -= LANES, windows += 4 * LANES, dst += VECTOR_BYTES)
-        PASTE(RUNS, _together)(dst, src, windows);
+    for (; n >= LANES && windows[1] <= 16 * LANES && PASTE(RUNS, _even)(windows); n -= LANES, windows += 4 * LANES) {
+        PASTE(RUNS, _together)(dst, src + windows[0] * (int64_t)sizeof(D), windows[4] - windows[0], windows[1]);
+        dst += VECTOR_BYTES;
+    }
 #endif
     for (int64_t i = 0; i < n; i++, windows += 4) {
         const PASTE(RUNS, _any) *from = (const PASTE(RUNS, _any) *)src + windows[0];
