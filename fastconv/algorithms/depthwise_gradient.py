@@ -120,7 +120,7 @@ class DepthwiseGradient:
         divided = self._is_divided()
         in_place = not planes and self._in_place(x_strides, grad_strides)
         widest = CHUNK_BYTES // (self.lanes * self.itemsize) if in_place else MOST_VECTORS
-        most = min(widest, vectors // CHUNKS) if in_place or not divided else widest
+        most = widest if divided else min(widest, vectors // CHUNKS)
         chunk_vectors = 1 if planes else max(1, min(most, vectors))  # pieces of pixels as long as they may be
         n_chunks = max(1, p.filters // (chunk_vectors * self.lanes))
         last = p.filters - (n_chunks - 1) * chunk_vectors * self.lanes
@@ -129,6 +129,9 @@ class DepthwiseGradient:
         direct &= grad_strides[1] == self.itemsize and all(step % self.itemsize == 0 for step in grad_strides)
         direct |= in_place
         strip, span = self._box(z, y, x, pitch * self.itemsize)
+        if in_place:  # whole blocks of rows, as many as may be
+            strips = -(-UNITS // (n_chunks * p.batch)) if divided else 1
+            strip, span = min(y.out_size, -(-y.out_size // (4 * strips)) * 4), x.out_size
         n_boxes = p.batch * z.out_size * -(-y.out_size // strip) * -(-x.out_size // span)
         parts = max(1, min(-(-UNITS // n_chunks), n_boxes)) if divided else 1
         taps, pixel = prod(p.kernel_shape), pitch * self.itemsize
