@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import costs, ndimage, signal
-from fastconv.algorithms import overlap
+from fastconv.algorithms import overlap, overlap_blocks
 from fastconv.choice import forced
 from fastconv.engines import cython_cpu
 from fastconv.plan import plan_for
@@ -151,7 +151,9 @@ def test_modes_of_signal(mode, boundary):
 
 def lengths_of(problem: ConvProblem) -> list[tuple[int, ...]]:
     axes = [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
-    return list(product(*(overlap._lengths(problem.out_shape[a], problem.kernel_shape[a], 40, 2**15) for a in axes)))
+    return list(
+        product(*(overlap_blocks.lengths_along(problem.out_shape[a], problem.kernel_shape[a], 40, 2**15) for a in axes))
+    )
 
 
 def test_every_length(monkeypatch):
@@ -166,7 +168,7 @@ def test_every_length(monkeypatch):
             for lengths in lengths_of(problem)[:: 1 if len(shape) == 1 else 37]:
                 steps = tuple(n - k + 1 for n, k in zip(lengths, kernel, strict=True))
                 counts = tuple(ceil(n / step) for n, step in zip(shape, steps, strict=True))
-                lines = overlap.LINES if len(shape) == 1 else 1
+                lines = overlap_blocks.LINES if len(shape) == 1 else 1
                 units = ceil(prod(counts) / (2 * lines))
                 blocks = overlap.Blocks(axes, lengths, steps, counts, lines, units, prod(lengths), 1.0)
                 monkeypatch.setattr(overlap, "best_blocks", lambda *args, blocks=blocks: blocks)
@@ -404,3 +406,17 @@ def test_large_images_have_blocks(size, taps):
     blocks = overlap.best_blocks(problem, 2)
     direct = costs.direct_seconds(problem.flops, problem.out_shape, 2, "float32", 2, 0)
     assert blocks is not None and blocks.seconds < direct
+
+
+def test_spectra_follow_the_weights():
+    """The spectrum that is kept belongs to the weights of the call before."""
+    rng = np.random.default_rng(3)
+    image, kernel = rng.random((200, 190)), rng.random((31, 29))
+    with fastconv.use(engine="cython"), forced("overlap"):
+        for weights in (kernel, kernel, kernel[::-1], kernel.astype("f4"), kernel):
+            for threads in (1, 2, 1):
+                result = fastconv.correlate2d(image, weights, "same", threads=threads)
+                np.testing.assert_allclose(result, scipy.signal.correlate2d(image, weights, "same"), rtol=1e-6)
+        kernel[3, 4] += 5  # in place
+        expected = scipy.signal.correlate2d(image, kernel, "same")
+        np.testing.assert_allclose(fastconv.correlate2d(image, kernel, "same"), expected, rtol=1e-10)

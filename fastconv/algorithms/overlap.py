@@ -20,21 +20,19 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
-from math import ceil, log2, prod, sqrt
+from math import log2, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from fastconv import costs
 from fastconv.algorithms.executor import Bound, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
+from fastconv.algorithms.overlap_blocks import Blocks, best_blocks, filtered_axes, part_of
 from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, OVERLAP_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
-from fastconv.reference import c_cast
 from fastconv.replay import address, by_value
 
 __all__ = ["MOST_DOUBTS", "Blocks", "Overlap", "best_blocks", "is_ready", "refuse", "truncation_guard"]
@@ -45,22 +43,14 @@ _local = threading.local()
 
 # Transforms split a length by these factors; larger ones make fewer passes, those that are not powers of 2 come first.
 RADICES = (5, 3, 8, 4)
-# Lengths considered along an axis, the best by themselves, where so many axes are filtered.
-CANDIDATES = {1: 40, 2: 12, 3: 6}
-# Lines transformed at once: a multiple of every build's lanes.
-LINES = 16
-# Lengths of blocks along an axis that is carried along.
-WIDTHS = (128, 256)
 # Records remembered for each plan.
 REMEMBERED = 8
 # Bytes of scratch memory that a thread keeps from one call to the next.
 MOST_KEPT = 16 * 2**20
-# Of a transform of two blocks of n points and K weights, n log2 n may be so many times K squared: see `fastconv.choice`.
-ACCURATE = 2.5
+# Bytes of a kernel's spectrum that is kept: 31x31 on 256x256 takes a tenth less, on 512x512 an eighth.
+MOST_SPECTRUM = 2**20
 # One output of so many, at most, is made again where rounding errors decide: each takes a hundred times a direct sum.
 MOST_DOUBTS = 1000
-# Points of a block: larger ones leave the caches, and are `scipy.fft`'s.
-MOST_POINTS = {1: 2**15, 2: 2**20, 3: 2**21}
 
 
 def refuse(problem: Any) -> str | None:
@@ -77,7 +67,7 @@ def refuse(problem: Any) -> str | None:
         return "is for complex images where results are complex"
     if p.batch * p.channels * p.filters > 1 or p.bias or max(p.stride + p.dilation) > 1:
         return "is for one image, one kernel, and steps of 1"
-    filtered = _filtered(p)
+    filtered = filtered_axes(p)
     if not 1 <= len(filtered) <= 3:
         return "is for kernels along one to three axes"
     if any(p.pad[a] or p.in_shape[a] != p.out_shape[a] for a in range(p.ndim) if a not in filtered):
@@ -87,95 +77,7 @@ def refuse(problem: Any) -> str | None:
 
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
     """Whether the engine's kernel is compiled."""
-    return engine.is_ready("overlap", _part(problem))
-
-
-def _filtered(problem: ConvProblem) -> list[int]:
-    return [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
-
-
-def _carries(problem: ConvProblem) -> bool:
-    """Whether the last axis, not filtered, is a block's last."""
-    last = problem.ndim - 1
-    return len(_filtered(problem)) < 3 and problem.kernel_shape[last] == 1 and problem.in_shape[last] >= LINES
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """How the outputs along the filtered axes, and the one carried along, are cut, and what that is estimated to cost."""
-
-    axes: Shape
-    lengths: Shape
-    steps: Shape
-    counts: Shape
-    lines: int  # entries side by side in each part of a unit
-    units: int
-    points: int  # of a transform
-    seconds: float
-
-    def __str__(self) -> str:
-        size, steps = ("x".join(map(str, numbers)) for numbers in (self.lengths, self.steps))
-        return f"{prod(self.counts)} blocks of {size} inputs for {steps} outputs each"
-
-
-@lru_cache(maxsize=512)
-def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
-    """The cheapest blocks; None if the kernel is too long for any."""
-    p, filtered = problem, _filtered(problem)
-    carried = [p.ndim - 1] if _carries(p) else []
-    axes = (*filtered, *carried)
-    itemsize = np.dtype(_part(p)).itemsize
-    lines, parts = (LINES if len(axes) == 1 else 1), (1 if p.acc in PARTS else 2)
-    planes = prod(n for axis, n in enumerate(p.out_shape) if axis not in axes)
-    longest = _longest(p, len(axes), len(filtered))
-    lengths = [_lengths(p.out_shape[axis], p.kernel_shape[axis], CANDIDATES[len(axes)], longest) for axis in filtered]
-    lengths += [_widths(p.out_shape[axis]) for axis in carried]
-    found = []
-    for combination in product(*lengths):
-        if prod(combination) > MOST_POINTS[len(axes)] or not _is_accurate(p, prod(combination[: len(filtered)])):
-            continue
-        steps = tuple(n - p.kernel_shape[axis] + 1 for axis, n in zip(axes, combination, strict=True))
-        counts = tuple(ceil(p.out_shape[axis] / step) for axis, step in zip(axes, steps, strict=True))
-        units = ceil(planes * prod(counts) / (lines * parts))
-        points = prod(combination[: len(filtered)])
-        work = lines * prod(combination)
-        seconds = costs.overlap_seconds(points, lines, work, units, itemsize, p.nbytes, threads)
-        found.append(Blocks(axes, combination, steps, counts, lines, units, points, seconds))
-    return min(found, key=lambda blocks: blocks.seconds, default=None)
-
-
-def _is_accurate(problem: ConvProblem, points: int) -> bool:
-    """Whether errors are typically comparable to the direct sum's (`fastconv.choice`), for weights of similar magnitude."""
-    rounded = problem.whole or problem.out_dtype[0] not in "fc"
-    return rounded or 2 * points * log2(2 * points) < ACCURATE * prod(problem.kernel_shape) ** 2
-
-
-def _longest(problem: ConvProblem, axes: int, filtered: int) -> int:
-    """Longer blocks along one axis would be too short along others: twice the edge of the largest that is allowed."""
-    points = [2**n for n in range(MOST_POINTS[axes].bit_length()) if _is_accurate(problem, 2**n)]
-    return round(2 * max(points, default=1) ** (1 / filtered))
-
-
-def _widths(size: int) -> list[int]:
-    """Lengths of blocks along an axis that is carried along."""
-    return [n for n in WIDTHS if n < size] or [-(-size // LINES) * LINES]
-
-
-@lru_cache(maxsize=4096)
-def _lengths(outputs: int, taps: int, most: int, longest: int) -> list[int]:
-    """Lengths of blocks along an axis, those first that transform the fewest points."""
-    all_inputs = outputs + taps - 1
-    lengths = [n for n in _smooth() if n >= taps]
-    lengths = [n for i, n in enumerate(lengths) if i == 0 or (lengths[i - 1] < all_inputs and n <= longest)]
-    return sorted(lengths, key=lambda n: n * (ceil(outputs / (n - taps + 1)) + 0.5))[:most]
-
-
-@lru_cache(maxsize=1)
-def _smooth() -> list[int]:
-    """Multiples of `LINES` without factors but 2, 3 and 5, in ascending order."""
-    most = max(MOST_POINTS.values())
-    numbers = (LINES * 2**a * 3**b * 5**c for a in range(18) for b in range(3) for c in range(3))
-    return sorted(n for n in numbers if n <= most)
+    return engine.is_ready("overlap", part_of(problem))
 
 
 @lru_cache(maxsize=256)
@@ -210,13 +112,14 @@ class Overlap:
 
     def __init__(self, problem: ConvProblem, engine: Any):
         self.problem = problem
-        self.part = _part(problem)
+        self.part = part_of(problem)
         self.itemsize = np.dtype(self.part).itemsize
         self.kernel = engine.kernel(self.operation, self.part)
         self.lanes = engine.TILE[1] // 2 // self.itemsize
         self.direct = Filter(replace(problem, transforms="", rank=0, whole=False), engine)
         self.doubts = prod(problem.out_shape) // MOST_DOUBTS if _rounding(problem) == 3 else 0
         self._bounds: dict[tuple, Bounds] = {}
+        self._kept: tuple[Bound, bytes, np.ndarray] | None = None
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
@@ -236,12 +139,23 @@ class Overlap:
         kernel = w[0, 0][(slice(None, None, -1),) * self.problem.ndim]
         bounds = self._bind(x.strides[2:], kernel.strides, out.strides[2:], threads)
         nbytes, used = bounds.spectrum * self.itemsize, bounds.convolution.scratch_bytes * threads
-        memory = _memory(nbytes + used)
-        spectrum, scratch = memory[:nbytes], memory[nbytes:]
-        first, then, zeros = bounds.analysis, bounds.convolution, np.zeros(2, self.part)
-        launch(self.kernel, first.slots, kernel, None, spectrum, None, zeros, scratch, first.units, 1)
+        scratch, then = _memory(used), bounds.convolution
+        spectrum = self._spectrum_of(kernel, bounds.analysis, nbytes, scratch)
         launch(self.kernel, then.slots, x, spectrum, out, noted, fills, scratch, then.units, threads)
         return bounds.places
+
+    def _spectrum_of(self, kernel: np.ndarray, analysis: Bound, nbytes: int, scratch: np.ndarray) -> np.ndarray:
+        """The kernel's spectrum; a small one is kept for the next call with the same weights."""
+        weights, kept = kernel.tobytes(), self._kept
+        if kept is not None and kept[0] is analysis and kept[1] == weights:
+            return kept[2]
+        memory = np.empty(nbytes + 64, np.uint8)
+        spectrum = memory[-address(memory) % 64 :][:nbytes]
+        zeros = np.zeros(2, self.part)
+        launch(self.kernel, analysis.slots, kernel, None, spectrum, None, zeros, scratch, analysis.units, 1)
+        if nbytes <= MOST_SPECTRUM:
+            self._kept = (analysis, weights, spectrum)
+        return spectrum
 
     def _truncate(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any, threads: int) -> None:
         """Sums truncated as SciPy's are: those so close to an integer that errors decide are made again in its order."""
@@ -258,6 +172,8 @@ class Overlap:
         if noted[:, 0].sum() > self.doubts:
             self.direct(x, w, out, None, fill, threads)
             return
+        from fastconv.reference import c_cast
+
         flat, p = out.reshape(-1), self.problem
         for offset in np.concatenate([some[1 : 1 + some[0]] for some in noted]):
             place = np.unravel_index(int(offset) // out.itemsize, p.out_shape)
@@ -338,7 +254,7 @@ class Overlap:
             record(OVERLAP_FIELDS, values), blocks.units, common["scratch_bytes"], (), (src, out, *maps, *self._tables)
         )
         steps = [0] * (3 - len(blocks.axes)) + [w_steps[i] for i in blocks.axes]
-        places = tuple(zip(_filtered(p), blocks.steps, strict=False))
+        places = tuple(zip(filtered_axes(p), blocks.steps, strict=False))
         return Bounds(self._analysis(common, (z, y, x), steps, blocks), convolution, self._spectrum(blocks), places)
 
     def _block_slots(self, blocks: Blocks) -> dict[str, int]:
@@ -347,7 +263,7 @@ class Overlap:
         passes = [_passes(n, self.part) for n in lengths]
         self._tables = [table for pair in passes for table in pair]
         first = 3 - len(blocks.axes)
-        transformed = range(first, first + len(_filtered(self.problem)))
+        transformed = range(first, first + len(filtered_axes(self.problem)))
         slots: dict[str, int] = {}
         for i, axis in enumerate("zyx"):
             radices, roots = passes[i]
@@ -397,12 +313,6 @@ def truncation_guard(dtype: np.dtype, kernel: np.ndarray, fill: Any, points: int
     weights = np.abs(kernel)
     transforms = 8 * log2(points) * sqrt(points) * sqrt(float(np.square(weights).sum()))
     return float(np.finfo(float).eps) * most * (transforms + kernel.size * float(weights.sum()))
-
-
-def _part(problem: ConvProblem) -> str:
-    """What is transformed in: sums of whole numbers are, in double precision."""
-    part = PARTS.get(problem.acc, problem.acc)
-    return part if problem.out_dtype[0] in "fc" and not problem.whole else "float64"
 
 
 def _offsets(steps: list[np.ndarray]) -> np.ndarray:
