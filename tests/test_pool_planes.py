@@ -89,7 +89,9 @@ def test_gradients_between_other_elements(engine, shape, window):
     pooled = nn.avg_pool2d(np.empty((2, 3, *shape), np.float32), *window).shape
     gradient = rng.integers(-9, 10, pooled).astype(np.float32)
     desired = reference(grad.avg_pool2d_backward, gradient, (2, 3, *shape), *window)
-    np.testing.assert_allclose(grad.avg_pool2d_backward(gradient, (2, 3, *shape), *window), desired, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        grad.avg_pool2d_backward(gradient, (2, 3, *shape), *window), desired, rtol=1e-6, atol=1e-6
+    )
     whole = np.full((2, 3, shape[0], shape[1] + 5), 7, np.float32)
     grad.avg_pool2d_backward(gradient, (2, 3, *shape), *window, out=whole[..., : shape[1]])
     np.testing.assert_allclose(whole[..., : shape[1]], desired, rtol=1e-6, atol=1e-6)
