@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import fastconv
 from fastconv import costs, ndimage, separability, signal
-from fastconv.algorithms import lowrank
+from fastconv.algorithms import blocks
 from fastconv.choice import forced
-from fastconv.plan import Plan, execute, plan_for
+from fastconv.plan import Plan, execute, plan_for, planned
 from fastconv.problem import ConvProblem
 from fastconv.separability import TOLERANCE, outer_products
 from fastconv.testing import assert_matches_reference
@@ -210,24 +210,57 @@ def test_blocks_meet(engine: str, always, monkeypatch: pytest.MonkeyPatch, rule:
         (3000, (5, 40, 23), (1, 7, 4)),
         (3000, (7, 12, 10), (1, 7, 4)),
         (8000, (60, 17, 3), (8, 5, 1)),
+        (1, (20, 1500), (3, 29)),
+        (1, (2, 20, 1100), (1, 4, 5)),
     ]:
-        monkeypatch.setattr(lowrank, "BLOCK_BYTES", bytes_of_planes)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", bytes_of_planes)
+        monkeypatch.setattr(blocks, "LONG_BYTES", bytes_of_planes)
         plan_for.cache_clear()
         x, w = image_of(*shape), kernel_of(2, *kernel_shape)
         problem = separability.with_rank(problem_of(x, w, rule), w)
         assert problem.rank == 2
         plan = plan_for(problem, engine)
-        assert engine == "reference" or len(plan._executor.blocks) > 2
+        assert engine == "reference" or len(plan._executor.blocks(1)) > 2
         assert_within_bound(problem, run(problem, x, w), x, w)
+    plan_for.cache_clear()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compiled", ["cython", "numba"])
+def test_blocks_of_volumes_meet(compiled: str, monkeypatch: pytest.MonkeyPatch, mode: str):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 20_000)
+    plan_for.cache_clear()
+    x = image_of(41, 150, 140)
+    for sigma in (1.2, (0.8, 6.0, 3.0), (0.0, 2.0, 1.0), (2.0, 1.0, 0.0)):
+        expected = scipy.ndimage.gaussian_filter(x.astype(np.float64), sigma, mode=mode)
+        with fastconv.use(engine=compiled):
+            np.testing.assert_allclose(ndimage.gaussian_filter(x, sigma, mode=mode), expected, rtol=0, atol=2e-5)
     plan_for.cache_clear()
 
 
 def test_blocks_bound_the_memory():
     x, w = np.zeros((4096, 1024), np.float32), kernel_of(2, 31, 31)
+    nbytes = blocks.LONG_BYTES + 2**20
     problem = separability.with_rank(problem_of(x, w), w)
     assert problem.rank == 2
-    assert plan_for(problem, "cython").workspace(2) < lowrank.BLOCK_BYTES + 2**20
-    assert prod(x.shape) * 2 * 4 > 4 * lowrank.BLOCK_BYTES  # which whole planes would take
+    assert plan_for(problem, "cython").workspace(1) < nbytes
+    assert prod(x.shape) * 2 * 4 > 4 * nbytes  # which whole planes would take
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(64, 64, 64), (256, 256, 256), (16, 4096, 4096)])
+def test_passes_over_volumes_need_little_memory(shape: tuple[int, ...], dtype: str):
+    image = np.broadcast_to(np.zeros((), dtype), shape)
+    for function, *args in (
+        (ndimage.gaussian_filter, 2.0),
+        (ndimage.sobel, 1),
+        (ndimage.gaussian_gradient_magnitude, 1.0),
+    ):
+        with forced("direct"):
+            plans = planned(function, (image, *args), {})
+        assert plans
+        for plan in plans:
+            assert plan.workspace(1) < 2e6 and plan.workspace(8) < 16e6, plan
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -433,7 +466,7 @@ def test_random_problems(data: st.DataObject):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(costs, "MIN_SEPARABLE_TAPS", 1)
         patch.setattr(costs, "outer_products_worth_using", lambda flops, taps: 9)
-        patch.setattr(lowrank, "BLOCK_BYTES", data.draw(st.sampled_from([1, 2000, 10**6])))
+        patch.setattr(blocks, "BLOCK_BYTES", data.draw(st.sampled_from([1, 2000, 10**6])))
         plan_for.cache_clear()
         actual = ndimage.correlate(x, w, mode=mode)
     expected = scipy.ndimage.correlate(x, w, mode=mode)

@@ -10,13 +10,16 @@ pass is one of the direct filter.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv import costs
+from fastconv.algorithms.blocks import Block, Line, blocks_of, cut
 from fastconv.algorithms.executor import REMEMBERED, Bound, Copy, run
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, Axis, contiguous_strides, geometry, spatial_axes
@@ -42,6 +45,8 @@ UNIT, UNITS_PER_THREAD = 1 << 14, 8
 BATCH, MOST_ROWS = 4096, 16
 # Bytes of a vector, at most.
 LANES = 64
+# Bytes of a row that a window along it spans, at most, if another pass is made at the same time.
+LONGEST = 1 << 14
 
 
 def refuse(problem: Any) -> str | None:
@@ -71,31 +76,92 @@ def is_ready(problem: LinesProblem | ConvProblem, engine: Any) -> bool:
     return engine.is_ready("filter", "float64", "exact")
 
 
-class Passes:
+class _Chain(ABC):
+    """Passes one after another, block by block, so that what lies between them is small."""
+
+    problem: LinesProblem
+    groups: list[tuple[int, ...]]  # which passes are made at once
+
+    def _run(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: np.ndarray, threads: int) -> None:
+        lines = self.problem.split(w.reshape(-1))
+        for block, steps in self.blocks:
+            source = block.source(x[0, 0])[None, None]
+            for group, step in zip(self.groups, steps, strict=True):
+                last = group is self.groups[-1]
+                result = out[0, 0][block.target][None, None] if last else np.empty((1, 1, *step.out_shape), out.dtype)
+                self._pass(group, step, source, [lines[i] for i in group], result, fill, threads)
+                source = result
+
+    @cached_property
+    def blocks(self) -> list[tuple[Block, tuple[ConvProblem, ...]]]:
+        """The blocks, and what is done in each."""
+        p, size = self.problem, np.dtype(self.problem.out_dtype).itemsize
+        lines = [Line(n, n) for n in p.shape]
+        for axis, taps, pad, rule in zip(p.axes, p.taps, p.pad, p.boundary, strict=True):
+            lines[axis] = Line(p.shape[axis], p.shape[axis], taps, pad, rule)
+        steps, between = p.shape, self._between()
+        if between and len({*p.axes}) == len(p.axes):
+            steps = tuple(cut(lines, [p.axes[i] for i in self.groups[0]], size * between, 1))
+        whole = [_joined([p.steps[i] for i in group]) for group in self.groups]
+        blocks = blocks_of(lines, steps)
+        return [(block, self._steps(block, whole) if len(blocks) > 1 else tuple(whole)) for block in blocks]
+
+    def _between(self) -> int:
+        """How many results of passes there are at once."""
+        return min(len(self.groups) - 1, 2)
+
+    def _steps(self, block: Block, whole: list[ConvProblem]) -> tuple[ConvProblem, ...]:
+        shape, steps = tuple(part.size for part in block.parts), []
+        for group, p in zip(self.groups, whole, strict=True):
+            axes = [self.problem.axes[i] for i in group]
+            out_shape = tuple(block.parts[axis].out_size if axis in axes else n for axis, n in enumerate(shape))
+            pad = tuple(part.pad if axis in axes else 0 for axis, part in enumerate(block.parts))
+            steps.append(replace(p, in_shape=shape, out_shape=out_shape, pad=pad))
+            shape = out_shape
+        return tuple(steps)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of scratch memory of a call on contiguous arrays."""
+        size = np.dtype(self.problem.out_dtype).itemsize
+        largest = max((prod(p.out_shape) for _, steps in self.blocks for p in steps[:-1]), default=0)
+        scratch = max(self._scratch(i, p, threads) for _, steps in self.blocks for i, p in enumerate(steps))
+        return largest * size * self._between() + scratch
+
+    @abstractmethod
+    def _pass(
+        self, group: tuple[int, ...], p: ConvProblem, x: np.ndarray, lines: list[np.ndarray], out: np.ndarray, fill: Any,
+        threads: int,
+    ) -> None:  # fmt: skip
+        """Filter a block along the axes of a group."""
+
+    @abstractmethod
+    def _scratch(self, i: int, p: ConvProblem, threads: int) -> int:
+        """Scratch memory of that."""
+
+
+class Passes(_Chain):
     """Executes a `LinesProblem` by the direct filter, pass after pass."""
 
     operation = "filter"
 
     def __init__(self, problem: LinesProblem, engine: Any):
-        self.problem = problem
-        self.passes = [Filter(step, engine) for step in problem.steps]
+        self.problem, self.groups = problem, [(i,) for i in range(len(problem.axes))]
+        self._filter = lru_cache(maxsize=None)(lambda step: Filter(step, engine))
+        self._filter(problem.steps[0])  # its kernel is compiled now
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
-        spare = np.empty(out.shape, out.dtype) if len(self.passes) > 1 else out
-        for i, (step, weights) in enumerate(zip(self.passes, self.problem.split(w), strict=True), 1):
-            target = spare if (len(self.passes) - i) % 2 else out
-            step(x, weights.reshape(1, 1, *step.problem.kernel_shape), target, None, fill, threads)
-            x = target
+        self._run(x, w, out, fill, threads)
 
-    def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays."""
-        spare = prod(self.problem.shape) * np.dtype(self.problem.out_dtype).itemsize
-        return max(step.workspace(threads) for step in self.passes) + spare * (len(self.passes) > 1)
+    def _pass(self, group, p, x, lines, out, fill, threads):  # type: ignore[no-untyped-def]
+        self._filter(p)(x, lines[0].reshape(1, 1, *p.kernel_shape), out, None, fill, threads)
+
+    def _scratch(self, i: int, p: ConvProblem, threads: int) -> int:
+        return self._filter(p).workspace(threads)
 
 
-class Lines:
+class Lines(_Chain):
     """Executes a `LinesProblem` of bytes with an engine's kernel.
 
     Fill values that are no bytes are left to the direct filter.
@@ -109,8 +175,8 @@ class Lines:
         self.problem = lines
         self.kernel = engine.kernel("lines", "uint8")
         self.filters = Passes(lines, engine)
-        self.groups = _groups(lines.axes)
-        self._bounds: dict[tuple, list[Bound]] = {}
+        self.groups = _groups(lines)
+        self._bind = lru_cache(maxsize=REMEMBERED * 8)(self._new_bound)
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
@@ -119,53 +185,44 @@ class Lines:
         if "fill" in p.boundary and not (0 <= beyond[0] <= 255 and beyond[0] == int(beyond[0])):
             self.filters(x, w, out, bias, fill, threads)
             return
-        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
-        bounds = self._bind(x.strides, out.strides, threads)
-        spare = np.empty(out.shape, out.dtype) if len(bounds) > 1 else out
-        lines = p.split(w.reshape(-1))
-        for i, (group, bound) in enumerate(zip(self.groups, bounds, strict=True)):
-            target = out if (len(bounds) - i) % 2 else spare
-            weights, copies = _packed([lines[step] for step in group])
-            run(self.kernel, bound, x, weights, target, None, beyond, threads, copies)
-            x = target
+        self._run(x, w, out, beyond, costs.threads_worth_using(p.flops, p.nbytes, threads))
 
-    def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays."""
-        p = self.problem
-        strides = contiguous_strides((1, 1, *p.shape), "uint8")
-        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
-        bounds = self._bind(strides, strides, threads)
-        return threads * max(bound.scratch_bytes for bound in bounds) + prod(p.shape) * (len(bounds) > 1)
+    def _pass(self, group, p, x, lines, out, fill, threads):  # type: ignore[no-untyped-def]
+        weights, copies = _packed(lines)
+        run(
+            self.kernel,
+            self._bind(group, p, x.strides, out.strides, threads),
+            x,
+            weights,
+            out,
+            None,
+            fill,
+            threads,
+            copies,
+        )
 
-    def _bind(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> list[Bound]:
-        """The records for arrays of these strides."""
-        key = (x_strides, out_strides, threads)
-        if key not in self._bounds:
-            if len(self._bounds) >= REMEMBERED:
-                self._bounds.clear()
-            between = contiguous_strides((1, 1, *self.problem.shape), "uint8")
-            strides = [out_strides if (len(self.groups) - i) % 2 else between for i in range(len(self.groups))]
-            places = zip(self.groups, [x_strides, *strides], strides, strict=False)
-            self._bounds[key] = [self._new_bound(*place, threads) for place in places]
-        return self._bounds[key]
+    def _scratch(self, i: int, p: ConvProblem, threads: int) -> int:
+        x_strides, out_strides = (contiguous_strides((1, 1, *shape), "uint8") for shape in (p.in_shape, p.out_shape))
+        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        return threads * self._bind(self.groups[i], p, x_strides, out_strides, threads).scratch_bytes
 
     def _new_bound(
-        self, group: tuple[int, ...], x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int
-    ) -> Bound:
-        p = _joined([self.problem.steps[i] for i in group])
+        self, group: tuple[int, ...], p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...],
+        threads: int,
+    ) -> Bound:  # fmt: skip
         plane = _plane(spatial_axes(p, x_strides, out_strides), [self.problem.axes[i] for i in group])
         (src, out), y, x = offsets(plane.beside), plane.y, plane.x
         map_y, map_x = y.edges(), x.edges()
         halo = (x.taps - 1) * x.dilation
         span = max(FIRST_CACHE // (y.taps + 4) - halo, LEAST_SPAN, halo)
-        n_spans = -(-x.size // span)
-        span = -(-x.size // n_spans)
+        n_spans = -(-x.out_size // span)
+        span = -(-x.out_size // n_spans)
         pitch = (-(-(span + halo) // LANES) + 1) // 2 * 2 * LANES + LANES  # rows that are not a power of two apart
-        batch = max(1, min(y.size, MOST_ROWS, BATCH // pitch))
+        batch = max(1, min(y.out_size, MOST_ROWS, BATCH // pitch))
         scratch_bytes = (y.taps + 3 * batch) * pitch
         wanted = min(threads * UNITS_PER_THREAD, max(prod(p.out_shape) // UNIT, threads)) if threads > 1 else 1
-        strip = -(-y.size // min(y.size, -(-wanted // (len(out) * n_spans))))
-        n_strips = -(-y.size // strip)
+        strip = -(-y.out_size // min(y.out_size, -(-wanted // (len(out) * n_spans))))
+        n_strips = -(-y.out_size // strip)
         values = {
             **geometry(p, y, x, map_y, map_x),
             "scratch_bytes": scratch_bytes,
@@ -208,14 +265,19 @@ def _as_lines(problem: LinesProblem | ConvProblem) -> LinesProblem | None:
     )
 
 
-def _groups(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Passes that can be made at once: along an axis, and then along one further inside."""
+def _groups(p: LinesProblem) -> list[tuple[int, ...]]:
+    """Passes that can be made at once: along an axis, and then along one further inside, if its windows are not long.
+
+    Of three, the last two: in memory they are short.
+    """
     groups: list[tuple[int, ...]] = []
-    i = 0
-    while i < len(axes):
-        n = 2 if i + 1 < len(axes) and axes[i] < axes[i + 1] else 1
-        groups.append(tuple(range(i, i + n)))
-        i += n
+    end = len(p.axes)
+    while end:
+        last = p.axes[end - 1]
+        short = (p.taps[end - 1] - 1) * prod(p.shape[last + 1 :]) <= LONGEST
+        n = 2 if end > 1 and p.axes[end - 2] < last and short else 1
+        groups.insert(0, tuple(range(end - n, end)))
+        end -= n
     return groups
 
 

@@ -5,33 +5,31 @@ For a kernel ``sum over t of u[t] v[t]`` the first pass filters the columns of t
 ``v[t]``; for more axes there are passes in between, plane by plane.  Boundary rules belong to axes,
 so each pass has those of its own.
 
-The output is made in blocks, cut along the axes up to the first filtered one, so that the planes
-of a block stay in the cache and memory is bounded.
+The output is made in blocks, so that the planes of a block stay in the cache and memory is bounded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.algorithms import separable
+from fastconv.algorithms.blocks import Block, Line, blocks_of, cut
 from fastconv.algorithms.executor import kernel_types, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.separable import Separable, all_finite
-from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, SeparableProblem
 from fastconv.separability import OuterProducts, outer_products
 
 __all__ = ["LowRank", "is_ready", "refuse"]
 
-# Bytes of the planes of a block: of 0.5 to 4 MB the largest is the fastest (a launch takes 8 us), and one block of
-# 2048x2048 up to twice as slow where there are two planes.
-BLOCK_BYTES = 4 * 1024 * 1024
-# Rows of a block at least, and of which it has a multiple.
-BLOCK_ROWS = 16
+# Larger blocks where there are more threads, up to so many (one block of 2048x2048 takes up to twice as long where there are
+# two planes).
+MOST_THREADS = 4
 
 
 def refuse(problem: Any) -> str | None:
@@ -63,16 +61,6 @@ def is_ready(problem: ConvProblem | SeparableProblem, engine: Any) -> bool:
     return lines and engine.is_ready("filter", *kernel_types(conv))
 
 
-@dataclass(frozen=True)
-class Block:
-    """A part of the output, the part of the input that it is made from, and the passes between them."""
-
-    source: tuple[slice, ...]
-    rows: np.ndarray | None  # of the input along the first filtered axis, if no slice holds them
-    target: tuple[slice, ...]
-    passes: tuple[Filter, ...]
-
-
 class LowRank:
     """Executes a `SeparableProblem`, or a `ConvProblem` whose kernel is a sum of outer products.
 
@@ -89,8 +77,8 @@ class LowRank:
         self.axes = [axis for axis, taps in enumerate(problem.kernel_shape) if taps > 1]
         self.steps = self._steps()
         self._passes: dict[ConvProblem, Filter] = {}
-        self.blocks = [self._block(place) for place in self._places()]
-        self.plane_bytes = problem.rank * np.dtype(problem.acc).itemsize * self._largest_plane()
+        self.blocks = lru_cache(maxsize=MOST_THREADS)(self._blocks)
+        self.blocks(1)  # kernels are compiled now
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
@@ -99,8 +87,8 @@ class LowRank:
         if found.rank == self.problem.rank:
             weights = [self._weights(found, axes) for axes in self.steps]
             fills = self._fills(found, fill)
-            for block in self.blocks:
-                self._run(block, x[0, 0], weights, out[0, 0], fills, threads)
+            for block, passes in self.blocks(min(threads, MOST_THREADS)):
+                self._run(passes, block.source(x[0, 0]), weights, out[0, 0][block.target], fills, threads)
             if found.same_signs or all_finite(out[0, 0], self.problem.kernel_shape):
                 return
         if self.direct is not None:
@@ -108,20 +96,20 @@ class LowRank:
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
-        passes = max(step.workspace(threads) for block in self.blocks for step in block.passes)
-        return self.plane_bytes * min(len(self.axes) - 1, 2) + passes
+        p, blocks = self.problem, self.blocks(min(threads, MOST_THREADS))
+        planes = max(prod(step.problem.out_shape) for _, passes in blocks for step in passes[:-1])
+        scratch = max(step.workspace(threads) for step in {step for _, passes in blocks for step in passes})
+        return p.rank * np.dtype(p.acc).itemsize * planes * self._between() + scratch
 
     def _run(
-        self, block: Block, x: np.ndarray, weights: list[np.ndarray], out: np.ndarray, fills: list[Any], threads: int
-    ) -> None:
-        x, out = x[block.source], out[block.target]
-        if block.rows is not None:
-            x = x.take(block.rows, self.axes[0])
+        self, passes: tuple[Filter, ...], x: np.ndarray, weights: list[np.ndarray], out: np.ndarray, fills: list[Any],
+        threads: int,
+    ) -> None:  # fmt: skip
         planes = x[None, None]
-        for axes, step, kernels in zip(self.steps, block.passes, weights, strict=True):
+        for axes, step, kernels in zip(self.steps, passes, weights, strict=True):
             p = step.problem
             result = out[None, None]
-            if step is not block.passes[-1]:
+            if step is not passes[-1]:
                 result = np.empty((1, p.filters, *p.out_shape), p.out_dtype)
             step(planes, kernels, result, None, fills[self.axes.index(axes[0])], threads)
             planes = result
@@ -162,47 +150,27 @@ class LowRank:
 
     # -- blocks ---------------------------------------------------------------------------------
 
-    def _largest_plane(self) -> int:
-        """Elements of a block's planes between two passes."""
-        return max(prod(step.problem.out_shape) for block in self.blocks for step in block.passes[:-1])
+    def _between(self) -> int:
+        """How many results of passes there are at once."""
+        return min(len(self.steps) - 1, 2)
 
-    def _places(self) -> list[tuple[slice, ...]]:
-        """Slices of the output, for the axes up to the first filtered one."""
-        p, first = self.problem, self.axes[0]
-        rest = p.rank * np.dtype(p.acc).itemsize * prod(p.in_shape[first + 1 :])
-        places: list[tuple[slice, ...]] = [()]
-        whole = False  # whether the axes further inside stay whole
-        for axis, size in enumerate(p.out_shape[: first + 1]):
-            fitting = BLOCK_BYTES // (rest * prod(p.out_shape[axis + 1 : first + 1]))
-            step = size if whole else max(fitting, BLOCK_ROWS if axis == first else 1)
-            if step < size and axis == first:  # as even as whole tiles allow
-                step = -(-size // -(-size // step) // BLOCK_ROWS) * BLOCK_ROWS
-            whole = whole or fitting > 1
-            places = [(*p, slice(a, min(a + step, size))) for p in places for a in range(0, size, step)]
-        return places
-
-    def _block(self, place: tuple[slice, ...]) -> Block:
-        p, first = self.problem, self.axes[0]
-        size, taps, pad, rule = p.in_shape[first], p.kernel_shape[first], p.pad[first], p.boundary[first]
-        begin, end = place[-1].start - pad, place[-1].stop - pad + taps - 1
-        inside = slice(max(begin, 0), min(end, size))
-        wanted = index_map(np.arange(begin, end), size, rule)
-        seen = index_map(np.arange(begin, end) - inside.start, inside.stop - inside.start, rule)
-        rows = None
-        if not np.array_equal(wanted, np.where(seen < 0, -1, seen + inside.start)):
-            rows, inside, begin = wanted, slice(0, size), 0
-        heights = end - place[-1].start + pad if rows is not None else inside.stop - inside.start
-        in_shape = [s.stop - s.start for s in place[:-1]] + [heights, *p.in_shape[first + 1 :]]
-        pads = [inside.start - begin if axis == first else n for axis, n in enumerate(p.pad)]
-        return Block((*place[:-1], inside), rows, place, self._passes_of(in_shape, place[-1], pads))
-
-    def _passes_of(self, shape: list[int], rows: slice, pads: list[int]) -> tuple[Filter, ...]:
-        """The filters of a block whose input has a shape and whose output has some rows."""
+    def _blocks(self, threads: int) -> list[tuple[Block, tuple[Filter, ...]]]:
+        """The blocks, and the passes of each."""
         p = self.problem
-        passes = []
+        sizes = zip(p.in_shape, p.out_shape, p.kernel_shape, p.pad, p.boundary, strict=True)
+        lines, itemsize = [Line(*line) for line in sizes], p.rank * np.dtype(p.acc).itemsize * self._between()
+        blocks = blocks_of(lines, cut(lines, self.steps[0], itemsize, threads))
+        passes: dict[tuple, tuple[Filter, ...]] = {}
+        for block in blocks:
+            if block.shape not in passes:
+                passes[block.shape] = self._passes_of(block)
+        return [(block, passes[block.shape]) for block in blocks]
+
+    def _passes_of(self, block: Block) -> tuple[Filter, ...]:
+        """The filters of a block."""
+        p, shape, passes = self.problem, [part.size for part in block.parts], []
         for axes in self.steps:
-            rows_of = {axis: rows.stop - rows.start if axis == self.axes[0] else p.out_shape[axis] for axis in axes}
-            out_shape = [rows_of.get(a, n) for a, n in enumerate(shape)]
+            out_shape = [block.parts[axis].out_size if axis in axes else size for axis, size in enumerate(shape)]
             starts, ends = self.axes[0] in axes, self.axes[-1] in axes
             step = replace(
                 p,
@@ -212,7 +180,7 @@ class LowRank:
                 in_dtype=p.in_dtype if starts else p.acc,
                 kernel_dtype="complex128" if p.kernel_dtype[0] == "c" else "float64",
                 out_dtype=p.out_dtype if ends else p.acc,
-                pad=tuple(n if a in axes else 0 for a, n in enumerate(pads)),
+                pad=tuple(part.pad if a in axes else 0 for a, part in enumerate(block.parts)),
                 channels=1 if starts else p.rank,
                 filters=1 if ends else p.rank,
                 groups=1 if starts or ends else p.rank,
