@@ -406,7 +406,7 @@ def test_the_first_call_imports_what_it_needs():
     code += "image, kernel = np.ones((512, 512), 'f4'), np.arange(25, dtype='f4').reshape(5, 5); "
     code += "fastconv.signal.convolve2d(image, kernel, 'same'); print(*{*sys.modules} - before)"
     loaded = {name for name in run(code).split() if name.startswith("fastconv.algorithms.")}
-    needed = {"executor", "geometry", "depthwise", "separable", "filter"}
+    needed = {"executor", "geometry", "separable", "filter"}
     assert loaded == {f"fastconv.algorithms.{name}" for name in needed}
 
 
