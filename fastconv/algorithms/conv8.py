@@ -244,7 +244,8 @@ class Conv8:
 
         def fits(rows: int, cols: int) -> bool:
             read = staged(rows, cols)[1] * z.taps if layout.in_place else 0
-            return sum(parts(rows, cols, self.filters)) + read <= UNIT_BYTES
+            written = 0 if turned else rows * cols * self.filters * out_size  # a block of filters at a time
+            return sum(parts(rows, cols, self.filters)) + read + written <= UNIT_BYTES
 
         row_units, col_units, chunks = _divide(y.out_size, x.out_size, fits, images.size * self.groups * z.out_size,
                                                -(-self.filters // self.lanes), threads)  # fmt: skip

@@ -34,6 +34,7 @@ cdef extern from "conv8_depth.h" nogil:
 
 cdef enum:
     DEPTH_ROWS = 14  # of tiles of depthwise sums
+    KEPT_WEIGHTS = 256 * 1024  # bytes that stay in the second cache: all filters of few pixels after the other, whole lines written
 
 cdef struct Conv8Args:
     Geometry g
@@ -133,13 +134,13 @@ cdef void place_dots(const Conv8Args *a, Conv8Unit *u, char *scratch) noexcept n
         u.windows[p] = sum_of_window(u.src + u.pixel_of[p], a.segment_of, a.segments, a.run)
 
 
-cdef void conv8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, char *to, int32_t *tile) noexcept nogil:
-    # The results of up to DOT_LANES filters.  Constants of all lanes are [sums begin with][zero points][scales][offsets].
+cdef void conv8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, int64_t p, int64_t n, char *to, int32_t *tile) noexcept nogil:
+    # The results of up to DOT_LANES filters for pixels p to n - 1.  Constants of all lanes are [sums begin with][zero points][scales][offsets].
     cdef const Geometry *g = &a.g
     cdef const Conv8Numbers *numbers = <const Conv8Numbers *>g.fill
     cdef int64_t blocks = (a.filters + DOT_LANES - 1) // DOT_LANES, depth = 4 * a.segments * a.quads * DOT_LANES
     cdef int64_t block = u.group * blocks + (u.first + f) // DOT_LANES, lane = block * DOT_LANES, lanes = a.groups * blocks * DOT_LANES
-    cdef int64_t n = u.rows * u.cols, some = min(<int64_t>DOT_LANES, u.filters - f), p = 0, height, i, r
+    cdef int64_t some = min(<int64_t>DOT_LANES, u.filters - f), height, i, r
     cdef const char *w = <const char *>g.w + block * (depth + 4 * DOT_LANES)
     cdef const int32_t *base = <const int32_t *>g.bias
     cdef const double *scales = <const double *>(base + 2 * lanes)
@@ -193,15 +194,16 @@ cdef void depth8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, char *
 
 cdef void conv8_results(const Conv8Args *a, const Conv8Unit *u, char *scratch) noexcept nogil:
     cdef const Geometry *g = &a.g
-    cdef int64_t size = 4 if g.out_code == INT32 or g.out_code == UINT32 else 1, f = 0, n = u.rows * u.cols, i, y, rows
+    cdef int64_t size = 4 if g.out_code == INT32 or g.out_code == UINT32 else 1, f = 0, n = u.rows * u.cols, p = 0, i, y, rows
+    cdef int64_t weights = 4 * a.segments * a.quads * u.filters, some = n if weights > KEPT_WEIGHTS else 4 * GEMM_ROWS
     cdef char *to = scratch + a.box if a.turned else u.out
-    while f < u.filters * a.merged:
-        if a.depthwise:
-            depth8_block(a, u, f, to + f, <int32_t *>scratch)
-            f += a.together * VECTOR_BYTES // 4
-        else:
-            conv8_block(a, u, f, to + f * size, <int32_t *>scratch)
-            f += DOT_LANES
+    while f < u.filters * a.merged and a.depthwise:
+        depth8_block(a, u, f, to + f, <int32_t *>scratch)
+        f += a.together * VECTOR_BYTES // 4
+    while p < n and not a.depthwise:
+        for i in range((u.filters + DOT_LANES - 1) // DOT_LANES):
+            conv8_block(a, u, i * DOT_LANES, p, min(n, p + some), to + i * DOT_LANES * size, <int32_t *>scratch)
+        p += some
     if not a.turned:
         return
     rows = 1 if u.cols == g.out_width and g.out_row == u.cols * g.out_col else u.rows  # of pixels that are neighbours in the output
