@@ -228,8 +228,9 @@ class Sliding:
         core = 2 * (pitch + 2 * VECTOR) if in_pairs else pitch
         plan = folds(tiles.x.taps, self.problem.kind != "mean")
         apart = in_pairs or any(fold.own and fold.base for fold in plan)
+        filled = bool((tiles.y.edges() < 0).any())  # rows beyond the border are none of the image's
         sizes = {
-            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": (max(cols, width) + halo) * size + VECTOR,
+            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": ((max(cols, width) + halo) * size + VECTOR) * filled,
             "ring": (taps + GROUP - 1) * pitch + SLACK,
             "blocks": n_blocks * core + SLACK, "core": core + SLACK, "windows": group, "second": group * apart,
             "third": group * in_pairs, "stored": group,
