@@ -13,7 +13,7 @@
 HERE V NAME(column)(const PlaneRows *p, const char *src, const int64_t nz, const int64_t ny, int64_t left) {
     V acc = IDENTITY, value;
     if (left <= 0) return acc;
-    if (left >= LANES) for (int64_t y = 0; y < ny; y++) __builtin_prefetch(src + y * p->row_step + AHEAD);
+    for (int64_t y = 0; y < ny; y++) __builtin_prefetch(src + y * p->row_step + AHEAD);
     for (int64_t z = 0; z < nz; z++, src += p->z_step) {
         if (z == 0) acc = PASTE(load_part_, SUFFIX)(src, left, IDENTITY);
         for (int64_t y = z == 0; y < ny; y++) {
