@@ -161,9 +161,14 @@ static void NAME(store_run)(const T *restrict src, char *restrict memory, int64_
  * positions beyond its right end.  `left` and `right` are edge maps, -1 the fill value. */
 static inline void NAME(copy_row)(T *restrict dst, const T *restrict row, int64_t low, int64_t before, int64_t inside,
                                   int64_t size, T fill, const int64_t *left, const int64_t *right) {
+    typedef T chunk __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
     const int64_t n = inside;
     if (n < COUNT) for (int64_t i = 0; i < n; i++) dst[before + i] = row[low + i];
-    else EACH_CHUNK(i, { V v = LOAD(row + low + i); HOLD(v); STORE(dst + before + i, v); }) /* held, or it becomes a memmove */
+    else EACH_CHUNK(i, { /* held, or it becomes a memmove */
+        chunk v = *(const chunk *)(row + low + i);
+        HOLD(v);
+        *(chunk *)(dst + before + i) = v;
+    })
     for (int64_t i = 0; i < before; i++) dst[i] = left[i] < 0 ? fill : row[left[i]];
     for (int64_t i = before + n; i < size; i++, right++) dst[i] = *right < 0 ? fill : row[*right];
 }
