@@ -6,7 +6,18 @@ import importlib
 
 from fastconv.engines.level import SIMD
 
-__all__ = ["DEPTHWISE_IN_PLACE", "DOT", "GEMM", "LINE", "PLANES_IN_REGISTERS", "SIMD", "TILE", "WINDOWS_IN_PLACE", "is_ready", "kernel"]
+__all__ = [
+    "DEPTHWISE_IN_PLACE",
+    "DOT",
+    "GEMM",
+    "LINE",
+    "PLANES_IN_REGISTERS",
+    "SIMD",
+    "TILE",
+    "WINDOWS_IN_PLACE",
+    "is_ready",
+    "kernel",
+]
 
 
 _build = importlib.import_module(f"{__name__}.{SIMD}")
