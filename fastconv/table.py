@@ -66,6 +66,8 @@ TABLE = (
     Implementation("conv8", "Conv8", "numba"),
     Implementation("depthwise", "Depthwise", "cython"),
     Implementation("depthwise", "Depthwise", "numba"),
+    Implementation("winograd", "Winograd", "cython"),
+    Implementation("winograd", "Winograd", "numba"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
     Implementation("overlap", "Overlap", "cython"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastconv.config import current_precision
 from fastconv.device import native
 from fastconv.nn.arguments import (
     canonical,
@@ -70,6 +71,7 @@ def convolve(
         channels_last=channels_last,
         activation=function,
         slope=slope,
+        precision=current_precision(),
     )
     target = canonical(result, ndim, channels_last)
     execute(problem, x, weights, target, bias=arrays.get("bias"), threads=threads)

@@ -34,6 +34,7 @@ class ConvProblem:
     ``whole``: both have whole numbers, as floating-point numbers, so that sums by transforms are rounded.
     ``activation`` is the function (a name of `fastconv.problem.ACTIVATIONS`) that is applied to the sum, bias included,
     before it is stored; ``slope`` is its parameter, if it has one.
+    ``precision`` other than ``"strict"`` (`fastconv.use`) allows sums by fewer multiplications, whose rounding errors differ.
     """
 
     in_shape: Shape
@@ -61,6 +62,7 @@ class ConvProblem:
     whole: bool = False
     activation: str = ""
     slope: float = 0.0
+    precision: str = "strict"
 
     @property
     def ndim(self) -> int:
@@ -101,6 +103,7 @@ class ConvProblem:
         tags += [self.transforms] * bool(self.transforms) + ["parts" + "x".join(map(str, self.parts))] * (
             self.parts != (1, 1)
         )
+        tags += [self.precision] * (self.precision != "strict")
         tags += ["whole"] * self.whole + [f"{self.activation}{self.slope or ''}"] * bool(self.activation)
         return "conv " + " ".join(tags)
 

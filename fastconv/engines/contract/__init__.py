@@ -58,6 +58,8 @@ from fastconv.engines.contract.networks import (
     WEIGHT_GRADIENT_FIELDS,
     WEIGHTS8_FIELDS,
     WEIGHTS_FIELDS,
+    WINOGRAD_FIELDS,
+    WINOGRAD_WEIGHTS_FIELDS,
     slope_bits,
 )
 from fastconv.engines.contract.pooling import FOLD_FIELDS, POOL_FIELDS, POOL_STAGING, UNPOOL_FIELDS, UNPOOL_KINDS
@@ -120,6 +122,8 @@ __all__ = [
     "WEIGHTS_FIELDS",
     "WEIGHT_GRADIENT_FIELDS",
     "WINDOW_KINDS",
+    "WINOGRAD_FIELDS",
+    "WINOGRAD_WEIGHTS_FIELDS",
     "record",
     "slope_bits",
 ]

@@ -22,6 +22,8 @@ __all__ = [
     "WEIGHTS8_FIELDS",
     "WEIGHTS_FIELDS",
     "WEIGHT_GRADIENT_FIELDS",
+    "WINOGRAD_FIELDS",
+    "WINOGRAD_WEIGHTS_FIELDS",
     "slope_bits",
 ]
 
@@ -105,6 +107,27 @@ WEIGHTS8_FIELDS = HEADER + (
     "index_of",  # pointer to int32[elements]: which weight, or -1
     "src_code",  # DTYPE_CODES
 )  # fmt: skip
+
+# Winograd's minimal filtering of 3x3 taps, stride 1.  A unit is some rows of tiles, of all images, with a chunk of the filters
+# of a group.  Scratch memory: staged windows, then what is named.
+WINOGRAD_FIELDS = GEOMETRY + (
+    "batch", "x_image", "out_image",  # images, and byte strides from one to the next
+    "groups", "channels", "filters",  # channels and filters of one group
+    "x_channel", "out_filter",  # byte strides
+    "tile",  # rows, and columns, of outputs made at once
+    "tile_rows", "tile_cols",  # tiles of an image
+    "n_strips", "n_chunks",  # units that share all rows of tiles, and the filters of a group
+    "planes",  # rows of channels are staged, and stored, by transposing, else pixels are copied
+    "store_direct",  # the filters of a pixel lie next to each other in the output, as they do in registers
+    "pitch", "step",  # elements of a staged pixel; from one matrix of values to the next
+    "values", "products", "sums", "lines", "tables",  # where parts of the scratch memory begin
+    "activation", "slope",  # ACTIVATIONS; bits of the parameter
+)  # fmt: skip
+
+# Its weights [group][filter][channel][tap] as [group][block of filters][point][channel][lane]; then, for each block, whether
+# a value is not finite (up to a multiple of the lanes), and the weights of such blocks, [block][tap][channel][lane].  A unit
+# is a block.
+WINOGRAD_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "tile")
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
 DEPTHWISE_FIELDS = GEOMETRY + (

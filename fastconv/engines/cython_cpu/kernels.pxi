@@ -90,6 +90,8 @@ include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
 include "weights.pxi"
+include "winograd.pxi"
+include "winograd_weights.pxi"
 include "depthwise.pxi"
 include "depthwise_blocks.pxi"
 include "depthwise_rows.pxi"
@@ -132,6 +134,10 @@ KERNELS = {
     "weights:float64": <int64_t><uintptr_t>&weights_f64,
     "weights:uint32": <int64_t><uintptr_t>&weights_u32,
     "weights:uint64": <int64_t><uintptr_t>&weights_u64,
+    "winograd:float32": <int64_t><uintptr_t>&winograd_f32,
+    "winograd:float64": <int64_t><uintptr_t>&winograd_f64,
+    "winograd_weights:float32": <int64_t><uintptr_t>&winograd_weights_f32,
+    "winograd_weights:float64": <int64_t><uintptr_t>&winograd_weights_f64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,

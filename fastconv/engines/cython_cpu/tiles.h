@@ -216,6 +216,9 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #undef STORE_PART
 #undef UNROLLED
 #undef INLINE
+#if IS_FLOAT
+#include "winograd.h"
+#endif
 
 #undef PIECE
 #undef V

@@ -128,7 +128,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
     _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64,              \
              const double *: name##_f64, uint32_t *: name##_u32, const uint32_t *: name##_u32,       \
              uint64_t *: name##_u64, const uint64_t *: name##_u64)
-#define PICK_FLOAT(name, p) _Generic((p), float *: name##_f32, double *: name##_f64)
+#define PICK_FLOAT(name, p) \
+    _Generic((p), float *: name##_f32, const float *: name##_f32, double *: name##_f64, const double *: name##_f64)
 #define tiles(src, ...) PICK(tiles, src)(src, __VA_ARGS__)
 #define stream_tiles(src, ...) PICK(stream_tiles, src)(src, __VA_ARGS__)
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
@@ -157,6 +158,11 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define streams(p) PICK(streams, p)
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
+#define window_points(from, ...) PICK_FLOAT(window_points, from)(from, __VA_ARGS__)
+#define point_sums(from, ...) PICK_FLOAT(point_sums, from)(from, __VA_ARGS__)
+#define window_sums(from, ...) PICK_FLOAT(window_sums, from)(from, __VA_ARGS__)
+#define kernel_points(from, ...) PICK_FLOAT(kernel_points, from)(from, __VA_ARGS__)
+#define store_pixels(from, ...) PICK_FLOAT(store_pixels, from)(from, __VA_ARGS__)
 #define activate(dst, ...) PICK_FLOAT(activate, dst)(dst, __VA_ARGS__)
 #define activate_backward(dst, ...) PICK_FLOAT(activate_backward, dst)(dst, __VA_ARGS__)
 #define activate_run(sums, ...) PICK(activate_run, sums)(sums, __VA_ARGS__)

@@ -1,0 +1,243 @@
+# Winograd's minimal filtering: 3x3 taps and stride 1, m x m outputs (a tile) at once.
+#
+# A unit is some rows of tiles, of one image or of several, of one group, with a chunk of its filters.  Their windows are
+# staged as pixels, [row][column][channel], whatever lies beyond the border with them; each tile is taken at (m + 2)^2
+# points, and the products there of all tiles, channels and filters are one matrix product for each point.
+# Weights are packed [block of filters][point][channel][lane].
+
+cdef extern from "tiles_all.h" nogil:
+    void window_points(...)
+    bint point_sums(...)
+    void window_sums(...)
+    bint kernel_points(...)
+    void store_pixels(...)
+
+
+cdef struct WinogradArgs:
+    Geometry g
+    int64_t batch, x_image, out_image
+    int64_t groups, channels, filters, x_channel, out_filter
+    int64_t tile, tile_rows, tile_cols
+    int64_t n_strips, n_chunks
+    int64_t planes, store_direct
+    int64_t pitch, step
+    int64_t values, products, sums, lines, tables
+    int64_t activation, slope
+
+
+# The rows of tiles of a unit, those of them that are in one image, and filters.
+cdef struct WinogradStrip:
+    int64_t group, first, filters  # filters from a multiple of the lanes on
+    int64_t image, row, rows
+    int64_t tile  # the first of these tiles among the unit's
+
+
+cdef void stage_winograd(const WinogradArgs *a, const WinogradStrip *s, real_t *to, real_t *lines) noexcept nogil:
+    # The windows of the strip's tiles.  What only tiles reach that stick out of the output is 0.
+    cdef const Geometry *g = &a.g
+    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t), rows = s.rows * a.tile + 2, cols = a.tile_cols * a.tile + 2
+    cdef int64_t n = min(cols, g.out_width + 2), row, c, l, col
+    cdef const char *image = g.x + s.image * a.x_image + s.group * a.channels * a.x_channel
+    cdef const char *line
+    cdef real_t fill = (<const real_t *>g.fill)[0]
+    for row in range(rows):
+        line = NULL
+        if s.row * a.tile + row < g.out_height + 2:
+            line = source_row(g, image, s.row * a.tile + row - g.pad_y)
+        else:
+            fill = 0
+        if a.planes:
+            winograd_planes(a, to, lines, line, fill, n, cols)
+        else:
+            winograd_pixels(a, to, line, fill, n, cols)
+        to += cols * a.pitch
+
+
+cdef void winograd_planes(const WinogradArgs *a, real_t *to, real_t *lines, const char *row, real_t fill, int64_t n,
+                          int64_t cols) noexcept nogil:
+    # A row of all channels from planes: LANES of them are staged, and transposed.  Writes beyond the row.
+    cdef const Geometry *g = &a.g
+    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t), length = (cols + lanes - 1) // lanes * lanes, c = 0, l, i, known
+    while c < a.pitch:
+        for l in range(lanes):
+            known = n if c + l < a.channels else 0
+            if known:
+                stage_row(g, lines + l * length, row + (c + l) * a.x_channel if row != NULL else NULL, fill, -g.pad_x, n)
+            for i in range(known, length):
+                lines[l * length + i] = 0
+        i = 0
+        while i < cols:
+            turn_block(lines + i, length, to + i * a.pitch + c, a.pitch)
+            i += lanes
+        c += lanes
+
+
+cdef void winograd_pixels(const WinogradArgs *a, real_t *to, const char *row, real_t fill, int64_t n, int64_t cols) noexcept nogil:
+    # A row of pixels from pixels.
+    cdef const Geometry *g = &a.g
+    cdef bint dense = a.x_channel == <int64_t>sizeof(real_t) and a.pitch == a.channels and g.x_col == a.channels * a.x_channel
+    cdef int64_t col = 0, at, run, i, known
+    while col < cols:
+        at = col - g.pad_x
+        run = 1
+        if row == NULL or col >= n:
+            at = -1
+        elif dense and 0 <= at < g.width:
+            run = min(n - col, g.width - at)
+        else:
+            at = mapped(g.map_x, at, g.width, g.pad_x)
+        known = a.channels if col < n else 0
+        if at >= 0:
+            stage_run(to, row + at * g.x_col, a.x_channel, run * a.channels, g.src_code)
+        else:
+            for i in range(known):
+                to[i] = fill
+        for i in range(known, a.pitch if run == 1 else known):
+            to[i] = 0
+        to += run * a.pitch
+        col += run
+
+
+cdef void winograd_products(const WinogradArgs *a, const real_t *w, const real_t *values, const real_t *zeros, real_t *products,
+                            const int64_t *tables, int64_t tiles) noexcept nogil:
+    # At each point, of all tiles with all filters of a block.
+    cdef int64_t points = (a.tile + 2) * (a.tile + 2), lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), point, t, height
+    for point in range(points):
+        t = 0
+        while t < tiles:
+            height = product_height(w, tiles - t)
+            filters_tile(w, <const char *>values, tables + 1 + t, tables, <int64_t>1, a.pitch, zeros, <int64_t>0, <char *>products,
+                         tables + 1 + tiles + t, lanes, height)
+            t += height
+        w += a.pitch * lanes
+        values += a.step
+        products += tiles * lanes
+
+
+cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const real_t *staged, const real_t *w, const real_t *taps,
+                        const real_t *products, real_t *sums, real_t *lines, int64_t tiles, int64_t block) noexcept nogil:
+    # Of the strip's tiles and a block of filters: stored tile by tile, or all together.
+    cdef const Geometry *g = &a.g
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), m = a.tile, cols = a.tile_cols * m + 2
+    cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), t, y, x, row, height, width
+    cdef const real_t *bias = <const real_t *>g.bias + (s.group * whole_blocks(a.filters, lanes) + block * lanes)
+    cdef const real_t *window
+    cdef real_t *to = sums
+    cdef char *out = g.out + s.image * a.out_image + (s.group * a.filters + block * lanes) * a.out_filter
+    row = (m if a.store_direct else a.tile_cols * m) * lanes
+    for t in range(s.rows * a.tile_cols):
+        y, x = t // a.tile_cols * m, t % a.tile_cols * m
+        if not a.store_direct:
+            to = sums + y * row + x * lanes
+        if point_sums(products + (s.tile + t) * lanes, tiles * lanes, bias, to, row, m):
+            window = staged + (y * cols + x) * a.pitch
+            window_sums(window, cols * a.pitch, a.pitch, w, a.pitch * lanes, taps, a.channels, bias, to, row, m)
+        if a.store_direct:
+            activate_run(to, m * row, a.activation, slope_of(a.slope))
+            y += s.row * m
+            height, width = min(m, g.out_height - y), min(m, g.out_width - x)
+            store_pixels(to, row, out + y * g.out_row + x * g.out_col, g.out_row, g.out_col, height, width, some)
+    if not a.store_direct:
+        activate_run(sums, s.rows * m * row, a.activation, slope_of(a.slope))
+        y = s.row * m
+        store_winograd(a, sums, row, lines, out + y * g.out_row, min(s.rows * m, g.out_height - y), some)
+
+
+cdef inline int64_t whole_blocks(int64_t filters, int64_t lanes) noexcept nogil:
+    return (filters + lanes - 1) // lanes * lanes
+
+
+cdef void store_winograd(const WinogradArgs *a, const real_t *sums, int64_t row, real_t *lines, char *out, int64_t rows,
+                         int64_t filters) noexcept nogil:
+    # Rows of pixels as planes, or as pixels of another type.
+    cdef const Geometry *g = &a.g
+    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t), wide = GEMM_COLS * lanes
+    cdef int64_t length = (g.out_width + lanes - 1) // lanes * lanes, y, x, f, l
+    for y in range(rows):
+        f = 0
+        while a.planes and f < filters:
+            x = 0
+            while x < g.out_width:
+                turn_block(sums + x * wide + f, wide, lines + x, length)
+                x += lanes
+            for l in range(min(lanes, filters - f)):
+                store_run(lines + l * length, out + (f + l) * a.out_filter, g.out_col, g.out_width, g.out_code)
+            f += lanes
+        for x in range(0 if a.planes else g.out_width):
+            store_run(<real_t *>sums + x * wide, out + x * g.out_col, a.out_filter, filters, g.out_code)
+        sums += row
+        out += g.out_row
+
+
+cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, const real_t *w) noexcept nogil:
+    # Units run over (group, strip, chunk of filters).
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), all_rows = a.batch * a.tile_rows
+    cdef int64_t chunk = unit % a.n_chunks, strip = unit // a.n_chunks % a.n_strips, points = (a.tile + 2) * (a.tile + 2)
+    cdef int64_t begin = strip * all_rows // a.n_strips, end = (strip + 1) * all_rows // a.n_strips, blocks, block, b, t, row
+    cdef int64_t tiles = (end - begin) * a.tile_cols, staged_row = (a.tile_cols * a.tile + 2) * a.pitch
+    cdef real_t *staged = <real_t *>scratch
+    cdef real_t *values = <real_t *>(scratch + a.values)
+    cdef real_t *products = <real_t *>(scratch + a.products)
+    cdef real_t *zeros = <real_t *>(scratch + a.tables)
+    cdef int64_t *tables = <int64_t *>(zeros + lanes)
+    cdef const real_t *taps
+    cdef const real_t *flags
+    cdef real_t *at
+    cdef WinogradStrip s
+    s.group = unit // a.n_chunks // a.n_strips
+    conv_part(chunk, a.n_chunks, a.filters, lanes, &s.first, &s.filters)
+    tables[0] = 0
+    for t in range(tiles):
+        tables[1 + t] = t * a.pitch * <int64_t>sizeof(real_t)
+        tables[1 + tiles + t] = t * lanes * <int64_t>sizeof(real_t)
+    for t in range(lanes):
+        zeros[t] = 0
+    row = begin
+    at = staged
+    while row < end:
+        first_strip(a, row, end, begin, &s)
+        stage_winograd(a, &s, at, <real_t *>(scratch + a.lines))
+        for t in range(s.rows * a.tile_cols):
+            window_points(at + t // a.tile_cols * a.tile * staged_row + t % a.tile_cols * a.tile * a.pitch, staged_row, a.pitch,
+                          values + (s.tile + t) * a.pitch, a.step, a.pitch, a.tile)
+        at += (s.rows * a.tile + 2) * staged_row
+        row += s.rows
+    blocks = whole_blocks(a.filters, lanes) // lanes
+    flags = w + a.groups * blocks * points * a.pitch * lanes
+    for b in range(s.first // lanes, (s.first + s.filters + lanes - 1) // lanes):
+        block = s.group * blocks + b
+        taps = NULL
+        if flags[block] != 0:
+            taps = flags + whole_blocks(a.groups * blocks, lanes) + block * 9 * a.pitch * lanes
+        winograd_products(a, w + block * points * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles)
+        row = begin
+        at = staged
+        while row < end:
+            first_strip(a, row, end, begin, &s)
+            winograd_sums(a, &s, <const real_t *>at, w + block * points * a.pitch * lanes, taps, <const real_t *>products,
+                          <real_t *>(scratch + a.sums), <real_t *>(scratch + a.lines), tiles, b)
+            at += (s.rows * a.tile + 2) * staged_row
+            row += s.rows
+
+
+cdef inline void first_strip(const WinogradArgs *a, int64_t row, int64_t end, int64_t begin, WinogradStrip *s) noexcept nogil:
+    # Those of the rows from `row` on that are in one image.
+    s.image = row // a.tile_rows
+    s.row = row % a.tile_rows
+    s.rows = min(end - row, a.tile_rows - s.row)
+    s.tile = (row - begin) * a.tile_cols
+
+
+cdef inline char *next_line(char *scratch) noexcept nogil:
+    # Where the first cache line begins.
+    return scratch + (-<uintptr_t>scratch) % 64
+
+
+cdef void winograd_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const WinogradArgs *a = <const WinogradArgs *>args
+    winograd_unit(a, unit, next_line(a.g.scratch + worker * a.g.scratch_bytes), <const float *>a.g.w)
+
+
+cdef void winograd_f64(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
+    cdef const WinogradArgs *a = <const WinogradArgs *>args
+    winograd_unit(a, unit, next_line(a.g.scratch + worker * a.g.scratch_bytes), <const double *>a.g.w)

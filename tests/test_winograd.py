@@ -1,0 +1,170 @@
+"""Winograd's minimal filtering: the direct sum's results, by fewer products."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import nn
+
+# (images, channels, rows, columns, filters), and other arguments of conv2d.
+CASES = [
+    ((1, 32, 26, 26, 64), {"padding": 1}),
+    ((2, 64, 15, 13, 96), {"padding": 1, "activation": "relu"}),
+    ((3, 70, 9, 17, 45), {"padding": (2, 0)}),
+    ((2, 128, 12, 14, 64), {"padding": 1, "groups": 2, "activation": ("leaky_relu", 0.3)}),
+    ((5, 96, 7, 7, 200), {"padding": 1}),
+    ((1, 64, 18, 40, 33), {"padding": ((0, 2), (1, 0)), "padding_mode": "reflect"}),
+    ((1, 64, 21, 6, 64), {"padding": 2, "padding_mode": "circular"}),
+]
+# The largest error, in parts of the root mean square of the results: F(2x2), which "default" takes, and F(4x4).
+ERRORS = {
+    ("float32", "default"): 1e-5,
+    ("float32", "fast"): 2e-4,
+    ("float64", "default"): 3e-14,
+    ("float64", "fast"): 3e-13,
+}
+
+
+def arrays(case, layout, dtype="float32", seed=0):
+    n, channels, rows, cols, filters = case[0]
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, channels, rows, cols)).astype(dtype)
+    w = rng.standard_normal((filters, channels // case[1].get("groups", 1), 3, 3)).astype(dtype)
+    bias = rng.standard_normal(filters).astype(dtype)
+    return (np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if layout == "NHWC" else x), w, bias
+
+
+def both(engine, precision, x, w, bias, **kwargs):
+    """The results with weights packed for the call and prepared, and how they were made."""
+    with fastconv.use(engine=engine, precision=precision):
+        planned = fastconv.plan(nn.conv2d, x, w, bias, **kwargs)
+        return [nn.conv2d(x, w, bias, **kwargs), planned.prepare(w)(x)], planned
+
+
+@pytest.fixture(params=["cython", "numba"])
+def cpu(request):
+    return request.param
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("precision", ["default", "fast"])
+def test_agrees_with_the_direct_sum(cpu, case, layout, precision):
+    for dtype in ("float32", "float64"):
+        x, w, bias = arrays(case, layout, dtype)
+        kwargs = {**case[1], "data_format": layout}
+        with fastconv.use(precision="strict"):
+            expected = nn.conv2d(x.astype("float64"), w.astype("float64"), bias.astype("float64"), **kwargs)
+        results, planned = both(cpu, precision, x, w, bias, **kwargs)
+        assert planned.implementation == f"{cpu}:winograd"
+        for result in results:
+            assert result.dtype == dtype
+            assert np.abs(result - expected).max() <= ERRORS[dtype, precision] * expected.std()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_number_of_threads_changes_nothing(cpu, case, threads):
+    x, w, bias = arrays(case, "NCHW")
+    with fastconv.use(engine=cpu):
+        one, several = (nn.conv2d(x, w, bias, **case[1], threads=n) for n in (1, threads))
+    assert np.array_equal(one, several)
+
+
+def spoilt(what, x, w, bias):
+    """Arrays with numbers that are not finite, or whose sums are not."""
+    x, w, bias = x.copy(), w.copy(), bias.copy()
+    if what == "image":
+        x[0, 3, 5, 7], x[1, 60, 0, 0], x[1, 2, -1, -1], x[1, 7, -1, -2] = np.nan, np.inf, -np.inf, np.inf
+    elif what == "weights":
+        w[5, 3, 0, 1], w[-1, -1, 2, 2], w[33, 1, 1, 1] = np.inf, np.nan, -np.inf
+    elif what == "bias":
+        bias[7], bias[40] = np.nan, np.inf
+    else:  # at the points alone
+        x[0, 3, 9, 9:11] = 3e38
+        w *= np.float32(1e-38)
+    return x, w, bias
+
+
+@pytest.mark.parametrize("what", ["image", "weights", "bias", "overflow"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("precision", ["default", "fast"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_what_is_not_finite_stays_in_its_windows(cpu, what, layout, precision):
+    case = (2, 64, 23, 19, 70), {"padding": 1}
+    x, w, bias = spoilt(what, *arrays(case, "NCHW"))
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    kwargs = {**case[1], "data_format": layout}
+    with fastconv.use(engine=cpu, precision="strict"):
+        expected = nn.conv2d(x, w, bias, **kwargs)
+    assert (what == "overflow") == np.isfinite(expected).all()
+    assert np.isfinite(expected).mean() > 0.9
+    usual = np.isfinite(expected) & (np.abs(expected) < 1e6)
+    for result in both(cpu, precision, x, w, bias, **kwargs)[0]:
+        for test in (np.isnan, np.isposinf, np.isneginf):
+            assert np.array_equal(test(result), test(expected))
+        assert np.abs(result - expected)[usual].max() < 0.01
+
+
+def test_errors_are_those_that_the_precisions_promise():
+    x, w, _ = arrays(((1, 128, 28, 28, 128), {}), "NHWC")
+    exact = nn.conv2d(x.astype("float64"), w.astype("float64"), padding=1, data_format="NHWC")
+    errors = {}
+    for precision in ("strict", "default", "fast"):
+        [_, result], _ = both("cython", precision, x, w, None, padding=1, data_format="NHWC")
+        errors[precision] = np.sqrt(np.mean((result - exact) ** 2))
+    assert errors["default"] < 1.2 * errors["strict"]
+    assert errors["default"] < errors["fast"] < 20 * errors["strict"]
+
+
+def test_strict_precision_takes_the_direct_sum(cpu):
+    x, w, bias = arrays(CASES[0], "NCHW")
+    with fastconv.use(engine=cpu, precision="strict"):
+        planned = fastconv.plan(nn.conv2d, x, w, bias, padding=1)
+    assert planned.implementation == f"{cpu}:conv"
+    assert "is not for strict precision" in str(planned)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"stride": 2}, {"dilation": 2}, {"weights": (64, 64, 3, 1)}, {"channels": 3}, {"filters": 4}], ids=str
+)
+def test_others_are_left_to_the_direct_sum(kwargs):
+    channels, filters = kwargs.pop("channels", 64), kwargs.pop("filters", 64)
+    weights = kwargs.pop("weights", (filters, channels, 3, 3))
+    x = np.ones((1, channels, 30, 30), np.float32)
+    planned = fastconv.plan(nn.conv2d, x, np.ones(weights, np.float32), **kwargs)
+    assert "winograd" not in planned.implementation
+
+
+def test_16_bit_floats_are_converted_on_their_way(cpu):
+    x, w, bias = arrays(CASES[1], "NHWC", "float16")
+    results, planned = both(cpu, "default", x, w, bias, padding=1, data_format="NHWC")
+    assert planned.implementation == f"{cpu}:winograd"
+    with fastconv.use(engine="reference"):
+        expected = nn.conv2d(x, w, bias, padding=1, data_format="NHWC")
+    for result in results:
+        assert np.abs(result.astype("f4") - expected.astype("f4")).max() <= 2e-3 * np.abs(expected.astype("f4")).max()
+
+
+def test_arrays_of_any_strides(cpu):
+    x, w, bias = arrays(CASES[1], "NCHW")
+    expected = nn.conv2d(x, w, bias, padding=1)
+    reversed_ = np.ascontiguousarray(x[:, ::-1, :, ::-1])[:, ::-1, :, ::-1]
+    out = np.empty((2, 96, 15, 26), np.float32)[..., ::2]
+    with fastconv.use(engine=cpu):
+        assert nn.conv2d(reversed_, w, bias, padding=1, out=out) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_scratch_memory_is_bounded_and_told():
+    for shape in ((1, 64, 56, 56), (1, 512, 14, 14), (8, 256, 28, 28), (1, 64, 224, 224)):
+        x, w = np.ones(shape, np.float32), np.ones((64, shape[1], 3, 3), np.float32)
+        for precision in ("default", "fast"):
+            with fastconv.use(precision=precision, threads=1):
+                planned = fastconv.plan(nn.conv2d, x, w, padding=1)
+            assert planned.implementation.endswith("winograd")
+            assert planned.workspace(1) <= 4 * 2**20
+            assert "minimal filtering F(" in str(planned)
