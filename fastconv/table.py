@@ -123,6 +123,7 @@ def _several(p: Any) -> bool:
 # What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
+    "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is not for strict precision"),
     "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for one channel a group"),
     "conv": (_several, "is for several channels or filters, or steps"),
     "overlap": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),

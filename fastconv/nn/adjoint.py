@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.config import current_precision
 from fastconv.device import native
 from fastconv.nn.arguments import (
     Pads,
@@ -329,6 +330,7 @@ def _problem(
         filters=made.channels,
         groups=int_tuple("groups", groups, 1, minimum=1)[0],
         channels_last=read.channels_last,
+        precision=current_precision(),
     )
 
 
