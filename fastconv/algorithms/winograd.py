@@ -26,7 +26,7 @@ from fastconv.algorithms.geometry import geometry, part_size, spatial_axes
 from fastconv.algorithms.weights import aligned
 from fastconv.engines.contract import ACTIVATIONS, WINOGRAD_FIELDS, WINOGRAD_WEIGHTS_FIELDS, record, slope_bits
 from fastconv.problem import ConvProblem
-from fastconv.replay import kept_weights
+from fastconv.replay import constant, contiguous, copy_into, kept_weights, zeros
 
 __all__ = ["Winograd", "is_ready", "refuse"]
 
@@ -183,7 +183,7 @@ class Tiles(ConvExecutor):
         bound, kept = self._bind(x.strides, out.strides, threads), kept_weights.get()
 
         def packed() -> np.ndarray:
-            return self._packed(np.ascontiguousarray(w, self.part), threads)
+            return self._packed(contiguous(w, self.part), threads)
 
         weights = packed() if kept is None else kept.get((self.problem, self.tile), w, packed)
         run(self.kernel, bound, x, weights, out, self._biases(bias), self._constants(fill), threads)
@@ -218,9 +218,12 @@ class Tiles(ConvExecutor):
 
     def _biases(self, bias: np.ndarray | None) -> np.ndarray:
         """One for each filter, as lanes; 0 if there are none."""
-        packed = np.zeros((self.problem.groups, self.blocks // self.problem.groups * 2 * self.lanes), self.part)
-        if bias is not None:
-            packed[:, : self.problem.filters // self.problem.groups] = np.reshape(bias, (self.problem.groups, -1))
+        groups, values = self.problem.groups, self._constants(bias)
+        shape = groups, self.blocks // groups * 2 * self.lanes
+        if values is None:
+            return constant(np.zeros(shape, self.part))
+        packed = zeros(shape, self.part)
+        copy_into(packed[:, : self.problem.filters // groups], values.reshape(groups, -1))
         return packed
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
@@ -244,4 +247,4 @@ class Tiles(ConvExecutor):
         }  # fmt: skip
         units = p.groups * division.strips * division.chunks
         scratch_bytes = division.scratch_bytes
-        return Bound(record(WINOGRAD_FIELDS, values), units, scratch_bytes, (), tuple(maps), bias_by_value=True)
+        return Bound(record(WINOGRAD_FIELDS, values), units, scratch_bytes, (), tuple(maps))
