@@ -84,7 +84,10 @@ SPECIALISATIONS: dict[str, tuple[str, ...]] = {
         *(f"{dtype}-{kind}" for dtype in _NUMBERS for kind in ("max", "min")),
         *(f"{dtype}-mean" for dtype in ("uint16", *_FLOATS)),
     ),
-    "taps": tuple(f"{dtype}-{kind}" for dtype in _NUMBERS for kind in ("max", "min", "max-raised", "min-raised")),
+    "taps": (
+        *(f"{dtype}-{kind}" for dtype in _NUMBERS for kind in ("max", "min")),
+        *(f"float64-{kind}-raised" for kind in ("max", "min")),  # structures are added in double
+    ),
 }
 
 # Rows, and bytes per row, of the filter's and the matrix product's tiles, by the module that knows them.

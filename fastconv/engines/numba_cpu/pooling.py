@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 _int64 = ir.IntType(64)
+TAPS_TOGETHER = 64
 SHORT_BYTES = 16  # runs shorter than the longest vectors are common
 
 # Emits a run's code at an element for vectors of some lanes (1: a scalar), that many vectors.
@@ -116,7 +117,8 @@ def copy_run(typingctx, dst, src, n, dtype):
 def fold_run(typingctx, dst, src, at, scale, taps, n, resume, acc, source, average):
     """``dst[i] = src[at[0]*scale + i] OP src[at[1]*scale + i] OP ...``, going on from dst with `resume`.
 
-    Elements of `source` are folded as `acc`; OP is the sum if `average` is not None, else the maximum.
+    Elements of `source` are folded as `acc`; OP is the sum if `average` is not None, else the maximum.  TAPS_TOGETHER are
+    folded by themselves first: rounding errors of long sums stay small.
     """
     to, of, adding = acc.instance_type, source.instance_type, not isinstance(average, types.NoneType)
 
@@ -127,7 +129,6 @@ def fold_run(typingctx, dst, src, at, scale, taps, n, resume, acc, source, avera
 
     def emit(context, builder, signature, args):
         dst, src, at, scale, taps, n, resume = args[:7]
-        first = builder.select(resume, _int64(0), _int64(1))
 
         def body(i: ir.Value, width: int, vectors: int) -> None:
             def read(tap: ir.Value, v: int) -> ir.Value:
@@ -136,19 +137,30 @@ def fold_run(typingctx, dst, src, at, scale, taps, n, resume, acc, source, avera
                 return converted(builder, load(builder, place, _type(element(of), width)), of, to)
 
             kind = _type(element(to), width)
-            slots = [cgutils.alloca_once(builder, kind) for _ in range(vectors)]
-            with builder.if_else(resume) as (go_on, begin):
-                with go_on:
-                    for v, slot in enumerate(slots):
-                        builder.store(load(builder, _at(builder, dst, i, _size(to), v * width), kind), slot)
-                with begin:
-                    for v, slot in enumerate(slots):
-                        builder.store(read(_int64(0), v), slot)
-            with loop(builder, builder.sub(taps, first)) as t:
-                for v, slot in enumerate(slots):
-                    value = read(builder.add(t, first), v)
-                    builder.store(combine(builder, builder.load(slot), value), slot)
-            for v, slot in enumerate(slots):
+            totals, parts = ([cgutils.alloca_once(builder, kind) for _ in range(vectors)] for _ in range(2))
+            with builder.if_then(resume):
+                for v, slot in enumerate(totals):
+                    builder.store(load(builder, _at(builder, dst, i, _size(to), v * width), kind), slot)
+            with loop(
+                builder, builder.sdiv(builder.add(taps, _int64(TAPS_TOGETHER - 1)), _int64(TAPS_TOGETHER))
+            ) as group:
+                begin = builder.mul(group, _int64(TAPS_TOGETHER))
+                left = builder.sub(taps, begin)
+                some = builder.select(
+                    builder.icmp_signed("<", left, _int64(TAPS_TOGETHER)), left, _int64(TAPS_TOGETHER)
+                )
+                for v, slot in enumerate(parts):
+                    builder.store(read(begin, v), slot)
+                with loop(builder, builder.sub(some, _int64(1))) as t:
+                    for v, slot in enumerate(parts):
+                        value = read(builder.add(builder.add(begin, t), _int64(1)), v)
+                        builder.store(combine(builder, builder.load(slot), value), slot)
+                begun = builder.or_(resume, builder.icmp_signed(">", group, _int64(0)))
+                for total, slot in zip(totals, parts, strict=True):
+                    part = builder.load(slot)
+                    both = combine(builder, builder.load(total), part)
+                    builder.store(builder.select(begun, both, part), total)
+            for v, slot in enumerate(totals):
                 store(builder, builder.load(slot), _at(builder, dst, i, _size(to), v * width))
 
         _sweep(builder, n, to, body, fine=True)
