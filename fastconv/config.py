@@ -109,7 +109,9 @@ def use(
         ``"strict"``: `fastconv.ndimage` sums in double whatever the input, as SciPy does, and no
         shortcut that rounds differently (transforms, sums of separable kernels) is taken.
         ``"default"``: float32 results of float32 input are summed in float32.  ``"fast"``:
-        float32 results are, whatever the input.  An argument ``dtype=`` of a call comes first.
+        float32 results are, whatever the input.  An argument ``dtype=`` of a call comes first.  Convolutions of
+        `fastconv.nn` make every product, less than half of them with errors as small, or a quarter with errors ten
+        times as large (docs/nn.md).
 
     Returns
     -------
