@@ -12,8 +12,7 @@ import pytest
 
 import fastconv
 from fastconv import costs, reference
-from fastconv.algorithms import conv as conv_module
-from fastconv.algorithms import transposed
+from fastconv.algorithms import transposed, weights, winograd
 from fastconv.algorithms.boxes import Boxes, Tiles, _largest, divide
 from fastconv.algorithms.conv import Conv
 from fastconv.algorithms.geometry import Axis
@@ -290,19 +289,22 @@ def test_prepared_weights(engine, function, x_shape, w_shape, data_format):
     assert prepared.weight is constant
 
 
-def test_prepared_weights_are_packed_once(monkeypatch):
+@pytest.mark.parametrize("packing, precision", [(weights.Packing, "strict"), (winograd.Tiles, "default")])
+def test_prepared_weights_are_packed_once(packing, precision, monkeypatch):
     packed = []
-    original = conv_module.Packing.weights
-    monkeypatch.setattr(conv_module.Packing, "weights", lambda *args: packed.append(1) or original(*args))
+    name = "weights" if packing is weights.Packing else "_packed"
+    original = getattr(packing, name)
+    monkeypatch.setattr(packing, name, lambda *args: packed.append(1) or original(*args))
     x, w = np.ones((1, 20, 20, 32), "f4"), np.ones((64, 32, 3, 3), "f4")
-    prepared = fastconv.plan(conv2d, x, w, data_format="NHWC").prepare(w)
-    for _ in range(5):
+    with fastconv.use(precision=precision):
+        prepared = fastconv.plan(conv2d, x, w, data_format="NHWC").prepare(w)
+        for _ in range(5):
+            prepared(x)
+        assert len(packed) == 1
+        w *= 2
+        assert_identical(prepared(x), conv2d(x, w, data_format="NHWC"))
         prepared(x)
-    assert len(packed) == 1
-    w *= 2
-    assert_identical(prepared(x), conv2d(x, w, data_format="NHWC"))
-    prepared(x)
-    assert len(packed) <= 3  # the plain call, once recorded, too
+        assert len(packed) <= 3  # the plain call, once recorded, too
 
 
 def test_prepared_weights_refuse_what_is_not_planned():

@@ -137,6 +137,34 @@ def test_fractional_windows_are_drawn_by_a_generator(engine):
     assert nn.fractional_max_pool2d(x, 2, output_ratio=(0.5, 0.4)).shape == (2, 3, 4, 2)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 17, 33, 65])
+def test_unpooling_pixels_of_any_number_of_channels(engine, channels):
+    # The memory around the result stays as it is, too.
+    rng = np.random.default_rng(0)
+    with fastconv.use(engine=engine):
+        x = rng.standard_normal((2, 8, 6, channels)).astype("f4")
+        y, where = nn.max_pool2d(x, 2, return_indices=True, data_format="NHWC")
+        y, where = y.copy(), where.copy()
+        planes = [np.moveaxis(a, -1, 1).copy() for a in (x, y, where)]
+        expected = np.moveaxis(nn.grad.max_pool2d_backward(planes[1], planes[2], planes[0].shape), 1, -1)
+        around = np.full(x.size + 32, 77, "f4")
+        out = around[16:-16].reshape(x.shape)
+        for threads in (1, 5):
+            for result in (
+                nn.grad.max_pool2d_backward(y, where, x.shape, data_format="NHWC", out=out, threads=threads),
+                nn.max_unpool2d(y, where, 2, data_format="NHWC", threads=threads),
+            ):
+                assert np.array_equal(result, expected)
+            assert (around[:16] == 77).all() and (around[-16:] == 77).all()
+
+
+def test_power_gradients_of_small_16_bit_numbers():
+    x = np.array([[[0.002, 1e-4]]], np.float16)
+    y = nn.lp_pool1d(x, 3, 1, 1)
+    gradient = nn.grad.lp_pool1d_backward(np.ones_like(x), x, y, 3, 1, 1)
+    np.testing.assert_allclose(gradient.astype("f4"), 1, atol=0.01)
+
+
 def test_unpooling_what_was_pooled(engine):
     for n in AXES:
         x = images(n)

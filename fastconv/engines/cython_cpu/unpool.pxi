@@ -113,7 +113,7 @@ cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
     cdef char *x = a.x + n * a.x_n + c * a.x_c
     cdef const char *idx = a.w + n * a.idx_n + c * a.idx_c
     cdef int outside = 0
-    cdef Positions p = Positions(0, count, count, a.plane_col, 0 if a.apart else a.plane_c, 0 if a.flat else a.plane_width,
+    cdef Positions p = Positions(0, count, count, a.plane_col, 0 if lanes == 1 else a.plane_c, 0 if a.flat else a.plane_width,
                                  a.plane_height, a.plane_row, a.plane_z)
     for c in range(channels // lanes):
         if a.staged:

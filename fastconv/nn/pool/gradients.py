@@ -135,6 +135,10 @@ def power_gradient(
             f"grad_output, input and output must have one dtype; got {images.dtype}, {given.dtype} and {pooled.dtype}"
         )
     result = _new(images, given.sizes, out, input=given.array, output=pooled.array)
+    if images.array.dtype.itemsize == 2:  # powers are beyond the range of 16 bits
+        wide = tuple(given.array.astype(np.float32) for given in (images, given, pooled))
+        result[...] = power_gradient(n, wide, norm_type, sizes, ceil_mode, data_format, None, threads)
+        return native(result)
     kind = images.array.dtype.type
     with np.errstate(all="ignore"):
         share = images.x * np.where(pooled.x == 0, kind(0), pooled.x ** kind(1 - power)) * kind(prod(window.kernel))
