@@ -24,7 +24,9 @@ static inline __attribute__((always_inline)) void OWN(block)(
                 const OWN(accs) value = READ(t);
                 part[v] = WIDE_OP(part[v], value);
             }
-        for (int v = 0; v < vectors; v++) acc[v] = begun ? WIDE_OP(acc[v], part[v]) : part[v];
+        for (int v = 0; v < vectors; v++)
+            if (begun) acc[v] = WIDE_OP(acc[v], part[v]);
+            else acc[v] = part[v];
     }
     if (taps <= 0) return;
     for (int v = 0; v < vectors; v++) ((OWN(accs) *)dst)[v] = acc[v];
