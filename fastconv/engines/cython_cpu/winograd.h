@@ -109,36 +109,45 @@ static int NAME(point_sums)(const T *from, int64_t step, const T *bias, T *to, i
     return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, 2) : NAME(point_sums_of)(from, step, bias, to, row, 4);
 }
 
+/* 3x3 weights of a channel: `taps`, or if there are none, from those at the points. */
+INLINED void NAME(weights_of)(V g[POINTS][POINTS], const T *points, const T *taps, int64_t step, const int m) {
+    if (taps) {
+        EACH(i, 3) EACH(j, 3) g[i][j] = LOAD(taps + (i * 3 + j) * step);
+        return;
+    }
+    const int n = m + 2;
+    EACH(j, n) {
+        V line[POINTS];
+        EACH(i, n) line[i] = LOAD(points + (i * n + j) * step);
+        NAME(weights_from_points)(line, m);
+        EACH(i, 3) g[i][j] = line[i];
+    }
+    EACH(i, 3) NAME(weights_from_points)(g[i], m);
+}
+
+INLINED void NAME(window_sums_of)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
+                                  int64_t channels, const T *bias, T *to, int64_t to_row, const int m) {
+    for (int64_t f = 0; f < WIDTH; f += LANES) {
+        V sums[POINTS - 2][POINTS - 2];
+        EACH(i, m) EACH(j, m) sums[i][j] = LOAD(bias + f);
+        for (int64_t c = 0; c < channels; c++) {
+            V g[POINTS][POINTS];
+            NAME(weights_of)(g, points + c * WIDTH + f, taps ? taps + c * WIDTH + f : NULL, step, m);
+            EACH(i, m) EACH(j, m) {
+                const T *corner = from + i * row + j * col + c;
+                EACH(y, 3) EACH(x, 3) sums[i][j] += g[y][x] * corner[y * row + x * col];
+            }
+        }
+        EACH(i, m) EACH(j, m) STORE(to + i * to_row + j * WIDTH + f, sums[i][j]);
+    }
+}
+
 /* The sums of a tile directly, as the formula has it: NaN and infinity stay in their windows.  Weights are those at the
  * points, or if these are not finite, `taps`. */
 static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
                               int64_t channels, const T *bias, T *to, int64_t to_row, int64_t m) {
-    const int n = (int)m + 2;
-    for (int64_t f = 0; f < WIDTH; f += LANES) {
-        V sums[4][4];
-        for (int i = 0; i < m; i++) for (int j = 0; j < m; j++) sums[i][j] = LOAD(bias + f);
-        for (int64_t c = 0; c < channels; c++) {
-            V g[POINTS][POINTS];
-            if (taps) {
-                for (int i = 0; i < 3; i++) for (int j = 0; j < 3; j++) g[i][j] = LOAD(taps + (i * 3 + j) * step + c * WIDTH + f);
-            } else {
-                for (int j = 0; j < n; j++) {
-                    V line[POINTS];
-                    for (int i = 0; i < n; i++) line[i] = LOAD(points + (i * n + j) * step + c * WIDTH + f);
-                    NAME(weights_from_points)(line, n - 2);
-                    for (int i = 0; i < 3; i++) g[i][j] = line[i];
-                }
-                for (int i = 0; i < 3; i++) NAME(weights_from_points)(g[i], n - 2);
-            }
-            for (int y = 0; y < n; y++)
-                for (int x = 0; x < n; x++) {
-                    const T value = from[y * row + x * col + c];
-                    for (int i = y < 3 ? 0 : y - 2; i <= y && i < m; i++)
-                        for (int j = x < 3 ? 0 : x - 2; j <= x && j < m; j++) sums[i][j] += g[y - i][x - j] * value;
-                }
-        }
-        for (int i = 0; i < m; i++) for (int j = 0; j < m; j++) STORE(to + i * to_row + j * WIDTH + f, sums[i][j]);
-    }
+    if (m == 2) NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, 2);
+    else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, 4);
 }
 
 INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step, const int m) {
