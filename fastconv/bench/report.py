@@ -275,7 +275,7 @@ def provenance(results: Results) -> str:
         f"{threads} thread{'s' if threads != 1 else ''} for all, Python {machine['python_version']}, {', '.join(libraries)}"
         f"{f', commit {commit}' if commit != 'unknown' else ''}. "
         "Times as fast as the rival: geometric mean (least…most) over image and kernel sizes; "
-        "each output was checked against SciPy."
+        "each output was checked."
     )
 
 
