@@ -309,3 +309,22 @@ def test_random_calls(data):
     for x, w in zip(images(shape, dtypes[0]), images(kernel, dtypes[1]), strict=True):
         kwargs = {"mode": mode, "cval": 1.5, "threads": threads}
         assert_identical(function(x, w - 90, **kwargs), fresh(function, x, w - 90, **kwargs))
+
+
+@pytest.mark.parametrize(
+    "name", ["laplace", "gaussian_laplace", "sobel", "gaussian_filter", "uniform_filter", "maximum_filter"]
+)
+def test_calls_in_place_whose_first_results_are_nan(name):
+    """A tape that does nothing gives the same bytes then."""
+    function = getattr(fastconv.ndimage, name)
+    extra = {"gaussian_laplace": (1.0,), "gaussian_filter": (1.0,), "uniform_filter": (3,), "maximum_filter": (3,)}.get(
+        name, ()
+    )
+    for value in (np.nan, np.inf, 3.0):
+        for shape in ((1, 1), (5, 6)):
+            x = np.full(shape, value, np.float32)
+            x[0, 0] += np.float32(1)
+            with np.errstate(invalid="ignore"):
+                desired = function(x.copy(), *extra)
+            function(x, *extra, output=x)
+            assert_identical(x, desired)

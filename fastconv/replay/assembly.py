@@ -101,6 +101,8 @@ class _Assembly:
                 self._add_launch(tape, step)
         if not self.used | self.made >= set(range(self.n_call)):
             raise _Unknown  # an array of the call is read or written in a way that is not known here
+        if not self.made.issuperset(map(self._find, results)):
+            raise _Unknown  # host code wrote a result, which may look right by chance: NaN of NaN
         return tape
 
     # -- memory ----------------------------------------------------------------------------------
