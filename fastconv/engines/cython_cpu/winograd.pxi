@@ -35,8 +35,7 @@ cdef struct WinogradStrip:
 cdef void stage_winograd(const WinogradArgs *a, const WinogradStrip *s, real_t *to, real_t *lines) noexcept nogil:
     # The windows of the strip's tiles.  What only tiles reach that stick out of the output is 0.
     cdef const Geometry *g = &a.g
-    cdef int64_t lanes = VECTOR_BYTES // <int64_t>sizeof(real_t), rows = s.rows * a.tile + 2, cols = a.tile_cols * a.tile + 2
-    cdef int64_t n = min(cols, g.out_width + 2), row, c, l, col
+    cdef int64_t rows = s.rows * a.tile + 2, cols = a.tile_cols * a.tile + 2, n = min(cols, g.out_width + 2), row
     cdef const char *image = g.x + s.image * a.x_image + s.group * a.channels * a.x_channel
     cdef const char *line
     cdef real_t fill = (<const real_t *>g.fill)[0]

@@ -11,7 +11,7 @@ from numba import int8, int16, int32, int64, uint8
 
 from fastconv.engines.contract import DTYPE_CODES, WEIGHTS8_FIELDS
 from fastconv.engines.numba_cpu.dots import DOT, TOGETHER
-from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, peek, poke
 
 __all__ = ["FIELDS", "MAKERS"]
@@ -21,6 +21,17 @@ FIELDS = WEIGHTS8_FIELDS
 LANES = DOT[1] // 4
 INTS = VECTOR_BYTES // 4
 INT8 = DTYPE_CODES["int8"]
+
+
+@inlined
+def put_element(place, value):
+    # As wide as products are made of.
+    if TOGETHER == 4:
+        poke(place, int8(value))
+    elif TOGETHER == 2:
+        poke(place, int16(value))
+    else:
+        poke(place, value)
 
 
 @part
@@ -33,13 +44,7 @@ def pack_lane(a, w, shift, there, to, step):
             value = int32(peek(w + index, int8)) if a.src_code == INT8 else int32(peek(w + index, uint8))
             value = int32(value - peek(shift, int32))
         total += value
-        place = to + e // TOGETHER * step + e % TOGETHER * (4 // TOGETHER)
-        if TOGETHER == 4:
-            poke(place, int8(value))
-        elif TOGETHER == 2:
-            poke(place, int16(value))
-        else:
-            poke(place, value)
+        put_element(to + e // TOGETHER * step + e % TOGETHER * (4 // TOGETHER), value)
     return total
 
 
@@ -63,13 +68,7 @@ def make(acc: str, variant: str = "") -> Callable:
         if a.depthwise and unit == blocks - 1:  # weights of 1, which sum windows
             for i in range(a.elements * lanes):
                 one = int32(peek(a.index_of + 4 * (i // (TOGETHER * lanes) * TOGETHER + i % TOGETHER), int32) >= 0)
-                place = to + depth + 4 * lanes + i * (4 // TOGETHER)
-                if TOGETHER == 4:
-                    poke(place, int8(one))
-                elif TOGETHER == 2:
-                    poke(place, int16(one))
-                else:
-                    poke(place, one)
+                put_element(to + depth + 4 * lanes + i * (4 // TOGETHER), one)
 
     return kernel
 
