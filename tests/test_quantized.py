@@ -199,6 +199,15 @@ def test_sums_of_32_bits(engine, groups, filters, data_format):
                 )
 
 
+def test_weights_are_packed_by_several_threads(engine):
+    """No block of filters writes into its neighbour's weights, which another thread packs at the same time."""
+    rng = np.random.default_rng(3)
+    x, w = numbers(rng, (2, 16, 20, 20), "uint8"), numbers(rng, (96, 16, 3, 3), "int8")
+    desired = nn.conv2d(x.astype("int64"), w.astype("int64")).astype("int32")
+    for _ in range(3 if engine == "reference" else 60):
+        np.testing.assert_array_equal(nn.conv2d(x, w, dtype="int32", threads=5), desired)
+
+
 @pytest.mark.parametrize("groups", [1, 32])
 def test_calls_that_are_repeated(engine, groups):
     """Replayed and prepared calls see other images, weights and biases."""

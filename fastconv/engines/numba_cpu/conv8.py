@@ -131,7 +131,7 @@ def windows_of(a, src, pixel_of, n, to):
             at = src + peek(pixel_of + 8 * p, int64) + peek(a.segment_of + 8 * s, int64)
             for i in range(a.run):
                 total += int32(peek(at + i, uint8))
-        poke(to + 4 * p, total)
+        poke(to + 4 * p, int32(total))
 
 
 @inlined

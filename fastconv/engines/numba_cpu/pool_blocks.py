@@ -163,11 +163,11 @@ def prepare(a, dst, src, column, n, weight, acc):
     for i in range(n * a.lanes if power != 0 and power != 1 else 0):
         value = peek(dst + i * itemsize(acc), acc)
         raised = value * value if power == 2 else value * value * value if power == 3 else value ** acc(power)
-        poke(dst + i * itemsize(acc), raised)
+        poke(dst + i * itemsize(acc), acc(raised))
     for i in range(n if a.weights else 0):
         by = acc(peek(a.weights + 8 * (a.height + column + i), types.float64) * weight)
         for c in range(i * a.lanes, (i + 1) * a.lanes):
-            poke(dst + c * itemsize(acc), peek(dst + c * itemsize(acc), acc) * by)
+            poke(dst + c * itemsize(acc), acc(peek(dst + c * itemsize(acc), acc) * by))
 
 
 @part
@@ -293,7 +293,7 @@ def fold_regions(a, dst, folded, left, first, n, windows, acc, average):
                     total += value
                 elif value > total or value != value:
                     total = value
-            poke(dst, total)
+            poke(dst, acc(total))
         dst += size * a.lanes
 
 

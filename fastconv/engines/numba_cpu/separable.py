@@ -122,9 +122,9 @@ def combine(how, result, sums, n, acc):
     for at in range(0, n * itemsize(acc), itemsize(acc)):
         value = peek(sums + at, acc)
         if how == SQUARE:
-            poke(result + at, value * value)
+            poke(result + at, acc(value * value))
         elif how == ADD:
-            poke(result + at, peek(result + at, acc) + value)
+            poke(result + at, acc(peek(result + at, acc) + value))
         else:
             poke(result + at, acc(sqrt(peek(result + at, acc) + value * value)))
 

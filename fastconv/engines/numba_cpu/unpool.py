@@ -73,7 +73,7 @@ def move_run(a, plane, lane, x, x_step, idx, idx_step, n, dtype):
         elif at >= 0 and a.kind == PLACE:
             poke(place, peek(of, dtype))
         elif at >= 0:
-            poke(place, peek(place, dtype) + peek(of, dtype))
+            poke(place, dtype(peek(place, dtype) + peek(of, dtype)))
 
 
 @part

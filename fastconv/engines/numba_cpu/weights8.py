@@ -31,12 +31,12 @@ def put_element(place, value):
     elif TOGETHER == 2:
         poke(place, int16(value))
     else:
-        poke(place, value)
+        poke(place, int32(value))
 
 
 @part
 def pack_lane(a, w, shift, there, to, step):
-    # The elements of a lane, TOGETHER of them every `step` bytes; returns their sum.
+    # The elements of a lane, TOGETHER of them every `step` bytes; returns their sum (int64: Numba widens sums of integers).
     total = int32(0)
     for e in range(a.elements):
         index, value = int64(peek(a.index_of + 4 * e, int32)), int32(0)
@@ -64,7 +64,7 @@ def make(acc: str, variant: str = "") -> Callable:
                 f = 4 * (u % (INTS // 4) * TOGETHER + u // (INTS // 4)) + lane % 4
             there, at = first + f < a.filters, group * a.filters + first + f
             total = pack_lane(a, a.x + at * a.depth, a.bias + 4 * at, there, to + 4 * lane, 4 * lanes)
-            poke(to + depth + 4 * lane, total)
+            poke(to + depth + 4 * lane, int32(total))
         if a.depthwise and unit == blocks - 1:  # weights of 1, which sum windows
             for i in range(a.elements * lanes):
                 one = int32(peek(a.index_of + 4 * (i // (TOGETHER * lanes) * TOGETHER + i % TOGETHER), int32) >= 0)
