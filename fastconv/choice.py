@@ -36,7 +36,7 @@ import numpy as np
 from fastconv import config, costs
 from fastconv.device import on_device
 from fastconv.problem import ConvProblem
-from fastconv.replay import by_value, forget
+from fastconv.replay import by_value, by_values_of, forget
 from fastconv.separability import with_rank
 
 __all__ = ["Way", "chosen", "forced", "ways_of"]
@@ -71,7 +71,7 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
     for way in _ways(p, fill, workers):
         if way.seconds > seconds:
             break
-        by_value()
+        by_values_of(kernel)
         asked = _allowed(way, p, image, kernel, fill)
         if asked is not None and way.seconds * (2 if asked.whole else prod(asked.parts)) < seconds:
             return asked
@@ -120,7 +120,10 @@ class Way(NamedTuple):
 
 def _allowed(way: Way, p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: Any) -> ConvProblem | None:
     """The problem by transforms, if their errors are as asked for."""
-    whole = p.out_dtype[0] in "fc" and _are_whole(kernel, image, fill)
+    whole = p.out_dtype[0] in "fc" and _are_whole(kernel, fill)
+    if whole:
+        by_value()
+        whole = _are_whole(image)
     if p.out_dtype[0] in "fc" and not whole:
         return replace(p, transforms=way.algorithm) if _accurate(kernel, way.points) else None
     if p.exact and way.algorithm == "overlap" and not _are_whole(kernel, fill):
@@ -205,6 +208,7 @@ def _exact_parts(p: ConvProblem, image: np.ndarray, kernel: np.ndarray, fill: An
     whole = kernel.dtype.kind in "biu"
     if not _are_whole(kernel, fill):
         return ()
+    by_value()
     weights = np.abs(kernel.astype(np.result_type(kernel, np.float64)))
     most, norm = _magnitude(image, fill), sqrt(float(np.square(weights).sum()))
     if p.exact and most * float(weights.sum()) >= 2.0**31:

@@ -18,10 +18,12 @@ __all__ = [
     "MIN_SEPARABLE_TAPS",
     "MIN_TRANSFORM_SECONDS",
     "MIN_TRANSFORM_TAPS",
+    "MOST_SPECTRUM",
     "PYTHON_THREADS_SECONDS",
     "direct_seconds",
     "fourier_seconds",
     "outer_products_worth_using",
+    "overlap_call_seconds",
     "overlap_seconds",
     "passes_seconds",
     "seconds_one_thread",
@@ -56,21 +58,36 @@ def threads_worth_using(flops: int, nbytes: int, available: int) -> int:
 
 # A thread takes longer beside others: they share caches, memory, and what the processor may heat.
 BESIDE_OTHERS = 1.1
-# Factors by the bytes of a unit's scratch memory; the time in Python of a call, and what it takes more on several threads.
+# Factors by the bytes of a unit's scratch memory; the time in Python of a call, and what it takes more on several threads;
+# both of calls that are replayed, and the most bytes of these calls' results and kernels.
 OVERLAP_CACHES = ((640 * 2**10, 1.0), (1300 * 2**10, 1.1), (2500 * 2**10, 1.18), (5000 * 2**10, 1.25), (1 << 62, 1.5))
 OVERLAP_CALL_SECONDS, OVERLAP_THREADS_SECONDS = 48e-6, 25e-6
+REPLAYED_CALL_SECONDS, REPLAYED_THREADS_SECONDS, REPLAYED_RESULT, REPLAYED_KERNEL = 10e-6, 5e-6, 4 << 20, 4096
+# Bytes of a kernel's spectrum that is kept from call to call: 31x31 on 256x256 takes a tenth less, on 512x512 an eighth.
+MOST_SPECTRUM = 1 << 20
+
+
+def overlap_call_seconds(result: int, kernel: int, threads: int) -> float:
+    """The time in Python of a convolution by transforms, and of several threads, for so many bytes of arrays."""
+    if result <= REPLAYED_RESULT and kernel <= REPLAYED_KERNEL:
+        return REPLAYED_CALL_SECONDS + (REPLAYED_THREADS_SECONDS if threads > 1 else 0.0)
+    return OVERLAP_CALL_SECONDS + (OVERLAP_THREADS_SECONDS if threads > 1 else 0.0)
 
 
 def overlap_seconds(points: int, lines: int, work: int, units: int, itemsize: int, nbytes: int, threads: int) -> float:
-    """Estimated time of a convolution by transforms of so many points, of which a unit does so much `work` in points."""
+    """Estimated time of a convolution by transforms of so many points, of which a unit does so much `work` in points.
+
+    That of the call, apart from its transforms, is `overlap_call_seconds`.
+    """
     r = rates.current()
     scratch = (4 if lines > 1 else 2) * work * itemsize
     slower = next(factor for size, factor in OVERLAP_CACHES if scratch <= size)
     each = work * (r.point + r.halving * log2(points)) * slower * (r.double if itemsize == 8 else 1.0)
-    call, threads = OVERLAP_CALL_SECONDS, min(threads, units)
+    threads = min(threads, units)
     if threads > 1:
-        call, each = call + OVERLAP_THREADS_SECONDS, each * BESIDE_OTHERS
-    return call + (0.5 + -(-units // threads)) * each + nbytes / r.bandwidth / threads
+        each *= BESIDE_OTHERS
+    analysis = 0.0 if lines == 1 and 2 * points * itemsize <= MOST_SPECTRUM else 0.5
+    return (analysis + -(-units // threads)) * each + nbytes / r.bandwidth / threads
 
 
 # The time in Python of a call by passes; complex sums take more of them.

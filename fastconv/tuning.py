@@ -209,13 +209,13 @@ def _fit_transforms(found: Rates) -> Rates:
 
 def _transformed(shape: tuple[int, ...], kernel: tuple[int, ...], found: Rates) -> tuple[Sample, int, float]:
     """A problem by transforms: its time, the points of a transform, and the seconds estimated for the transforms alone."""
-    from fastconv.algorithms.overlap import best_blocks
+    from fastconv.algorithms.overlap_blocks import best_blocks, call_seconds
 
     sample = _sample("overlap", shape, kernel)
     problem = replace(_planned("overlap", sample), transforms="overlap")
     blocks = best_blocks(problem, 1)
     assert blocks is not None
-    return sample, blocks.points, blocks.seconds - costs.OVERLAP_CALL_SECONDS - problem.nbytes / found.bandwidth
+    return sample, blocks.points, blocks.seconds - call_seconds(problem, 1) - problem.nbytes / found.bandwidth
 
 
 def _moved(sample: Sample, found: Rates) -> float:

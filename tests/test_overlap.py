@@ -21,6 +21,7 @@ from fastconv.choice import forced
 from fastconv.engines import cython_cpu
 from fastconv.plan import plan_for
 from fastconv.problem import ConvProblem
+from fastconv.replay import memories
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 FLOATS = ["float32", "float64", "complex64", "complex128"]
@@ -420,3 +421,31 @@ def test_spectra_follow_the_weights():
         kernel[3, 4] += 5  # in place
         expected = scipy.signal.correlate2d(image, kernel, "same")
         np.testing.assert_allclose(fastconv.correlate2d(image, kernel, "same"), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calls_are_replayed_until_something_is_not_finite(threads):
+    """Tapes hold the kernel's spectrum; a call whose blocks report NaN or infinity goes the long way."""
+    x, w = noise((300, 290), "float32"), noise((31, 27), "float32", 1)
+
+    def plays() -> int:
+        return sum(tapes.plays for tapes in memories)
+
+    with fastconv.use(engine="cython", threads=threads):
+        assert fastconv.plan(ndimage.correlate, x, w).implementation == "cython:overlap"
+        for kernel in (w, w * 2):
+            first = ndimage.correlate(x, kernel)
+            assert ndimage.correlate(x, kernel).tobytes() == first.tobytes()  # at first it is found out what matters
+            before = plays()
+            for image in (x, x + 1):
+                desired = scipy.ndimage.correlate(image.astype(np.float64), kernel.astype(np.float64))
+                np.testing.assert_allclose(ndimage.correlate(image, kernel), desired, atol=2e-3)
+            assert plays() == before + 2
+        for value in (np.nan, np.inf):
+            bad = x.copy()
+            bad[150, 140] = value
+            found = np.isfinite(ndimage.correlate(bad, w))
+            assert (~found).sum() == w.size and not found[135:166, 127:154].any()
+        np.testing.assert_array_equal(ndimage.correlate(x, w * 2), first)
+    whole = np.rint(x * 10)
+    assert np.array_equal(np.rint(ndimage.correlate(whole, np.rint(w * 9))), ndimage.correlate(whole, np.rint(w * 9)))

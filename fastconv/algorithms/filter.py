@@ -39,10 +39,9 @@ SCRATCH_BYTES = 256 * 1024
 # bytes of a row.
 STREAM_BEYOND = 16 << 20
 STREAM_ROWS, STREAM_BYTES = 32, 2048
-# Units for each thread; few where the caches hold image and result, but not each thread's own: who takes others than in the
-# last call fetches them from another's cache (two threads, 512x512 with 3x3 31 us rather than 36, 1024x1024 with 5x5 148
-# rather than 165).
-UNITS_PER_THREAD, UNITS_IN_CACHES, CACHES = 8, 2, (1 << 20, 12 << 20)
+# Units for each thread; one where the caches hold image and result: who takes others than in the last call fetches them
+# from another's cache (two threads, one, two and eight units each: 512x512 with 3x3 25, 30 and 33 us, with 7x7 57, 62 and 64).
+UNITS_PER_THREAD, IN_CACHES = 8, 12 << 20
 # Elements that staged rows are a multiple of: those of a cache line, if they are of 4 bytes.
 LINE = 16
 # Rows shorter than this are exchanged with the longest axis.
@@ -114,8 +113,8 @@ class Filter(ConvExecutor):
         window_rows = (rows - 1) * y.stride + (y.taps - 1) * y.dilation + 1
         col_of = row_taps % x.stride * phase_cols + row_taps // x.stride
 
-        few = in_place and store_direct and CACHES[0] <= p.nbytes <= CACHES[1]
-        units = threads * (UNITS_IN_CACHES if few else UNITS_PER_THREAD)
+        few = in_place and store_direct and p.nbytes <= IN_CACHES
+        units = threads * (1 if few else UNITS_PER_THREAD)
         wanted_strips = -(-units // n_planes_out) if threads > 1 else 1
         line = y.out_size == 1 and not self.staged
         length, step = (x.out_size, cols) if line else (y.out_size, rows if self.staged else self.engine.TILE[0])

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import costs
 from fastconv.algorithms.executor import Bound, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, part_size, spatial_axes
@@ -33,7 +34,7 @@ from fastconv.boundary import index_map
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, OVERLAP_FIELDS, record
 from fastconv.engines.threads._threads import launch
 from fastconv.problem import ConvProblem
-from fastconv.replay import address, by_value
+from fastconv.replay import address, by_value, by_values_of, constant, launched
 
 __all__ = ["MOST_DOUBTS", "Blocks", "Overlap", "best_blocks", "is_ready", "refuse", "truncation_guard"]
 
@@ -47,8 +48,6 @@ RADICES = (5, 3, 8, 4)
 REMEMBERED = 8
 # Bytes of scratch memory that a thread keeps from one call to the next.
 MOST_KEPT = 16 * 2**20
-# Bytes of a kernel's spectrum that is kept: 31x31 on 256x256 takes a tenth less, on 512x512 an eighth.
-MOST_SPECTRUM = 2**20
 # One output of so many, at most, is made again where rounding errors decide: each takes a hundred times a direct sum.
 MOST_DOUBTS = 1000
 
@@ -102,7 +101,6 @@ class Bounds:
     analysis: Bound
     convolution: Bound
     spectrum: int  # elements
-    places: tuple[tuple[int, int], ...]  # filtered axes, and outputs of a block along them
 
 
 class Overlap:
@@ -124,25 +122,30 @@ class Overlap:
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
-        by_value()
         if self.doubts:
+            by_value()
             self._truncate(x, w, out, fill, threads)
-        else:
-            places = self._launch(x, w, out, self._fills(fill), None, threads)
-            if out.dtype.kind in "fc" and not _all_finite(out[0, 0], places):
-                self.direct(x, w, out, bias, fill, threads)
+            return
+        by_values_of(w)
+        report = np.zeros(1, np.int64)
+        self._launch(x, w, out, self._fills(fill), report, threads)
+        if report[0]:
+            by_value()
+            self.direct(x, w, out, bias, fill, threads)
 
     def _launch(
-        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fills: np.ndarray, noted: np.ndarray | None, threads: int
-    ) -> tuple[tuple[int, int], ...]:
-        """Make the kernel's spectrum and convolve; filtered axes, and outputs of a block along them."""
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fills: np.ndarray, noted: np.ndarray, threads: int
+    ) -> None:
+        """Make the kernel's spectrum, which tapes hold as a constant, and convolve."""
         kernel = w[0, 0][(slice(None, None, -1),) * self.problem.ndim]
         bounds = self._bind(x.strides[2:], kernel.strides, out.strides[2:], threads)
         nbytes, used = bounds.spectrum * self.itemsize, bounds.convolution.scratch_bytes * threads
         scratch, then = _memory(used), bounds.convolution
         spectrum = self._spectrum_of(kernel, bounds.analysis, nbytes, scratch)
         launch(self.kernel, then.slots, x, spectrum, out, noted, fills, scratch, then.units, threads)
-        return bounds.places
+        if nbytes > costs.MOST_SPECTRUM:
+            by_value()
+        launched(self.kernel, then, x, constant(spectrum), out, noted, fills, threads, (), (out, noted), noted)
 
     def _spectrum_of(self, kernel: np.ndarray, analysis: Bound, nbytes: int, scratch: np.ndarray) -> np.ndarray:
         """The kernel's spectrum; a small one is kept for the next call with the same weights."""
@@ -153,7 +156,7 @@ class Overlap:
         spectrum = memory[-address(memory) % 64 :][:nbytes]
         zeros = np.zeros(2, self.part)
         launch(self.kernel, analysis.slots, kernel, None, spectrum, None, zeros, scratch, analysis.units, 1)
-        if nbytes <= MOST_SPECTRUM:
+        if nbytes <= costs.MOST_SPECTRUM:
             self._kept = (analysis, weights, spectrum)
         return spectrum
 
@@ -254,8 +257,7 @@ class Overlap:
             record(OVERLAP_FIELDS, values), blocks.units, common["scratch_bytes"], (), (src, out, *maps, *self._tables)
         )
         steps = [0] * (3 - len(blocks.axes)) + [w_steps[i] for i in blocks.axes]
-        places = tuple(zip(filtered_axes(p), blocks.steps, strict=False))
-        return Bounds(self._analysis(common, (z, y, x), steps, blocks), convolution, self._spectrum(blocks), places)
+        return Bounds(self._analysis(common, (z, y, x), steps, blocks), convolution, self._spectrum(blocks))
 
     def _block_slots(self, blocks: Blocks) -> dict[str, int]:
         """Slots that both launches have in common."""
@@ -333,10 +335,3 @@ def _memory(nbytes: int) -> np.ndarray:
     if nbytes <= MOST_KEPT:
         _local.memory = memory
     return memory
-
-
-def _all_finite(out: np.ndarray, places: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the first output of every block is finite."""
-    for axis, step in places:
-        out = out[(*[slice(None)] * axis, slice(None, None, step))]
-    return bool(np.isfinite(out).all())

@@ -13,7 +13,7 @@ from fastconv import costs
 from fastconv.algorithms.geometry import PARTS
 from fastconv.problem import ConvProblem
 
-__all__ = ["Blocks", "best_blocks", "filtered_axes", "lengths_along", "part_of"]
+__all__ = ["Blocks", "best_blocks", "call_seconds", "filtered_axes", "lengths_along", "part_of"]
 
 Shape = tuple[int, ...]
 
@@ -71,8 +71,19 @@ def best_blocks(problem: ConvProblem, threads: int) -> Blocks | None:
         points = prod(combination[: len(filtered)])
         work = lines * prod(combination)
         seconds = costs.overlap_seconds(points, lines, work, units, itemsize, p.nbytes, threads)
+        seconds += call_seconds(p, min(threads, units))
         found.append(Blocks(axes, combination, steps, counts, lines, units, points, seconds))
     return min(found, key=lambda blocks: blocks.seconds, default=None)
+
+
+def call_seconds(problem: ConvProblem, threads: int) -> float:
+    """What of the estimates is not the transforms' time."""
+    p = problem
+    result, kernel = (
+        prod(shape) * np.dtype(dtype).itemsize
+        for shape, dtype in ((p.out_shape, p.out_dtype), (p.kernel_shape, p.kernel_dtype))
+    )
+    return costs.overlap_call_seconds(result, kernel, threads)
 
 
 def _is_accurate(problem: ConvProblem, points: int) -> bool:

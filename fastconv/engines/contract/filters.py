@@ -84,7 +84,8 @@ OVERLAP_FIELDS = GEOMETRY + (
     # 1: sums are rounded to 64-bit integers, which are stored as those of unsigned accumulators; 2: to whole numbers;
     # 3: they are truncated, and outputs as close to an integer as fill[2] are listed
     "rounded",
-    "doubts",  # how many; `bias` points to int64[workers][1 + doubts]: how many there were, byte offsets in `out`
+    "doubts",  # how many; `bias` points to int64[workers][1 + doubts]: how many there were, byte offsets in `out`.
+    # Where sums are not rounded, to one int64, which becomes 1 if the first output of a block is not finite.
 )  # fmt: skip
 
 # Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.

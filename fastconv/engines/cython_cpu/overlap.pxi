@@ -82,6 +82,11 @@ cdef void note_doubts(const OverlapArgs *a, const double *src, const char *out, 
             noted[0] += 1
 
 
+cdef inline void report_if_not_finite(const OverlapArgs *a, real_t first) noexcept nogil:
+    if not a.rounded and first - first != 0:
+        (<int64_t *><uintptr_t>a.g.bias)[0] = 1
+
+
 cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n, int64_t worker) noexcept nogil:
     if a.rounded == 3:
         note_doubts(a, <const double *>src, out, n, worker)
@@ -107,6 +112,8 @@ cdef void scatter(const OverlapArgs *a, real_t *re, real_t *im, int64_t unit, in
                 break
             e = entry_at(a, index)
             n = min(a.step_x, g.out_width - e.x)
+            src = (im if part else re) + (a.kernel_z - 1) * a.slice + (i + g.kernel_y - 1) * a.pitch + g.kernel_x - 1
+            report_if_not_finite(a, src[0])
             for z in range(min(a.step_z, a.out_depth - e.z)):
                 out = g.out + a.out_planes[e.plane * a.out_depth + e.z + z] + part * a.imaginary + e.x * g.out_col
                 for y in range(min(a.step_y, g.out_height - e.y)):
