@@ -189,6 +189,65 @@ def test_names_of_padding_and_arrays_for_results(engine):
         assert_identical(np.ascontiguousarray(out), g.sum((0, 2, 3)))
 
 
+BIASES = [(1, 1, 1), (3, 300, 1), (2, 5, 49), (1, 16, 4100), (2, 33, 63), (1, 3, 90_000), (1, 130, 700), (2, 1027, 17)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", BIASES, ids=str)
+def test_bias_gradients(engine, shape, dtype):
+    """Long sums err by a few units in the last place of the sum of magnitudes, and nothing is written beside them."""
+    channels = shape[1]
+    x = values(shape, dtype) + 1
+    for last in (False, True):
+        g = np.ascontiguousarray(x.swapaxes(1, 2)) if last else x
+        memory = np.full(channels + 64, 77, dtype)
+        for threads in (1, 2):
+            memory[32:-32] = 0
+            grad.conv1d_bias(g, data_format="NWC" if last else "NCW", out=memory[32:-32], threads=threads)
+            error = np.abs(memory[32:-32] - x.sum((0, 2), dtype=np.longdouble)) / np.abs(x).sum((0, 2))
+            assert error.max() <= 4 * np.finfo(dtype).eps
+            assert (memory[:32] == 77).all() and (memory[-32:] == 77).all()
+
+
+# Batch, channels, rows, columns, filters, strides: tiles and vectors that overlap their neighbours, blocks of pixels and of
+# images, rows that are apart, planes of many pixels and of few.
+POINTWISE = [
+    (1, 40, 9, 5, 20, (1, 1)), (2, 7, 24, 24, 33, (1, 1)), (2, 24, 31, 33, 144, (1, 1)), (3, 17, 13, 14, 16, (2, 2)),
+    (1, 72, 29, 40, 13, (1, 2)), (4, 130, 13, 15, 3, (1, 1)), (1, 5, 60, 40, 6, (1, 1)), (2, 16, 9, 8, 300, (3, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", POINTWISE, ids=str)
+def test_gradients_of_kernels_of_one_tap(engine, case, dtype):
+    n, c, height, width, f, stride = case
+    rows, cols = (-(-size // step) for size, step in zip((height, width), stride, strict=True))
+    x, g = guarded((n, c, height, width), dtype), guarded((n, f, rows, cols), dtype, 1)
+    desired = np.einsum("nchw,nfhw->fc", x[:, :, :: stride[0], :: stride[1]], g, dtype=np.float64)[..., None, None]
+    for last, threads in itertools.product((False, True), (1, 2, 5)):
+        of_x, of_g = (guarded_last(a) if last else a for a in (x, g))
+        memory = np.full(f * c + 64, 77, dtype)
+        out = memory[32:-32].reshape(f, c, 1, 1)
+        form = "NHWC" if last else "NCHW"
+        grad.conv2d_weight(of_x, out.shape, of_g, stride=stride, data_format=form, out=out, threads=threads)
+        assert_identical(out, desired.astype(dtype))
+        assert (memory[:32] == 77).all() and (memory[-32:] == 77).all()
+
+
+def guarded(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
+    """Whole numbers, between others that are NaN."""
+    memory = np.full(np.prod(shape) + 128, np.nan, dtype)
+    array = memory[64:-64].reshape(shape)
+    array[...] = integers(shape, dtype, seed)
+    return array
+
+
+def guarded_last(array: np.ndarray) -> np.ndarray:
+    turned = guarded((array.shape[0], *array.shape[2:], array.shape[1]), array.dtype.name)
+    turned[...] = np.moveaxis(array, 1, -1)
+    return turned
+
+
 def test_weight_gradients_do_not_depend_on_the_threads(engine):
     x, g = values((3, 5, 60, 61), "float32"), values((3, 40, 58, 59), "float32", 1)
     alone = grad.conv2d_weight(x, (40, 5, 3, 3), g, threads=1)

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv.algorithms import fold
 from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, prefers_filters
 from fastconv.algorithms.geometry import PARTS
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.algorithms.weights import AdjointPacking
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem, Problem, TransposedProblem
+from fastconv.problem import ConvProblem, FoldProblem, Problem, TransposedProblem
 from fastconv.replay import by_value, contiguous, kept_weights
 
 __all__ = ["Transposed", "beyond_cython", "beyond_numba", "is_ready", "refuse"]
@@ -57,7 +58,8 @@ def beyond_numba(problem: TransposedProblem) -> str | None:
 
 def is_ready(problem: TransposedProblem, engine: Any) -> bool:
     """Whether the kernels of all phases are compiled."""
-    return are_ready(_steps_in_full(problem), engine)
+    spread = _spread(problem)
+    return are_ready(_steps_in_full(problem), engine) and (spread is None or fold.is_ready(spread, engine))
 
 
 def _beyond(engine: str, problem: TransposedProblem) -> str | None:
@@ -159,6 +161,20 @@ def _steps(problem: TransposedProblem) -> list[ConvProblem]:
     return list(dict.fromkeys([*(phase.conv for phase in _phases(problem)), *fixed]))
 
 
+def _spread(problem: TransposedProblem) -> FoldProblem | None:
+    """What puts the pixels of kernels of one tap between zeros, some images at a time; None where it cannot."""
+    p = problem.conv
+    reached = all(-(-n // stride) == out for n, stride, out in zip(p.in_shape, p.stride, p.out_shape, strict=True))
+    if prod(p.kernel_shape) > 1 or prod(p.stride) == 1 or any(p.pad) or p.ndim != 2 or not reached:
+        return None
+    if problem.bias or problem.activation or p.in_dtype not in ("float32", "float64"):
+        return None
+    nbytes = p.channels * prod(p.out_shape) * np.dtype(p.in_dtype).itemsize
+    images = max(n for n in range(1, p.batch + 1) if p.batch % n == 0 and (n == 1 or n * nbytes <= TOGETHER_BYTES))
+    ones = (1, 1)
+    return FoldProblem("fold", p.in_shape, ones, p.out_shape, p.in_dtype, (0, 0), p.stride, ones, images, p.channels)
+
+
 def _together(p: ConvProblem) -> int:
     """Images whose phases are computed one after the other: what all read, and write parts of, stays in the caches."""
     if prod(p.stride) == 1 or p.filters * p.channels // p.groups * prod(p.kernel_shape) > FEW_WEIGHTS:
@@ -215,7 +231,9 @@ class Transposed:
         if self.continued:
             self.inner = Transposed(_unfolded(problem), engine)
             return
-        self.images = _together(problem.conv)
+        spread = _spread(problem)
+        self.spread = None if spread is None else fold.Fold(spread, engine)
+        self.images = _together(problem.conv) if spread is None else spread.batch
         problem = replace(problem, conv=replace(problem.conv, batch=self.images))
         self.phases = _phases(problem)
         self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
@@ -232,16 +250,28 @@ class Transposed:
         if self.continued:
             self._folded(x, w, out, bias, threads)
             return
-        if not self.complete:
+        if not self.complete and self.spread is None:
             self._untouched(out, bias, threads)
         weights: list[np.ndarray] = []
         for first in range(0, len(x), self.images):
             images = slice(first, first + self.images)
-            arrays = [self._arrays(x[images], out[images], phase) for phase in self.phases]
+            if self.spread is None:
+                arrays = [self._arrays(x[images], out[images], phase) for phase in self.phases]
+            else:
+                arrays = [(x[images], self._pixels(out))]
             weights = weights or (self._packed(w, arrays, threads) if self.packs else self.weights(w, threads))
             for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
                 executor = self.executors[phase.conv]
                 (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
+                if self.spread is not None:
+                    self.spread(outputs[:, :, None, None], None, out[images], None, 0, threads)
+
+    def _pixels(self, out: np.ndarray) -> np.ndarray:
+        """Memory for the pixels that are spread over the result, in its layout."""
+        p = self.problem.conv
+        if out.strides[1] == out.itemsize and p.channels > 1:
+            return np.moveaxis(np.empty((self.images, *p.out_shape, p.channels), out.dtype), -1, 1)
+        return np.empty((self.images, p.channels, *p.out_shape), out.dtype)
 
     def _arrays(self, x: np.ndarray, out: np.ndarray, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
         """What a phase reads, and what it writes."""
@@ -284,7 +314,8 @@ class Transposed:
             p = self.inner.problem.conv
             size = p.batch * p.channels * int(np.prod(p.in_shape)) * np.dtype(p.acc).itemsize
             return size + self.inner.workspace(threads)
-        return max((executor.workspace(threads) for executor in self.executors.values()), default=0)
+        spread = 0 if self.spread is None else self.spread.problem.flops * np.dtype(self.problem.conv.in_dtype).itemsize
+        return spread + max((executor.workspace(threads) for executor in self.executors.values()), default=0)
 
     def _untouched(self, out: np.ndarray, bias: Any, threads: int) -> None:
         """Fill the result with what stands where no tap reaches."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import costs
+from fastconv.algorithms.bias_gradient import channel_sums
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import PARTS, contiguous_strides, part_size
 from fastconv.boundary import index_map
@@ -125,6 +126,9 @@ class WeightGradient:
         self.outer_taps = prod(p.kernel_shape[a] for a in self.outer)
         self.parts = 1
         self._divide()
+        adds = self.parts > 1 and p.acc in ("float32", "float64")
+        self.adding = engine.kernel("bias_gradient", self.part) if adds else 0
+        self.additions = channel_sums(self.parts, prod(self._sums_shape()), self.part) if adds else None
         self._bounds: OrderedDict[tuple, tuple[Bound, bool]] = OrderedDict()
 
     def __call__(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: Any, fill: Any, threads: int) -> None:
@@ -134,12 +138,22 @@ class WeightGradient:
         if direct:
             run(self.kernel, bound, x, w, out, None, None, threads)
             return
-        if self.parts > 1 or p.acc in PARTS:
-            by_value()  # NumPy adds
         sums = np.empty((self.parts, *self._sums_shape()), self.part)
         run(self.kernel, bound, x, w, sums, None, None, threads)
+        if self.additions is not None:
+            total = out if self._fits(out) else np.empty(sums.shape[1:], self.part)
+            run(self.adding, self.additions, sums, None, total, None, None, threads)
+            if total is not out:
+                copy_into(out, self._result(total))
+            return
+        if self.parts > 1 or p.acc in PARTS:
+            by_value()  # NumPy adds
         with np.errstate(all="ignore"):
             copy_into(out, self._result(sums[0] if self.parts == 1 else sums.sum(0, dtype=self.part)))
+
+    def _fits(self, out: np.ndarray) -> bool:
+        """Whether the sums lie in the result as in memory of their own."""
+        return not self.joined and out.dtype == self.part and out.flags.c_contiguous
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays, partial sums included."""
@@ -156,11 +170,11 @@ class WeightGradient:
     def _divide(self) -> None:
         """Choose blocks and parts of the pixels, and what is packed."""
         height, width = self.sizes
-        cols = _even(width, BLOCK_PIXELS)
+        cols = even(width, BLOCK_PIXELS)
         # Few channels are packed fast only if many rows share their halo.
         pixels = BLOCK_PIXELS * (3 if self.channels < JOINED_CHANNELS and self.taps[1] > 1 else 1)
-        rows = _even(height, max(1, pixels // cols))
-        images = _even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if (rows, cols) == self.sizes else 1
+        rows = even(height, max(1, pixels // cols))
+        images = even(self.images, max(1, BLOCK_PIXELS // (rows * cols))) if (rows, cols) == self.sizes else 1
         self.block = images, rows, cols
         outputs = (rows, cols)[-len(self.inner) :]
         packings = [_packing(self.problem.conv, a, n) for a, n in zip(self.inner, outputs, strict=True)]
@@ -179,18 +193,18 @@ class WeightGradient:
     def _unit(self, threads: int) -> tuple[int, int]:
         """Channels and filters of a unit."""
         f, c, tile = self.filters, self.channels, 2 * self.lanes
-        unit_f = _even(f, UNIT_FILTERS, 2 if self.swapped else tile)
+        unit_f = even(f, UNIT_FILTERS, 2 if self.swapped else tile)
         most = min(
             UNIT_CHANNELS,
             SUMS_BYTES // (_up(unit_f, tile) * prod(self.taps) * self.itemsize),
             PANEL_BYTES // (self.places * self.itemsize) - 2 * self.lanes,
         )
-        unit_c = c if self.joined else _even(c, max(most, self.lanes), tile if self.swapped else self.lanes)
+        unit_c = c if self.joined else even(c, max(most, self.lanes), tile if self.swapped else self.lanes)
         wanted = UNITS_PER_THREAD * threads if threads > 1 else 1
         while self._units(unit_c, unit_f) < wanted and unit_f > tile:
-            unit_f = _even(f, unit_f - 1, tile)
+            unit_f = even(f, unit_f - 1, tile)
         while self._units(unit_c, unit_f) < wanted and unit_c > tile and not self.joined:
-            unit_c = _even(c, unit_c - 1, tile)
+            unit_c = even(c, unit_c - 1, tile)
         return unit_c, unit_f
 
     def _units(self, unit_c: int, unit_f: int) -> int:
@@ -342,7 +356,7 @@ def _odd(n: int, lanes: int) -> int:
     return (-(-n // lanes) | 1) * lanes
 
 
-def _even(n: int, most: int, multiple: int = 1) -> int:
+def even(n: int, most: int, multiple: int = 1) -> int:
     """The size of the fewest equal parts of n, each of at most `most`, rounded up to a multiple."""
     most = max(most // multiple * multiple, multiple)
     return min(n, _up(-(-n // -(-n // most)), multiple))

@@ -22,7 +22,7 @@ from fastconv.nn.arguments import (
 )
 from fastconv.nn.convolution import bias_array, images_and_weights
 from fastconv.plan import execute
-from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
+from fastconv.problem import BiasGradientProblem, ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
 from fastconv.replay import by_value, conjugate, constant, copy_into
 from fastconv.validate import activation_of, as_array, int_tuple, new_or_checked_out, type_name
 
@@ -34,9 +34,6 @@ __all__ = [
     "transposed_weight_gradient",
     "weight_gradient",
 ]
-
-# Terms that are added one after another: sums of 400,000 then err by 1e-7 of themselves rather than by 3e-5.
-SUMMED = 32
 
 
 class _Shape(NamedTuple):
@@ -228,18 +225,15 @@ def bias_gradient(ndim: int, grad_output: Any, data_format: Any, out: Any, threa
 
 
 def _sum_pixels(grad: np.ndarray, made: _Shape, result: np.ndarray, threads: int | None) -> None:
-    """Sums of channels by pooling: of planes at once, whose sums have many parts, of pixels `SUMMED` at a time."""
-    from fastconv.nn.pool import avg_pool2d  # imported when first used
-
-    if not made.channels_last:
-        planes = grad.reshape(made.batch, made.channels, -1).swapaxes(0, 1)[None]
-        copy_into(result, avg_pool2d(planes, planes.shape[2:], divisor_override=1, threads=threads).reshape(-1))
-        return
-    sums = grad.reshape(1, 1, -1, made.channels)
-    while sums.shape[2] > 1:
-        window = (1, min(SUMMED, sums.shape[2]))
-        sums = avg_pool2d(sums, window, ceil_mode=True, divisor_override=1, data_format="NHWC", threads=threads)
-    copy_into(result, sums.reshape(-1))
+    """Sums of channels where they lie."""
+    order = (made.batch, -1, made.channels) if made.channels_last else (made.batch, made.channels, -1)
+    planes = grad.reshape(order)
+    planes = planes.swapaxes(1, 2) if made.channels_last else planes
+    target = result if result.flags.c_contiguous else np.empty(made.channels, result.dtype)
+    problem = BiasGradientProblem(made.batch, made.channels, planes.shape[2], grad.dtype.name)
+    execute(problem, planes, None, target, threads=threads)
+    if target is not result:
+        copy_into(result, target)
 
 
 def _convolved(

@@ -23,7 +23,7 @@ from fastconv.problem.activation import ACTIVATIONS, ActivationProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
 from fastconv.problem.deform import DeformGradientProblem, DeformProblem
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
-from fastconv.problem.gradients import TransposedProblem, WeightGradientProblem
+from fastconv.problem.gradients import BiasGradientProblem, TransposedProblem, WeightGradientProblem
 from fastconv.problem.pooling import (
     FoldProblem,
     PoolGradientProblem,
@@ -36,6 +36,7 @@ from fastconv.problem.quantized import QuantizedProblem
 __all__ = [
     "ACTIVATIONS",
     "ActivationProblem",
+    "BiasGradientProblem",
     "ConvProblem",
     "DeformGradientProblem",
     "DeformProblem",
@@ -57,6 +58,7 @@ __all__ = [
 
 Problem = (
     ActivationProblem
+    | BiasGradientProblem
     | ConvProblem
     | DeformProblem
     | DeformGradientProblem

@@ -1,4 +1,4 @@
-"""What follows from a convolution by transposition: its adjoint, and the gradient of its kernel."""
+"""What follows from a convolution by transposition: its adjoint, and the gradients of its kernel and its bias."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastconv.problem.convolution import ConvProblem
 
-__all__ = ["TransposedProblem", "WeightGradientProblem"]
+__all__ = ["BiasGradientProblem", "TransposedProblem", "WeightGradientProblem"]
 
 
 @dataclass(frozen=True)
@@ -68,3 +68,31 @@ class WeightGradientProblem:
 
     def __str__(self) -> str:
         return f"weight gradient {self.conv}"
+
+
+@dataclass(frozen=True)
+class BiasGradientProblem:
+    """The gradient of a convolution with respect to its bias.
+
+        out[c] = sum over n, p of x[n, c, p]
+
+    ``x`` is the gradient of what the convolution makes, ``(N, C, pixels)``, its pixels or its channels next to each other.
+    """
+
+    batch: int
+    channels: int
+    pixels: int
+    dtype: str
+
+    @property
+    def flops(self) -> int:
+        """Additions."""
+        return self.batch * self.channels * self.pixels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must move at least once."""
+        return self.flops * (4 if self.dtype == "float32" else 8)
+
+    def __str__(self) -> str:
+        return f"bias gradient {self.dtype} {self.batch}x{self.channels}x{self.pixels}"

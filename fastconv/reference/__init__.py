@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv.problem import (
     ActivationProblem,
+    BiasGradientProblem,
     ConvProblem,
     DeformGradientProblem,
     DeformProblem,
@@ -35,7 +36,7 @@ from fastconv.reference.activation import activate, activation
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.deform import deform, deform_gradient
-from fastconv.reference.gradients import transposed, weight_gradient
+from fastconv.reference.gradients import bias_gradient, transposed, weight_gradient
 from fastconv.reference.pool import pool
 from fastconv.reference.quantized import quantized
 from fastconv.reference.regions import fold, pool_gradient, region_pool, unpool
@@ -77,6 +78,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     ActivationProblem: lambda problem, x, w, out, bias, fill: activation(problem, x, w, out),
     ConvProblem: conv,
     DeformGradientProblem: deform_gradient,
+    BiasGradientProblem: lambda problem, x, w, out, bias, fill: bias_gradient(problem, x, out),
     DeformProblem: deform,
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),

@@ -1,4 +1,4 @@
-"""The adjoint of a convolution and the gradient of its kernel, tap by tap."""
+"""The adjoint of a convolution and the gradients of its kernel, tap by tap, and of its bias."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastconv.boundary import index_map
-from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem
+from fastconv.problem import BiasGradientProblem, ConvProblem, TransposedProblem, WeightGradientProblem
 from fastconv.reference.activation import activate
 from fastconv.reference.casts import c_cast
 from fastconv.reference.places import gather, grid, outside, places_under
 
-__all__ = ["transposed", "weight_gradient"]
+__all__ = ["bias_gradient", "transposed", "weight_gradient"]
 
 
 def transposed(
@@ -53,6 +53,12 @@ def weight_gradient(
                 sums = products.sum((0, *range(2, products.ndim)), dtype=p.acc)
                 to: tuple[Any, ...] = (f, slice(None), *k)
                 out[to] = c_cast(sums, out.dtype)
+
+
+def bias_gradient(problem: BiasGradientProblem, x: np.ndarray, out: np.ndarray) -> None:
+    """Compute a `BiasGradientProblem` into `out`."""
+    with np.errstate(all="ignore"):
+        out[...] = x.sum((0, 2), np.longdouble)
 
 
 def _taps(p: ConvProblem) -> Iterator[tuple[tuple[int, ...], list[np.ndarray]]]:

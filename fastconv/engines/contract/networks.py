@@ -9,6 +9,7 @@ from fastconv.engines.contract.elements import GEOMETRY, HEADER
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_FIELDS",
+    "BIAS_GRADIENT_FIELDS",
     "CONV8_FIELDS",
     "CONV_FIELDS",
     "DEFORM_FIELDS",
@@ -17,6 +18,7 @@ __all__ = [
     "DEPTHWISE_GRADIENT_FIELDS",
     "DEPTHWISE_INPUT_FIELDS",
     "DEPTHWISE_READING",
+    "POINTWISE_GRADIENT_FIELDS",
     "QUANTIZED_FIELDS",
     "TRANSPOSED_WEIGHTS_FIELDS",
     "WEIGHTS8_FIELDS",
@@ -216,6 +218,28 @@ WEIGHT_GRADIENT_FIELDS = HEADER + (
     "a_panel", "b_panel", "lines", "row_of",  # where parts of the scratch memory begin (elements)
     "a_pitch", "b_pitch", "line_pitch",  # elements from place to place of the panels, from channel to channel of the lines
     "out_part", "out_filter", "out_channel", "out_z", "out_tap", "out_code",  # byte strides of the result, DTYPE_CODES
+)  # fmt: skip
+
+# Gradients of kernels of one tap: sums of products of the channels of the input and those of the gradient of the output (`w`),
+# read where they lie.  One operand (a) is broadcast, or read in few rows at once, the other (b) in vectors, or in more rows.
+POINTWISE_GRADIENT_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker: the sums of a unit, or (one block of pixels) of a tile
+    "planes",  # neighbours are pixels, not channels
+    "swapped",  # whether b is the gradient, not the input
+    "a_channels", "b_channels", "images", "rows", "run",  # pixels: rows of an image, runs of a row (planes: of an image)
+    "a_image", "a_row", "a_step", "b_image", "b_row", "b_step",  # byte strides; steps of pixels (planes: of channels)
+    "block_images", "block_rows", "block_run",  # pixels of a block
+    "unit_a", "unit_b",  # channels of a unit
+    "out_a", "out_b",  # byte strides of the result
+)  # fmt: skip
+
+# Sums of channels: out[part][channel], over the pixels of all images.
+BIAS_GRADIENT_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "channels", "images", "pixels",  # pixels of an image
+    "x_image", "x_channel", "x_pixel",  # byte strides; neighbours are the pixels of a plane, or ...
+    "together",  # ... the channels of a pixel
+    "block", "n_parts",  # channels of a unit (the last has those left over, too), units that share the pixels
 )  # fmt: skip
 
 # Functions of each element (`ACTIVATIONS`) of arrays of one shape, or the gradients `w` times their derivatives.

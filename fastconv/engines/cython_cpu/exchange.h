@@ -101,6 +101,54 @@ static void NAME(turn_rows)(const T *from, int64_t from_step, T *to, int64_t to_
         }
     }
 }
+/* Lane l of the result is the sum of the lanes of v[l]. */
+#define MINE_1(l) ((l) + ((l) & 1) * LANES)
+#define MINE_2(l) ((l) + ((l) >> 1 & 1) * LANES)
+#define MINE_4(l) ((l) + ((l) >> 2 & 1) * LANES)
+#define MINE_8(l) ((l) + ((l) >> 3 & 1) * LANES)
+#define OTHER_1(l) (MINE_1(l) + ((l) & 1 ? -1 : 1))
+#define OTHER_2(l) (MINE_2(l) + ((l) & 2 ? -2 : 2))
+#define OTHER_4(l) (MINE_4(l) + ((l) & 4 ? -4 : 4))
+#define OTHER_8(l) (MINE_8(l) + ((l) & 8 ? -8 : 8))
+#define MERGE(d)                                                        \
+    _Pragma("GCC unroll 8") for (int i = 0; i < LANES / (2 * d); i++)   \
+        v[i] = SHUFFLED(MINE_##d, v[2 * i], v[2 * i + 1]) + SHUFFLED(OTHER_##d, v[2 * i], v[2 * i + 1]);
+static inline __attribute__((always_inline)) V NAME(lane_sums)(V v[LANES]) {
+    MERGE(1)
+#if VECTOR_BYTES / ELEMENT_BYTES > 2
+    MERGE(2)
+#endif
+#if VECTOR_BYTES / ELEMENT_BYTES > 4
+    MERGE(4)
+#endif
+#if VECTOR_BYTES / ELEMENT_BYTES > 8
+    MERGE(8)
+#endif
+    return v[0];
+}
+
+/* `rest` elements, fewer than a vector has, and zeros. */
+#if VECTOR_BYTES == 64 && ELEMENT_BYTES == 4
+#define LOAD_REST(p) ((V)_mm512_maskz_loadu_epi32((__mmask16)((1 << rest) - 1), p))
+#elif VECTOR_BYTES == 64
+#define LOAD_REST(p) ((V)_mm512_maskz_loadu_epi64((__mmask8)((1 << rest) - 1), p))
+#else
+static inline V NAME(load_rest)(const T *p, int64_t rest) {
+    V v = {0};
+    for (int64_t i = 0; i < rest; i++) v[i] = p[i];
+    return v;
+}
+#define LOAD_REST(p) NAME(load_rest)(p, rest)
+#endif
+#undef MERGE
+#undef MINE_1
+#undef MINE_2
+#undef MINE_4
+#undef MINE_8
+#undef OTHER_1
+#undef OTHER_2
+#undef OTHER_4
+#undef OTHER_8
 #undef OF2
 #undef OF4
 #undef OF8

@@ -116,6 +116,8 @@ include "conv8.pxi"
 include "deform.pxi"
 include "deform_gradient.pxi"
 include "weight_gradient.pxi"
+include "bias_gradient.pxi"
+include "pointwise_gradient.pxi"
 include "transposed_weights.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
@@ -167,6 +169,10 @@ KERNELS = {
     "weight_gradient:float64": <int64_t><uintptr_t>&weight_gradient_f64,
     "weight_gradient:uint32": <int64_t><uintptr_t>&weight_gradient_u32,
     "weight_gradient:uint64": <int64_t><uintptr_t>&weight_gradient_u64,
+    "pointwise_gradient:float32": <int64_t><uintptr_t>&pointwise_gradient_f32,
+    "pointwise_gradient:float64": <int64_t><uintptr_t>&pointwise_gradient_f64,
+    "bias_gradient:float32": <int64_t><uintptr_t>&bias_gradient_f32,
+    "bias_gradient:float64": <int64_t><uintptr_t>&bias_gradient_f64,
     "overlap:float32": <int64_t><uintptr_t>&overlap_f32,
     "overlap:float64": <int64_t><uintptr_t>&overlap_f64,
     "rank:int8": <int64_t><uintptr_t>&rank_k8,

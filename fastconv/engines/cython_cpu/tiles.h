@@ -217,10 +217,13 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #undef UNROLLED
 #undef INLINE
 #if IS_FLOAT
+#include "bias_gradient.h"
+#include "pointwise_gradient.h"
 #include "winograd.h"
 #endif
 
 #undef PIECE
+#undef LOAD_REST
 #undef V
 #undef LANES
 #undef LOAD

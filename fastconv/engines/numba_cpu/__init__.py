@@ -40,6 +40,7 @@ _MODULES = {
     "taps": "taps",
     "transposed_weights": "transposed_weights",
     "weight_gradient": "weight_gradient",
+    "bias_gradient": "bias_gradient",
 }
 
 _BYTES = ("int8", "uint8")
@@ -68,6 +69,7 @@ SPECIALISATIONS: dict[str, tuple[str, ...]] = {
     "separable": _FLOATS,
     "transposed_weights": ("uint32", "uint64"),
     "weight_gradient": (*_FLOATS, "uint32", "uint64"),
+    "bias_gradient": _FLOATS,
     "rank": ("int8", "int16", "int32", "int64"),
     "max_pool": ("bool", *_NUMBERS),
     "max_pool_indices": ("bool", *_NUMBERS),
