@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from fastconv.plan import PlannedCall
 
 __all__ = ["PreparedCall"]
+
+
+class Taken(NamedTuple):
+    """Weights, what they were when they were packed (None: nobody can write to them), and the call with them."""
+
+    weight: np.ndarray
+    copy: np.ndarray | None
+    kept: KeptWeights
+    call: Any
+
+    def current(self) -> bool:
+        """Whether the array holds what it held when it was packed."""
+        if self.copy is None or (self.kept.made and self.kept.as_given):
+            return True
+        return same_bytes(np.ascontiguousarray(self.weight), self.copy)
 
 
 class PreparedCall:
@@ -28,13 +43,16 @@ class PreparedCall:
     ----------
     planned : PlannedCall
         The planned call.
-    weight : ndarray
-        The weights; an array given as such is this one, not a copy.
     """
 
     def __init__(self, planned: PlannedCall, weight: Any):
         self.planned = planned
-        self._take(weight)
+        self._taken = self._take(weight)
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The weights; an array given as such is this one, not a copy."""
+        return self._taken.weight
 
     def __call__(self, image: Any, weight: Any = None, *, out: np.ndarray | None = None) -> Any:
         """Make the planned call with this image.
@@ -58,23 +76,24 @@ class PreparedCall:
         ValueError
             If the shape or dtype of an array is not the planned one.
         """
-        if weight is not None and weight is not self.weight:
-            self._take(weight)
-        elif not self._current():
-            self._take(self.weight)
+        taken = self._taken  # all of it at once: other threads may bring other weights
+        if weight is not None and weight is not taken.weight:
+            self._taken = taken = self._take(weight)
+        elif not taken.current():
+            self._taken = taken = self._take(taken.weight)
         self.planned._check((image,))
-        return self._call(image) if out is None else self._call(image, out=out)
+        return taken.call(image) if out is None else taken.call(image, out=out)
 
     def __str__(self) -> str:
         return f"{self.planned}\nweights         prepared"
 
-    def _take(self, weight: Any) -> None:
-        """Keep these weights, and nothing that was made of others."""
-        self.weight = np.asarray(weight)
-        self.planned._check((self.weight,), 1)
-        self._copy = None if _constant(self.weight) else np.array(self.weight, order="C")
-        self._kept = KeptWeights(self.weight)
-        self._call = self._remembering(self._kept, self.weight)
+    def _take(self, weight: Any) -> Taken:
+        """These weights, and nothing that was made of others."""
+        weight = np.asarray(weight)
+        self.planned._check((weight,), 1)
+        kept = KeptWeights(weight)
+        copy = None if _constant(weight) else np.array(weight, order="C")
+        return Taken(weight, copy, kept, self._remembering(kept, weight))
 
     def _remembering(self, kept: KeptWeights, weight: np.ndarray) -> Any:
         planned = self.planned
@@ -90,12 +109,6 @@ class PreparedCall:
                 kept_weights.reset(token)
 
         return call
-
-    def _current(self) -> bool:
-        """Whether the array holds what it held when it was packed."""
-        if self._copy is None or (self._kept.made and self._kept.as_given):
-            return True
-        return same_bytes(np.ascontiguousarray(self.weight), self._copy)
 
 
 def _constant(array: np.ndarray) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import conftest
@@ -307,6 +309,23 @@ def test_prepared_weights_are_packed_once(packing, precision, monkeypatch):
         assert len(packed) <= 3  # the plain call, once recorded, too
 
 
+def test_prepared_weights_of_several_threads():
+    """Each call takes the weights that it brings, whoever brings others meanwhile."""
+    x, weights = np.ones((1, 1, 4, 4), "f4"), [np.full((1, 1, 2, 2), i + 1, "f4") for i in range(8)]
+    prepared = fastconv.plan(conv2d, x, weights[0]).prepare(weights[0])
+
+    def sums(i: int) -> set[float]:
+        return {float(prepared(x, weights[i])[0, 0, 0, 0]) for _ in range(1500)}
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(sums, range(8))) == [{4.0 * (i + 1)} for i in range(8)]
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_prepared_weights_refuse_what_is_not_planned():
     x, w = np.ones((1, 4, 9, 9), "f4"), np.ones((8, 4, 3, 3), "f4")
     planned = fastconv.plan(conv2d, x, w)
@@ -317,6 +336,8 @@ def test_prepared_weights_refuse_what_is_not_planned():
         prepared(x.astype("f8"))
     with pytest.raises(ValueError, match="planned shape and dtype"):
         prepared(x, w.astype("f8"))
+    assert prepared.weight is w
+    assert_identical(prepared(x), conv2d(x, w))  # what was refused has left nothing behind
     with pytest.raises(TypeError, match="no array there"):
         fastconv.plan(fastconv.nn.max_pool2d, x, 2).prepare(w)
     assert "prepared" in str(prepared)
