@@ -190,9 +190,10 @@ class Conv8:
             index = (taps + np.arange(self.channels) * self.taps).reshape(len(taps), -1)
         missing = -index.shape[1] % self.together
         index_of = np.pad(index, ((0, 0), (0, missing)), constant_values=-1).reshape(-1).astype(np.int32)
+        taps = self.taps if joined == 1 and (self.taps == 1 or self.channels % 4 == 0) else 0
         values = {
             "scratch_bytes": 0, "filters": self.filters * self.merged, "depth": self.depth, "elements": len(index_of),
-            "together": self.together, "depthwise": self.depthwise, "index_of": index_of.ctypes.data,
+            "together": self.together, "taps": taps, "depthwise": self.depthwise, "index_of": index_of.ctypes.data,
             "src_code": DTYPE_CODES[self.conv.kernel_dtype],
         }  # fmt: skip
         slots = record(WEIGHTS8_FIELDS, values)

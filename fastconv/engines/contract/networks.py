@@ -108,6 +108,7 @@ WEIGHTS8_FIELDS = HEADER + (
     "depthwise",  # [block of channels][4 bytes of taps][lane], the sums of each lane, after the last block weights of 1
     "index_of",  # pointer to int32[elements]: which weight, or -1
     "src_code",  # DTYPE_CODES
+    "taps",  # if elements are tap after tap, channels in fours or a single tap; else 0
 )  # fmt: skip
 
 # Winograd's minimal filtering of 3x3 taps, stride 1.  A unit is some rows of tiles, of all images, with a chunk of the filters

@@ -141,63 +141,6 @@ static inline void staged_bytes(char *to, const char *from, int64_t n, int signe
     else if (signed_bytes) offset_bytes((uint8_t *)to, n);
 }
 
-/* Weights of up to DOT_LANES filters, `depth` each, less their shifts: element e of lane f becomes part e % together of the 4 bytes
- * [e / together][f]; index_of[e] < 0 is none.  The sums of the packed elements follow. */
-#define PACK(T, U, name)                                                                                                    \
-    static void name(const U *w, int64_t depth, int64_t filters, const int32_t *index_of, int64_t n, int64_t together,      \
-                     const int32_t *shift, T *to) {                                                                         \
-        int32_t sums[DOT_LANES] = {0};                                                                                      \
-        for (int64_t e = 0; e < n; e += together, to += DOT_LANES * together)                                               \
-            for (int64_t f = 0; f < DOT_LANES; f++)                                                                         \
-                for (int64_t i = 0; i < together; i++) {                                                                    \
-                    const int32_t at = index_of[e + i], v = f < filters && at >= 0 ? w[f * depth + at] - shift[f] : 0;      \
-                    to[f * together + i] = (T)v;                                                                            \
-                    sums[f] += v;                                                                                           \
-                }                                                                                                           \
-        memcpy(to, sums, sizeof sums);                                                                                      \
-    }
-PACK(int16_t, int8_t, pack_16s)
-PACK(int16_t, uint8_t, pack_16u)
-PACK(int32_t, int8_t, pack_32s)
-PACK(int32_t, uint8_t, pack_32u)
-#undef PACK
-/* The same of bytes, four at a time, `flip` moving unsigned ones by 128: 0.4 ns each with 3x3 taps. */
-static void pack_bytes(const uint8_t *w, int64_t depth, int64_t filters, const int32_t *index_of, int64_t n, uint32_t flip, char *to) {
-    typedef uint32_t loose_four __attribute__((aligned(1), may_alias));
-    ints sums[GEMM_COLS] = {0};
-    for (int64_t e = 0; e < n; e += 4, to += 4 * DOT_LANES) {
-        const int32_t *i = index_of + e;
-        loose_four *row = (loose_four *)to;
-        if (i[1] == i[0] + 1 && i[2] == i[0] + 2 && i[3] == i[0] + 3)
-            for (int64_t f = 0; f < filters; f++) row[f] = *(const loose_four *)(w + f * depth + i[0]) ^ flip;
-        else if (i[3] >= 0)
-            for (int64_t f = 0; f < filters; f++) {
-                const uint8_t *at = w + f * depth;
-                row[f] = (at[i[0]] | (uint32_t)at[i[1]] << 8 | (uint32_t)at[i[2]] << 16 | (uint32_t)at[i[3]] << 24) ^ flip;
-            }
-        else
-            for (int64_t f = 0; f < filters; f++) {
-                row[f] = 0;
-                for (int64_t j = 0; j < 4; j++)
-                    if (i[j] >= 0) row[f] |= (uint32_t)(uint8_t)(w[f * depth + i[j]] ^ flip) << 8 * j;
-            }
-        for (int64_t f = filters; f < DOT_LANES; f++) row[f] = 0;
-        for (int64_t j = 0; j < GEMM_COLS; j++)
-            sums[j] = dot(sums[j], ((const loose_ints *)to)[j], 0x01010101 - (ints){0}, 4);
-    }
-    memcpy(to, sums, sizeof sums);
-}
-static void pack_dots(const char *w, int signed_bytes, int64_t depth, int64_t filters, const int32_t *index_of, int64_t n,
-                      int64_t together, const int32_t *shift, char *to) {
-#define TO(T, bits)                                                                                                         \
-    if (signed_bytes) pack_##bits##s((const int8_t *)w, depth, filters, index_of, n, together, shift, (T *)to);             \
-    else pack_##bits##u((const uint8_t *)w, depth, filters, index_of, n, together, shift, (T *)to);
-    if (together == 4) pack_bytes((const uint8_t *)w, depth, filters, index_of, n, signed_bytes ? 0 : 0x80808080, to);
-    else if (together == 2) { TO(int16_t, 16) }
-    else { TO(int32_t, 32) }
-#undef TO
-}
-
 /* A row of n pixels: where their windows begin, and where their results go. */
 static inline void place_row(int64_t *restrict pixel_of, int64_t *restrict out_of, int64_t n, int64_t first, int64_t step,
                              int64_t to, int64_t to_step) {

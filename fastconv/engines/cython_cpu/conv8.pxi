@@ -13,9 +13,11 @@ cdef extern from "conv8.h" nogil:
     void less_windows(...)
     int32_t sum_of_window(...)
     void staged_bytes(...)
-    void pack_dots(...)
     void place_row(...)
     void turn_dots(...)
+
+cdef extern from "conv8_weights.h" nogil:
+    void pack_dots(...)
 
 cdef extern from "conv8_round.h" nogil:
     ctypedef struct Eighth "struct eighth":
@@ -250,7 +252,7 @@ cdef struct Weights8Args:
     int64_t scratch_bytes
     int64_t filters, depth, elements, together, depthwise
     const int32_t *index_of
-    int64_t src_code
+    int64_t src_code, taps
 
 
 cdef void weights8_int32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
@@ -266,4 +268,4 @@ cdef void weights8_int32(const int64_t *args, int64_t unit, int64_t worker) noex
             ones_of_depths(a.depth, a.together, a.out + (unit + 1) * size)
         return
     pack_dots(a.x + filter * a.depth, a.src_code == INT8, a.depth, min(<int64_t>DOT_LANES, a.filters - first), a.index_of,
-              a.elements, a.together, a.bias + filter, a.out + unit * (a.elements // a.together + 1) * 4 * DOT_LANES)
+              a.elements, a.together, a.taps, a.bias + filter, a.out + unit * (a.elements // a.together + 1) * 4 * DOT_LANES)

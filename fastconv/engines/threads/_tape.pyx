@@ -36,7 +36,7 @@ cdef enum:
     MAX_STEPS = 64
     MAX_TEMPORARIES = 48
     MAX_BUFFERS = MAX_ARRAYS + MAX_RESULTS + MAX_TEMPORARIES
-    MAX_BY_VALUE = 4096  # bytes
+    MAX_BY_VALUE = 16384  # bytes: biases of 2048 filters
     MAX_TEXT = 1024
     LINE = 64
 
