@@ -82,7 +82,7 @@ def bench(
         if list_cases:
             typer.echo("\n".join(case.name for case in chosen))
             return
-        theirs = rivals or ("torch" if layers and not targets else "scipy,opencv,torch,astropy")
+        theirs = rivals or ("torch,float32" if layers and not targets else "scipy,opencv,torch,astropy")
         n, contestants, missing = _contestants(_names(engines), _names(theirs), threads)
         reports.prepare(out, readme)
         if json is not None:

@@ -62,8 +62,8 @@ _ENGINE_MODULES = {
 }
 
 TABLE = (
-    Implementation("conv8", "Conv8", "cython"),
-    Implementation("conv8", "Conv8", "numba"),
+    Implementation("conv8", "executor", "cython"),
+    Implementation("conv8", "executor", "numba"),
     Implementation("depthwise", "Depthwise", "cython"),
     Implementation("depthwise", "Depthwise", "numba"),
     Implementation("winograd", "Winograd", "cython"),

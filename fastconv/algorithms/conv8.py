@@ -23,7 +23,7 @@ from fastconv.engines.contract import CONV8_FIELDS, DTYPE_CODES, WEIGHTS8_FIELDS
 from fastconv.problem import ConvProblem, QuantizedProblem
 from fastconv.replay import constant, contiguous, kept_weights
 
-__all__ = ["Conv8", "is_ready", "refuse"]
+__all__ = ["Conv8", "executor", "is_ready", "refuse"]
 
 BYTES = {"uint8", "int8"}
 # As many products of 8-bit numbers less their zero points have sums that 32 bits hold.
@@ -38,6 +38,11 @@ DEPTH_ROWS = 14
 # float32 rounds v = sum * scale + offset to the wrong integer only if v is as near to a half as this times |v| + |offset|:
 # the sum, the scale, the product and the offset are rounded to 24 bits.
 ROUNDING = 3.03 * 2.0**-24
+# The same of results times 65536, whose halves are whole numbers: the relative error of scale, offset and result, and of sums
+# beyond 2**24; a byte and a half; what 32 bits hold; what little would be left.
+UNIT, MOST_RESULT, MOST_SCALED, MOST_NEAR = 1.01 * 2.0**-24, 257.5, 32000.0, 2**12
+# Products of bytes, unsigned and signed ones, and of such as have zero points.
+LARGEST_PRODUCT, LARGEST_DIFFERENCE = 255 * 128, 255 * 255
 
 
 def refuse(problem: Any) -> str | None:
@@ -76,6 +81,16 @@ def is_ready(problem: Any, engine: Any) -> bool:
     return engine.is_ready("conv8", "int32") and engine.is_ready("weights8", "int32")
 
 
+def executor(problem: Any, engine: Any) -> Conv8:
+    """The executor: planes have one of their own on engines that multiply four bytes at once, and read them in rows."""
+    if isinstance(problem, QuantizedProblem) and _is_depthwise(problem.conv):
+        if engine.DOT[2] == 4 and getattr(engine, "DEPTHWISE_IN_PLACE", False):
+            from fastconv.algorithms.depthwise8 import Depthwise8
+
+            return Depthwise8(problem, engine)
+    return Conv8(problem, engine)
+
+
 class Conv8:
     """Executes a `QuantizedProblem`, or a `ConvProblem` of bytes."""
 
@@ -91,6 +106,8 @@ class Conv8:
         if self.depthwise:  # one group, whose channels have windows of their own
             self.rows, self.lanes, self.groups = DEPTH_ROWS, self.together * row_bytes // 8, 1
             self.channels = self.filters = p.channels
+        # Taps of 3x3 are packed column by column: columns are brought together once for three outputs.
+        self.by_columns = self.depthwise and self.together == 4 and p.kernel_shape == (3, 3)
         self.merged = _pixels_together(p, self.lanes) if self.depthwise else 1
         self.blocks = self.groups * -(-self.filters * self.merged // self.lanes)
         self.kernel, self.pack = engine.kernel("conv8", "int32"), engine.kernel("weights8", "int32")
@@ -118,8 +135,9 @@ class Conv8:
         layout = self._layout(x.strides)
         weights = self._weights(w, layout, shifts, threads)
         lanes = [self._in_lanes(values) for values in (base.astype(np.int32), zeros.astype(np.int32), scales, offsets)]
-        numbers = np.array([filler, x_shift, x_zero, zeros.any(), *self._limits(), 0], np.int32)
-        numbers[-1:].view(np.float32)[0] = guard
+        near = 0 if self.problem is p else self._near(base, scales, offsets, bool(zeros.any()))
+        numbers = np.array([filler, x_shift, x_zero, zeros.any(), *self._limits(), 0, near], np.int32)
+        numbers[7:8].view(np.float32)[0] = guard
         constants = np.concatenate([values.view(np.uint8) for values in lanes])
         if self.problem is not p or bias is None:
             constant(constants)  # of a bias that is an array of the call it is not
@@ -155,6 +173,19 @@ class Conv8:
         guard = 0.5 - error if error < 0.05 and scales.min() > 1e-30 and scales.max() < 1e30 else -1.0
         return base, scales, offsets, zeros.astype(np.int64), guard
 
+    def _near(self, base: np.ndarray, scales: np.ndarray, offsets: np.ndarray, zeros: bool) -> int:
+        """In how many parts of 65536 float32 may err; 0 if 32 bits do not hold results times 65536, or these are clamped.
+
+        `zeros`: whether weights have zero points.
+        """
+        zero, low, high = self._limits()
+        offset = float(np.abs(offsets * scales).max()) + abs(zero) + 0.5
+        largest = self.depth * (LARGEST_DIFFERENCE if zeros else LARGEST_PRODUCT) + float(np.abs(base).max())
+        near = int(np.ceil(65536 * UNIT * (3 + (largest >= 2**24)) * (MOST_RESULT + offset) + 0.5))
+        natural = (low, high) == ((0, 255) if self.problem.dtype == "uint8" else (-128, 127))
+        fits = largest * scales.max() + offset < MOST_SCALED and scales.min() > 1e-30 and near < MOST_NEAR
+        return near if natural and fits else 0
+
     def _in_lanes(self, values: np.ndarray) -> np.ndarray:
         """One for each filter, as lanes of blocks."""
         filters = self.filters * self.merged
@@ -172,7 +203,7 @@ class Conv8:
         index_of, bound = self._packing(layout.joined)
 
         def packed() -> np.ndarray:
-            blocks = self.blocks + self.depthwise
+            blocks = self.blocks + bool(self.depthwise)
             weights = aligned(blocks * (len(index_of) // self.together + 1) * self.lanes, "int32")
             each = contiguous(np.broadcast_to(w, (self.merged, *w.shape)))
             less = constant(np.tile(shifts.astype(np.int32), self.merged))
@@ -185,15 +216,17 @@ class Conv8:
     def _new_packing(self, joined: int) -> tuple[np.ndarray, Bound]:
         """Which weight of a filter is each element of its packed ones, -1: none; the record."""
         index = np.arange(self.taps).reshape(1, -1)
+        if self.by_columns:
+            index = index.reshape(3, 3).T
         if not self.depthwise:
             taps = np.arange(self.taps).reshape(-1, joined, 1)  # [run][tap of it][channel]
             index = (taps + np.arange(self.channels) * self.taps).reshape(len(taps), -1)
         missing = -index.shape[1] % self.together
         index_of = np.pad(index, ((0, 0), (0, missing)), constant_values=-1).reshape(-1).astype(np.int32)
-        taps = self.taps if joined == 1 and (self.taps == 1 or self.channels % 4 == 0) else 0
+        in_order = self.taps if joined == 1 and (self.taps == 1 or self.channels % 4 == 0) else 0
         values = {
             "scratch_bytes": 0, "filters": self.filters * self.merged, "depth": self.depth, "elements": len(index_of),
-            "together": self.together, "taps": taps, "depthwise": self.depthwise, "index_of": index_of.ctypes.data,
+            "together": self.together, "taps": in_order, "depthwise": self.depthwise, "index_of": index_of.ctypes.data,
             "src_code": DTYPE_CODES[self.conv.kernel_dtype],
         }  # fmt: skip
         slots = record(WEIGHTS8_FIELDS, values)
@@ -264,7 +297,9 @@ class Conv8:
         segment_of = np.ascontiguousarray((tz * steps[0] + ty * steps[1] + tx * steps[2]).reshape(-1), np.int64)
         run_length = joined * self.channels
         if self.depthwise:  # taps are multiplied together
-            segment_of, run_length = np.pad(segment_of, (0, -self.taps % self.together), "edge"), self.taps
+            segments = segment_of.reshape(3, 3).T if self.by_columns else segment_of.reshape(1, -1)
+            segment_of = np.pad(segments, ((0, 0), (0, -segments.shape[1] % self.together)), "edge").reshape(-1)
+            run_length = self.taps
         maps = [axis.edges() for axis in (z, y, x)]
         values = {
             **geometry(p, y, x, maps[1], maps[2]),
@@ -273,7 +308,7 @@ class Conv8:
             "kernel_z": z.taps, "stride_z": z.stride, "dilation_z": z.dilation, "pad_z": z.pad, "map_z": maps[0].ctypes.data,
             "groups": self.groups, "channels": self.channels, "filters": self.filters,
             "x_image": images.x_step, "out_image": images.out_step, "x_channel": x_strides[1], "out_channel": out_strides[1],
-            "together": self.together, "depthwise": self.depthwise, "merged": self.merged,
+            "together": self.together, "depthwise": self.depthwise + self.by_columns, "merged": self.merged,
             "in_place": layout.in_place, "turned": turned,
             "n_row_units": row_units, "n_col_units": col_units, "n_chunks": chunks,
             "step_y": step_y, "step_x": step_x, "pixel": channels * size, "row": row, "plane": plane,

@@ -43,6 +43,8 @@ class Case:
         Whether it belongs to the short list.
     argument : int or float, optional
         What the function takes instead of weights or a window's shape: a size, sigma, an axis.
+    prepared : bool
+        Whether the weights are brought into the kernels' order before they are timed.
     """
 
     function: str
@@ -54,6 +56,7 @@ class Case:
     options: Options = ()
     quick: bool = False
     argument: float | None = None
+    prepared: bool = False
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ __all__ = ["FIGURES", "draw"]
 
 COLOURS = {
     "numba": "#0b61a4", "cython": "#e07b00", "cuda": "#2a8c4a", "reference": "#7f7f7f",
-    "scipy": "#8c564b", "opencv": "#b5179e", "torch": "#c1121f", "astropy": "#6a4c93",
+    "scipy": "#8c564b", "opencv": "#b5179e", "torch": "#c1121f", "astropy": "#6a4c93", "float32": "#444444",
 }  # fmt: skip
 MARKERS = {
     "numba": "o",
@@ -30,6 +30,7 @@ MARKERS = {
     "opencv": "^",
     "torch": "D",
     "astropy": "P",
+    "float32": "h",
 }
 STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,

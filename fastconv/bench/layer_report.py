@@ -9,6 +9,7 @@ from fastconv.bench.targets import Cell, Outcome
 
 __all__ = ["section", "verdict"]
 
+AGAINST = {"torch": "PyTorch", "torch either way": "PyTorch in the faster layout", "float32": "its own float32"}
 Column = tuple[str, str, int]  # layout, engine, batch
 
 
@@ -37,7 +38,7 @@ def section(outcomes: list[Outcome]) -> str:
     columns = sorted({column for _, column in same})
     lines = [
         f"<li>{escape(outcome.target.name.removeprefix(outcome.target.group).lstrip(', '))} {escape(outcome.engine)} against "
-        f"{'PyTorch' if outcome.target.against == 'torch' else 'PyTorch in the faster layout'}: {verdict(outcome)}</li>"
+        f"{AGAINST[outcome.target.against]}: {verdict(outcome)}</li>"
         for outcome in outcomes
     ]
     header = "".join(f"<th>{escape(' '.join(column[:2]))}, N={column[2]}</th>" for column in columns)

@@ -175,22 +175,24 @@ def _textbook() -> Iterator[Layer]:
 
 
 def _convolutions() -> Iterator[Layer]:
-    """Every layer of the networks: outputs, gradients of input and weights, and outputs in 8 bits."""
+    """Every layer of the networks: outputs, gradients of input and weights, and outputs in 8 bits, plain and prepared."""
     for function in ("nn.conv2d", "nn.grad.conv2d_input", "nn.grad.conv2d_weight", "nn.quantized_conv2d"):
         for layout, (network, layers) in product(LAYOUTS, NETWORKS.items()):
             quantized = function == "nn.quantized_conv2d"
-            for (c, size, filters, k, stride, padding, groups), n in product(layers, BATCHES[: 1 if quantized else 2]):
+            options_of = ((1, False), (1, True)) if quantized else tuple((n, False) for n in BATCHES)
+            for (c, size, filters, k, stride, padding, groups), (n, prepared) in product(layers, options_of):
                 scale = ("scale", 0.02 * (c // groups * k * k) ** 0.5)  # few results are cut off at 0 and 255
                 options: Options = (("stride", stride), ("padding", padding), ("groups", groups))
                 yield Layer(
                     function,
-                    f"{network}-{'depthwise-' * (groups > 1)}stride-{stride}-{layout}",
+                    f"{network}-{'prepared-' * prepared}{'depthwise-' * (groups > 1)}stride-{stride}-{layout}",
                     "astronaut",
                     _shape(layout, n, c, size),
                     (filters, c // groups, k, k),
                     "uint8" if quantized else "float32",
                     (*options, ("data_format", layout), *((*QUANTIZED, scale) if quantized else ())),
                     function != "nn.conv2d" and n == 1 and layout == "NCHW" and c == filters == 64 and k == 3,
+                    prepared=prepared,
                     row=f"{network} {c}→{filters} {k}×{k}/{stride} {size}×{size}",
                     step=stride,
                     pad=padding,

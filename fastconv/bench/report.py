@@ -25,7 +25,7 @@ __all__ = [
     "write_all",
 ]
 
-NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch", "astropy": "astropy"}
+NAMES = {"scipy": "SciPy", "opencv": "OpenCV", "torch": "PyTorch", "astropy": "astropy", "float32": "own float32"}
 
 
 def prepare(folder: Path, readme: Path | None = None) -> None:

@@ -7,16 +7,20 @@ clock starts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from fastconv import nn
 from fastconv.bench import torch_layers
 from fastconv.bench.case import Case
 from fastconv.bench.contestants import Call, Engine, Rival, Unsupported
 from fastconv.bench.layers import Layer
+from fastconv.config import set_num_threads
+from fastconv.plan import plan
 
 __all__ = ["ENGINES", "RIVALS", "SCIPY", "choose"]
 
@@ -303,6 +307,33 @@ TORCH = Rival(
     slacks={"nn.quantized_conv2d": 1},  # it multiplies by a rounded scale
 )
 
+# -- fastconv's float32 ----------------------------------------------------------------------
+
+
+def _float32_conv2d(case: Case, x: np.ndarray, w: Any) -> Call:
+    """The same sums from numbers less their zero points; scaling and rounding them is put off."""
+    told = case.keywords
+    image, weights, bias = (array.astype(np.float32) for array in w)
+    image -= told["input_zero_point"]
+    options = {name: told[name] for name in ("stride", "padding", "groups", "data_format")}
+    scale = told["input_scale"] * told["weight_scale"] / told["scale"]
+    prepared = plan(nn.conv2d, image, weights, bias, **options).prepare(weights) if case.prepared else None
+
+    def call() -> Callable[[], np.ndarray]:
+        sums = prepared(image) if prepared else nn.conv2d(image, weights, bias, **options)
+        return lambda: np.clip(np.rint(sums * scale) + told["zero_point"], 0, 255).astype(x.dtype)
+
+    return call
+
+
+FLOAT32 = Rival(
+    "float32",
+    "fastconv",
+    {"nn.quantized_conv2d": _float32_conv2d},
+    set_num_threads,
+    slacks={"nn.quantized_conv2d": 1},  # Winograd's sums are not exact
+)
+
 # -- astropy ---------------------------------------------------------------------------------
 
 
@@ -322,5 +353,5 @@ ASTROPY = Rival(
     lambda threads: None,  # its convolution has one thread
 )
 
-RIVALS = {rival.name: rival for rival in (SCIPY, OPENCV, TORCH, ASTROPY)}
+RIVALS = {rival.name: rival for rival in (SCIPY, OPENCV, TORCH, FLOAT32, ASTROPY)}
 ENGINES = {name: Engine(name) for name in ("cython", "numba", "cuda", "reference")}

@@ -28,9 +28,9 @@ class Target:
     cases : tuple of str
         Shell patterns of the names of its cases.
     against : str
-        A rival; ``"best"``, the fastest of them; ``"torch either way"``, PyTorch in the faster of both layouts;
-        ``"peak"``, the machine's multiply-adds; ``"copy"``, the speed at which it copies memory; ``"numba"``, that
-        engine.
+        A rival, ``"float32"`` being fastconv with floating-point numbers; ``"best"``, the fastest of them;
+        ``"torch either way"``, PyTorch in the faster of both layouts; ``"peak"``, the machine's multiply-adds; ``"copy"``, the
+        speed at which it copies memory; ``"numba"``, that engine.
     least : float
         What the geometric mean over the cases is to be at least; 0 if nothing is asked.
     least_cell : float
@@ -87,6 +87,13 @@ def _depthwise(function: str) -> tuple[str, ...]:
     return (f"nn.{function}:mobilenetv2-depthwise-*",)
 
 
+def _prepared(kind: str) -> tuple[str, ...]:
+    cases = _dense("quantized_conv2d") if kind == "dense" else _depthwise("quantized_conv2d")
+    return tuple(case.replace("-", "-prepared-", 1) for case in cases)
+
+
+# Times as fast as the same in float32 that convolutions of 8 bits are to be.
+FASTER_THAN_FLOATS = {"prepared quantised convolution, dense": 2.5, "prepared quantised convolution, depthwise": 2.0}
 # Operations of layers: name, cases without their layout, what their geometric mean is to be.
 OPERATIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("dense convolution", _dense("conv2d"), 1.0),
@@ -98,6 +105,8 @@ OPERATIONS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("bias gradient", ("nn.grad.conv2d_bias:*",), 1.0),
     ("quantised convolution, dense", _dense("quantized_conv2d"), 1.0),
     ("quantised convolution, depthwise", _depthwise("quantized_conv2d"), 1.0),
+    ("prepared quantised convolution, dense", _prepared("dense"), 1.0),
+    ("prepared quantised convolution, depthwise", _prepared("depthwise"), 1.0),
     ("pooling", ("nn.*pool2d:*",), 8.0),
     ("gradient of pooling", ("nn.grad.*pool2d_backward:*",), 1.0),
 )
@@ -111,6 +120,8 @@ def _layers() -> Iterator[Target]:
             name, asked = f"{group}, {layout}", least if layout == "NCHW" else 1.0
             yield Target(name, patterns, "torch", asked, 0.5, group)
             yield Target(name, patterns, "torch either way", 0.0, 0.0, group)
+            if "quantised" in group:
+                yield Target(name, patterns, "float32", FASTER_THAN_FLOATS.get(group, 0.0), 0.0, group)
     for group, form in (("activation", "nn.{}:*"), ("gradient of activation", "nn.grad.{}_backward:*")):
         yield Target(group, tuple(map(form.format, ELEMENTWISE)), "torch", 1.0, 0.5, group)
 

@@ -70,7 +70,7 @@ def _conv2d_bias(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
 
 
 def _quantized_conv2d(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
-    """Weights are packed beforehand, as its modules do it."""
+    """Its function, which packs the weights at each call, or what its modules do, which have packed them before."""
     of, told = _Tensors(layer), layer.keywords
     torch = of.torch
     scales = told["input_scale"], told["weight_scale"]
@@ -79,11 +79,16 @@ def _quantized_conv2d(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
         image = torch._make_per_tensor_quantized_tensor(of.images(arguments[0]), scales[0], told["input_zero_point"])
         weights = torch._make_per_tensor_quantized_tensor(torch.from_numpy(arguments[1]), scales[1], 0)
     bias = torch.from_numpy((arguments[2] * (scales[0] * scales[1])).astype(np.float32))
-    quantized = torch.ops.quantized
-    packed = quantized.conv2d_prepack(weights, bias, [layer.step] * 2, [layer.pad] * 2, [1, 1], layer.groups)
+    scale, zero_point, function = told["scale"], told["zero_point"], torch.ao.nn.quantized.functional.conv2d
+    packed = torch.ops.quantized.conv2d_prepack(weights, bias, [layer.step] * 2, [layer.pad] * 2, [1, 1], layer.groups)
 
     def call() -> Callable[[], np.ndarray]:
-        result = quantized.conv2d(image, packed, told["scale"], told["zero_point"])
+        if layer.prepared:
+            result = torch.ops.quantized.conv2d(image, packed, scale, zero_point)
+        else:
+            result = function(
+                image, weights, bias, layer.step, layer.pad, 1, layer.groups, "zeros", scale, zero_point, torch.quint8
+            )
         return lambda: of.array(result.int_repr())
 
     return _without_autograd(of, call)

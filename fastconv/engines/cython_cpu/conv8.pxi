@@ -25,6 +25,7 @@ cdef extern from "conv8_round.h" nogil:
         const double *offset
         int32_t zero_point, low, high
         float guard
+        int32_t near
     void eighths(...)
 
 cdef extern from "conv8_depth.h" nogil:
@@ -34,7 +35,11 @@ cdef extern from "conv8_depth.h" nogil:
     void pack_depths(...)
     void ones_of_depths(...)
 
+cdef extern from "conv8_pixels.h" nogil:
+    void pixels8(...)
+
 cdef enum:
+    COLUMNS = 2  # what `depthwise` is if taps are packed column by column
     DEPTH_ROWS = 14  # of tiles of depthwise sums
     KEPT_WEIGHTS = 256 * 1024  # bytes that stay in the second cache: all filters of few pixels after the other, whole lines written
 
@@ -56,6 +61,7 @@ cdef struct Conv8Args:
 cdef struct Conv8Numbers:
     int32_t filler, shift, zero, windows, zero_point, low, high
     float guard
+    int32_t near
 
 # What a unit computes.
 cdef struct Conv8Unit:
@@ -149,7 +155,7 @@ cdef void conv8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, int64_t
     cdef int32_t *start = tile + GEMM_ROWS * DOT_LANES
     cdef Eighth q
     q.scale, q.offset = scales + lane, scales + lanes + lane
-    q.zero_point, q.low, q.high, q.guard = numbers.zero_point, numbers.low, numbers.high, numbers.guard
+    q.zero_point, q.low, q.high, q.guard, q.near = numbers.zero_point, numbers.low, numbers.high, numbers.guard, numbers.near
     for i in range(DOT_LANES):
         start[i] = <int32_t>(<uint32_t>base[lane + i] - <uint32_t>numbers.zero * <uint32_t>(<const int32_t *>(w + depth))[i])
     while p < n:
@@ -171,6 +177,7 @@ cdef void depth8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, char *
     cdef const Conv8Numbers *numbers = <const Conv8Numbers *>g.fill
     cdef int64_t lanes = a.together * VECTOR_BYTES // 4, block = (u.first + f) // lanes, all_lanes = (a.filters * a.merged + lanes - 1) // lanes * lanes
     cdef int64_t depth = 4 * a.quads * lanes, n = u.rows * u.cols // a.merged, some = min(lanes, u.filters * a.merged - f), p = 0, height, i
+    cdef int64_t row, pixel, cols = u.cols // a.merged
     cdef const char *w = <const char *>g.w + block * (depth + 4 * lanes)
     cdef const char *ones = <const char *>g.w + all_lanes // lanes * (depth + 4 * lanes)
     cdef const int32_t *base = <const int32_t *>g.bias + block * lanes
@@ -180,10 +187,17 @@ cdef void depth8_block(const Conv8Args *a, const Conv8Unit *u, int64_t f, char *
     cdef int32_t *windows = zero + lanes
     cdef Eighth q
     q.scale, q.offset = scales, scales + all_lanes
-    q.zero_point, q.low, q.high, q.guard = numbers.zero_point, numbers.low, numbers.high, numbers.guard
+    q.zero_point, q.low, q.high, q.guard, q.near = numbers.zero_point, numbers.low, numbers.high, numbers.guard, numbers.near
     memset(zero, 0, 4 * lanes)
     for i in range(lanes):
         start[i] = <int32_t>(<uint32_t>base[i] - <uint32_t>numbers.zero * <uint32_t>(<const int32_t *>(w + depth))[i])
+    if a.depthwise == COLUMNS and numbers.near and not numbers.windows:
+        row, pixel = a.segment_of[1] - a.segment_of[0], a.segment_of[4] - a.segment_of[0]
+        for i in range(u.rows):
+            p = i * cols
+            pixels8(w, u.src + f + u.pixel_of[p], row, pixel, a.merged * g.stride_x // a.step_x * a.pixel, start, cols, &q, some,
+                    to + u.out_of[p], u.out_of[p + 1] - u.out_of[p] if cols > 1 else <int64_t>0)
+        return
     while p < n:
         height = min(n - p, <int64_t>DEPTH_ROWS)
         depths(w, u.src + f * 4 // a.together, u.pixel_of + p, a.segment_of, a.quads, start, tile, height, a.together)
@@ -262,10 +276,10 @@ cdef void weights8_int32(const int64_t *args, int64_t unit, int64_t worker) noex
     cdef int64_t size = (a.elements // a.together + 1) * 4 * lanes
     if a.depthwise:  # the sums of the last block are followed by weights of 1
         filter = unit * lanes
-        pack_depths(a.x + filter * a.depth, a.src_code == INT8, a.depth, min(lanes, a.filters - filter), a.together,
-                    a.bias + filter, a.out + unit * size)
+        pack_depths(a.x + filter * a.depth, a.src_code == INT8, a.depth, min(lanes, a.filters - filter), a.index_of, a.elements,
+                    a.together, a.bias + filter, a.out + unit * size)
         if filter + lanes >= a.filters:
-            ones_of_depths(a.depth, a.together, a.out + (unit + 1) * size)
+            ones_of_depths(a.index_of, a.elements, a.together, a.out + (unit + 1) * size)
         return
     pack_dots(a.x + filter * a.depth, a.src_code == INT8, a.depth, min(<int64_t>DOT_LANES, a.filters - first), a.index_of,
               a.elements, a.together, a.taps, a.bias + filter, a.out + unit * (a.elements // a.together + 1) * 4 * DOT_LANES)

@@ -142,20 +142,22 @@ static void eighths_of_depths(const int32_t *sums, int64_t rows, int64_t n, cons
     for (int64_t r = 0; r < rows; r++) eighths_in_order(sums + r * together * INTS, n, q, out + out_of[r], together);
 }
 
-/* Weights [channel][tap] of a block, less their shifts, as [group of taps][lane][tap of it]; then their sums. */
+/* Weights [channel][tap] of a block, `depth` each, less their shifts, as [group of taps][lane][tap of it]; then their sums.  Packed
+ * tap e is tap index_of[e], or none. */
 #define PACK(T, U, name)                                                                                                    \
-    static void name(const U *w, int64_t taps, int64_t channels, int64_t together, const int32_t *shift, T *to) {           \
+    static void name(const U *w, int64_t depth, int64_t channels, const int32_t *index_of, int64_t n, int64_t together,     \
+                     const int32_t *shift, T *to) {                                                                         \
         int32_t sums[4 * INTS] = {0};                                                                                       \
-        for (int64_t t = 0; t < taps; t += together, to += together * INTS * together)                                      \
-            for (int64_t lane = 0; lane < together * INTS; lane++) {                                                        \
-                const int64_t c = 4 * unit_of(lane / 4, together) + lane % 4;                                               \
-                for (int64_t i = 0; i < together; i++) {                                                                    \
-                    const int32_t v = c < channels && t + i < taps ? w[c * taps + t + i] - shift[c] : 0;                    \
-                    to[lane * together + i] = (T)v;                                                                         \
-                    sums[lane] += v;                                                                                        \
-                }                                                                                                           \
+        for (int64_t lane = 0; lane < together * INTS; lane++) {                                                            \
+            const int64_t c = 4 * unit_of(lane / 4, together) + lane % 4;                                                   \
+            T *at = to + lane * together;                                                                                   \
+            for (int64_t e = 0; e < n; e++) {                                                                               \
+                const int32_t v = c < channels && index_of[e] >= 0 ? w[c * depth + index_of[e]] - shift[c] : 0;             \
+                at[e / together * together * INTS * together + e % together] = (T)v;                                        \
+                sums[lane] += v;                                                                                            \
             }                                                                                                               \
-        memcpy(to, sums, 4 * together * INTS);                                                                              \
+        }                                                                                                                   \
+        memcpy(to + n * together * INTS, sums, 4 * together * INTS);                                                        \
     }
 PACK(int8_t, int8_t, pack_depth_8s)
 PACK(int8_t, uint8_t, pack_depth_8u)
@@ -164,10 +166,11 @@ PACK(int16_t, uint8_t, pack_depth_16u)
 PACK(int32_t, int8_t, pack_depth_32s)
 PACK(int32_t, uint8_t, pack_depth_32u)
 #undef PACK
-static void pack_depths(const char *w, int signed_bytes, int64_t taps, int64_t channels, int64_t together, const int32_t *shift, char *to) {
+static void pack_depths(const char *w, int signed_bytes, int64_t depth, int64_t channels, const int32_t *index_of, int64_t n,
+                        int64_t together, const int32_t *shift, char *to) {
 #define TO(T, bits)                                                                                                         \
-    if (signed_bytes) pack_depth_##bits##s((const int8_t *)w, taps, channels, together, shift, (T *)to);                    \
-    else pack_depth_##bits##u((const uint8_t *)w, taps, channels, together, shift, (T *)to);
+    if (signed_bytes) pack_depth_##bits##s((const int8_t *)w, depth, channels, index_of, n, together, shift, (T *)to);      \
+    else pack_depth_##bits##u((const uint8_t *)w, depth, channels, index_of, n, together, shift, (T *)to);
     if (together == 4) { TO(int8_t, 8) }
     else if (together == 2) { TO(int16_t, 16) }
     else { TO(int32_t, 32) }
@@ -175,9 +178,9 @@ static void pack_depths(const char *w, int signed_bytes, int64_t taps, int64_t c
 }
 
 /* Weights of 1 for all taps there are, which sum windows. */
-static void ones_of_depths(int64_t taps, int64_t together, char *to) {
-    for (int64_t i = 0; i < (taps + together - 1) / together * together * together * INTS; i++) {
-        const int64_t one = i / (together * together * INTS) * together + i % together < taps;
+static void ones_of_depths(const int32_t *index_of, int64_t n, int64_t together, char *to) {
+    for (int64_t i = 0; i < n * together * INTS; i++) {
+        const int64_t one = index_of[i / (together * together * INTS) * together + i % together] >= 0;
         if (together == 4) ((int8_t *)to)[i] = (int8_t)one;
         else if (together == 2) ((int16_t *)to)[i] = (int16_t)one;
         else ((int32_t *)to)[i] = (int32_t)one;

@@ -113,6 +113,7 @@ include "lines.pxi"
 include "taps.pxi"
 include "quantized.pxi"
 include "conv8.pxi"
+include "depthwise8.pxi"
 include "deform.pxi"
 include "deform_gradient.pxi"
 include "weight_gradient.pxi"
@@ -155,6 +156,7 @@ KERNELS = {
     "quantized:float64": <int64_t><uintptr_t>&quantized_f64,
     "conv8:int32": <int64_t><uintptr_t>&conv8_int32,
     "weights8:int32": <int64_t><uintptr_t>&weights8_int32,
+    "depthwise8:int32": <int64_t><uintptr_t>&depthwise8_int32,
     "deform:float32": <int64_t><uintptr_t>&deform_f32,
     "deform:float64": <int64_t><uintptr_t>&deform_f64,
     "deform_places:float32": <int64_t><uintptr_t>&deform_places_f32,
