@@ -113,6 +113,44 @@ def test_depthwise(engine, ndim):
         check(ndim, (x, w, bias), options, q)
 
 
+@pytest.mark.parametrize("kernel", [(1, 1), (1, 3), (3, 3), (2, 2), (5, 5), (1, 7), (5, 7)])
+def test_weights_are_packed(engine, kernel):
+    """Blocks of filters and channels that are full, and such as are not."""
+    rng = np.random.default_rng(sum(kernel))
+    for groups, channels, filters in ((1, 4, 33), (1, 68, 16), (2, 20, 7), (1, 18, 40), (1, 132, 5)):
+        for weight_dtype in RANGES:
+            x = numbers(rng, (1, groups * channels, 5, 8), "uint8")
+            w = numbers(rng, (groups * filters, channels, *kernel), weight_dtype)
+            q = {
+                "input_scale": 0.3, "input_zero_point": 77, "weight_scale": np.array(0.01), "zero_point": -3, "dtype": "int8",
+                "weight_zero_point": 0 if weight_dtype == "int8" else 128, "scale": 3.0 * channels**0.5,
+            }  # fmt: skip
+            check(
+                2, (x, w, rng.normal(size=len(w))), {"padding": (kernel[0] // 2, kernel[1] // 2), "groups": groups}, q
+            )
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+@pytest.mark.parametrize(
+    "kernel, dilation", [((3, 3), 1), ((5, 5), 1), ((1, 6), 2), ((3, 2), 3), ((7, 9), 1), ((2, 3), 4)]
+)
+def test_depthwise_planes(engine, kernel, dilation, stride):
+    """Planes of one vector and of many, with rows apart from each other, and padding wider than a row."""
+    rng = np.random.default_rng(sum(kernel))
+    sizes = ((30, 33), (9, 150), (7, 7), (25, 40)) + ((200, 400),) * (engine == "cython" and kernel == (3, 3))
+    for i, (height, width) in enumerate(sizes):
+        dtype, weight_dtype, out_dtype = (("uint8", "int8")[i >> n & 1] for n in range(3))
+        zero = {"uint8": 128, "int8": 0}[weight_dtype] + (i == 2)
+        q = {
+            "input_scale": 1.0, "input_zero_point": 5, "weight_scale": rng.uniform(0.5, 2, 3), "weight_zero_point": zero,
+            "scale": 2.0**9 if i % 2 else 700.0, "zero_point": 11, "dtype": out_dtype,
+        }  # fmt: skip
+        x, w = numbers(rng, (2, 3, height + 2, width + 3), dtype), numbers(rng, (3, 1, *kernel), weight_dtype)
+        options = {"padding": ((1, 2), (12, 9)), "stride": stride, "dilation": dilation, "groups": 3}
+        for image in (x, x[:, :, 1:-1, 2:-1], x[:, ::-1], x[..., ::-1]):
+            check(2, (image, w, rng.integers(-999, 999, 3).astype("int32")), options, q)
+
+
 @pytest.mark.parametrize("together", [2, 4])
 def test_elements_at_once(together, monkeypatch):
     """Processors without instructions for four bytes multiply two numbers of 16 bits."""

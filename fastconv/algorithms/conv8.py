@@ -83,11 +83,11 @@ def is_ready(problem: Any, engine: Any) -> bool:
 
 def executor(problem: Any, engine: Any) -> Conv8:
     """The executor: planes have one of their own on engines that multiply four bytes at once, and read them in rows."""
-    if isinstance(problem, QuantizedProblem) and _is_depthwise(problem.conv):
-        if engine.DOT[2] == 4 and getattr(engine, "DEPTHWISE_IN_PLACE", False):
-            from fastconv.algorithms.depthwise8 import Depthwise8
+    in_rows = engine.DOT[2] == 4 and getattr(engine, "DEPTHWISE_IN_PLACE", False)
+    if in_rows and isinstance(problem, QuantizedProblem) and _is_depthwise(problem.conv):
+        from fastconv.algorithms.depthwise8 import Depthwise8
 
-            return Depthwise8(problem, engine)
+        return Depthwise8(problem, engine)
     return Conv8(problem, engine)
 
 
