@@ -119,3 +119,19 @@ def test_passes_that_stream(engine, streaming, dtype):
                 fastconv.ndimage.gaussian_filter(image, 1.5, axes=axes, output=out)
                 np.testing.assert_allclose(out, expected, 1e-5 if dtype == "float32" else 1e-12)
             assert (room[:first] == 7).all() and (room[first + out.size :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_three_by_three_at_every_width_and_place(engine, dtype):
+    """Tiles of 3x3 shift vectors in registers: pairs of tiles, single ones, and rows that begin anywhere in a line."""
+    rng = np.random.default_rng(5)
+    kernel = rng.integers(-9, 9, (3, 3)).astype(dtype)
+    for width in (31, 32, 33, 63, 64, 66, 97, 130, 161):
+        room = rng.integers(-50, 50, (19, width + 9)).astype(dtype)
+        for first in (0, 3):
+            image = room[:, first : first + width]
+            for dilation in (1, 2):
+                expected = fastconv.ndimage.correlate(
+                    image.astype(np.int64), kernel.astype(np.int64), dilation=dilation
+                )
+                np.testing.assert_array_equal(fastconv.ndimage.correlate(image, kernel, dilation=dilation), expected)

@@ -51,6 +51,8 @@ enum { SIMD_LEVEL = 2 };
 
 #define BEYOND INT64_MIN /* of fastconv.engines.contract */
 #define TILE_COLS 2
+#define LOW_ROWS 4 /* tiles of 3x3: see tiles.h */
+#define MOST_COLS 4
 /* Outputs of 3x3 with lanes of channels that are made together, rows and pixels of each, and rows of its gradient. */
 enum { DEPTHWISE_ROWS = SIMD_LEVEL == 4 ? 4 : 2, DEPTHWISE_PIXELS = 4, DEPTHWISE_GRADIENT_ROWS = SIMD_LEVEL == 4 ? 4 : 1 };
 
@@ -59,6 +61,11 @@ enum { DEPTHWISE_ROWS = SIMD_LEVEL == 4 ? 4 : 2, DEPTHWISE_PIXELS = 4, DEPTHWISE
 static inline int64_t n_blocks(int64_t kernel_y, int is_float) {
     const int64_t most = is_float ? USUAL_BLOCK : MAX_BLOCK;
     return kernel_y <= MAX_BLOCK ? 1 : (kernel_y + most - 1) / most;
+}
+
+/* Whether a kernel has 3x3 taps that are neighbours. */
+static inline int are_three(int64_t row_step, int64_t tap_step, const int64_t *col_of, int64_t kernel_y, int64_t kernel_x) {
+    return kernel_y == 3 && kernel_x == 3 && row_step == tap_step && col_of[0] == 0 && col_of[1] == 1 && col_of[2] == 2;
 }
 
 /* STREAM(p, v): a line of memory is written without being read before.  TURN(a, b, lanes): of the 32 numbers of a and b. */
