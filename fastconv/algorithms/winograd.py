@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,20 @@ __all__ = ["Winograd", "is_ready", "refuse"]
 # Outputs of a tile along each axis that a precision allows.
 TILES = {"default": (2,), "fast": (2, 4)}
 # What work takes, in nanoseconds, float32, one thread; only ratios count.  An operation of the direct sum, and of the products;
-# of a tile, each channel taken at the points, and each filter summed; each channel and filter of weights taken there.
-DIRECT_NS, PRODUCT_NS = 1 / 235, 1 / 225
-TILE_NS = {2: (1.4, 1.1), 4: (3.6, 2.8)}
-WEIGHTS_NS = {2: 5.0, 4: 17.0}
-# Weights larger than the second cache come from the third, each time that all are read.
-NEAR_BYTES, BYTE_NS = 2**20, 1 / 60
+# of a tile, each channel taken at the points, and each filter summed; each channel and filter of weights taken there, and
+# packed for the direct sum.
+DIRECT_NS, PRODUCT_NS = 1 / 235, 1 / 235
+TILE_NS = {2: (2.0, 1.6), 4: (5.0, 5.0)}
+WEIGHTS_NS, DIRECT_WEIGHTS_NS = {2: 4.0, 4: 8.0}, 2.5
+# Rows of products, and pixels of an image, that are lost where tiles are not full.
+LEAST_ROWS, LEAST_PIXELS = 2, 14
+# A byte of weights from memory, and those larger than the second cache again from the third, each time that all are read.
+MEMORY_NS, NEAR_BYTES, BYTE_NS = 1 / 34, 2**20, 1 / 150
 LEAST_GAIN = 1.1
 # Bytes of values at the points that a unit should make, and the fewest tiles of it; the most bytes of all that it makes.
 UNIT_BYTES, UNIT_TILES, MOST_BYTES = 512 * 1024, 28, 4 * 2**20
-UNITS_PER_THREAD = 4
+# Results of so many bytes are written past the caches.
+STREAM_BEYOND = 8 * 2**20
 LINE_BYTES = 64
 
 
@@ -71,20 +76,27 @@ def _best_tile(p: ConvProblem, prepared: bool) -> int | None:
     """The size of tile that is the fastest, or None if the direct sum is."""
     allowed = [m for m in TILES[p.precision] if _division(p, m, 1).scratch_bytes <= MOST_BYTES]
     best = min(allowed, key=lambda m: _nanoseconds(p, m, prepared), default=None)
-    if best is None or _nanoseconds(p, best, prepared) * LEAST_GAIN > p.flops * DIRECT_NS:
+    if best is None or _nanoseconds(p, best, prepared) * LEAST_GAIN > _direct_nanoseconds(p, prepared):
         return None
     return best
 
 
+def _direct_nanoseconds(p: ConvProblem, prepared: bool) -> float:
+    """About how long the direct sum takes: float32, one thread."""
+    packing = 0.0 if prepared else p.channels * p.filters // p.groups * DIRECT_WEIGHTS_NS
+    return p.flops * DIRECT_NS * (1 + LEAST_PIXELS / prod(p.out_shape)) + packing
+
+
 def _nanoseconds(p: ConvProblem, m: int, prepared: bool) -> float:
-    """About how long it takes: float32, one thread."""
+    """About how long minimal filtering takes: float32, one thread."""
     rows, cols = _tiles(p, m)
-    tiles, points, pairs = p.batch * rows * cols, (m + 2) ** 2, p.channels * p.filters // p.groups
-    weights = points * pairs * 4
-    reads = -(-tiles // UNIT_TILES) if weights > NEAR_BYTES else 0
-    each = p.channels * TILE_NS[m][0] + p.filters * TILE_NS[m][1]
-    packing = 0.0 if prepared else pairs * WEIGHTS_NS[m]
-    return 2 * points * tiles * pairs * PRODUCT_NS + tiles * each + reads * weights * BYTE_NS + packing
+    channels, filters = (p.groups * -(-n // p.groups // lanes) * lanes for n, lanes in ((p.channels, 16), (p.filters, 32)))
+    tiles, points, pairs = p.batch * rows * cols, (m + 2) ** 2, channels * filters // p.groups
+    units, weights = -(-tiles // UNIT_TILES), points * pairs * 4
+    took = 2 * points * (tiles + LEAST_ROWS * units) * pairs * PRODUCT_NS
+    took += tiles * (channels * TILE_NS[m][0] + filters * TILE_NS[m][1])
+    took += units * weights * BYTE_NS if weights > NEAR_BYTES else 0.0
+    return max(took, weights * MEMORY_NS) + (0.0 if prepared else pairs * WEIGHTS_NS[m])
 
 
 def _tiles(p: ConvProblem, m: int) -> tuple[int, int]:
@@ -108,18 +120,11 @@ def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division
     tile_rows, tile_cols = _tiles(p, m)
     size, points, all_rows = part_size(p.acc), (m + 2) ** 2, p.batch * tile_rows
     pitch, wide = -(-p.channels // p.groups // lanes) * lanes, 2 * lanes
-    tiles = max(UNIT_TILES, UNIT_BYTES // (points * pitch * size))
-    strips, chunks = -(-all_rows // max(1, tiles // tile_cols)), 1
+    rows = max(1, max(UNIT_TILES, UNIT_BYTES // (points * pitch * size)) // tile_cols)
+    strips, chunks = -(-all_rows // rows), 1
     if threads > 1:
-        blocks = -(-p.filters // p.groups // wide)
-        strips = max(strips, min(all_rows, -(-threads // p.groups)))
-        chunks = min(blocks, -(-threads // (strips * p.groups)))
-        while (
-            strips < all_rows
-            and strips * chunks * p.groups < UNITS_PER_THREAD * threads
-            and strips * p.groups % threads
-        ):
-            strips += 1
+        ways = ((-(-all_rows // n), chunks) for n in range(1, rows + 1) for chunks in _chunks(p, wide))
+        strips, chunks = min(ways, key=lambda way: _nanoseconds_of(p, m, threads, *way, wide))
     rows = -(-all_rows // strips)
     images = min(rows, (rows - 2) // tile_rows + 2) if rows > 1 else 1
     tiles, cols = rows * tile_cols, tile_cols * m
@@ -134,6 +139,22 @@ def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division
     places = list(accumulate((-(-part * size // LINE_BYTES) * LINE_BYTES for part in parts), initial=0))
     scratch_bytes = places[-1] + wide * size + 8 * (1 + 2 * tiles) + LINE_BYTES
     return Division(strips, chunks, pitch, step, tuple(places[1:]), scratch_bytes)
+
+
+def _chunks(p: ConvProblem, wide: int) -> list[int]:
+    """Numbers of chunks of a group's filters, one for each number of blocks that the largest may have."""
+    blocks = -(-p.filters // p.groups // wide)
+    return sorted({-(-blocks // each) for each in range(1, blocks + 1)})
+
+
+def _nanoseconds_of(p: ConvProblem, m: int, threads: int, strips: int, chunks: int, wide: int) -> float:
+    """About how long so many strips and chunks take on several threads, each of which makes one unit after the other."""
+    rows, cols = _tiles(p, m)
+    channels, filters, points = p.channels // p.groups, p.filters // p.groups, (m + 2) ** 2
+    tiles, some = -(-p.batch * rows // strips) * cols, -(-filters // wide // chunks) * wide
+    taken = tiles * (channels * TILE_NS[m][0] + some * TILE_NS[m][1])
+    products = 2 * points * channels * some * (tiles + LEAST_ROWS * -(-tiles // UNIT_TILES)) * PRODUCT_NS
+    return -(-p.groups * strips * chunks // threads) * (taken + products)
 
 
 class Winograd:
@@ -241,6 +262,7 @@ class Tiles(ConvExecutor):
             "tile": self.tile, "tile_rows": tile_rows, "tile_cols": tile_cols,
             "n_strips": division.strips, "n_chunks": division.chunks,
             "planes": not p.channels_last, "store_direct": direct,
+            "stream": p.batch * p.filters * y.out_size * x.out_size * size >= STREAM_BEYOND,
             "pitch": division.pitch, "step": division.step,
             **dict(zip(("values", "products", "sums", "lines", "tables"), division.places, strict=True)),
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),

@@ -24,7 +24,10 @@ def verdict(outcome: Outcome) -> str:
 
 
 def section(outcomes: list[Outcome]) -> str:
-    """Layers down, layouts, engines and batches across; small, against PyTorch in the faster of both layouts."""
+    """Layers down, layouts, engines and batches across; small, against PyTorch in the faster of both layouts.
+
+    Below, where they are known, the errors of both: root mean square, in parts of the values'.
+    """
     same, either = (
         {
             _column(outcome, cell): cell
@@ -65,4 +68,5 @@ def _cell(same: Cell | None, either: Cell | None) -> str:
         return "<td></td>"
     kind = "win" if same.value >= 1 else "loss" if same.value < 0.5 else "soft"
     small = f" <small>{times_text(either.value)}</small>" if either else ""
-    return f'<td><span class="{kind}">{times_text(same.value)}</span>{small}</td>'
+    errors = "<br><small>{:.1e} ({:.1e})</small>".format(*same.errors) if same.errors else ""
+    return f'<td><span class="{kind}">{times_text(same.value)}</span>{small}{errors}</td>'

@@ -49,6 +49,13 @@ class LayerChecker:
         outputs, expected = (v if isinstance(v, tuple) else (v,) for v in (output, self.expected))
         return max(self._compare(name, *pair, slack) for pair in zip(outputs, expected, strict=True))
 
+    def relative(self, output: Any) -> float | None:
+        """The output's error, root mean square, in parts of the values': of convolutions in floating point."""
+        if "conv" not in self.layer.operation or self.expected.dtype.kind != "f":
+            return None
+        output = output() if callable(output) else output
+        return float(np.sqrt(np.mean((output - self.expected) ** 2) / np.mean(self.expected**2)))
+
     def _compare(self, name: str, values: np.ndarray, expected: np.ndarray, slack: int) -> float:
         whole = expected.dtype.kind in "iu"
         if values.shape != expected.shape or values.dtype != (expected.dtype if whole else self.dtype):

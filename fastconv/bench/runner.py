@@ -248,6 +248,8 @@ def run_case(
         if lane.contestant.kind == "engine":
             info["implementation"] = _implementation(lane.contestant, case, x, w, threads)
         info |= {"first_call": lane.first_call, "max_error": max(error, lane.error), "tolerance": check.tolerance}
+        if isinstance(check, LayerChecker):
+            info["relative_error"] = check.relative(lane.output)
         outcome.entries.append(entry(case.family, case.name, lane.samples, info, lane.iterations))
     return outcome
 

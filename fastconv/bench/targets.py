@@ -140,7 +140,10 @@ LIMITS = {"peak": "of the multiply-add peak", "copy": "of the copy bandwidth"}
 
 @dataclass(frozen=True)
 class Cell:
-    """One case of a target, on one engine; `once`, the rival was timed by a single call; `row`, the layer."""
+    """One case of a target, on one engine; `once`, the rival was timed by a single call; `row`, the layer.
+
+    `errors`: the engine's and the rival's, root mean square, in parts of the values', if they are known.
+    """
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
@@ -148,6 +151,7 @@ class Cell:
     once: bool = False
     row: str = ""
     batch: int = 0
+    errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,9 @@ def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
                 info, rival = rows[engine].info, rows.get(target.against)
                 once = rival is not None and rival.kind == "rival" and rival.rounds == 1
                 labels = info.get("row", ""), info.get("batch", 0)
-                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once, *labels))
+                both = tuple(row.info.get("relative_error") for row in (rows[engine], rival) if row is not None)
+                errors = both if len(both) == 2 and None not in both else None
+                cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once, *labels, errors))
     return cells
 
 

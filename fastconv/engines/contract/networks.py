@@ -148,6 +148,7 @@ WINOGRAD_FIELDS = GEOMETRY + (
     "n_strips", "n_chunks",  # units that share all rows of tiles, and the filters of a group
     "planes",  # rows of channels are staged, and stored, by transposing, else pixels are copied
     "store_direct",  # the filters of a pixel lie next to each other in the output, as they do in registers
+    "stream",  # whether the output is larger than the caches, and may be written past them
     "pitch", "step",  # elements of a staged pixel; from one matrix of values to the next
     "values", "products", "sums", "lines", "tables",  # where parts of the scratch memory begin
     "activation", "slope",  # ACTIVATIONS; bits of the parameter

@@ -48,6 +48,7 @@ cdef extern from "tiles_all.h" nogil:
     void activate_backward(...)
     void activate_run(...)
     double slope_of(int64_t bits)
+    void filters_part(...)
     void filters_tile(...)
     void pixels_tile(...)
     int64_t product_height(...)

@@ -142,6 +142,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define line(src, ...) PICK(line, src)(src, __VA_ARGS__)
 #define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
 #define combine(result, ...) PICK(combine, result)(result, __VA_ARGS__)
+#define filters_part(w, ...) PICK(filters_part, w)(w, __VA_ARGS__)
 #define filters_tile(w, ...) PICK(filters_tile, w)(w, __VA_ARGS__)
 #define pixels_tile(w, ...) PICK(pixels_tile, w)(w, __VA_ARGS__)
 #define product_height(w, ...) PICK(product_height, w)(__VA_ARGS__)

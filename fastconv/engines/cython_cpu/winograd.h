@@ -79,7 +79,8 @@ static void NAME(window_points)(const T *from, int64_t row, int64_t col, T *to, 
     else NAME(window_points_of)(from, row, col, to, step, channels, 4);
 }
 
-INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, T *to, int64_t row, const int m) {
+INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, char *to, int64_t row, int64_t col, const int stream,
+                                const int m) {
     const int n = m + 2;
     V lost = {0};
     for (int64_t f = 0; f < WIDTH; f += LANES) {
@@ -94,7 +95,12 @@ INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, T *t
         EACH(i, m) {
             NAME(line_of_sums)(d[i], m);
             EACH(j, m) {
-                STORE(to + i * row + j * WIDTH + f, d[i][j] + start);
+                NAME(lone) *at = (NAME(lone) *)(to + i * row + j * col) + f;
+#ifdef STREAM
+                if (stream) STREAM(at, d[i][j] + start);
+                else
+#endif
+                    STORE(at, d[i][j] + start);
                 lost += d[i][j] * 0; /* NaN of what is not finite */
             }
         }
@@ -104,9 +110,12 @@ INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, T *t
     return any;
 }
 
-/* The sums of a tile, rows of pixels of WIDTH filters, from the products at all points.  Whether one of them is not finite. */
-static int NAME(point_sums)(const T *from, int64_t step, const T *bias, T *to, int64_t row, int64_t m) {
-    return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, 2) : NAME(point_sums_of)(from, step, bias, to, row, 4);
+/* The sums of a tile, pixels of WIDTH filters `row` and `col` bytes apart, from the products at all points; `stream`: whole
+ * cache lines, past the caches.  Whether one of them is not finite. */
+static int NAME(point_sums)(const T *from, int64_t step, const T *bias, char *to, int64_t row, int64_t col, int64_t stream, int64_t m) {
+    if (stream && ((uintptr_t)to | row | col) % 64 == 0)
+        return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 1, 2) : NAME(point_sums_of)(from, step, bias, to, row, col, 1, 4);
+    return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 0, 2) : NAME(point_sums_of)(from, step, bias, to, row, col, 0, 4);
 }
 
 /* 3x3 weights of a channel: `taps`, or if there are none, from those at the points. */
@@ -126,7 +135,7 @@ INLINED void NAME(weights_of)(V g[POINTS][POINTS], const T *points, const T *tap
 }
 
 INLINED void NAME(window_sums_of)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
-                                  int64_t channels, const T *bias, T *to, int64_t to_row, const int m) {
+                                  int64_t channels, const T *bias, char *to, int64_t to_row, int64_t to_col, const int m) {
     for (int64_t f = 0; f < WIDTH; f += LANES) {
         V sums[POINTS - 2][POINTS - 2];
         EACH(i, m) EACH(j, m) sums[i][j] = LOAD(bias + f);
@@ -138,22 +147,22 @@ INLINED void NAME(window_sums_of)(const T *from, int64_t row, int64_t col, const
                 EACH(y, 3) EACH(x, 3) sums[i][j] += g[y][x] * corner[y * row + x * col];
             }
         }
-        EACH(i, m) EACH(j, m) STORE(to + i * to_row + j * WIDTH + f, sums[i][j]);
+        EACH(i, m) EACH(j, m) STORE((NAME(lone) *)(to + i * to_row + j * to_col) + f, sums[i][j]);
     }
 }
 
 /* The sums of a tile directly, as the formula has it: NaN and infinity stay in their windows.  Weights are those at the
  * points, or if these are not finite, `taps`. */
 static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
-                              int64_t channels, const T *bias, T *to, int64_t to_row, int64_t m) {
-    if (m == 2) NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, 2);
-    else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, 4);
+                              int64_t channels, const T *bias, char *to, int64_t to_row, int64_t to_col, int64_t m) {
+    if (m == 2) NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 2);
+    else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 4);
 }
 
 INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step, const int m) {
-    const int n = m + 2;
+    const int n = m + 2, size = LANES / 2 * WIDTH;
     V lost = {0};
-    for (int64_t at = 0; at < LANES * WIDTH; at += LANES) {
+    for (int64_t at = 0; at < size; at += LANES) {
         const T *weights = from + at / WIDTH * 9 * WIDTH + at % WIDTH;
         V g[POINTS][POINTS];
         EACH(i, 3) {
@@ -165,15 +174,15 @@ INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step,
             EACH(i, 3) line[i] = g[i][j];
             NAME(weights_at_points)(line, m);
             EACH(i, n) {
-                STORE(block + (i * n + j) * LANES * WIDTH + at, line[i]);
+                STORE(block + (i * n + j) * size + at, line[i]);
                 lost += line[i] * 0;
             }
         }
     }
     const int lines = (uintptr_t)to % VECTOR_BYTES == 0 && step * sizeof(T) % VECTOR_BYTES == 0;
     for (int i = 0; i < n * n; i++, to += step)
-        for (int64_t at = 0; at < LANES * WIDTH; at += LANES) {
-            const V v = LOAD(block + i * LANES * WIDTH + at);
+        for (int64_t at = 0; at < size; at += LANES) {
+            const V v = LOAD(block + i * size + at);
 #ifdef STREAM
             if (lines) STREAM(to + at, v);
             else
@@ -186,9 +195,13 @@ INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step,
 }
 
 /* Weights of LANES channels and WIDTH filters, [channel][tap][filter], at all points, `step` elements apart; whether one of
- * these is not finite.  They are put together in a `block` first: the matrices of the points share sets of the caches. */
+ * these is not finite.  They are put together in a `block` first, which fits into the first cache: the matrices of the points
+ * share sets of the caches. */
 static int NAME(kernel_points)(const T *from, T *block, T *to, int64_t step, int64_t m) {
-    return m == 2 ? NAME(kernel_points_of)(from, block, to, step, 2) : NAME(kernel_points_of)(from, block, to, step, 4);
+    int any = 0;
+    for (int half = 0; half < 2; half++, from += LANES / 2 * 9 * WIDTH, to += LANES / 2 * WIDTH)
+        any |= m == 2 ? NAME(kernel_points_of)(from, block, to, step, 2) : NAME(kernel_points_of)(from, block, to, step, 4);
+    return any;
 }
 
 /* `rows` x `cols` pixels of a tile whose filters lie next to each other in the output. */

@@ -29,6 +29,8 @@ __all__ = ["FIELDS", "GEMM", "MAKERS"]
 
 FIELDS = CONV_FIELDS
 
+# Products that are summed apart: rounding errors grow with how many are summed in a row.
+MOST_APART = 128
 ROW_BYTES = COLS * VECTOR_BYTES
 GEMM = (ROWS, ROW_BYTES)
 
@@ -104,7 +106,8 @@ def stage_pixels(a, to, image, channel_of, z, y, x, rows, cols, first, channels,
 
 @part
 def filters_tile(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, acc):
-    return filters_product(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, acc)
+    most = int64(MOST_APART)
+    return filters_product(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, left, acc)
 
 
 @part

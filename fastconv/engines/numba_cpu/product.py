@@ -41,18 +41,20 @@ def _at(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int, step: i
 
 @intrinsic
 def filters_product(
-    typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, dtype
+    typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, left, dtype
 ):
     """Windows of pixels times packed weights.
 
-    Row r begins with the sums at ``start + r * start_step``.  The window of pixel r is `runs` runs of `length` elements, which
-    begin ``run_of[]`` bytes from ``src + pixel_of[r]``.  Its sums go to ``to + to_of[r]``, the first `width` of them.
+    Row r is added to the sums at ``start + r * start_step``.  The window of pixel r is `runs` runs of `length` elements, which
+    begin ``run_of[]`` bytes from ``src + pixel_of[r]``.  Its sums go to ``to + to_of[r]``, the first `width` of them.  About
+    `most` products are summed apart: errors grow with how many are summed in a row.
     """
     kind = dtype.instance_type
 
-    def tile(builder, height, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width):
+    def tile(builder, height, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most):
         vector, size = ir.VectorType(element(kind), lanes(kind)), kind.bitwidth // 8
-        sums = [
+        zero = ir.Constant(vector, None)
+        totals = [
             cgutils.alloca_once_value(
                 builder,
                 load(builder, builder.add(_at(builder, start, r, start_step), _int64(j * VECTOR_BYTES)), vector),
@@ -60,11 +62,16 @@ def filters_product(
             for r in range(height)
             for j in range(COLS)
         ]
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in totals]
         pixels = [builder.add(src, load(builder, _at(builder, pixel_of, r, 8), _int64)) for r in range(height)]
-        line = cgutils.alloca_once_value(builder, w)
-        with loop(builder, runs) as s:
-            first = load(builder, _at(builder, run_of, s, 8), _int64)
-            with loop(builder, length) as k:
+        line, apart = cgutils.alloca_once_value(builder, w), cgutils.alloca_once_value(builder, _int64(0))
+        pieces = builder.sdiv(builder.sub(builder.add(length, most), _int64(1)), most)
+        with loop(builder, runs) as s, loop(builder, pieces) as piece:
+            done = builder.mul(piece, most)
+            first = _at(builder, load(builder, _at(builder, run_of, s, 8), _int64), done, size)
+            rest = builder.sub(length, done)
+            some = builder.select(builder.icmp_signed("<", rest, most), rest, most)
+            with loop(builder, some) as k:
                 row = builder.load(line)
                 builder.store(builder.add(row, _int64(COLS * VECTOR_BYTES)), line)
                 taps = [load(builder, builder.add(row, _int64(j * VECTOR_BYTES)), vector) for j in range(COLS)]
@@ -72,15 +79,22 @@ def filters_product(
                 for r in range(height):
                     x = splat(builder, load(builder, builder.add(pixels[r], at), vector.element), vector.count)
                     _accumulate(builder, sums[r * COLS : (r + 1) * COLS], taps, x)
+            builder.store(builder.add(builder.load(apart), some), apart)
+            with builder.if_then(builder.icmp_signed(">=", builder.add(builder.load(apart), length), most)):
+                _end(builder, sums, totals)
+                for slot in sums:
+                    builder.store(zero, slot)
+                builder.store(_int64(0), apart)
+        _end(builder, sums, totals)
         full = builder.icmp_signed(">=", width, _int64(COLS * vector.count))
         places = [builder.add(to, load(builder, _at(builder, to_of, r, 8), _int64)) for r in range(height)]
-        with builder.if_else(full) as (all_lanes, some):
+        with builder.if_else(full) as (all_lanes, few):
             with all_lanes:
-                for i, slot in enumerate(sums):
+                for i, slot in enumerate(totals):
                     place = builder.add(places[i // COLS], _int64(i % COLS * VECTOR_BYTES))
                     store(builder, builder.load(slot), place)
-            with some:
-                for i, slot in enumerate(sums):
+            with few:
+                for i, slot in enumerate(totals):
                     left = builder.sub(width, _int64(i % COLS * vector.count))
                     place = builder.add(places[i // COLS], _int64(i % COLS * VECTOR_BYTES))
                     _store_some(builder, builder.load(slot), place, left)
@@ -88,7 +102,7 @@ def filters_product(
     def emit(context, builder, signature, args):
         return each_height(builder, args[-2], tile, args[:-2])
 
-    return types.int64(*[types.int64] * 12, dtype), emit
+    return types.int64(*[types.int64] * 13, dtype), emit
 
 
 @intrinsic
@@ -146,6 +160,14 @@ def each_height(builder: ir.IRBuilder, left: ir.Value, tile: Callable, args: Seq
     builder.branch(done)
     builder.position_at_end(done)
     return builder.load(chosen)
+
+
+def _end(builder: ir.IRBuilder, sums: list[ir.Value], totals: list[ir.Value]) -> None:
+    """Add what was summed apart to the totals."""
+    for slot, total in zip(sums, totals, strict=True):
+        a, b = builder.load(total), builder.load(slot)
+        whole = isinstance(a.type.element, ir.IntType)
+        builder.store(builder.add(a, b) if whole else builder.fadd(a, b), total)
 
 
 def _accumulate(builder: ir.IRBuilder, sums: list[ir.Value], vectors: list[ir.Value], scalar: ir.Value) -> None:

@@ -26,6 +26,8 @@ __all__ = ["FIELDS", "MAKERS"]
 FIELDS = WINOGRAD_FIELDS
 
 ROW_BYTES = COLS * VECTOR_BYTES
+# Products of channels that are summed apart, see the C twin.
+PRODUCTS_APART = 24
 
 
 @part
@@ -86,7 +88,8 @@ def window_points(a, window, row, values, zeros, acc):
 
 @part
 def products(w, src, pixel_of, run_of, length, start, to, to_of, width, left, acc):
-    return filters_product(w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, left, acc)
+    most = int64(PRODUCTS_APART)
+    return filters_product(w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, left, acc)
 
 
 @part
