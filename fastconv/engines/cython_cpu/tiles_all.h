@@ -79,6 +79,14 @@ static inline line_lanes line_lanes_from(int64_t first) {
 #else
 typedef char line_lanes;
 #endif
+/* Calls for `n` runs of some bytes that begin `step` bytes apart, to be read, or written. */
+static inline void call_for(const char *at, int64_t step, int64_t n, int64_t bytes, int written) {
+    for (; n > 0; n--, at += step)
+        for (int64_t i = 0; i < bytes; i += 64)
+            if (written) __builtin_prefetch(at + i, 1, 2);
+            else __builtin_prefetch(at + i, 0, 2);
+}
+
 /* Before others may see what was streamed. */
 static inline void end_stream(void) {
 #ifdef STREAM

@@ -20,6 +20,7 @@ cdef extern from "tiles_all.h" nogil:
     void window_sums(...)
     bint kernel_points(...)
     void store_pixels(...)
+    void call_for(const char *at, int64_t step, int64_t n, int64_t bytes, bint written)
 
 
 cdef struct WinogradArgs:
@@ -59,6 +60,8 @@ cdef void stage_winograd(const WinogradArgs *a, const WinogradStrip *s, real_t *
         if a.planes and not turned:
             winograd_planes(a, to, lines, line, fill, n, cols)
         else:
+            if a.planes and line != NULL:
+                call_for(line + g.x_row, a.x_channel, a.channels, g.width * size, False)
             winograd_pixels(a, to, line, fill, n, cols)
         to += cols * a.pitch
 
@@ -109,11 +112,20 @@ cdef void winograd_pixels(const WinogradArgs *a, real_t *to, const char *row, re
         col += run
 
 
-cdef void winograd_products(const WinogradArgs *a, const real_t *w, const real_t *values, const real_t *zeros, real_t *products,
-                            const int64_t *tables, int64_t tiles) noexcept nogil:
-    # At each point, of all tiles with all filters of a block.
+cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const real_t *w, const real_t *values, const real_t *zeros,
+                            real_t *products, const int64_t *tables, int64_t tiles, int64_t block) noexcept nogil:
+    # At each point, of all tiles with all filters of a block.  Meanwhile rows of planes are called for, which are written next.
+    cdef const Geometry *g = &a.g
     cdef int64_t points = (a.tile + 2) * (a.tile + 2), lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), point, t, height
+    cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), rows = min(s.rows * a.tile, g.out_height - s.row * a.tile)
+    cdef int64_t i = 0, row = 0, width = g.out_width * <int64_t>sizeof(real_t)
+    cdef const char *out = g.out + s.image * a.out_image + (s.group * a.filters + block * lanes) * a.out_filter + s.row * a.tile * g.out_row
     for point in range(points):
+        while a.planes and i < some and (i * rows + row) * points < (point + 1) * some * rows:
+            call_for(out + i * a.out_filter + row * g.out_row, <int64_t>0, <int64_t>1, width, True)
+            row += 1
+            if row == rows:
+                i, row = i + 1, 0
         t = 0
         while t < tiles:
             height = product_height(w, tiles - t)
@@ -227,7 +239,8 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
         taps = NULL
         if flags[block] != 0:
             taps = flags + whole_blocks(a.groups * blocks, lanes) + block * 9 * a.pitch * lanes
-        winograd_products(a, w + block * points * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles)
+        first_strip(a, begin, end, begin, &s)
+        winograd_products(a, &s, w + block * points * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles, b)
         row = begin
         at = staged
         while row < end:
