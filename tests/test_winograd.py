@@ -80,7 +80,10 @@ def test_the_number_of_threads_changes_nothing(cpu, case, threads):
 def spoilt(what, x, w, bias):
     """Arrays with numbers that are not finite, or whose sums are not."""
     x, w, bias = x.copy(), w.copy(), bias.copy()
-    if what == "image":
+    if what == "everywhere":
+        x[:, 5] = np.nan
+        x[1, 5, 3:9, 4:] = 0.0
+    elif what == "image":
         x[0, 3, 5, 7], x[1, 60, 0, 0], x[1, 2, -1, -1], x[1, 7, -1, -2] = np.nan, np.inf, -np.inf, np.inf
     elif what == "weights":
         w[5, 3, 0, 1], w[-1, -1, 2, 2], w[33, 1, 1, 1] = np.inf, np.nan, -np.inf
@@ -92,7 +95,7 @@ def spoilt(what, x, w, bias):
     return x, w, bias
 
 
-@pytest.mark.parametrize("what", ["image", "weights", "bias", "overflow"])
+@pytest.mark.parametrize("what", ["image", "everywhere", "weights", "bias", "overflow"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("precision", ["default", "fast"])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -105,7 +108,7 @@ def test_what_is_not_finite_stays_in_its_windows(cpu, what, layout, precision):
     with fastconv.use(engine=cpu, precision="strict"):
         expected = nn.conv2d(x, w, bias, **kwargs)
     assert (what == "overflow") == np.isfinite(expected).all()
-    assert np.isfinite(expected).mean() > 0.9
+    assert what == "everywhere" or np.isfinite(expected).mean() > 0.9
     usual = np.isfinite(expected) & (np.abs(expected) < 1e6)
     for result in both(cpu, precision, x, w, bias, **kwargs)[0]:
         for test in (np.isnan, np.isposinf, np.isneginf):
@@ -156,7 +159,9 @@ def test_nothing_beyond_the_arrays_is_touched(cpu, tile):
         out = guarded((n, filters, rows + 2 * pad - 2, cols + 2 * pad - 2), last)
         Tiles(problem, kernels, tile)(x, np.ascontiguousarray(w), out, None, 0, int(rng.choice([1, 3])))
         with fastconv.use(precision="strict", engine="cython"):
-            expected = nn.conv2d(given.astype("float64"), w.astype("float64"), padding=pad, groups=groups, data_format=layout)
+            expected = nn.conv2d(
+                given.astype("float64"), w.astype("float64"), padding=pad, groups=groups, data_format=layout
+            )
         expected = np.moveaxis(expected, -1, 1) if last else expected
         assert np.abs(out - expected).max() < (1e-2 if dtype == "float32" else 1e-9), problem
 
@@ -170,7 +175,6 @@ def test_units_are_as_many_as_threads_need(shape, threads):
     for tile in (2, 4):
         division: Division = _division(problem, tile, threads)
         units = division.strips * division.chunks
-        assert units >= threads
         assert units / (-(-units // threads) * threads) >= 0.75
 
 

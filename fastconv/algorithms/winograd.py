@@ -1,7 +1,7 @@
 """Winograd's minimal filtering: many channels and filters of 3x3 taps with less than half of the multiplications.
 
 Outputs are made by tiles of m x m: sums of products at (m + 2)^2 points stand for 9 m^2 products (doi:10.1109/CVPR.2016.435).
-m = 2 makes smaller rounding errors than the direct sum, m = 4 about ten times as large ones, so that only
+m = 2 makes rounding errors like the direct sum's, m = 4 about six times as large ones, so that only
 ``precision="fast"`` takes it.  NaN, infinity and overflow at the points are noticed, and tiles that hold them summed directly.
 
 The kernel (`WINOGRAD_FIELDS` of the contract) makes all products of some rows of tiles while they are in the second cache.
@@ -90,7 +90,9 @@ def _direct_nanoseconds(p: ConvProblem, prepared: bool) -> float:
 def _nanoseconds(p: ConvProblem, m: int, prepared: bool) -> float:
     """About how long minimal filtering takes: float32, one thread."""
     rows, cols = _tiles(p, m)
-    channels, filters = (p.groups * -(-n // p.groups // lanes) * lanes for n, lanes in ((p.channels, 16), (p.filters, 32)))
+    channels, filters = (
+        p.groups * -(-n // p.groups // lanes) * lanes for n, lanes in ((p.channels, 16), (p.filters, 32))
+    )
     tiles, points, pairs = p.batch * rows * cols, (m + 2) ** 2, channels * filters // p.groups
     units, weights = -(-tiles // UNIT_TILES), points * pairs * 4
     took = 2 * points * (tiles + LEAST_ROWS * units) * pairs * PRODUCT_NS
@@ -123,8 +125,8 @@ def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division
     rows = max(1, max(UNIT_TILES, UNIT_BYTES // (points * pitch * size)) // tile_cols)
     strips, chunks = -(-all_rows // rows), 1
     if threads > 1:
-        ways = ((-(-all_rows // n), chunks) for n in range(1, rows + 1) for chunks in _chunks(p, wide))
-        strips, chunks = min(ways, key=lambda way: _nanoseconds_of(p, m, threads, *way, wide))
+        ways = [(-(-all_rows // n), chunks) for n in range(1, rows + 1) for chunks in _chunks(p, wide)]
+        strips, chunks = min(ways, key=lambda way: _nanoseconds_of(p, m, threads, way[0], way[1], wide))
     rows = -(-all_rows // strips)
     images = min(rows, (rows - 2) // tile_rows + 2) if rows > 1 else 1
     tiles, cols = rows * tile_cols, tile_cols * m

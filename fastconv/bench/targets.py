@@ -195,8 +195,8 @@ def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
                 info, rival = rows[engine].info, rows.get(target.against)
                 once = rival is not None and rival.kind == "rival" and rival.rounds == 1
                 labels = info.get("row", ""), info.get("batch", 0)
-                both = tuple(row.info.get("relative_error") for row in (rows[engine], rival) if row is not None)
-                errors = both if len(both) == 2 and None not in both else None
+                mine, other = (row.info.get("relative_error") if row else None for row in (rows[engine], rival))
+                errors = None if mine is None or other is None else (mine, other)
                 cells.append(Cell(tuple(info["shape"]), tuple(info["kernel"]), value, once, *labels, errors))
     return cells
 

@@ -151,11 +151,29 @@ INLINED void NAME(window_sums_of)(const T *from, int64_t row, int64_t col, const
     }
 }
 
+/* Whether the window of each output of a tile holds a NaN: so do all sums, whatever the weights. */
+static int NAME(windows_hold_nan)(const T *from, int64_t row, int64_t col, int64_t channels, int64_t m) {
+    for (int64_t i = 0; i < m * m; i++) {
+        const T *corner = from + i / m * row + i % m * col;
+        int found = 0;
+        for (int64_t k = 0; k < 9; k++) {
+            const T *pixel = corner + k / 3 * row + k % 3 * col;
+            for (int64_t c = 0; c < channels; c++) found |= pixel[c] != pixel[c];
+        }
+        if (!found) return 0;
+    }
+    return 1;
+}
+
 /* The sums of a tile directly, as the formula has it: NaN and infinity stay in their windows.  Weights are those at the
  * points, or if these are not finite, `taps`. */
 static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
                               int64_t channels, const T *bias, char *to, int64_t to_row, int64_t to_col, int64_t m) {
-    if (m == 2) NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 2);
+    if (NAME(windows_hold_nan)(from, row, col, channels, m)) {
+        for (int64_t i = 0; i < m * m; i++)
+            for (int64_t f = 0; f < WIDTH; f += LANES)
+                STORE((NAME(lone) *)(to + i / m * to_row + i % m * to_col) + f, SPLAT((T)NAN));
+    } else if (m == 2) NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 2);
     else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 4);
 }
 

@@ -9,6 +9,7 @@ Weights are packed [block of filters][point][channel][lane].
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 
 from numba import int64, types
 
@@ -89,7 +90,9 @@ def window_points(a, window, row, values, zeros, acc):
 @part
 def products(w, src, pixel_of, run_of, length, start, to, to_of, width, left, acc):
     most = int64(PRODUCTS_APART)
-    return filters_product(w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, left, acc)
+    return filters_product(
+        w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, left, acc
+    )
 
 
 @part
@@ -105,10 +108,30 @@ def point_sums(a, values, step, bias, to, row, acc):
 
 
 @part
+def windows_hold_nan(a, window, window_row, acc):
+    # Whether the window of each output of a tile holds a NaN: so do all sums, whatever the weights.
+    size = itemsize(acc)
+    for i in range(a.tile * a.tile):
+        found, k = False, int64(0)
+        while k < 9 * a.channels and not found:
+            y, x = i // a.tile + k // a.channels // 3, i % a.tile + k // a.channels % 3
+            value = peek(window + y * window_row + (x * a.pitch + k % a.channels) * size, acc)
+            found, k = value != value, k + 1
+        if not found:
+            return False
+    return True
+
+
+@part
 def window_sums(a, window, window_row, w, taps, bias, to, row, kernel, zeros, acc):
     # The sums of a tile directly: NaN and infinity stay in their windows.  Weights are `taps`, or those at the points.
     size, step, n = itemsize(acc), a.pitch * int64(ROW_BYTES), a.tile + 2
     three = 3 * int64(VECTOR_BYTES)
+    if windows_hold_nan(a, window, window_row, acc):
+        for i in range(a.tile * a.tile):
+            for f in range(0, int64(ROW_BYTES), size):
+                poke(to + i // a.tile * row + i % a.tile * int64(ROW_BYTES) + f, acc(nan))
+        return
     for f in range(0, int64(ROW_BYTES), int64(VECTOR_BYTES)):
         for i in range(a.tile * a.tile):
             at = to + i // a.tile * row + i % a.tile * int64(ROW_BYTES) + f
