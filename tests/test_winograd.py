@@ -11,6 +11,7 @@ from test_conv_kernels import Guarded
 import fastconv
 from fastconv import nn
 from fastconv.algorithms.winograd import Division, Tiles, _division
+from fastconv.engines.level import SIMD
 
 # (images, channels, rows, columns, filters), and other arguments of conv2d.
 CASES = [
@@ -128,7 +129,7 @@ def test_errors_are_those_that_the_precisions_promise(cpu, channels, size):
         results, planned = both(cpu, precision, x, w, None, padding=1, data_format="NHWC")
         assert planned.implementation == f"{cpu}:winograd"
         errors[precision] = np.sqrt(np.mean((results[1] - exact) ** 2) / np.mean(exact**2))
-    assert errors["default"] < 2.4e-7
+    assert errors["default"] < (3e-7 if SIMD == "v2" else 2.4e-7)  # v2 rounds products, too
     assert errors["fast"] < 2e-6
 
 
