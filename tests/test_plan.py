@@ -318,7 +318,8 @@ WINDOWED = [
     (ndimage.grey_erosion, None, np.tri(15) > 0),
 ]
 LINES = [(ndimage.correlate1d, np.arange(1.0, 200.0), axis) for axis in (0, -1)]
-SOLID = [(ndimage.correlate, np.arange(1.0, 344.0).reshape(7, 7, 7)), *LINES]
+MOVING = [(function, n) for function in (ndimage.uniform_filter, ndimage.maximum_filter) for n in (3, 31, 201)]
+SOLID = [(ndimage.correlate, np.arange(1.0, 344.0).reshape(7, 7, 7)), *LINES, *MOVING]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
@@ -327,11 +328,13 @@ SOLID = [(ndimage.correlate, np.arange(1.0, 344.0).reshape(7, 7, 7)), *LINES]
     [
         ((300, 200), WINDOWED + LINES),
         ((4096, 4096), WINDOWED + LINES),
-        ((30_000, 30_000), WINDOWED[:6] + LINES),
-        ((64, 200_000), WINDOWED[:6] + LINES),
-        ((200_000, 64), WINDOWED[:6] + LINES),
+        ((30_000, 30_000), WINDOWED[:6] + LINES + MOVING),
+        ((64, 200_000), WINDOWED[:6] + LINES + MOVING),
+        ((200_000, 64), WINDOWED[:6] + LINES + MOVING),
         ((256, 256, 256), SOLID),
-        ((1 << 24,), LINES),
+        ((16, 500, 9000), MOVING),
+        ((3000, 2000, 3), MOVING),
+        ((1 << 24,), LINES + MOVING),
     ],
 )
 def test_direct_sums_and_passes_need_little_memory_whatever_the_image(dtype, shape, calls):

@@ -14,7 +14,9 @@ from strategies import arrays, shapes
 
 import fastconv
 import fastconv.ndimage
-from fastconv.algorithms.sliding import _reciprocal, folds
+from fastconv.algorithms import sliding
+from fastconv.algorithms.sliding import _reciprocal
+from fastconv.algorithms.sliding_strips import folds
 from fastconv.testing import assert_identical, assert_matches
 
 EXTREMES = ["maximum_filter", "minimum_filter"]
@@ -60,6 +62,30 @@ def test_shapes(engine, name, shape, mode):
     for size in (2, 3, 8, 31 if len(shape) < 3 else 5):
         check(name, image, size, mode=mode, cval=0.5)
     check(name, image, [(4, 1, 3, 2), (5,)][len(shape) == 1][: len(shape)], mode=mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FILTERS)
+def test_what_steps_overwrite(engine, name, mode):
+    """Further axes are taken in the output itself, whatever its layout: long windows, origins, several threads."""
+    image = values((20, 37, 150), "float64")
+    layouts = (np.empty(image.shape), np.empty(image.shape[::-1]).T, np.empty((40, 37, 300))[::-2, :, ::2])
+    for size, origin in ((3, 0), ((21, 4, 33), (-10, 1, 16)), ((2, 40, 201), (0, 19, -100))):
+        args = {"mode": mode, "cval": 0.5, "origin": origin}
+        desired = getattr(scipy.ndimage, name)(image, size, **args)
+        for out, threads in zip(layouts, (1, 2, 5), strict=True):
+            getattr(fastconv.ndimage, name)(image, size, output=out, threads=threads, **args)
+            assert_matches(out, desired, np.ones(out.shape), 1 if name in EXTREMES else 400)
+        check(name, (90 * image).astype("uint8"), size, mode=mode, cval=7, origin=origin)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_too_long_to_be_overwritten(engine, mode, monkeypatch):
+    """Integers are cut after each axis, in order: such images are made in blocks."""
+    monkeypatch.setattr(sliding, "BLOCK_BYTES", 20_000)
+    image = values((9, 140_000), "int16")
+    for size, origin in (((3, 5), 0), ((4, 301), (1, -150))):
+        check("uniform_filter", image, size, mode=mode, cval=-7, origin=origin)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 11, 16, 31, 101, 260])

@@ -4,10 +4,14 @@ Windows down the columns come first, of eight rows of the output at a time: the 
 share once.  Windows along these rows double: from those of w elements two make those of up to 2w,
 three and four more.  What overlaps does no harm to maxima; sums take what is missing from the elements
 themselves.  Nothing is ever subtracted: errors do not grow, and a NaN stays in its windows.
+
+What the first step leaves in the output, the others overwrite there: rows are staged before they are written, and those
+that windows reach beyond the lower border are kept from the beginning.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -15,54 +19,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import costs
+from fastconv.algorithms.blocks import Block, Line, blocks_of
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import Axis, contiguous_strides
-from fastconv.algorithms.tiling import (
-    MOST_SOURCES,
-    SLACK,
-    Tiles,
-    arrange,
-    even,
-    offsets,
-    pass_slots,
-    tiling,
-    window_axes,
-)
+from fastconv.algorithms.sliding_strips import AHEAD, SCRATCH, Windows, folds, readable, strip_of
+from fastconv.algorithms.tiling import Tiles, arrange, offsets, pass_slots, tiling, window_axes
 from fastconv.engines.contract import DTYPE_CODES, NUMBERS, PASS_SLOTS, SLIDING_FIELDS, record
 from fastconv.problem import WindowProblem
+from fastconv.replay import copy_into
 
 __all__ = ["Sliding", "is_ready", "refuse"]
 
-GROUP = 8  # rows of the output made at once
-VECTOR = 64  # bytes of the longest vectors
-FIRST_CACHE = 40 * 1024
-SECOND_CACHE = 512 * 1024
-SCRATCH = 1024 * 1024
-# Windows of few rows keep nothing but addresses: bytes of a row made at once.  Images of more bytes, with the output's,
-# do not stay in caches: half as much, and what comes next is called for (2048x2048 float32, 3x3, one thread: 1.25 ms,
-# neither 1.8 ms; smaller images get slower by a tenth).
-CHUNK = 2048
+# Bytes of a block, for each thread, where rows are too long to be overwritten, and of one of its rows of accumulators.
+BLOCK_BYTES, LONGEST = 2**19, 2**18
 # Bytes that lie apart are summed one by one, up to so many.
 MOST_APART = 33
-AHEAD = 12 * 2**20
-UNITS_PER_THREAD = 4
-
-
-class Fold(NamedTuple):
-    """A pass: windows of `reach` elements from smaller ones at `own`, and single elements at `base`."""
-
-    reach: int
-    own: tuple[int, ...]
-    base: tuple[int, ...]
 
 
 class Step(NamedTuple):
-    """One or two axes: the record, what it computes in, positions down the columns, whether it may read what it writes."""
+    """One or two axes: the record, what it computes in, positions down the columns."""
 
     bound: Bound
     acc: str
     taps: int
-    in_place: bool
 
 
 def refuse(problem: Any) -> str | None:
@@ -86,90 +65,130 @@ def is_ready(problem: WindowProblem, engine: Any) -> bool:
 class Sliding:
     """Executes a `WindowProblem` that has passes, in steps of one or two axes."""
 
-    def __init__(self, problem: WindowProblem, engine: Any):
-        self.problem = problem
+    def __init__(self, problem: WindowProblem, engine: Any, limit: int = SCRATCH):
+        self.problem, self.limit = problem, limit
         self.acc = _accumulator(problem)
         self.itemsize = np.dtype(self.acc).itemsize
         self.direct = getattr(engine, "WINDOWS_IN_PLACE", False)
         self.bytes = problem.kind == "mean" and self.acc == "uint16"  # their means are cut after each axis
         self.sums = problem.kind == "mean" and not self.bytes  # divided at last
         self.kernel = engine.kernel("sliding", self.acc, problem.kind)
-        self._between = contiguous_strides(problem.shape, problem.out_dtype)
-        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_steps)
+        self._bind = lru_cache(maxsize=REMEMBERED)(self._steps)
+        self._of = lru_cache(maxsize=None)(lambda shape: Sliding(replace(problem, shape=shape), engine, 1 << 62))
 
     def __call__(self, x: np.ndarray, w: None, out: np.ndarray, bias: None, fill: Any, threads: int) -> None:
-        p = self.problem
         threads = self._threads(threads)
         steps = self._bind(x.strides, out.strides, threads)
-        for i, (bound, acc, taps, _) in enumerate(steps):
-            # A step that reads and writes the same rows works in place: new memory costs as much as a pass.
-            finish = out.flags.c_contiguous and all(step.in_place for step in steps[i + 1 :])
-            target = out if finish or bound is steps[-1].bound else np.empty(p.shape, p.out_dtype)
+        if steps is None:
+            self._by_blocks(x, out, fill, threads)
+            return
+        for bound, acc, taps in steps:
             fills = np.full(2, fill).astype(acc)
             fills[1] *= taps if self.sums else 1
-            run(self.kernel, bound, x, None, target, None, fills, threads)
-            x = target
+            run(self.kernel, bound, x, None, out, None, fills, threads)
+            x = out
 
     def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays, the array between two steps included."""
+        """Bytes of scratch memory of a call on contiguous arrays, a block between steps included."""
         p, threads = self.problem, self._threads(threads)
-        steps = self._bind(contiguous_strides(p.shape, p.dtype), self._between, threads)
-        between = 0 if all(step.in_place for step in steps[1:]) else prod(p.shape) * np.dtype(p.out_dtype).itemsize
-        return max(step.bound.scratch_bytes for step in steps) * threads + between
+        steps = self._bind(*(contiguous_strides(p.shape, dtype) for dtype in (p.dtype, p.out_dtype)), threads)
+        if steps is not None:
+            return max(step.bound.scratch_bytes for step in steps) * threads
+        shapes = [tuple(part.size for part in block.parts) for block in self._blocks(threads)]
+        largest = max(shapes, key=prod)
+        return prod(largest) * _size(p.dtype, p.out_dtype) + self._of(largest).workspace(threads)
+
+    def _by_blocks(self, x: np.ndarray, out: np.ndarray, fill: Any, threads: int) -> None:
+        """Where rows are too long to be overwritten: blocks of the output, with what windows reach beyond them."""
+        for block in self._blocks(threads):
+            source = block.source(x)
+            made = np.empty(source.shape, out.dtype)
+            self._of(source.shape)(source, None, made, None, fill, threads)
+            begins = [pad - part.pad for pad, part in zip(self.problem.pad, block.parts, strict=True)]
+            inside = tuple(slice(n, n + part.out_size) for n, part in zip(begins, block.parts, strict=True))
+            copy_into(out[block.target], made[inside])
+
+    def _blocks(self, threads: int) -> list[Block]:
+        p = self.problem
+        lines = [Line(*line) for line in zip(p.shape, p.shape, p.window, p.pad, p.boundary, strict=True)]
+        steps, room = list(p.shape), threads * BLOCK_BYTES // _size(p.dtype, p.out_dtype)
+
+        def size(a: int) -> int:
+            return steps[a] + p.window[a] - 1
+
+        while max(steps) > 1 and (prod(map(size, range(len(steps)))) > room or max(steps) > LONGEST // self.itemsize):
+            long = [a for a in range(len(steps)) if steps[a] > 1]
+            widest = max(long, key=lambda a: (steps[a] > LONGEST // self.itemsize, size(a) / p.window[a]))
+            steps[widest] = -(-steps[widest] // 2)
+        return blocks_of(lines, steps)
 
     def _threads(self, threads: int) -> int:
         p = self.problem
         sources = sum(len(f.own) + len(f.base) for axis in p.passes for f in folds(p.window[axis], p.kind != "mean"))
         return costs.threads_worth_using(2 * self.itemsize * sources * prod(p.shape), p.nbytes, threads)
 
-    def _new_steps(self, x: tuple[int, ...], out: tuple[int, ...], threads: int) -> list[Step]:
-        """Records for arrays of these strides: as few steps as the axes can be taken together in."""
-        p, rest, dtype = self.problem, self.problem.passes, self.problem.dtype
+    def _steps(self, x: tuple[int, ...], out: tuple[int, ...], threads: int) -> list[Step] | None:
+        """As few steps as the axes can be taken together in; None if one of them cannot overwrite what it reads."""
+        p, rest, dtype = self.problem, self._order(), self.problem.dtype
         steps: list[Step] = []
         while rest:
+            behind = bool(steps)
             for n in (2, 1):
-                axes = window_axes(p, rest[:n], x, out if len(rest) <= n else self._between)
+                axes = window_axes(p, rest[:n], x, out)
                 tiles = arrange(axes, np.dtype(dtype).itemsize)
-                if tiles is not None and (n == 1 or self._together(tiles, axes[rest[0]])):
+                if tiles is not None and (n == 1 or self._together(tiles, axes[rest[0]], behind, threads)):
                     break
             assert tiles is not None  # a single axis can always be arranged
-            steps.append(self._step(tiles, dtype, threads, not steps))
-            rest, x, dtype = rest[n:], self._between, p.out_dtype
+            step = self._step(tiles, dtype, threads, behind)
+            if step is None:
+                return None
+            steps.append(step)
+            rest, x, dtype = rest[n:], out, p.out_dtype
         return steps
 
-    def _together(self, tiles: Tiles, first: Axis) -> bool:
+    def _order(self) -> tuple[int, ...]:
+        """The axes in the order in which they are taken: the last ones first where any order will do.
+
+        They are rows, which are the easier to overwrite the shorter they are.
+        """
+        p = self.problem
+        if p.dtype != p.out_dtype or self.bytes or (self.sums and self.acc != p.out_dtype):
+            return p.passes  # what each axis leaves is cut
+        axes = tuple(sorted(p.passes, reverse=True))
+        return (*axes[1::-1], *axes[2:])
+
+    def _windows(self, tiles: Tiles, acc: str, in_place: bool) -> Windows:
+        size, overlap = np.dtype(acc).itemsize, self.problem.kind != "mean"
+        return Windows(tiles, size, self.bytes and acc == "uint8", overlap, in_place, self.limit)
+
+    def _together(self, tiles: Tiles, first: Axis, in_place: bool, threads: int) -> bool:
         """Whether two axes may be taken together: what the first leaves is not converted; and are not better taken apart."""
         if self.bytes and first is not tiles.y:
             return False
         if not self.bytes and self.acc != _bits(self.problem.out_dtype):
             return False
-        cols, (_, halo) = strip_shape(tiles, self.itemsize, 1)[1], tiles.halo
-        return halo < 2 * cols and self._layout(tiles, cols, self.acc)["scratch_bytes"] <= 2 * SCRATCH
+        windows = self._windows(tiles, self.acc, in_place)
+        strip = strip_of(windows, False, 0, threads if in_place else 1)
+        return strip is not None and tiles.halo[1] < 2 * strip.cols and windows.fits(strip)
 
-    def _step(self, tiles: Tiles, dtype: str, threads: int, first: bool) -> Step:
+    def _step(self, tiles: Tiles, dtype: str, threads: int, in_place: bool) -> Step | None:
         p, acc = self.problem, self._computes_in(tiles, dtype)
         size, (taps, across) = np.dtype(acc).itemsize, (tiles.y.taps, tiles.x.taps)
-        own = self.direct and _bits(dtype) == acc and tiles.x.x_step == size
-        (rows, cols), ahead = strip_shape(tiles, size, threads), own and p.nbytes > AHEAD
-        chunk = even(tiles.x.size, CHUNK // size // (1 + ahead))
-        if own and taps < 2 * GROUP and cols < tiles.x.size and _all_readable(tiles, chunk, size):
-            # Nothing stays from group to group but addresses: one after another, columns are read as they lie.
-            rows, cols = min(rows, rows_of_unit(tiles, tiles.x.size, threads)), tiles.x.size
-        else:
-            chunk = cols
-        if taps == 1 and not first and GROUP * tiles.x.size * size < SECOND_CACHE:
-            rows, cols, chunk = rows_of_unit(tiles, tiles.x.size, threads), tiles.x.size, tiles.x.size  # in place
-        in_pairs = acc == "uint8" and self.bytes
+        own = self.direct and _bits(dtype) == acc and tiles.x.x_step == size and not (in_place and taps > 1)
+        windows = self._windows(tiles, acc, in_place)
+        strip = strip_of(windows, own, p.nbytes, threads)
+        if strip is None:
+            return None
         src_planes, out_planes = offsets(tiles.planes)
         tables = {
             "src_planes": src_planes, "out_planes": out_planes, "map_y": tiles.y.edges(), "map_x": tiles.x.edges(),
-            "passes": np.array(self._passes(tiles, in_pairs), np.int64).reshape(-1, PASS_SLOTS),
+            "passes": np.array(self._passes(tiles, windows.pairs), np.int64).reshape(-1, PASS_SLOTS),
         }  # fmt: skip
-        readable = [own and _readable(tiles, first, cols, size) for first in range(0, tiles.x.size, cols)]
-        more = {"direct": np.array(readable, np.int64), **self._quotients(taps, across, in_pairs)}
+        direct = [own and readable(tiles, first, strip.cols, size) for first in range(0, tiles.x.size, strip.cols)]
+        more = {"direct": np.array(direct, np.int64), **self._quotients(taps, across, windows.pairs)}
         values = {
-            **tiling(p, acc, tiles, (rows, cols), tables), **self._layout(tiles, chunk, acc, cols),
-            "chunk": chunk, "ahead": int(ahead),
+            **tiling(p, acc, tiles, (strip.rows, strip.cols), tables), **windows.layout(strip),
+            "chunk": strip.chunk, "ahead": int(own and p.nbytes > AHEAD),
             "src_code": DTYPE_CODES[dtype], "taps_y": taps, "taps_x": across, "fill_down": size,
             "store_direct": (_bits(p.out_dtype) == acc) * _density(tiles, size),
             "n_passes": len(tables["passes"]), "down": 0, "across": 0,
@@ -177,8 +196,7 @@ class Sliding:
         }  # fmt: skip
         units = len(out_planes) * values["row_tiles"] * values["col_tiles"]
         kept = (*tables.values(), *more.values())
-        bound = Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), kept)
-        return Step(bound, acc, taps, in_place=taps == 1 and chunk == tiles.x.size)
+        return Step(Bound(record(SLIDING_FIELDS, values), units, values["scratch_bytes"], (), kept), acc, taps)
 
     def _computes_in(self, tiles: Tiles, dtype: str) -> str:
         """The accumulators of a step: where the engine can, means of bytes are made in bytes."""
@@ -217,116 +235,20 @@ class Sliding:
             if divisor > 1
         }
 
-    def _layout(self, tiles: Tiles, cols: int, acc: str, width: int = 0) -> dict[str, int]:
-        """Where parts of the scratch memory begin."""
-        size, taps, (_, halo) = np.dtype(acc).itemsize, tiles.y.taps, tiles.halo
-        in_pairs = acc == "uint8" and self.bytes
-        pitch = _vectors((cols + halo) * size + 2 * VECTOR) | VECTOR  # an odd number of vectors: rows in different sets
-        n_blocks = (taps - GROUP + 1) // GROUP
-        n_blocks = n_blocks if n_blocks > 1 else 0
-        group = _vectors(GROUP * pitch + 2 * VECTOR + SLACK)
-        core = 2 * (pitch + 2 * VECTOR) if in_pairs else pitch
-        plan = folds(tiles.x.taps, self.problem.kind != "mean")
-        apart = in_pairs or any(fold.own and fold.base for fold in plan)
-        filled = bool((tiles.y.edges() < 0).any())  # rows beyond the border are none of the image's
-        sizes = {
-            "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": ((max(cols, width) + halo) * size + VECTOR) * filled,
-            "ring": (taps + GROUP - 1) * pitch + SLACK,
-            "blocks": n_blocks * core + SLACK, "core": core + SLACK, "windows": group, "second": group * apart,
-            "third": group * in_pairs, "stored": group,
-        }  # fmt: skip
-        at, places = 0, {}
-        for name, length in sizes.items():
-            places[name] = at
-            at += _vectors(length)
-        places.pop("rows")
-        places["second"] = (places["second"] - places["windows"]) * apart
-        places["third"] -= places["windows"]
-        return {
-            **places,
-            "pitch": pitch // size,
-            "n_blocks": n_blocks,
-            "core_bytes": core,
-            "scratch_bytes": at + VECTOR,
-        }
-
-
-def strip_shape(tiles: Tiles, size: int, threads: int) -> tuple[int, int]:
-    """Rows and columns of a unit, in elements of so many bytes."""
-    (halo_y, halo_x), height, width = tiles.halo, tiles.y.size, tiles.x.size
-    shapes = []
-    for i in range(width.bit_length()):
-        cols = -(-width // 2**i)
-        window = (cols + halo_x) * size
-        cost = (1 + halo_x / cols) * (1 + 128 / (cols * size))
-        cost *= 1.15 if 2 * GROUP * window > FIRST_CACHE else 1.0
-        cost *= 1.3 if (halo_y + GROUP) * window > SECOND_CACHE else 1.0
-        shapes.append((cost, -cols, cols))
-    cols = even(width, min(shapes)[2])
-    rows = rows_of_unit(tiles, cols, threads)
-    beside = prod(axis.size for axis in tiles.planes) * -(-width // cols) * -(-height // rows)
-    if beside < threads:
-        cols = even(width, max(-(-width * beside // threads // UNITS_PER_THREAD), halo_x, 2048 // size))
-    return rows, cols
-
-
-def rows_of_unit(tiles: Tiles, cols: int, threads: int) -> int:
-    """Rows of a unit of so many columns: several units for each thread, of whole groups."""
-    height, halo = tiles.y.size, tiles.halo[0]
-    beside = prod(axis.size for axis in tiles.planes) * -(-tiles.x.size // cols)
-    wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
-    if beside >= wanted:
-        return height
-    fewest = max(GROUP, min(halo // 2, -(-height // threads)))  # each unit folds its first windows anew
-    rows = max(-(-height * beside // wanted), fewest)
-    return min(height, -(-rows // GROUP) * GROUP)
-
-
-def _all_readable(tiles: Tiles, cols: int, size: int) -> bool:
-    return all(_readable(tiles, first, cols, size) for first in range(0, tiles.x.size, cols))
-
-
-def _readable(tiles: Tiles, first: int, cols: int, size: int) -> bool:
-    """Whether windows of the columns from `first` on need no others of the image than those next to each other."""
-    x, (_, halo) = tiles.x, tiles.halo
-    begin = first - x.pad
-    end = begin + min(cols, x.size - first) + halo
-    low, high = max(begin, 0), min(end, x.size)
-    edges = x.edges()
-    beyond = np.concatenate(
-        [edges[begin + x.pad : x.pad] if begin < 0 else edges[:0], edges[x.pad : x.pad + max(end - x.size, 0)]]
-    )
-    return (high - low) * size >= VECTOR and bool(((beyond < 0) | (beyond >= low) & (beyond < high)).all())
-
 
 def _density(tiles: Tiles, size: int) -> int:
     """1 if rows of the output have no gaps, 2 if its columns have none."""
     return 1 if tiles.x.out_step == size else 2 if tiles.y.out_step == size and tiles.y.size > 1 else 0
 
 
+def _size(*dtypes: str) -> int:
+    """Bytes of an element of each of these."""
+    return sum(np.dtype(dtype).itemsize for dtype in dtypes)
+
+
 def _bits(dtype: str) -> str:
     """The dtype that elements are compared as."""
     return "uint8" if dtype == "bool" else dtype
-
-
-def _vectors(n: int) -> int:
-    """So many bytes, rounded up to whole vectors."""
-    return -(-n // VECTOR) * VECTOR
-
-
-@cache
-def folds(taps: int, overlap: bool) -> tuple[Fold, ...]:
-    """The passes that make windows of so many taps in the fewest reads and writes."""
-    if taps <= MOST_SOURCES:
-        return (Fold(taps, (), tuple(range(taps))),)
-    plans = []
-    for parts in range(2, MOST_SOURCES + 1):
-        smaller = -(-taps // parts) if overlap else taps // parts
-        base = () if overlap else tuple(range(parts * smaller, taps))
-        if parts + len(base) <= MOST_SOURCES:
-            own = tuple(min(i * smaller, taps - smaller) for i in range(parts))
-            plans.append((*folds(smaller, overlap), Fold(taps, own, base)))
-    return min(plans, key=lambda plan: sum(len(f.own) + len(f.base) + 2 for f in plan))
 
 
 def _accumulator(p: WindowProblem) -> str:

@@ -82,6 +82,7 @@ SLIDING_FIELDS = TILING + (
     "ahead",  # whether memory that is read and written next is called for
     "n_blocks", "core_bytes",  # folds of eight rows that stay, bytes from each to the next
     "fill_row", "ring", "blocks", "core", "windows", "third", "stored",  # where parts of the scratch memory begin
+    "below", "n_below",  # where rows begin that stand beyond the lower border, and how many: 0 unless these are overwritten
 )  # fmt: skip
 
 # The divisor of a mean; sums in 16 bits are multiplied by `factor` and divided by 2**(16 + shift); whether

@@ -17,6 +17,7 @@ cdef struct SlidingArgs:
     int64_t chunk, ahead
     int64_t n_blocks, core_bytes
     int64_t fill_row, ring, blocks, core, windows, third, stored
+    int64_t below, n_below
 
 cdef Ahead NOTHING
 
@@ -42,11 +43,22 @@ cdef struct Strip:
     Ahead ahead
 
 
+cdef void keep_below(Strip *s) noexcept nogil:
+    # Stage what stands beyond the lower border before its rows are overwritten.
+    cdef const Tiling *t = &s.a.t
+    cdef int64_t i, row
+    for i in range(s.a.n_below):
+        row = t.map_y[t.pad_y + i]
+        if row >= 0:
+            stage_columns(t, s.ops, s.scratch + s.a.below + i * s.step, s.plane + row * t.x_row, t.x_col, t.src_code, s.low,
+                          s.tile.cols + t.halo_x, t.fill)
+
+
 cdef const char *source_of(Strip *s, int64_t position) noexcept nogil:
     # A row that windows read, counted from the tile's first: where it lies, or staged.
     cdef const SlidingArgs *a = s.a
     cdef const Tiling *t = &a.t
-    cdef int64_t row = mapped(t.map_y, s.tile.y - t.pad_y + position, t.height, t.pad_y)
+    cdef int64_t at = s.tile.y - t.pad_y + position, row = mapped(t.map_y, at, t.height, t.pad_y)
     cdef char *dst
     if row < 0:
         dst = s.scratch + a.fill_row
@@ -54,6 +66,8 @@ cdef const char *source_of(Strip *s, int64_t position) noexcept nogil:
             fill_run(s.ops, dst, t.fill, t.tile_cols + t.halo_x)
             s.filled = 1
         return dst
+    if at >= t.height and a.n_below > 0:
+        return s.scratch + a.below + (at - t.height) * s.step
     if s.direct:
         return s.plane + row * t.x_row + s.low * t.x_col
     dst = s.scratch + a.ring + position % (a.taps_y + GROUP - 1) * s.step
@@ -295,6 +309,8 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
     rows[0] = rows[1] = rows[2] = rows[3] = group_rows
     if bytes:
         s.down = &bytes_down
+    take_columns(&s, x, min(end - x, a.chunk))
+    keep_below(&s)
     for group in range((s.tile.rows + GROUP - 1) // GROUP):
         y = group * GROUP
         count = min(s.tile.rows - y, <int64_t>GROUP)

@@ -105,6 +105,19 @@ def accumulator(dtype: str, kind: str) -> tuple[types.Number, bool | None]:
 
 
 @part
+def keep_below(a, scratch, tile, fill, acc, own):
+    # Stage what stands beyond the lower border before its rows are overwritten.
+    plane, _, col_0, _, cols = tile
+    source = a.x + peek(a.src_planes + 8 * plane, int64)
+    for i in range(a.n_below):
+        row, dst = peek(a.map_y + 8 * (a.pad_y + i), int64), scratch + a.below + i * a.pitch * itemsize(acc)
+        if row < 0:
+            fill_run(dst, cols + a.halo_x, fill)
+        else:
+            stage_columns(a, dst, source + row * a.x_row, col_0 - a.pad_x, cols + a.halo_x, fill, acc, own)
+
+
+@part
 def next_rows(a, scratch, tile, y, fill, acc, own):
     # The addresses of the rows that the windows read that begin in rows y to y + 7 of the tile; new ones are staged.
     plane, row_0, col_0, height, cols = tile
@@ -119,9 +132,13 @@ def next_rows(a, scratch, tile, y, fill, acc, own):
         if y + j > last:
             poke(scratch + 8 * j, peek(scratch + 8 * j - 8, int64))
             continue
+        at = row_0 - a.pad_y + y + j
+        if at >= a.height and a.n_below > 0:
+            poke(scratch + 8 * j, scratch + a.below + (at - a.height) * step)
+            continue
         dst = scratch + a.ring + (y + j) % (kept + GROUP) * step
         poke(scratch + 8 * j, dst)
-        row = mapped(a.map_y, row_0 - a.pad_y + y + j, a.height, a.pad_y)
+        row = mapped(a.map_y, at, a.height, a.pad_y)
         if row < 0:
             fill_run(dst, cols + a.halo_x, fill)
         else:
@@ -202,6 +219,7 @@ def sliding(dtype: str, kind: str) -> Callable:
         tile, scratch = tile_at(a, unit), (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
         fill, n, windows = peek(a.fill, acc), tile[4] + a.halo_x, scratch + a.windows
         made = windows + a.second
+        keep_below(a, scratch, tile, fill, acc, own)
         for y in range(0, tile[3], GROUP):
             count = min(tile[3] - y, int64(GROUP))
             next_rows(a, scratch, tile, y, fill, acc, own)
