@@ -214,7 +214,6 @@ def test_blocks_meet(engine: str, always, monkeypatch: pytest.MonkeyPatch, rule:
         (1, (2, 20, 1100), (1, 4, 5)),
     ]:
         monkeypatch.setattr(blocks, "BLOCK_BYTES", bytes_of_planes)
-        monkeypatch.setattr(blocks, "LONG_BYTES", bytes_of_planes)
         plan_for.cache_clear()
         x, w = image_of(*shape), kernel_of(2, *kernel_shape)
         problem = separability.with_rank(problem_of(x, w, rule), w)
@@ -240,7 +239,7 @@ def test_blocks_of_volumes_meet(compiled: str, monkeypatch: pytest.MonkeyPatch, 
 
 def test_blocks_bound_the_memory():
     x, w = np.zeros((4096, 1024), np.float32), kernel_of(2, 31, 31)
-    nbytes = blocks.LONG_BYTES + 2**20
+    nbytes = 2 * 10**6
     problem = separability.with_rank(problem_of(x, w), w)
     assert problem.rank == 2
     assert plan_for(problem, "cython").workspace(1) < nbytes

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import product
-from math import prod
+from itertools import pairwise, product
+from math import ceil, prod
+from typing import Any
 
 import numpy as np
 
 from fastconv.boundary import index_map
+from fastconv.replay import copy_into
 
-__all__ = ["BLOCK_BYTES", "Block", "Line", "blocks_of", "cut"]
+__all__ = ["BLOCK_BYTES", "Block", "Line", "blocks_of", "copied", "cut", "parts_of", "repeats"]
 
-# Bytes between two passes for each thread, where lines have few taps and where one has more than that.
-BLOCK_BYTES, LONG, LONG_BYTES = 3 * 2**19, 17, 9 * 2**19
-# Outputs of a block at least: along the first filtered axis, along others, along the last one; and as a multiple of what
-# windows reach beyond them.  Whole rows are the fastest (256x256x256, 9 taps: 7 ms down blocks of them, 17 down halves), and
-# blocks smaller than their windows' reach are slow (128x128x128, 65 taps: 6.4 ms with 4 MB, 11 with 1.5 MB).  BLOCK_ROWS: of
-# which they are a multiple where they can be.
-BLOCK_ROWS = 16
-LEAST = (
-    (BLOCK_ROWS, 16, 1 << 30, 2.0),
-    (BLOCK_ROWS, 16, 1024, 1.0),
-    (BLOCK_ROWS, 16, 256, 0.5),
-    (BLOCK_ROWS, 16, 64, 0),
-)
+# Bytes between two passes for each thread.
+BLOCK_BYTES = 5 * 2**18
+# Outputs along the first filtered axis are a multiple of those of a tile, where they can be.
+ROWS = 8
+# What blocks cost, in taps: a row that the first pass reads beside those that it makes; an element of the first pass for
+# rows that are cut, which are not made in one run with those behind them (256x256x256, 9 taps: 7 ms down blocks of whole rows,
+# 17 down halves), and for the end of a row; a block, in elements.
+READ, CUT, END, BLOCK = 1.0, 8.0, 64.0, 1.5e6
+# Taps that blocks may sum again for an output: more take longer than going through the output again, part by part.
+REPEATED = 3
+# Columns of such a part, at least.
+COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -74,51 +75,82 @@ class Block:
         x = x[tuple(part.source for part in self.parts)]
         for axis, part in enumerate(self.parts):
             if part.places is not None:
-                x = x.take(part.places, axis)
+                x = copied(x, part.places, axis)
         return x
 
 
+def copied(x: np.ndarray, places: np.ndarray | None = None, axis: int = 0) -> np.ndarray:
+    """A copy of an array, or of some places along an axis, that tapes can make, too."""
+    if places is None:
+        copy = np.empty(x.shape, x.dtype)
+        copy_into(copy, x)
+        return copy
+    copy = np.empty((*x.shape[:axis], len(places), *x.shape[axis + 1 :]), x.dtype)
+    ends = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
+    around = (slice(None),) * axis
+    for begin, end in pairwise(ends):  # runs of neighbours
+        first = int(places[begin])
+        copy_into(copy[(*around, slice(begin, end))], x[(*around, slice(first, first + end - begin))])
+    return copy
+
+
 def cut(lines: Sequence[Line], first: Collection[int], itemsize: int, threads: int) -> list[int]:
-    """Outputs of a block along each axis, so that what lies behind the pass along the `first` axes is small."""
-    limit = threads * (BLOCK_BYTES if max(line.taps for line in lines) <= LONG else LONG_BYTES)
-    for least in LEAST:
-        steps = [line.out_size for line in lines]
-        for axis in range(len(lines)):
-            steps[axis] = _step(lines, steps, axis, first, limit // itemsize, least)
-        if prod(_between(lines, steps, first)) * itemsize <= limit:
-            break
-    return steps
+    """Outputs of a block along each axis: those that cost least of which what lies behind the `first` axes' pass is small."""
+    ndim, room = len(lines), threads * BLOCK_BYTES / itemsize
+    if prod(_between(line, line.out_size, axis in first) for axis, line in enumerate(lines)) <= room:
+        return [line.out_size for line in lines]
+    choices = [_choices(line, ROWS if axis in first else 1) for axis, line in enumerate(lines)]
+    between, outputs, work = np.ones(()), np.ones(()), np.zeros(())
+    beside = np.ones(())  # how many elements the first pass makes for an output
+    for axis, (line, steps) in enumerate(zip(lines, choices, strict=True)):
+        steps = steps.reshape([-1 if a == axis else 1 for a in range(ndim)])
+        held = _between(line, steps, axis in first)
+        between, outputs, beside = between * held, outputs * steps, beside * (held / steps)
+        if axis in first:
+            work = work + line.taps + READ * (steps + line.taps - 1) / steps
+        if axis == ndim - 1 > 0:
+            work = work + np.where(steps < line.out_size, CUT, 0) + END / steps
+    cost = work * beside + BLOCK / outputs + np.where(between > room, 1e9 * between, 0)
+    return [int(steps[i]) for steps, i in zip(choices, np.unravel_index(cost.argmin(), cost.shape), strict=True)]
 
 
-def _between(lines: Sequence[Line], steps: Sequence[int], first: Collection[int]) -> list[int]:
-    """Elements along each axis behind the first pass."""
-    return [
-        step if axis in first or line.taps == 1 else min(step + line.taps - 1, line.size)
-        for axis, (line, step) in enumerate(zip(lines, steps, strict=True))
-    ]
+def repeats(lines: Sequence[Line], steps: Sequence[int], first: Collection[int]) -> bool:
+    """Whether blocks of so many outputs sum so much again that passes had better overwrite what the one before has left."""
+    held = prod(
+        _between(line, step, a in first) / step for a, (line, step) in enumerate(zip(lines, steps, strict=True))
+    )
+    return sum(lines[axis].taps for axis in first) * (held - 1) > REPEATED
 
 
-def _step(
-    lines: Sequence[Line],
-    steps: list[int],
-    axis: int,
-    first: Collection[int],
-    limit: int,
-    least: tuple[int, int, int, float],
-) -> int:
-    """Outputs along an axis, where others have so many."""
-    line, (rows, some, across, often) = lines[axis], least
-    beside, reach = 0 if axis in first else line.taps - 1, int(often * (line.taps - 1))
-    around = prod(n for i, n in enumerate(_between(lines, steps, first)) if i != axis)
-    reach = min(reach, 4 * BLOCK_ROWS) if axis in first else reach
-    fewest = max(rows if axis in first else some, reach) if line.taps > 1 or axis > min(first) else 1
-    if axis == len(lines) - 1 > 0:
-        fewest = max(fewest, across)
-    step = min(line.out_size, max(limit // around - beside, fewest))
-    if step < line.out_size:  # as even as whole tiles allow
-        multiple = min(fewest, BLOCK_ROWS)
-        step = -(-line.out_size // -(-line.out_size // step) // multiple) * multiple
-    return step
+def parts_of(
+    shape: tuple[int, ...], axes: Collection[int], itemsize: int, threads: int
+) -> list[tuple[slice, ...]] | None:
+    """Parts of an array that have all of these axes; None if they are not small."""
+    steps = list(shape)
+    for axis in (a for a in range(len(shape)) if a not in axes):
+        others = prod(n for a, n in enumerate(steps) if a != axis)
+        fewest = min(COLUMNS, shape[axis]) if axis == len(shape) - 1 else 1
+        steps[axis] = min(steps[axis], max(threads * BLOCK_BYTES // itemsize // others, fewest))
+    if prod(steps) * itemsize > threads * BLOCK_BYTES:
+        return None
+    cuts = [[slice(i, min(i + step, n)) for i in range(0, n, step)] for n, step in zip(shape, steps, strict=True)]
+    return list(product(*cuts))
+
+
+def _between(line: Line, step: Any, first: bool) -> Any:
+    """Elements along an axis behind the first pass, for so many outputs."""
+    return step if first or line.taps == 1 else np.minimum(step + line.taps - 1, max(line.size, line.out_size))
+
+
+def _choices(line: Line, multiple: int) -> np.ndarray:
+    """Numbers of outputs that an axis may be cut into, as even as whole tiles allow."""
+    n, parts = line.out_size, 1.0
+    found = {n}
+    while parts < n:
+        parts *= 1.3 if n > 4096 else 1.2
+        step = -(-n // ceil(parts))
+        found.add(min(n, -(-step // multiple) * multiple))
+    return np.array(sorted(found), float)
 
 
 def blocks_of(lines: Sequence[Line], steps: Sequence[int]) -> list[Block]:

@@ -30,7 +30,12 @@ def refuse(problem: Problem) -> str | None:
     if not isinstance(problem, Problem):
         return "has no kernels for this on a GPU"
     if isinstance(problem, SeparableProblem):
-        return "combines no results" if problem.combined else refuse(problem.conv)
+        special = problem.combined or problem.continued
+        return (
+            "combines no results, and continues those of a pass as it does the image"
+            if special
+            else refuse(problem.conv)
+        )
     if len(problem.in_shape) > len(AXES):
         return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms.blocks import Block, Line, blocks_of, cut
+from fastconv.algorithms.blocks import Block, Line, blocks_of, copied, cut, parts_of, repeats
 from fastconv.algorithms.executor import REMEMBERED, Bound, Copy, run
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.geometry import NO_AXIS, Axis, contiguous_strides, geometry, spatial_axes
@@ -84,6 +84,14 @@ class _Chain(ABC):
 
     def _run(self, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: np.ndarray, threads: int) -> None:
         lines = self.problem.split(w.reshape(-1))
+        if self.parts is not None:
+            for group, passes in zip(self.groups, self.parts, strict=True):
+                for where, step in passes:
+                    source = x if x is not out else copied(out[0, 0][where])[None, None]
+                    target = out[0, 0][where][None, None]
+                    self._pass(group, step, source, [lines[i] for i in group], target, fill, threads)
+                x = out
+            return
         for block, steps in self.blocks:
             source = block.source(x[0, 0])[None, None]
             for group, step in zip(self.groups, steps, strict=True):
@@ -93,18 +101,52 @@ class _Chain(ABC):
                 source = result
 
     @cached_property
+    def parts(self) -> list[list[tuple[tuple[slice, ...], ConvProblem]]] | None:
+        """Where each group of passes overwrites what the one before has left, and how; None if blocks are better."""
+        p, found = self.problem, list[Any]()
+        if not self._repeats:
+            return None
+        for group in self.groups:
+            parts = [tuple(slice(0, n) for n in p.shape)]
+            step = _joined([p.steps[i] for i in group])
+            if found:
+                small = parts_of(p.shape, [p.axes[i] for i in group], np.dtype(p.out_dtype).itemsize, 1)
+                if small is None:
+                    return None
+                parts = small
+            shapes = [tuple(s.stop - s.start for s in part) for part in parts]
+            steps = [replace(step, in_shape=shape, out_shape=shape) for shape in shapes]
+            found.append(list(zip(parts, steps, strict=True)))
+        return found
+
+    @cached_property
     def blocks(self) -> list[tuple[Block, tuple[ConvProblem, ...]]]:
         """The blocks, and what is done in each."""
+        lines, steps = self._cut
+        whole = [_joined([self.problem.steps[i] for i in group]) for group in self.groups]
+        blocks = blocks_of(lines, steps)
+        return [(block, self._steps(block, whole) if len(blocks) > 1 else tuple(whole)) for block in blocks]
+
+    @cached_property
+    def _cut(self) -> tuple[list[Line], tuple[int, ...]]:
+        """The axes, and outputs of a block along each."""
         p, size = self.problem, np.dtype(self.problem.out_dtype).itemsize
         lines = [Line(n, n) for n in p.shape]
         for axis, taps, pad, rule in zip(p.axes, p.taps, p.pad, p.boundary, strict=True):
             lines[axis] = Line(p.shape[axis], p.shape[axis], taps, pad, rule)
         steps, between = p.shape, self._between()
         if between and len({*p.axes}) == len(p.axes):
-            steps = tuple(cut(lines, [p.axes[i] for i in self.groups[0]], size * between, 1))
-        whole = [_joined([p.steps[i] for i in group]) for group in self.groups]
-        blocks = blocks_of(lines, steps)
-        return [(block, self._steps(block, whole) if len(blocks) > 1 else tuple(whole)) for block in blocks]
+            steps = tuple(cut(lines, self._first_axes(), size * between, 1))
+        return lines, steps
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether blocks sum much again."""
+        lines, steps = self._cut
+        return steps != self.problem.shape and repeats(lines, steps, self._first_axes())
+
+    def _first_axes(self) -> list[int]:
+        return [self.problem.axes[i] for i in self.groups[0]]
 
     def _between(self) -> int:
         """How many results of passes there are at once."""
@@ -123,6 +165,10 @@ class _Chain(ABC):
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
         size = np.dtype(self.problem.out_dtype).itemsize
+        if self.parts is not None:
+            held = max(prod(p.in_shape) for passes in self.parts[1:] for _, p in passes)
+            steps = {(i, p) for i, passes in enumerate(self.parts) for _, p in passes}
+            return held * size + max(self._scratch(i, p, threads) for i, p in steps)
         largest = max((prod(p.out_shape) for _, steps in self.blocks for p in steps[:-1]), default=0)
         scratch = max(self._scratch(i, p, threads) for _, steps in self.blocks for i, p in enumerate(steps))
         return largest * size * self._between() + scratch

@@ -10,6 +10,7 @@ The output is made in blocks, so that the planes of a block stay in the cache an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import separable
-from fastconv.algorithms.blocks import Block, Line, blocks_of, cut
+from fastconv.algorithms.blocks import Block, Line, blocks_of, copied, cut, parts_of, repeats
 from fastconv.algorithms.executor import kernel_types, refuse_types
 from fastconv.algorithms.filter import Filter
 from fastconv.algorithms.separable import Separable, all_finite
@@ -71,6 +72,7 @@ class LowRank:
 
     def __init__(self, problem: ConvProblem | SeparableProblem, engine: Any):
         self.known = isinstance(problem, SeparableProblem)
+        self.continued = isinstance(problem, SeparableProblem) and problem.continued
         self.problem = problem = replace(problem.conv, rank=1) if isinstance(problem, SeparableProblem) else problem
         self.engine = engine
         self.direct = None if self.known else Filter(replace(problem, rank=0), engine)
@@ -78,6 +80,7 @@ class LowRank:
         self.steps = self._steps()
         self._passes: dict[ConvProblem, Filter] = {}
         self.blocks = lru_cache(maxsize=MOST_THREADS)(self._blocks)
+        self.parts = lru_cache(maxsize=MOST_THREADS)(self._parts)
         self.blocks(1)  # kernels are compiled now
 
     def __call__(
@@ -85,10 +88,15 @@ class LowRank:
     ) -> None:
         found = self._lines(w) if self.known else outer_products(self.problem, w[0, 0], fill)
         if found.rank == self.problem.rank:
-            weights = [self._weights(found, axes) for axes in self.steps]
-            fills = self._fills(found, fill)
-            for block, passes in self.blocks(min(threads, MOST_THREADS)):
-                self._run(passes, block.source(x[0, 0]), weights, out[0, 0][block.target], fills, threads)
+            if self.parts(min(threads, MOST_THREADS)) is not None:
+                self._overwrite(x, found, out, fill, threads)
+            else:
+                weights, fills = (
+                    [self._weights(found, axes) for axes in self.steps],
+                    self._fills(found, self.axes, fill),
+                )
+                for block, passes in self.blocks(min(threads, MOST_THREADS)):
+                    self._run(passes, block.source(x[0, 0]), weights, out[0, 0][block.target], fills, threads)
             if found.same_signs or all_finite(out[0, 0], self.problem.kernel_shape):
                 return
         if self.direct is not None:
@@ -96,7 +104,12 @@ class LowRank:
 
     def workspace(self, threads: int) -> int:
         """Bytes of scratch memory of a call on contiguous arrays."""
-        p, blocks = self.problem, self.blocks(min(threads, MOST_THREADS))
+        p, parts = self.problem, self.parts(min(threads, MOST_THREADS))
+        if parts is not None:
+            size, filters = np.dtype(p.acc).itemsize, {step for _, passes in parts for _, step in passes}
+            held = max(prod(step.problem.in_shape) for _, passes in parts[1:] for _, step in passes)
+            return held * size + max(step.workspace(threads) for step in filters)
+        blocks = self.blocks(min(threads, MOST_THREADS))
         planes = max(prod(step.problem.out_shape) for _, passes in blocks for step in passes[:-1])
         scratch = max(step.workspace(threads) for step in {step for _, passes in blocks for step in passes})
         return p.rank * np.dtype(p.acc).itemsize * planes * self._between() + scratch
@@ -141,12 +154,58 @@ class LowRank:
         planes = (1, found.rank) if axes[0] == self.axes[-1] else (found.rank, 1)
         return vectors.reshape(*planes, *shape)
 
-    def _fills(self, found: OuterProducts, fill: Any) -> list[Any]:
-        """What each pass sees beyond the border: the pass before makes of a row of fill values its sum of weights."""
+    def _fills(self, found: OuterProducts, axes: Sequence[int], fill: Any) -> list[Any]:
+        """What passes along these axes see beyond the border: the one before makes of a row of fill values its sum of weights."""
         fills = [fill]
-        for vectors in found.factors[:-1]:
-            fills.append(fills[-1] * vectors[0].sum() if np.any(fill) else fill)
+        for axis in axes[:-1]:
+            vectors = found.factors[self.axes.index(axis)]
+            fills.append(fills[-1] * vectors[0].sum() if np.any(fill) and not self.continued else fill)
         return fills
+
+    # -- passes that overwrite what the one before has left ----------------------------------------
+
+    def _overwrite(self, x: np.ndarray, found: OuterProducts, out: np.ndarray, fill: Any, threads: int) -> None:
+        parts = self.parts(min(threads, MOST_THREADS)) or []
+        axes = [axis for step, _ in parts for axis in step]
+        fills = dict(zip(axes, self._fills(found, axes, fill), strict=True))
+        for step_axes, passes in parts:
+            weights = self._weights(found, step_axes)
+            for where, step in passes:
+                source = x if x is not out else copied(out[0, 0][where])[None, None]
+                step(source, weights, out[0, 0][where][None, None], None, fills[step_axes[0]], threads)
+            x = out
+
+    def _parts(self, threads: int) -> list[tuple[tuple[int, ...], list[tuple[tuple[slice, ...], Filter]]]] | None:
+        """The passes, the last axes first, and the parts that they are made in; None if blocks are better."""
+        p = self.problem
+        lines, limit = self._axes(), threads
+        steps = cut(lines, self.steps[0], self._itemsize(), limit)
+        if p.rank > 1 or p.in_shape != p.out_shape or p.acc != p.out_dtype or not repeats(lines, steps, self.steps[0]):
+            return None
+        whole = tuple(slice(0, n) for n in p.out_shape)
+        found: list[Any] = []
+        for axes in reversed(self.steps):
+            first = not found
+            parts = [whole] if first else parts_of(p.out_shape, axes, np.dtype(p.acc).itemsize, limit)
+            if parts is None:
+                return None
+            found.append(
+                (axes, [(part, self._filter_of(axes, part, p.in_dtype if first else p.acc)) for part in parts])
+            )
+        return found
+
+    def _filter_of(self, axes: tuple[int, ...], part: tuple[slice, ...], in_dtype: str) -> Filter:
+        """The filter along some axes of a part of the output."""
+        p, shape = self.problem, tuple(s.stop - s.start for s in part)
+        return self._filter(
+            replace(
+                p, in_shape=shape, out_shape=shape, in_dtype=in_dtype, rank=0,
+                kernel_shape=tuple(n if a in axes else 1 for a, n in enumerate(p.kernel_shape)),
+                pad=tuple(n if a in axes else 0 for a, n in enumerate(p.pad)),
+                kernel_dtype="complex128" if p.kernel_dtype[0] == "c" else "float64",
+            ),
+            axes,
+        )  # fmt: skip
 
     # -- blocks ---------------------------------------------------------------------------------
 
@@ -154,12 +213,19 @@ class LowRank:
         """How many results of passes there are at once."""
         return min(len(self.steps) - 1, 2)
 
-    def _blocks(self, threads: int) -> list[tuple[Block, tuple[Filter, ...]]]:
-        """The blocks, and the passes of each."""
+    def _axes(self) -> list[Line]:
         p = self.problem
         sizes = zip(p.in_shape, p.out_shape, p.kernel_shape, p.pad, p.boundary, strict=True)
-        lines, itemsize = [Line(*line) for line in sizes], p.rank * np.dtype(p.acc).itemsize * self._between()
-        blocks = blocks_of(lines, cut(lines, self.steps[0], itemsize, threads))
+        return [Line(*line) for line in sizes]
+
+    def _itemsize(self) -> int:
+        """Bytes between passes, of an element."""
+        return self.problem.rank * np.dtype(self.problem.acc).itemsize * self._between()
+
+    def _blocks(self, threads: int) -> list[tuple[Block, tuple[Filter, ...]]]:
+        """The blocks, and the passes of each."""
+        lines = self._axes()
+        blocks = blocks_of(lines, cut(lines, self.steps[0], self._itemsize(), threads))
         passes: dict[tuple, tuple[Filter, ...]] = {}
         for block in blocks:
             if block.shape not in passes:
@@ -186,9 +252,13 @@ class LowRank:
                 groups=1 if starts or ends else p.rank,
                 rank=0,
             )
-            if step not in self._passes:
-                problem: Any = SeparableProblem(step) if len(axes) > 1 else step
-                self._passes[step] = (Filter if separable.refuse(problem) else Separable)(problem, self.engine)
-            passes.append(self._passes[step])
+            passes.append(self._filter(step, axes))
             shape = out_shape
         return tuple(passes)
+
+    def _filter(self, step: ConvProblem, axes: tuple[int, ...]) -> Filter:
+        """The executor of a pass."""
+        if step not in self._passes:
+            problem: Any = SeparableProblem(step, continued=self.continued) if len(axes) > 1 else step
+            self._passes[step] = (Filter if separable.refuse(problem) else Separable)(problem, self.engine)
+        return self._passes[step]

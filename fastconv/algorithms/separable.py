@@ -103,6 +103,7 @@ class Separable(Filter):
         conv = problem.conv if isinstance(problem, SeparableProblem) else problem
         super().__init__(conv, engine)
         self.combined = COMBINATIONS[problem.combined] if isinstance(problem, SeparableProblem) else 0
+        self.continued = isinstance(problem, SeparableProblem) and problem.continued
         self.axes = [axis for axis, taps in enumerate(conv.kernel_shape) if taps > 1]
         self.known = conv is not problem or len(self.axes) == 1
         self.direct = None if self.known else Filter(replace(conv, rank=0), engine)
@@ -170,6 +171,7 @@ class Separable(Filter):
             "in_place": in_place, "store_direct": store_direct, "patch_rows": rows, "patch_cols": cols,
             "strip": strip, "n_strips": n_strips, "span": span, "n_spans": n_spans, "pitch": pitch,
             "col_of": col_of.ctypes.data, "combined": self.combined,
+            "continued": self.continued,
             "ahead": 0 if not (in_place and store_direct and p.nbytes >= AHEAD_BYTES) else 2 if streams else 1,
         }  # fmt: skip
         tables = (src_planes, out_planes, map_y, map_x, col_of)

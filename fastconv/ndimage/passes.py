@@ -92,8 +92,8 @@ def correlate_passes(
         _correlate_joined(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
     elif len(passes) > 1 and _may_be_fused(image, target, passes, cval):
         _correlate_fused(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
-    elif len(passes) > 1 and image.dtype == target.dtype == np.uint8 and current_engine() != "cuda":
-        _correlate_bytes(image, target, passes, cval, threads)
+    elif len(passes) > 1 and _in_double(image, target) and current_engine() != "cuda":
+        _correlate_integers(image, target, passes, cval, threads)
     elif len(passes) > 1 and not target.dtype.isnative:  # passes could not read it
         native = np.empty(target.shape, target.dtype.newbyteorder("="))
         correlate_passes(image, native, passes, cval, threads)
@@ -110,7 +110,12 @@ def correlate_passes(
             image = destination
 
 
-def _correlate_bytes(
+def _in_double(image: np.ndarray, target: np.ndarray) -> bool:
+    """Whether sums are made in double and cut to integers, which the next pass reads."""
+    return target.dtype.kind in "iu" and image.dtype.kind in "biuf" and target.dtype.isnative
+
+
+def _correlate_integers(
     image: np.ndarray, target: np.ndarray, passes: Sequence[Pass], cval: np.ndarray, threads: int | None
 ) -> None:
     taps = tuple(step.line.weights.size for step in passes)
@@ -121,8 +126,8 @@ def _correlate_bytes(
         pad=tuple(size // 2 for size in taps),
         boundary=tuple(step.rule for step in passes),
         orders=tuple(step.line.order for step in passes),
-        dtype="uint8",
-        out_dtype="uint8",
+        dtype=type_name(image.dtype),
+        out_dtype=type_name(target.dtype),
     )
     weights = np.concatenate([step.line.weights for step in passes])
     with writable(target, image) as out:
@@ -148,7 +153,8 @@ def _may_be_fused(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass],
     """Whether what a pass leaves need not be stored: passes follow each other where it lies in the cache."""
     same = target.dtype.kind in "fc" and type_name(image.dtype) == type_name(target.dtype)
     lines = all(step.line.weights.size > 1 for step in passes)
-    fills = _fills(passes, cval) if target.dtype.kind == "c" else _continues(passes, cval)
+    fills = target.dtype.kind == "c" and _fills(passes, cval)
+    fills = fills or (current_engine() == "cuda" and _continues(passes, cval))
     return same and lines and not fills and current_precision() != "strict"
 
 
@@ -220,7 +226,7 @@ def _correlate_fused(
                 dilation=(1,) * source.ndim,
             )
             execute(
-                SeparableProblem(conv, combined),
+                SeparableProblem(conv, combined, combined != "cross" and _continues(passes, fill)),
                 source[None, None],
                 weights,
                 destination[None, None],

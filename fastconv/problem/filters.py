@@ -58,10 +58,12 @@ class SeparableProblem:
     Any order of summation will do, and sums along one axis may be rounded before those along the next.
     ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
     "add" ``y + v``, "root" ``sqrt(y + v * v)``.  With "cross" it is no product: the sums along each of two axes are added.
+    If ``continued``, it is the fill value that stands beyond the border of the sums along each axis, too.
     """
 
     conv: ConvProblem
     combined: str = ""
+    continued: bool = False
 
     def kernel(self, w: Any) -> np.ndarray:
         """The outer product of the lines."""
@@ -80,7 +82,7 @@ class SeparableProblem:
         return self.conv.nbytes
 
     def __str__(self) -> str:
-        return f"separable {self.conv}" + f" {self.combined}" * bool(self.combined)
+        return f"separable {self.conv}" + f" {self.combined}" * bool(self.combined) + " continued" * self.continued
 
 
 @dataclass(frozen=True)

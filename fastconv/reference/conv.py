@@ -98,7 +98,9 @@ def _terms(
 def separable(problem: SeparableProblem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, fill: Any) -> None:
     """What a `SeparableProblem` stores of the sums with the outer product of its lines."""
     p, before = problem.conv, out.copy()
-    if problem.combined != "cross":
+    if problem.continued and problem.combined != "cross":
+        _one_after_another(p, x, np.asarray(w), out, fill)
+    elif problem.combined != "cross":
         conv(p, x, problem.kernel(w)[None, None], out, None, fill)
     with np.errstate(all="ignore"):
         if problem.combined in ("square", "root"):
@@ -109,6 +111,23 @@ def separable(problem: SeparableProblem, x: np.ndarray, w: np.ndarray | None, ou
             np.sqrt(out, out)
         if problem.combined == "cross":
             out[...] = sum(_along_axes(p, x, np.asarray(w), out, fill))
+
+
+def _one_after_another(p: ConvProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any) -> None:
+    """Sums along the axes of several taps, each continued with the same fill value."""
+    for axis, taps in enumerate(p.kernel_shape):
+        if taps > 1:
+            alone = tuple(taps if a == axis else 1 for a in range(p.ndim))
+            pad, shape = [n if a == axis else 0 for a, n in enumerate(p.pad)], list(x.shape[2:])
+            shape[axis] = p.out_shape[axis]
+            line = replace(
+                p, in_shape=x.shape[2:], out_shape=tuple(shape), kernel_shape=alone, pad=tuple(pad), in_dtype=x.dtype.name,
+                out_dtype=p.acc,
+            )  # fmt: skip
+            sums = np.empty((*x.shape[:2], *shape), p.acc)
+            conv(line, x, w[:taps].reshape(1, 1, *alone), sums, None, fill)
+            x, w = sums, w[taps:]
+    out[...] = x
 
 
 def _along_axes(p: ConvProblem, x: np.ndarray, w: np.ndarray, out: np.ndarray, fill: Any) -> Iterator[np.ndarray]:

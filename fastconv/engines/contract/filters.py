@@ -62,6 +62,7 @@ SEPARABLE_FIELDS = GEOMETRY + (
     "col_of",  # pointer to int64[kernel_x]: where a tap begins in a row (elements)
     "ahead",  # 1: memory that is read and written next is called for; 2: rows of the output are written past the caches
     "combined",  # COMBINATIONS: what becomes of sums and what the output holds
+    "continued",  # whether the fill value stands beyond the ends of what is filtered down, too, not the sum of such a column
 )  # fmt: skip
 
 # Convolution by Fourier transforms of overlapping blocks.  An entry is a block of a plane of the output; the inputs that it

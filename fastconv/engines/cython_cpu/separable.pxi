@@ -22,6 +22,7 @@ cdef struct SeparableArgs:
     const int64_t *col_of
     int64_t ahead
     int64_t combined
+    int64_t continued
 
 
 cdef enum:
@@ -81,10 +82,10 @@ cdef void edge_columns(const SeparableArgs *a, acc_t *middle, acc_t *staged, acc
                        int64_t rows, int64_t left, int64_t begin, int64_t end, int64_t first, int64_t last) noexcept nogil:
     # Columns begin..end of `middle`, which lie beyond the border: from its columns first..last, or made for themselves.
     cdef const acc_t *src = patch
-    cdef acc_t beyond = 0
+    cdef acc_t beyond = (<const acc_t *>a.g.fill)[0] if a.continued else 0
     cdef int64_t j, i, column
     cdef bint elsewhere = False
-    for j in range(a.g.kernel_y):
+    for j in range(0 if a.continued else a.g.kernel_y):
         beyond += (<const acc_t *>a.g.w)[j] * (<const acc_t *>a.g.fill)[0]
     for i in range(begin, end):
         column = mapped(a.g.map_x, left + i, a.g.width, a.g.pad_x)

@@ -99,6 +99,8 @@ def edge_columns(a, middle, staged, patch, plane, y, rows, left, begin, end, fir
     beyond = acc(0)
     for j in range(a.kernel_y):
         beyond += peek(a.w + j * size, acc) * peek(a.fill, acc)
+    if a.continued != 0:
+        beyond = peek(a.fill, acc)
     for i in range(begin, end):
         column = mapped(a.map_x, left + i, a.width, a.pad_x)
         if column < 0:
