@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -274,6 +276,62 @@ def test_sums_along_two_axes_are_added(module, dtype):
         Separable(problem, module)(image[None, None], lines, out[None, None], None, np.asarray(0.5), 2)
         Naive(problem, reference)(image[None, None], lines, desired[None, None], None, np.asarray(0.5), 1)
         assert_matches(out, desired, 6 * np.abs(lines).sum(), sum(taps), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_pass_continues_with_the_fill_value(module, dtype):
+    for shape, taps in PAIRS:
+        image = values(shape, dtype)
+        problem, lines = lines_of(image, taps, "fill", dtype)
+        problem = replace(problem, continued=True)
+        out, desired = np.full(shape, 7, dtype), np.empty(shape, dtype)
+        Separable(problem, module)(image[None, None], lines, out[None, None], None, np.asarray(2.5), 2)
+        Naive(problem, reference)(image[None, None], lines, desired[None, None], None, np.asarray(2.5), 1)
+        assert_matches(out, desired, 3 * np.abs(problem.kernel(lines)).sum(), sum(taps), dtype)
+
+
+@pytest.mark.parametrize("sigma", [1, 4])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64", "complex64"])
+def test_constant_borders_of_gaussians(engine, dtype, sigma):
+    for shape in ((30, 41), (40, 30, 50)) if engine != "reference" else ((12, 14),):
+        for seed in range(2):  # the second time from a tape
+            image = values(shape, dtype, seed)
+            desired = scipy.ndimage.gaussian_filter(image, sigma, mode="constant", cval=7)
+            found = fastconv.ndimage.gaussian_filter(image, sigma, mode="constant", cval=7)
+            np.testing.assert_allclose(
+                found, desired, rtol=0, atol=1e-4 if dtype in ("float32", "complex64") else 1e-12
+            )
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constant_borders_of_derivatives(engine, dtype, axis):
+    """What passes leave beyond the border depends on their order."""
+    for shape in ((30, 41), (40, 5), (12, 9, 20)):
+        for cval in (0, 2):
+            desired = scipy.ndimage.sobel(values(shape, dtype), axis, mode="constant", cval=cval)
+            found = fastconv.ndimage.sobel(values(shape, dtype), axis, mode="constant", cval=cval)
+            np.testing.assert_allclose(found, desired, rtol=0, atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(1500, 1500), (90, 130, 250)])
+def test_nothing_of_the_size_of_the_image_is_allocated(dtype, shape):
+    image = (90 * values(shape, "float64")).astype(dtype)
+    out = np.empty_like(image)
+    for call in (
+        partial(fastconv.ndimage.gaussian_filter, image, 1, output=out, mode="constant", cval=3),
+        partial(fastconv.ndimage.gaussian_filter, image, 6, output=out),
+        partial(fastconv.ndimage.uniform_filter, image, 31, output=out),
+        partial(fastconv.ndimage.maximum_filter, image, 5, output=out),
+    ):
+        with fastconv.use(threads=1):
+            call()
+            tracemalloc.start()
+            call()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak < 2e6, call
 
 
 def test_memory_is_bounded():

@@ -90,6 +90,7 @@ class _Chain(ABC):
                     source = x if x is not out else copied(out[0, 0][where])[None, None]
                     target = out[0, 0][where][None, None]
                     self._pass(group, step, source, [lines[i] for i in group], target, fill, threads)
+                    del source  # before the next is made
                 x = out
             return
         for block, steps in self.blocks:

@@ -173,6 +173,7 @@ class LowRank:
             for where, step in passes:
                 source = x if x is not out else copied(out[0, 0][where])[None, None]
                 step(source, weights, out[0, 0][where][None, None], None, fills[step_axes[0]], threads)
+                del source  # before the next is made
             x = out
 
     def _parts(self, threads: int) -> list[tuple[tuple[int, ...], list[tuple[tuple[slice, ...], Filter]]]] | None:
@@ -180,7 +181,13 @@ class LowRank:
         p = self.problem
         lines, limit = self._axes(), threads
         steps = cut(lines, self.steps[0], self._itemsize(), limit)
-        if p.rank > 1 or p.in_shape != p.out_shape or p.acc != p.out_dtype or not repeats(lines, steps, self.steps[0]):
+        if (
+            self.continued
+            or p.rank > 1
+            or p.in_shape != p.out_shape
+            or p.acc != p.out_dtype
+            or not repeats(lines, steps, self.steps[0])
+        ):
             return None
         whole = tuple(slice(0, n) for n in p.out_shape)
         found: list[Any] = []

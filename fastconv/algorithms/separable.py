@@ -148,7 +148,7 @@ class Separable(Filter):
 
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p, size = self.problem, self.itemsize
-        (*lead, y, x), order = _arrange(spatial_axes(p, x_strides, out_strides))
+        (*lead, y, x), order = _arrange(spatial_axes(p, x_strides, out_strides), not self.continued)
         src_planes, out_planes, _ = self._planes(lead, x_strides, out_strides)
         map_y, map_x, col_of = y.edges(), x.edges(), np.arange(x.taps) * x.dilation
         in_place = p.in_dtype == self.part and x.x_step == size and y.x_step % size == 0
@@ -206,12 +206,12 @@ class Separable(Filter):
         return (rows + y.taps - 1 if y.taps > 1 else 0) + 2 * rows
 
 
-def _arrange(axes: list[Axis]) -> tuple[list[Axis], tuple[int, int]]:
+def _arrange(axes: list[Axis], any_order: bool) -> tuple[list[Axis], tuple[int, int]]:
     """Leading axes, then the plane's rows and columns, and which of the axes these are (-1: none that is filtered)."""
     first, *second = (i for i, axis in enumerate(axes) if axis.taps > 1)
     x = second[0] if second else first
     y = first if second else -1
-    if prod(axis.out_size for axis in axes[x:]) < NARROW:  # rows should be long
+    if any_order and prod(axis.out_size for axis in axes[x:]) < NARROW:  # rows should be long
         longest = max(
             (i for i in range(len(axes)) if i != x and y in (i, -1)), key=lambda i: axes[i].out_size, default=x
         )

@@ -107,6 +107,7 @@ class Sliding:
             begins = [pad - part.pad for pad, part in zip(self.problem.pad, block.parts, strict=True)]
             inside = tuple(slice(n, n + part.out_size) for n, part in zip(begins, block.parts, strict=True))
             copy_into(out[block.target], made[inside])
+            del source, made  # before the next are made
 
     def _blocks(self, threads: int) -> list[Block]:
         p = self.problem

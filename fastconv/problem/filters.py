@@ -58,7 +58,7 @@ class SeparableProblem:
     Any order of summation will do, and sums along one axis may be rounded before those along the next.
     ``combined`` tells what is stored of a sum v where the output holds y: "" v, "square" ``v * v``,
     "add" ``y + v``, "root" ``sqrt(y + v * v)``.  With "cross" it is no product: the sums along each of two axes are added.
-    If ``continued``, it is the fill value that stands beyond the border of the sums along each axis, too.
+    If ``continued``, sums along each axis, in order, are continued with the fill value as the image is.
     """
 
     conv: ConvProblem
