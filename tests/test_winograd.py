@@ -90,13 +90,16 @@ def spoilt(what, x, w, bias):
         w[5, 3, 0, 1], w[-1, -1, 2, 2], w[33, 1, 1, 1] = np.inf, np.nan, -np.inf
     elif what == "bias":
         bias[7], bias[40] = np.nan, np.inf
+    elif what == "small weights":  # 0 times infinity is NaN, and has the sign of the smallest number otherwise
+        x[0, 3, 5, 7], x[1, 2, 9, 9] = np.inf, -np.inf
+        w[:, :, 1, 1], w[:, :, 0, 1] = 0, 1e-9
     else:  # at the points alone
         x[0, 3, 9, 9:11] = 3e38
         w *= np.float32(1e-38)
     return x, w, bias
 
 
-@pytest.mark.parametrize("what", ["image", "everywhere", "weights", "bias", "overflow"])
+@pytest.mark.parametrize("what", ["image", "everywhere", "weights", "small weights", "bias", "overflow"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("precision", ["default", "fast"])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")

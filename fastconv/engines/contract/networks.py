@@ -155,8 +155,8 @@ WINOGRAD_FIELDS = GEOMETRY + (
 )  # fmt: skip
 
 # Its weights [group][filter][channel][tap] as [group][block of filters][point][channel][lane]; then, for each block, whether
-# a value is not finite (up to a multiple of the lanes), and the weights of such blocks, [block][tap][channel][lane].  A unit
-# is a block.
+# a value is not finite, or a weight made of the values has another sign (up to a multiple of the lanes), and the weights of
+# such blocks, [block][tap][channel][lane].  A unit is a block.
 WINOGRAD_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "tile")
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.

@@ -166,7 +166,7 @@ static int NAME(windows_hold_nan)(const T *from, int64_t row, int64_t col, int64
 }
 
 /* The sums of a tile directly, as the formula has it: NaN and infinity stay in their windows.  Weights are those at the
- * points, or if these are not finite, `taps`. */
+ * points, or `taps`, where these are not the same to infinite pixels. */
 static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *points, int64_t step, const T *taps,
                               int64_t channels, const T *bias, char *to, int64_t to_row, int64_t to_col, int64_t m) {
     if (NAME(windows_hold_nan)(from, row, col, channels, m)) {
@@ -177,9 +177,16 @@ static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *
     else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 4);
 }
 
+#if ELEMENT_BYTES == 4
+typedef int32_t NAME(signs) __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int64_t NAME(signs) __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+
 INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step, const int m) {
     const int n = m + 2, size = LANES / 2 * WIDTH;
     V lost = {0};
+    NAME(signs) others = {0};
     for (int64_t at = 0; at < size; at += LANES) {
         const T *weights = from + at / WIDTH * 9 * WIDTH + at % WIDTH;
         V g[POINTS][POINTS];
@@ -196,6 +203,11 @@ INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step,
                 lost += line[i] * 0;
             }
         }
+        NAME(weights_of)(g, block + at, NULL, size, m);
+        EACH(i, 3) EACH(j, 3) {
+            const V weight = LOAD(weights + (i * 3 + j) * WIDTH);
+            others |= (NAME(signs))((weight > 0) ^ (g[i][j] > 0)) | (NAME(signs))((weight < 0) ^ (g[i][j] < 0));
+        }
     }
     const int lines = (uintptr_t)to % VECTOR_BYTES == 0 && step * sizeof(T) % VECTOR_BYTES == 0;
     for (int i = 0; i < n * n; i++, to += step)
@@ -208,12 +220,12 @@ INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step,
                 STORE(to + at, v);
         }
     int any = 0;
-    for (int l = 0; l < LANES; l++) any |= lost[l] != 0;
+    for (int l = 0; l < LANES; l++) any |= lost[l] != 0 || others[l] != 0;
     return any;
 }
 
 /* Weights of LANES channels and WIDTH filters, [channel][tap][filter], at all points, `step` elements apart; whether one of
- * these is not finite.  They are put together in a `block` first, which fits into the first cache: the matrices of the points
+ * these is not finite, or weights made of them have other signs, which infinite pixels show (0 is one).  They are put together in a `block` first, which fits into the first cache: the matrices of the points
  * share sets of the caches. */
 static int NAME(kernel_points)(const T *from, T *block, T *to, int64_t step, int64_t m) {
     int any = 0;

@@ -1,5 +1,6 @@
 # Weights of 3x3 taps at Winograd's points, [group][block of filters][point][channel][lane]: a unit is a block.  Behind all
-# of them stands, for each block, whether they are finite, and then, of those that are not, the weights, [block][tap][channel][lane].
+# of them stands, for each block, whether weights made of them are the same to infinite pixels (their signs, where they are 0), and
+# then, of those that are not, the weights, [block][tap][channel][lane].
 
 cdef struct WinogradWeightsArgs:
     const char *x
