@@ -80,7 +80,7 @@ class Activation:
         scratch_bytes = 0 if direct else SCRATCH_ELEMENTS * np.dtype(self.acc).itemsize
         values = {
             "scratch_bytes": scratch_bytes,
-            "activation": ACTIVATIONS[p.name], "slope": slope_bits(p.slope), "backward": p.backward,
+            "activation": ACTIVATIONS[p.name], "slope": slope_bits(p.slope), "bound": slope_bits(p.bound), "backward": p.backward,
             "dtype": DTYPE_CODES[p.dtype],
             "run": run_length, "x_step": steps[0], "w_step": steps[1], "out_step": steps[2],
             "piece": piece, "n_pieces": pieces, "lines": lines, "strip": strip,

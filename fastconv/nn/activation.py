@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.elementwise import applied, computed, documented, prepared
+from fastconv.nn.elementwise import applied, documented
 from fastconv.replay import remembered
 from fastconv.validate import choice
 
 __all__ = ["gelu", "logsigmoid", "mish", "sigmoid", "silu", "softplus", "softsign", "tanh"]
 
 APPROXIMATIONS = {"none": "gelu", "tanh": "gelu_tanh"}
-# What the kernels compute; others are left to NumPy.
+# Those of the kernels that have no parameters.
 BETA, THRESHOLD = 1.0, 20.0
 
 
@@ -244,8 +244,7 @@ def softplus(
 
     Notes
     -----
-    Differs from `torch.nn.functional.softplus`: {differs}.  Other `beta` and `threshold` than
-    the defaults are computed by NumPy.
+    Differs from `torch.nn.functional.softplus`: {differs}.
 
     References
     ----------
@@ -262,8 +261,4 @@ def softplus(
         return applied("softplus", input, False, out, threads)
     if beta == 0:
         raise ValueError(f"beta must not be 0; got {beta!r}")
-    x, result = prepared(input, False, out)
-    with np.errstate(all="ignore"):
-        scaled = computed(x) * beta
-        result[...] = np.where(scaled > threshold, computed(x), np.logaddexp(0, scaled) / beta)
-    return result
+    return applied("softplus_beta", input, False, out, threads, beta, threshold)

@@ -71,22 +71,24 @@ def documented(function: _F) -> _F:
     return function
 
 
-def applied(name: str, input: Any, inplace: bool, out: Any, threads: int | None, slope: float = 0.0) -> np.ndarray:
+def applied(
+    name: str, input: Any, inplace: bool, out: Any, threads: int | None, slope: float = 0.0, bound: float = 0.0
+) -> np.ndarray:
     """One of the kernels' functions of each element."""
     x, result = prepared(input, inplace, out)
     if x.size:
-        problem = ActivationProblem(name, x.shape, type_name(x.dtype), float(slope))
+        problem = ActivationProblem(name, x.shape, type_name(x.dtype), float(slope), float(bound))
         execute(problem, x, None, result, threads=threads)
     return native(result)
 
 
 def applied_backward(
-    name: str, grad_output: Any, input: Any, out: Any, threads: int | None, slope: float = 0.0
+    name: str, grad_output: Any, input: Any, out: Any, threads: int | None, slope: float = 0.0, bound: float = 0.0
 ) -> np.ndarray:
     """Gradients times the derivatives of one of the kernels' functions."""
     g, x, result = prepared_backward(grad_output, input, out)
     if x.size:
-        problem = ActivationProblem(name, x.shape, type_name(x.dtype), float(slope), backward=True)
+        problem = ActivationProblem(name, x.shape, type_name(x.dtype), float(slope), float(bound), backward=True)
         execute(problem, x, g, result, threads=threads)
     return native(result)
 

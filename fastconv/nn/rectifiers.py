@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.elementwise import applied, computed, documented, prepared
+from fastconv.nn.elementwise import applied, documented
 from fastconv.replay import remembered
 
 __all__ = ["elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "relu", "relu6"]
@@ -197,9 +197,16 @@ def hardswish(input: Any, inplace: bool = False, *, out: Any = None, threads: in
     return applied("hardswish", input, inplace, out, threads)
 
 
+@remembered(arrays=1)
 @documented
 def hardtanh(
-    input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, *, out: Any = None
+    input: Any,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+    *,
+    out: Any = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Clamp elements to a range.
 
@@ -210,16 +217,11 @@ def hardtanh(
     {input}
     min_val, max_val : float, optional
         The range; `max_val` is not below `min_val`.
-    {inplace}
-    {out}
-
-    {returns}
-
-    {raises}
+    {common}
 
     Notes
     -----
-    Differs from `torch.nn.functional.hardtanh`: {differs}.  NumPy computes it.
+    Differs from `torch.nn.functional.hardtanh`: {differs}.
 
     References
     ----------
@@ -233,6 +235,4 @@ def hardtanh(
     """
     if not min_val <= max_val:
         raise ValueError(f"max_val must be at least min_val = {min_val!r}; got {max_val!r}")
-    x, result = prepared(input, inplace, out)
-    result[...] = np.clip(computed(x), min_val, max_val)
-    return result
+    return applied("hardtanh", input, inplace, out, threads, min_val, max_val)

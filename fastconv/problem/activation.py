@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.problem.tags import axes_tag
 
-__all__ = ["ACTIVATIONS", "ActivationProblem"]
+__all__ = ["ACTIVATIONS", "TWO_PARAMETERS", "ActivationProblem"]
 
 # The functions, and the default of the parameter of those that have one.
 ACTIVATIONS = {
@@ -29,6 +29,8 @@ ACTIVATIONS = {
     "softsign": 0.0,
     "logsigmoid": 0.0,
 }
+# Functions of two parameters, which are not applied to the sums of other operations: their defaults.
+TWO_PARAMETERS = {"hardtanh": (-1.0, 1.0), "softplus_beta": (1.0, 20.0)}
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,20 @@ class ActivationProblem:
 
     The argument `w` of `fastconv.plan.execute` is the gradient with respect to the function's values, of the same
     shape and dtype.  The output may be the input or the gradient itself.  ``slope`` is the parameter of the functions
-    that have one (`ACTIVATIONS`).
+    that have one (`ACTIVATIONS`), the first of those that have two (`TWO_PARAMETERS`); ``bound`` is the second.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     slope: float = 0.0
+    bound: float = 0.0
     backward: bool = False
 
     @property
     def flops(self) -> int:
         """About: a few operations for each element, thirty where exponentials are needed."""
-        cheap = self.name in ("relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "softsign")
+        cheap = self.name in ("relu", "relu6", "leaky_relu", "hardswish", "hardsigmoid", "softsign", "hardtanh")
         return prod(self.shape) * (2 if cheap else 30)
 
     @property
@@ -62,4 +65,5 @@ class ActivationProblem:
 
     def __str__(self) -> str:
         tags = [self.name, "backward"][: 1 + self.backward] + [axes_tag("i", self.shape), self.dtype]
-        return "activation " + " ".join(tags + [f"slope{self.slope}"] * (self.slope != 0))
+        tags += [f"{field}{value}" for field in ("slope", "bound") if (value := getattr(self, field))]
+        return "activation " + " ".join(tags)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.problem import ActivationProblem
+from fastconv.problem import TWO_PARAMETERS, ActivationProblem
 
 __all__ = ["activate", "activation"]
 
@@ -16,21 +16,26 @@ __all__ = ["activate", "activation"]
 def activation(problem: ActivationProblem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray) -> None:
     """Compute an `ActivationProblem` into `out`."""
     if not problem.backward:
-        out[...] = activate(x, problem.name, problem.slope)
+        out[...] = activate(x, problem.name, problem.slope, problem.bound)
         return
     values = np.asarray(x).astype(np.float64)
     with np.errstate(all="ignore"):
-        slopes = _SLOPES[problem.name](values, problem.slope)
+        slopes = _SLOPES[problem.name](values, *_parameters(problem.name, problem.slope, problem.bound))
         gradients = np.asarray(w).astype(np.float64) * slopes
         flat = (slopes == 0) & (problem.name in _PIECEWISE)  # where infinite gradients become 0, too
         out[...] = np.where(flat, 0.0, gradients).astype(out.dtype)
 
 
-def activate(values: Any, name: str, slope: float) -> np.ndarray:
+def activate(values: Any, name: str, slope: float, bound: float = 0.0) -> np.ndarray:
     """The function of each value, in the dtype of the values."""
     values = np.asarray(values)
     with np.errstate(all="ignore"):
-        return _FUNCTIONS[name](values.astype(np.float64), slope).astype(values.dtype)
+        parameters = _parameters(name, slope, bound)
+        return _FUNCTIONS[name](values.astype(np.float64), *parameters).astype(values.dtype)
+
+
+def _parameters(name: str, *parameters: float) -> tuple[float, ...]:
+    return parameters if name in TWO_PARAMETERS else parameters[:1]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -66,7 +71,7 @@ def _mish_slope(x: np.ndarray) -> np.ndarray:
     return np.tanh(_softplus(x)) + near * _sigmoid(near) / np.cosh(np.minimum(_softplus(near), 700)) ** 2
 
 
-_FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "": lambda x, slope: x,
     "relu": lambda x, slope: np.where(x < 0, 0, x),
     "relu6": lambda x, slope: np.clip(x, 0, 6),
@@ -83,12 +88,14 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "hardsigmoid": lambda x, slope: np.clip(x + 3, 0, 6) / 6,
     "softsign": lambda x, slope: x / (1 + np.abs(x)),
     "logsigmoid": lambda x, slope: -np.logaddexp(0, -x),
+    "hardtanh": lambda x, low, high: np.clip(x, low, high),
+    "softplus_beta": lambda x, beta, bound: np.where(x * beta > bound, x, np.logaddexp(0, x * beta) / beta),
 }
 
 # Their derivative is 0 in places, and not only below the smallest number.
-_PIECEWISE = frozenset(("relu", "relu6", "hardswish", "hardsigmoid"))
+_PIECEWISE = frozenset(("relu", "relu6", "hardswish", "hardsigmoid", "hardtanh"))
 
-_SLOPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+_SLOPES: dict[str, Callable[..., np.ndarray]] = {
     "relu": lambda x, slope: np.where(x <= 0, 0, 1),
     "relu6": lambda x, slope: np.where((x > 0) & (x < 6), 1, 0),
     "leaky_relu": lambda x, slope: np.where(x > 0, 1, slope),
@@ -104,4 +111,6 @@ _SLOPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "hardsigmoid": lambda x, slope: np.where((x > -3) & (x < 3), 1 / 6, 0),
     "softsign": lambda x, slope: 1 / (1 + np.abs(x)) ** 2,
     "logsigmoid": lambda x, slope: _sigmoid(-x),
+    "hardtanh": lambda x, low, high: np.where((x > low) & (x < high), 1, 0),
+    "softplus_beta": lambda x, beta, bound: np.where(x * beta > bound, 1, _sigmoid(x * beta)),
 }

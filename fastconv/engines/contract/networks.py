@@ -30,12 +30,12 @@ __all__ = [
     "slope_bits",
 ]
 
-# Functions applied to finished sums; records hold a code, and the bits of the parameter (`slope_bits`).
+# Functions of each element, applied to finished sums, too, but for the last two; records hold a code, and the bits of the parameter (`slope_bits`).
 ACTIVATIONS = {
     name: code
     for code, name in enumerate(
         ("", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardswish", "elu", "softplus",
-         "mish", "hardsigmoid", "softsign", "logsigmoid")
+         "mish", "hardsigmoid", "softsign", "logsigmoid", "hardtanh", "softplus_beta")
     )
 }  # fmt: skip
 
@@ -273,7 +273,7 @@ BIAS_GRADIENT_FIELDS = HEADER + (
 # Functions of each element (`ACTIVATIONS`) of arrays of one shape, or the gradients `w` times their derivatives.
 ACTIVATION_FIELDS = HEADER + (
     "scratch_bytes",  # per worker
-    "activation", "slope", "backward",
+    "activation", "slope", "bound", "backward",  # ACTIVATIONS, bits of the parameters (`slope_bits`)
     "dtype",  # DTYPE_CODES of the elements in memory
     "run", "x_step", "w_step", "out_step",  # elements of a line, bytes from one to the next
     "piece", "n_pieces",  # elements of a line in one unit, and such pieces of a line

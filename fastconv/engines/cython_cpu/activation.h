@@ -174,9 +174,11 @@ INLINE V NAME(silu_slope)(V x) {
     V value, slope = NAME(sigmoid_slope)(x, &value);
     return value + AT_LEAST(LEAST, AT_MOST(-LEAST, x)) * slope;
 }
-INLINE V NAME(softplus)(V x) {
-    const V sum = WHERE(x > C(0), x, C(0)) + NAME(log1p)(NAME(exp)(-ABS(x)));
-    return WHERE(x > C(20), x, sum);
+INLINE V NAME(log_of_both)(V x) { return WHERE(x > C(0), x, C(0)) + NAME(log1p)(NAME(exp)(-ABS(x))); }
+INLINE V NAME(softplus)(V x) { return WHERE(x > C(20), x, NAME(log_of_both)(x)); }
+INLINE V NAME(softplus_beta)(V x, T beta, T threshold) {
+    const V scaled = x * C(beta);
+    return WHERE(scaled > C(threshold), x, NAME(log_of_both)(scaled) / C(beta));
 }
 INLINE V NAME(elu)(V x, T slope) { return WHERE(x >= C(0), x, C(slope) * NAME(expm1)(WHERE(x > C(0), C(0), x))); }
 INLINE V NAME(elu_slope)(V x, T slope) { return WHERE(x > C(0), C(1), C(slope) * NAME(exp)(WHERE(x > C(0), C(0), x))); }
@@ -203,7 +205,7 @@ INLINE V NAME(mish_slope)(V x) {
     case code:                                                                    \
         for (int64_t i = 0; i < whole; i += LANES) { const V x = LOAD(src + i); STORE(dst + i, FUNCTION); } \
         break
-static __attribute__((noinline)) void NAME(activate)(T *dst, const T *src, int64_t n, int64_t code, T slope) {
+static __attribute__((noinline)) void NAME(activate)(T *dst, const T *src, int64_t n, int64_t code, T slope, T bound) {
     const int64_t whole = n / LANES * LANES;
     switch (code) {
         CASE(RELU, AT_LEAST(0, x));
@@ -221,12 +223,14 @@ static __attribute__((noinline)) void NAME(activate)(T *dst, const T *src, int64
         CASE(HARDSIGMOID, NAME(relu6)(x + C(3)) * C(1.0 / 6));
         CASE(SOFTSIGN, x / (C(1) + ABS(x)));
         CASE(LOGSIGMOID, WHERE(x < C(0), x, C(0)) - NAME(log1p)(NAME(exp)(-ABS(x))));
+        CASE(HARDTANH, AT_MOST(bound, AT_LEAST(slope, x)));
+        CASE(SOFTPLUS_BETA, NAME(softplus_beta)(x, slope, bound));
         default: return;
     }
     if (whole < n) {
         NAME(rest) rest = {0};
         memcpy(rest, src + whole, (n - whole) * sizeof(T));
-        NAME(activate)(rest, rest, LANES, code, slope);
+        NAME(activate)(rest, rest, LANES, code, slope, bound);
         memcpy(dst + whole, rest, (n - whole) * sizeof(T));
     }
 }
@@ -243,7 +247,8 @@ static __attribute__((noinline)) void NAME(activate)(T *dst, const T *src, int64
             STORE(dst + i, SLOPE);                                                                            \
         }                                                                                                     \
         break
-static __attribute__((noinline)) void NAME(activate_backward)(T *dst, const T *grad, const T *src, int64_t n, int64_t code, T slope) {
+static __attribute__((noinline)) void NAME(activate_backward)(T *dst, const T *grad, const T *src, int64_t n, int64_t code,
+                                                              T slope, T bound) {
     const int64_t whole = n / LANES * LANES;
     switch (code) {
         CASE(RELU, WHERE(x <= C(0), C(0), g));
@@ -261,20 +266,22 @@ static __attribute__((noinline)) void NAME(activate_backward)(T *dst, const T *g
         CASE(HARDSIGMOID, WHERE((x > C(-3)) & (x < C(3)), g * C(1.0 / 6), C(0)));
         CASE(SOFTSIGN, g / ((C(1) + ABS(x)) * (C(1) + ABS(x))));
         CASE(LOGSIGMOID, g * NAME(sigmoid)(-x));
+        CASE(HARDTANH, WHERE((x > C(slope)) & (x < C(bound)), g, C(0)));
+        CASE(SOFTPLUS_BETA, WHERE(x * C(slope) > C(bound), g, g * NAME(sigmoid)(x * C(slope))));
         default: return;
     }
     if (whole < n) {
         NAME(rest) x = {0}, g = {0};
         memcpy(x, src + whole, (n - whole) * sizeof(T));
         memcpy(g, grad + whole, (n - whole) * sizeof(T));
-        NAME(activate_backward)(x, g, x, LANES, code, slope);
+        NAME(activate_backward)(x, g, x, LANES, code, slope, bound);
         memcpy(dst + whole, x, (n - whole) * sizeof(T));
     }
 }
 
 /* The sums of a kernel, before they are stored: `code` of fastconv.engines.contract's ACTIVATIONS, 0 for none. */
 static inline void NAME(activate_run)(T *sums, int64_t n, int64_t code, T slope) {
-    if (code) NAME(activate)(sums, sums, n, code, slope);
+    if (code) NAME(activate)(sums, sums, n, code, slope, 0);
 }
 
 #undef CASE

@@ -14,7 +14,7 @@ cdef struct ActivationArgs:
     const void *fill
     char *scratch
     int64_t scratch_bytes
-    int64_t activation, slope, backward
+    int64_t activation, slope, bound, backward
     int64_t dtype
     int64_t run, x_step, w_step, out_step
     int64_t piece, n_pieces
@@ -26,21 +26,21 @@ cdef struct ActivationArgs:
 
 cdef void activate_line(const ActivationArgs *a, real_t *scratch, const char *x, const char *w, char *out,
                         int64_t n) noexcept nogil:
-    cdef real_t slope = <real_t>slope_of(a.slope)
+    cdef real_t slope = <real_t>slope_of(a.slope), bound = <real_t>slope_of(a.bound)
     cdef real_t *gradient = scratch + ACTIVATION_CHUNK
     cdef int64_t i = 0, m
     if a.direct and a.backward:
-        activate_backward(<real_t *>out, <const real_t *>w, <const real_t *>x, n, a.activation, slope)
+        activate_backward(<real_t *>out, <const real_t *>w, <const real_t *>x, n, a.activation, slope, bound)
     elif a.direct:
-        activate(<real_t *>out, <const real_t *>x, n, a.activation, slope)
+        activate(<real_t *>out, <const real_t *>x, n, a.activation, slope, bound)
     while i < n and not a.direct:
         m = min(n - i, <int64_t>ACTIVATION_CHUNK)
         stage_run(scratch, x + i * a.x_step, a.x_step, m, a.dtype)
         if a.backward:
             stage_run(gradient, w + i * a.w_step, a.w_step, m, a.dtype)
-            activate_backward(scratch, gradient, scratch, m, a.activation, slope)
+            activate_backward(scratch, gradient, scratch, m, a.activation, slope, bound)
         else:
-            activate(scratch, scratch, m, a.activation, slope)
+            activate(scratch, scratch, m, a.activation, slope, bound)
         store_run(scratch, out + i * a.out_step, a.out_step, m, a.dtype)
         i += m
 

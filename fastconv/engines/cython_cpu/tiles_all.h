@@ -99,7 +99,7 @@ enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, 
 enum { SATURATE = 16 };
 /* ACTIVATIONS */
 enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_TANH, HARDSWISH, ELU, SOFTPLUS, MISH,
-       HARDSIGMOID, SOFTSIGN, LOGSIGMOID };
+       HARDSIGMOID, SOFTSIGN, LOGSIGMOID, HARDTANH, SOFTPLUS_BETA };
 
 /* double -> unsigned as C compilers for plain x86-64 convert it, so that SciPy's results are met
  * for negative values too: modulo the range, by way of the signed type. */

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from fastconv.engines.contract import ACTIVATION_FIELDS, ACTIVATIONS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
-from fastconv.engines.numba_cpu.formulas import FUNCTIONS, SLOPES, Vector
+from fastconv.engines.numba_cpu.formulas import FUNCTIONS, FUNCTIONS_OF_TWO, SLOPES, SLOPES_OF_TWO, Vector
 from fastconv.engines.numba_cpu.jit import part
 from fastconv.engines.numba_cpu.simd import element, itemsize, lanes, load, loop, peek, splat, store
 
@@ -25,27 +25,27 @@ _int64, _int32 = ir.IntType(64), ir.IntType(32)
 
 
 @intrinsic
-def activate(typingctx, dst, src, n, code, slope, acc):
-    """``dst[i]`` = the function of `code` (`ACTIVATIONS`) of ``src[i]``; `slope` is its parameter."""
+def activate(typingctx, dst, src, n, code, slope, bound, acc):
+    """``dst[i]`` = the function of `code` (`ACTIVATIONS`) of ``src[i]``; `slope` and `bound` are its parameters."""
 
     def emit(context, builder, signature, args):
-        dst, src, n, code, slope, _ = args
-        _each(builder, acc.instance_type, dst, [src], n, code, slope, FUNCTIONS)
+        dst, src, n, code, *parameters, _ = args
+        _each(builder, acc.instance_type, dst, [src], n, code, parameters, FUNCTIONS | FUNCTIONS_OF_TWO)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4, types.float64, acc), emit
+    return types.void(*[types.int64] * 4, types.float64, types.float64, acc), emit
 
 
 @intrinsic
-def activate_backward(typingctx, dst, grad, src, n, code, slope, acc):
+def activate_backward(typingctx, dst, grad, src, n, code, slope, bound, acc):
     """``dst[i]`` = ``grad[i]`` times the function's derivative at ``src[i]``."""
 
     def emit(context, builder, signature, args):
-        dst, grad, src, n, code, slope, _ = args
-        _each(builder, acc.instance_type, dst, [src, grad], n, code, slope, SLOPES)
+        dst, grad, src, n, code, *parameters, _ = args
+        _each(builder, acc.instance_type, dst, [src, grad], n, code, parameters, SLOPES | SLOPES_OF_TWO)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5, types.float64, acc), emit
+    return types.void(*[types.int64] * 5, types.float64, types.float64, acc), emit
 
 
 @intrinsic
@@ -55,7 +55,7 @@ def activate_run(typingctx, sums, n, code, slope, acc):
     def emit(context, builder, signature, args):
         sums, n, code, slope, _ = args
         if isinstance(acc.instance_type, types.Float):
-            _each(builder, acc.instance_type, sums, [sums], n, code, slope, FUNCTIONS)
+            _each(builder, acc.instance_type, sums, [sums], n, code, [slope], FUNCTIONS)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, types.float64, acc), emit
@@ -71,11 +71,12 @@ def slope_of(typingctx, bits):
     return types.float64(types.int64), emit
 
 
-def _each(builder, dtype, dst, sources, n, code, slope, functions):
+def _each(builder, dtype, dst, sources, n, code, parameters, functions):
     """Emit a loop over vectors for each function; elements that fill none go through buffers."""
     kind, count = element(dtype), lanes(dtype)
     vector, size = ir.VectorType(kind, count), _int64(dtype.bitwidth // 8)
-    slope = splat(builder, builder.fptrunc(slope, kind) if dtype.bitwidth == 32 else slope, count)
+    narrow = dtype.bitwidth == 32
+    parameters = [splat(builder, builder.fptrunc(p, kind) if narrow else p, count) for p in parameters]
     whole, rest = builder.udiv(n, _int64(count)), builder.urem(n, _int64(count))
     done, some = builder.append_basic_block(), builder.icmp_signed(">", rest, _int64(0))
     end = builder.mul(builder.mul(whole, _int64(count)), size)
@@ -97,7 +98,8 @@ def _each(builder, dtype, dst, sources, n, code, slope, functions):
                 for buffer, source in zip(buffers, sources, strict=True)
             ]
             to = builder.select(inside, builder.add(dst, at), buffers[0])
-            store(builder, function(*given, Vector(builder, slope)).value, to)
+            used = parameters if name in FUNCTIONS_OF_TWO else parameters[:1]
+            store(builder, function(*given, *(Vector(builder, p) for p in used)).value, to)
         builder.branch(done)
     builder.position_at_end(done)
     with builder.if_then(builder.and_(some, builder.icmp_signed("!=", code, _int64(0)))), loop(builder, rest) as i:
@@ -110,21 +112,21 @@ def _each(builder, dtype, dst, sources, n, code, slope, functions):
 
 @part
 def activate_line(a, scratch, x, w, out, n, acc):
-    slope, gradient = slope_of(a.slope), scratch + CHUNK * itemsize(acc)
+    slope, bound, gradient = slope_of(a.slope), slope_of(a.bound), scratch + CHUNK * itemsize(acc)
     if a.direct and a.backward:
-        activate_backward(out, w, x, n, a.activation, slope, acc)
+        activate_backward(out, w, x, n, a.activation, slope, bound, acc)
         return
     if a.direct:
-        activate(out, x, n, a.activation, slope, acc)
+        activate(out, x, n, a.activation, slope, bound, acc)
         return
     for i in range(0, n, CHUNK):
         m = min(n - i, CHUNK)
         load_run(scratch, x + i * a.x_step, a.x_step, m, a.dtype, acc)
         if a.backward:
             load_run(gradient, w + i * a.w_step, a.w_step, m, a.dtype, acc)
-            activate_backward(scratch, gradient, scratch, m, a.activation, slope, acc)
+            activate_backward(scratch, gradient, scratch, m, a.activation, slope, bound, acc)
         else:
-            activate(scratch, scratch, m, a.activation, slope, acc)
+            activate(scratch, scratch, m, a.activation, slope, bound, acc)
         store_run(out + i * a.out_step, a.out_step, scratch, m, a.dtype, acc)
 
 

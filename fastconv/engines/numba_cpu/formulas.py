@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from fastconv.engines.numba_cpu.simd import HAS_FMA
 
-__all__ = ["FUNCTIONS", "SLOPES", "Vector"]
+__all__ = ["FUNCTIONS", "FUNCTIONS_OF_TWO", "SLOPES", "SLOPES_OF_TWO", "Vector"]
 
 _int64, _int32 = ir.IntType(64), ir.IntType(32)
 
@@ -111,10 +111,10 @@ class Vector:
         mask = self.builder.fcmp_ordered(sign, self.value, self.of(bound))
         return self.new(self.builder.select(mask, self.of(yes), self.of(no)))
 
-    def at_least(self, low: float) -> Vector:
+    def at_least(self, low: Any) -> Vector:
         return self.where("<", low, low, self)
 
-    def at_most(self, high: float) -> Vector:
+    def at_most(self, high: Any) -> Vector:
         return self.where(">", high, high, self)
 
     def abs(self) -> Vector:
@@ -245,8 +245,23 @@ def _silu_slope(x: Vector) -> Vector:
     return _near(x, -x.constants.least).times(slope, value)
 
 
+def _log_of_both(x: Vector) -> Vector:
+    """log(1 + exp(x))"""
+    return x.where(">", 0, x, 0) + _log1p(_exp(-x.abs()))
+
+
 def _softplus(x: Vector) -> Vector:
-    return x.where(">", 20, x, x.where(">", 0, x, 0) + _log1p(_exp(-x.abs())))
+    return x.where(">", 20, x, _log_of_both(x))
+
+
+def _softplus_beta(x: Vector, beta: Vector, threshold: Vector) -> Vector:
+    scaled = x * beta
+    return scaled.where(">", threshold, x, _log_of_both(scaled) / beta)
+
+
+def _softplus_beta_slope(x: Vector, g: Vector, beta: Vector, threshold: Vector) -> Vector:
+    scaled = x * beta
+    return scaled.where(">", threshold, g, g * _sigmoid(scaled))
 
 
 def _relu6(x: Vector) -> Vector:
@@ -315,4 +330,15 @@ SLOPES: dict[str, Callable[[Vector, Vector, Vector], Vector]] = {
     "hardsigmoid": lambda x, g, slope: x.where(">", -3, x.where("<", 3, g * (1 / 6), 0), 0),
     "softsign": lambda x, g, slope: g / ((x.abs() + 1) * (x.abs() + 1)),
     "logsigmoid": lambda x, g, slope: g * _sigmoid(-x),
+}
+
+# Those of two parameters: not applied to sums, so that kernels of convolutions need not have them compiled.
+FUNCTIONS_OF_TWO: dict[str, Callable[..., Vector]] = {
+    "hardtanh": lambda x, low, high: x.at_least(low).at_most(high),
+    "softplus_beta": _softplus_beta,
+}
+
+SLOPES_OF_TWO: dict[str, Callable[..., Vector]] = {
+    "hardtanh": lambda x, g, low, high: x.where(">", low, x.where("<", high, g, 0), 0),
+    "softplus_beta": _softplus_beta_slope,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.activation import APPROXIMATIONS, BETA, THRESHOLD
-from fastconv.nn.elementwise import applied_backward, computed, documented, prepared_backward
+from fastconv.nn.elementwise import applied_backward, documented
 from fastconv.replay import remembered
 from fastconv.validate import choice
 
@@ -251,7 +251,7 @@ def softplus_backward(
     ----------
     {grad_output}
     beta, threshold : float, optional
-        As in `fastconv.nn.softplus`; others than the defaults are computed by NumPy.
+        As in `fastconv.nn.softplus`.
     {backward}
 
     Notes
@@ -270,8 +270,4 @@ def softplus_backward(
     """
     if (beta, threshold) == (BETA, THRESHOLD):
         return applied_backward("softplus", grad_output, input, out, threads)
-    g, x, result = prepared_backward(grad_output, input, out)
-    scaled = computed(x) * beta
-    with np.errstate(over="ignore"):
-        result[...] = computed(g) * np.where(scaled > threshold, 1, 1 / (1 + np.exp(-scaled)))
-    return result
+    return applied_backward("softplus_beta", grad_output, input, out, threads, beta, threshold)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.elementwise import applied_backward, documented, prepared_backward
+from fastconv.nn.elementwise import applied_backward, documented
 from fastconv.replay import remembered
 
 __all__ = [
@@ -202,9 +202,16 @@ def hardswish_backward(grad_output: Any, input: Any, *, out: Any = None, threads
     return applied_backward("hardswish", grad_output, input, out, threads)
 
 
+@remembered(arrays=2)
 @documented
 def hardtanh_backward(
-    grad_output: Any, input: Any, min_val: float = -1.0, max_val: float = 1.0, *, out: Any = None
+    grad_output: Any,
+    input: Any,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    *,
+    out: Any = None,
+    threads: int | None = None,
 ) -> np.ndarray:
     """Gradient of `fastconv.nn.hardtanh` with respect to its input.
 
@@ -215,15 +222,11 @@ def hardtanh_backward(
     {grad_output}
     min_val, max_val : float, optional
         The range.
-    {out_backward}
-
-    {returns}
-
-    {raises_backward}
+    {backward}
 
     Notes
     -----
-    Differs from `torch.nn.functional.hardtanh`'s gradient: {differs}.  NumPy computes it.
+    Differs from `torch.nn.functional.hardtanh`'s gradient: {differs}.
 
     References
     ----------
@@ -235,6 +238,4 @@ def hardtanh_backward(
     >>> hardtanh_backward([2.0, 2.0], [0.0, 4.0])
     array([2., 0.])
     """
-    g, x, result = prepared_backward(grad_output, input, out)
-    result[...] = np.where((x > min_val) & (x < max_val), g, 0)
-    return result
+    return applied_backward("hardtanh", grad_output, input, out, threads, min_val, max_val)
