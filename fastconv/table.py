@@ -98,6 +98,8 @@ TABLE = (
     Implementation("taps", "Taps", "numba"),
     Implementation("activation", "Activation", "cython"),
     Implementation("activation", "Activation", "numba"),
+    Implementation("softmax", "Softmax", "cython"),
+    Implementation("softmax", "Softmax", "numba"),
     Implementation("depthwise_input", "DepthwiseInput", "cython"),
     Implementation("transposed", "Transposed", "cython", leaves="beyond_cython"),
     Implementation("transposed", "Transposed", "numba", leaves="beyond_numba"),

@@ -14,7 +14,7 @@ from fastconv import nn
 from fastconv.engines import contract
 from fastconv.nn import grad
 from fastconv.plan import plan_for
-from fastconv.problem import ACTIVATIONS, TWO_PARAMETERS, ActivationProblem, ConvProblem
+from fastconv.problem import ACTIVATIONS, POWERS, TWO_PARAMETERS, ActivationProblem, ConvProblem
 from fastconv.reference import activate, compute
 from fastconv.validate import activation_of
 
@@ -244,7 +244,7 @@ def test_names_and_codes_are_the_same_everywhere():
     header = (Path(fastconv.__file__).parent / "engines" / "cython_cpu" / "tiles_all.h").read_text()
     names = re.search(r"enum \{ NO_ACTIVATION,([^}]*)\}", header).group(1).lower().replace("\n", " ").split(",")
     assert {"": 0} | {name.strip(): code for code, name in enumerate(names, 1)} == contract.ACTIVATIONS
-    assert list(contract.ACTIVATIONS)[1:] == [*ACTIVATIONS, *TWO_PARAMETERS]
+    assert list(contract.ACTIVATIONS)[1:] == [*ACTIVATIONS, *TWO_PARAMETERS, *POWERS]
 
 
 # -- arguments ----------------------------------------------------------------------------------

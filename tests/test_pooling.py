@@ -338,3 +338,20 @@ def test_workspace_is_small():
         (nn.lp_pool2d, x, 2.0, 2),
     ):
         assert fastconv.plan(*call).workspace(1) < 4 << 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power", [1, 1.5, 2, 3])
+def test_gradients_of_powers(engine, power, dtype):
+    x = np.abs(np.random.default_rng(1).normal(size=(2, 3, 8, 10))).astype(dtype)
+    x[0, 0, :4, :4] = 0
+    y = nn.lp_pool2d(x, power, 2)
+    g = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
+    share = np.where(y == 0, 0, np.maximum(y.astype(float), 1e-30) ** (1 - power)) * g
+    desired = np.repeat(np.repeat(share, 2, 2), 2, 3) * x.astype(float) ** (power - 1)
+    for _ in range(3):
+        actual = nn.grad.lp_pool2d_backward(g, x, y, power, 2)
+        np.testing.assert_allclose(actual, desired, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-30)
+    last, shape = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (g, x, y)), (0, 2, 3, 1)
+    actual = nn.grad.lp_pool2d_backward(*last, power, 2, data_format="NHWC")
+    np.testing.assert_allclose(actual, desired.transpose(shape), rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-30)

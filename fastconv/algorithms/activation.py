@@ -14,7 +14,7 @@ from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.engines.contract import ACTIVATION_FIELDS, ACTIVATIONS, DTYPE_CODES, record, slope_bits
 from fastconv.problem import ActivationProblem
 
-__all__ = ["Activation", "is_ready", "refuse"]
+__all__ = ["COMPUTED_IN", "Activation", "Steps", "is_ready", "merged", "refuse"]
 
 Steps = tuple[int, ...]
 
@@ -67,7 +67,7 @@ class Activation:
         """The record for arrays of these strides."""
         p = self.problem
         size = np.dtype(p.dtype).itemsize
-        (run_length, *steps), *outer = _merged(p.shape, x, w, out) or [(1, size, size, size)]
+        (run_length, *steps), *outer = merged(p.shape, x, w, out) or [(1, size, size, size)]
         lines = prod(n for n, *_ in outer)
         piece = strip = 0
         if threads > 1:
@@ -89,13 +89,13 @@ class Activation:
         return Bound(record(ACTIVATION_FIELDS, values), -(-lines // strip) * pieces, scratch_bytes, (), (axes,))
 
 
-def _merged(shape: Steps, x: Steps, w: Steps, out: Steps) -> list[tuple[int, int, int, int]]:
+def merged(shape: Steps, x: Steps, w: Steps, out: Steps) -> list[tuple[int, int, int, int]]:
     """(size, strides) of as few axes as reach every element, the innermost first."""
     axes = sorted((abs(o), n, a, b, o) for n, a, b, o in zip(shape, x, w, out, strict=True) if n > 1)
-    merged: list[tuple[int, int, int, int]] = []
+    found: list[tuple[int, int, int, int]] = []
     for _, n, *steps in axes:
-        if merged and steps == [merged[-1][0] * step for step in merged[-1][1:]]:
-            merged[-1] = (merged[-1][0] * n, *merged[-1][1:])  # type: ignore[assignment]
+        if found and steps == [found[-1][0] * step for step in found[-1][1:]]:
+            found[-1] = (found[-1][0] * n, *found[-1][1:])  # type: ignore[assignment]
         else:
-            merged.append((n, *steps))  # type: ignore[arg-type]
-    return merged
+            found.append((n, *steps))  # type: ignore[arg-type]
+    return found

@@ -6,14 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.elementwise import computed, documented, prepared
-from fastconv.validate import axis_index
+from fastconv.device import native
+from fastconv.nn.elementwise import documented, prepared
+from fastconv.plan import execute
+from fastconv.problem import SoftmaxProblem
+from fastconv.replay import remembered
+from fastconv.validate import axis_index, type_name
 
-__all__ = ["log_softmax", "softmax", "softmax_axis"]
+__all__ = ["at_least_1d", "log_softmax", "softmax", "softmax_problem"]
 
 
+@remembered(arrays=1)
 @documented
-def softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: Any = None) -> np.ndarray:
+def softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, out: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Exponentials that add up to 1 along an axis.
 
         out[i] = exp(input[i]) / sum over k of exp(input[k])
@@ -25,15 +32,11 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: Any =
         The axis; default the first one of arrays of 0, 1 or 3 dimensions, else the second one.
     dtype : dtype, optional
         What elements are converted to beforehand.
-    {out}
-
-    {returns}
-
-    {raises}
+    {plain}
 
     Notes
     -----
-    Differs from `torch.nn.functional.softmax`: integers are refused without `dtype`.  NumPy computes it.
+    Differs from `torch.nn.functional.softmax`: integers are refused without `dtype`.
 
     References
     ----------
@@ -47,16 +50,14 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: Any =
     array([[0.2689, 0.7311],
            [0.5   , 0.5   ]])
     """
-    x, result = prepared(input if dtype is None else np.asarray(input, dtype), False, out)
-    if x.size:
-        axis = softmax_axis(dim, x.ndim)
-        e = np.exp(_shifted(x, axis))
-        result[...] = (e / e.sum(axis, keepdims=True)).reshape(x.shape)
-    return result
+    return _applied(input, dim, dtype, out, threads, False)
 
 
+@remembered(arrays=1)
 @documented
-def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: Any = None) -> np.ndarray:
+def log_softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, out: Any = None, threads: int | None = None
+) -> np.ndarray:
     """The logarithm of `softmax`, without underflow.
 
         out[i] = input[i] - log(sum over k of exp(input[k]))
@@ -68,15 +69,11 @@ def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: A
         The axis; default the first one of arrays of 0, 1 or 3 dimensions, else the second one.
     dtype : dtype, optional
         What elements are converted to beforehand.
-    {out}
-
-    {returns}
-
-    {raises}
+    {plain}
 
     Notes
     -----
-    Differs from `torch.nn.functional.log_softmax`: integers are refused without `dtype`.  NumPy computes it.
+    Differs from `torch.nn.functional.log_softmax`: integers are refused without `dtype`.
 
     References
     ----------
@@ -89,23 +86,25 @@ def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None, out: A
     >>> log_softmax([0.0, 1.0, 1000.0], 0)
     array([-1000.,  -999.,     0.])
     """
+    return _applied(input, dim, dtype, out, threads, True)
+
+
+def _applied(input: Any, dim: int | None, dtype: Any, out: Any, threads: int | None, logarithm: bool) -> np.ndarray:
     x, result = prepared(input if dtype is None else np.asarray(input, dtype), False, out)
+    problem = softmax_problem(dim, x, logarithm)
     if x.size:
-        axis = softmax_axis(dim, x.ndim)
-        values = _shifted(x, axis)
-        result[...] = (values - np.log(np.exp(values).sum(axis, keepdims=True))).reshape(x.shape)
-    return result
+        execute(problem, at_least_1d(x), None, at_least_1d(result), threads=threads)
+    return native(result)
 
 
-def softmax_axis(dim: int | None, ndim: int) -> int:
-    """The axis that `dim` stands for."""
+def softmax_problem(dim: int | None, x: Any, logarithm: bool, backward: bool = False) -> SoftmaxProblem:
+    """The problem of an array, one of no axes taken for one of one element; `dim` may be None."""
     if dim is None:
-        dim = 0 if ndim in (0, 1, 3) else 1
-    return axis_index("dim", dim, max(ndim, 1))
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    shape = x.shape or (1,)
+    return SoftmaxProblem(shape, axis_index("dim", dim, len(shape)), type_name(x.dtype), logarithm, backward)
 
 
-def _shifted(x: np.ndarray, axis: int) -> np.ndarray:
-    """Elements less the largest along an axis."""
-    values = np.atleast_1d(computed(x))
-    with np.errstate(invalid="ignore"):
-        return values - values.max(axis, keepdims=True)
+def at_least_1d(x: Any) -> Any:
+    """An array of no axes as one of one element."""
+    return x if x.ndim else x.reshape(1)

@@ -19,7 +19,7 @@ convolution is the same with the kernel flipped beforehand.
 
 from __future__ import annotations
 
-from fastconv.problem.activation import ACTIVATIONS, TWO_PARAMETERS, ActivationProblem
+from fastconv.problem.activation import ACTIVATIONS, POWERS, TWO_PARAMETERS, ActivationProblem, SoftmaxProblem
 from fastconv.problem.convolution import ConvProblem, accumulator
 from fastconv.problem.deform import DeformGradientProblem, DeformProblem
 from fastconv.problem.filters import LinesProblem, NormalizedProblem, SeparableProblem, WindowProblem
@@ -35,6 +35,7 @@ from fastconv.problem.quantized import QuantizedProblem
 
 __all__ = [
     "ACTIVATIONS",
+    "POWERS",
     "TWO_PARAMETERS",
     "ActivationProblem",
     "BiasGradientProblem",
@@ -50,6 +51,7 @@ __all__ = [
     "QuantizedProblem",
     "RegionPoolProblem",
     "SeparableProblem",
+    "SoftmaxProblem",
     "TransposedProblem",
     "UnpoolProblem",
     "WeightGradientProblem",
@@ -71,6 +73,7 @@ Problem = (
     | QuantizedProblem
     | RegionPoolProblem
     | SeparableProblem
+    | SoftmaxProblem
     | TransposedProblem
     | UnpoolProblem
     | WeightGradientProblem

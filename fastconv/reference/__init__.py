@@ -27,12 +27,13 @@ from fastconv.problem import (
     QuantizedProblem,
     RegionPoolProblem,
     SeparableProblem,
+    SoftmaxProblem,
     TransposedProblem,
     UnpoolProblem,
     WeightGradientProblem,
     WindowProblem,
 )
-from fastconv.reference.activation import activate, activation
+from fastconv.reference.activation import activate, activation, softmax
 from fastconv.reference.casts import c_cast, saturated
 from fastconv.reference.conv import conv, lines, normalized, separable
 from fastconv.reference.deform import deform, deform_gradient
@@ -59,6 +60,7 @@ __all__ = [
     "region_pool",
     "saturated",
     "separable",
+    "softmax",
     "transposed",
     "unpool",
     "weight_gradient",
@@ -88,6 +90,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     QuantizedProblem: quantized,
     RegionPoolProblem: lambda problem, x, w, out, bias, fill: region_pool(problem, x, w, out, bias),
     SeparableProblem: lambda problem, x, w, out, bias, fill: separable(problem, x, w, out, fill),
+    SoftmaxProblem: lambda problem, x, w, out, bias, fill: softmax(problem, x, w, out),
     TransposedProblem: lambda problem, x, w, out, bias, fill: transposed(problem, x, w, out, bias),
     UnpoolProblem: lambda problem, x, w, out, bias, fill: unpool(problem, x, w, out, bias),
     WeightGradientProblem: lambda problem, x, w, out, bias, fill: weight_gradient(problem, x, w, out, fill),

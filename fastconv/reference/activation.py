@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.problem import TWO_PARAMETERS, ActivationProblem
+from fastconv.problem import POWERS, TWO_PARAMETERS, ActivationProblem, SoftmaxProblem
 
-__all__ = ["activate", "activation"]
+__all__ = ["activate", "activation", "softmax"]
 
 
 def activation(problem: ActivationProblem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray) -> None:
@@ -26,6 +26,24 @@ def activation(problem: ActivationProblem, x: np.ndarray, w: np.ndarray | None, 
         out[...] = np.where(flat, 0.0, gradients).astype(out.dtype)
 
 
+def softmax(problem: SoftmaxProblem, x: np.ndarray, w: np.ndarray | None, out: np.ndarray) -> None:
+    """Compute a `SoftmaxProblem` into `out`."""
+    values = np.asarray(x).astype(np.float64)
+
+    def total(array: np.ndarray) -> np.ndarray:
+        return array.sum(problem.axis, keepdims=True)
+
+    with np.errstate(all="ignore"):
+        values = values - values.max(problem.axis, keepdims=True)
+        s = np.exp(values) / total(np.exp(values))
+        if problem.backward:
+            g = np.asarray(w).astype(np.float64)
+            result = g - s * total(g) if problem.logarithm else s * (g - total(g * s))
+        else:
+            result = values - np.log(total(np.exp(values))) if problem.logarithm else s
+        out[...] = result.astype(out.dtype)
+
+
 def activate(values: Any, name: str, slope: float, bound: float = 0.0) -> np.ndarray:
     """The function of each value, in the dtype of the values."""
     values = np.asarray(values)
@@ -35,7 +53,7 @@ def activate(values: Any, name: str, slope: float, bound: float = 0.0) -> np.nda
 
 
 def _parameters(name: str, *parameters: float) -> tuple[float, ...]:
-    return parameters if name in TWO_PARAMETERS else parameters[:1]
+    return parameters if name in (*TWO_PARAMETERS, *POWERS) else parameters[:1]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -113,4 +131,6 @@ _SLOPES: dict[str, Callable[..., np.ndarray]] = {
     "logsigmoid": lambda x, slope: _sigmoid(-x),
     "hardtanh": lambda x, low, high: np.where((x > low) & (x < high), 1, 0),
     "softplus_beta": lambda x, beta, bound: np.where(x * beta > bound, 1, _sigmoid(x * beta)),
+    "power": lambda x, power, factor: factor * x**power,
+    "power_or_0": lambda x, power, factor: np.where(x == 0, 0, factor * x**power),
 }

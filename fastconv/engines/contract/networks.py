@@ -21,6 +21,8 @@ __all__ = [
     "DEPTHWISE_READING",
     "POINTWISE_GRADIENT_FIELDS",
     "QUANTIZED_FIELDS",
+    "SOFTMAX_FIELDS",
+    "SOFTMAX_KINDS",
     "TRANSPOSED_WEIGHTS_FIELDS",
     "WEIGHTS8_FIELDS",
     "WEIGHTS_FIELDS",
@@ -30,12 +32,13 @@ __all__ = [
     "slope_bits",
 ]
 
-# Functions of each element, applied to finished sums, too, but for the last two; records hold a code, and the bits of the parameter (`slope_bits`).
+# Functions of each element, applied to finished sums, too, but for the last four; records hold a code, and the bits of the
+# parameter (`slope_bits`).
 ACTIVATIONS = {
     name: code
     for code, name in enumerate(
         ("", "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh", "hardswish", "elu", "softplus",
-         "mish", "hardsigmoid", "softsign", "logsigmoid", "hardtanh", "softplus_beta")
+         "mish", "hardsigmoid", "softsign", "logsigmoid", "hardtanh", "softplus_beta", "power", "power_or_0")
     )
 }  # fmt: skip
 
@@ -281,6 +284,24 @@ ACTIVATION_FIELDS = HEADER + (
     "n_axes", "axes",  # pointer to int64[n_axes][4]: size and strides in x, w and out of the axes that lines lie along
     "direct",  # whether elements are computed where they lie
 )  # fmt: skip
+
+# Exponentials that add up to 1 along an axis.  A unit is `strip` of the blocks of lanes of all lines.  A block is rows of
+# `width` vectors, a row for each position along the axis, or (``across``) the axis itself, `width` vectors to a row.
+# Scratch memory: three rows, then `chunk` rows of elements, and of gradients.
+SOFTMAX_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "kind",  # SOFTMAX_KINDS
+    "dtype",  # DTYPE_CODES of the elements in memory
+    "rows", "x_row", "w_row", "out_row",  # of a block; byte strides
+    "lanes", "x_lane", "w_lane", "out_lane",  # of a line, or (``across``) of a row; byte strides
+    "width", "across",
+    "last",  # lanes of the last row (``across``)
+    "blocks", "total", "strip",  # blocks of a line, of all lines, of a unit
+    "n_axes", "axes",  # pointer to int64[n_axes][4]: size and strides in x, w and out of the axes that lines lie along
+    "direct",  # whether whole vectors are computed where they lie
+    "chunk",
+)  # fmt: skip
+SOFTMAX_KINDS = {"softmax": 0, "log_softmax": 1, "softmax_backward": 2, "log_softmax_backward": 3}
 
 # Columns of a convolution whose taps are moved (``out``) for a block of pixels of an image: `w` has the offsets, `bias` the
 # mask, or is NULL; see `fastconv.problem.DeformProblem`.

@@ -23,7 +23,7 @@ typedef T NAME(rest)[LANES];
 #define ABS(x) ((V)((M)(x) & ~SIGN))
 #define WITH_SIGN_OF(x, magnitude) ((V)(((M)(x) & SIGN) | (M)(magnitude)))
 
-/* The smaller and the larger: NaN stays, and so does -0. */
+/* The smaller and the larger: NaN stays, and so does -0.  The larger one of two vectors: NaN of the first is left out. */
 #if ELEMENT_BYTES == 4
 #define FOR_TYPE(width, name) _mm##width##_##name##_ps
 #else
@@ -39,9 +39,11 @@ typedef T NAME(rest)[LANES];
 #ifdef INTRINSIC
 #define AT_LEAST(low, x) ((V)INTRINSIC(max)(C(low), x))
 #define AT_MOST(high, x) ((V)INTRINSIC(min)(C(high), x))
+#define LARGER(x, known) ((V)INTRINSIC(max)(x, known))
 #else
 #define AT_LEAST(low, x) WHERE((x) < C(low), C(low), x)
 #define AT_MOST(high, x) WHERE((x) > C(high), C(high), x)
+#define LARGER(x, known) WHERE((x) > (known), x, known)
 #endif
 #define POLYNOMIAL(x, table)                                                                  \
     ({                                                                                        \
@@ -200,6 +202,20 @@ INLINE V NAME(mish_slope)(V x) {
     return t + near * (rest * (C(1) + t)) * sigmoid;
 }
 
+#if ELEMENT_BYTES == 4
+#define POWER_OF powf
+#else
+#define POWER_OF pow
+#endif
+INLINE V NAME(raised)(V x, T power) {
+    const T size = power < 0 ? -power : power;
+    V result = size == 2 ? x * x : size == 1 ? x : C(1);
+    if (size == 0 || size == 1 || size == 2) return power < 0 ? C(1) / result : result;
+    for (int64_t i = 0; i < LANES; i++) result[i] = POWER_OF(x[i], power);
+    return result;
+}
+#undef POWER_OF
+
 /* dst[i] = FUNCTION of src[i], or with MULTIPLY times grad[i]; the last elements by way of a buffer. */
 #define CASE(code, FUNCTION)                                                      \
     case code:                                                                    \
@@ -268,6 +284,8 @@ static __attribute__((noinline)) void NAME(activate_backward)(T *dst, const T *g
         CASE(LOGSIGMOID, g * NAME(sigmoid)(-x));
         CASE(HARDTANH, WHERE((x > C(slope)) & (x < C(bound)), g, C(0)));
         CASE(SOFTPLUS_BETA, WHERE(x * C(slope) > C(bound), g, g * NAME(sigmoid)(x * C(slope))));
+        CASE(POWER, g * C(bound) * NAME(raised)(x, slope));
+        CASE(POWER_OR_0, g * WHERE(x == C(0), C(0), C(bound) * NAME(raised)(x, slope)));
         default: return;
     }
     if (whole < n) {
@@ -284,6 +302,31 @@ static inline void NAME(activate_run)(T *sums, int64_t n, int64_t code, T slope)
     if (code) NAME(activate)(sums, sums, n, code, slope, 0);
 }
 
+/* The same of rows of a tile, n sums each, out_of[r] bytes from `out`.  What takes an instruction or two does not call a
+ * function for each row: 64 to 256 channels, 1x1, 56x56 pixels took a sixth longer with it. */
+#undef CASE
+#define CASE(code, FUNCTION)                                                       \
+    case code:                                                                     \
+        for (int64_t r = 0; r < rows; r++) {                                       \
+            T *row = (T *)(out + out_of[r]);                                       \
+            for (int64_t i = 0; i < whole; i += LANES) { const V x = LOAD(row + i); STORE(row + i, FUNCTION); } \
+        }                                                                          \
+        break
+static inline void NAME(activate_tile)(char *out, const int64_t *out_of, int64_t rows, int64_t n, int64_t code, T slope) {
+    const int64_t whole = n / LANES * LANES;
+    int64_t done = whole;
+    switch (code) {
+        case NO_ACTIVATION: return;
+        CASE(RELU, AT_LEAST(0, x));
+        CASE(RELU6, NAME(relu6)(x));
+        CASE(LEAKY_RELU, WHERE(x > C(0), x, x * C(slope)));
+        default: done = 0;
+    }
+    for (int64_t r = 0; done < n && r < rows; r++) NAME(activate_run)((T *)(out + out_of[r]) + done, n - done, code, slope);
+}
+
+#include "softmax.h"
+
 #undef CASE
 #undef M
 #undef C
@@ -292,6 +335,7 @@ static inline void NAME(activate_run)(T *sums, int64_t n, int64_t code, T slope)
 #undef ABS
 #undef WITH_SIGN_OF
 #undef AT_LEAST
+#undef LARGER
 #undef AT_MOST
 #undef FOR_TYPE
 #undef INTRINSIC

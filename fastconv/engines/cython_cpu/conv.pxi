@@ -159,8 +159,8 @@ cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, c
     cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
     cdef bint even = evenly_spaced(filter_of, filters)
     cdef bint planes = even and a.g.out_col == sizeof(acc_t) and a.g.out_code == code_of(tile)
+    activate_run(tile, pixels * lanes, a.activation, slope_of(a.slope))
     for p in range(pixels):
-        activate_run(tile + p * lanes, filters, a.activation, slope_of(a.slope))
         run += 1
         if planes and p + 1 < pixels and out_of[p + 1] - out_of[p] == a.g.out_col:
             continue
@@ -249,8 +249,7 @@ cdef void store_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *tile, i
     cdef const Geometry *g = &a.g
     cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), i = at, x = at % a.pitch, f, run
     cdef char *to = u.out + (u.y + at // a.pitch) * g.out_row + u.x * g.out_col
-    for f in range(filters):
-        activate_run(tile + f * lanes, n - at, a.activation, slope_of(a.slope))
+    activate_run(tile, filters * lanes, a.activation, slope_of(a.slope))
     while i < n:
         run = min(u.cols - x, n - i)
         for f in range(filters if run > 0 else 0):

@@ -187,7 +187,7 @@ static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {
 /* Activates rows of finished sums where they were stored; `type` tells their type alone. */
 static void NAME(activate_rows)(const T *type, char *out, const int64_t *out_of, int64_t rows, int64_t n, int64_t code, double slope) {
 #if IS_FLOAT
-    for (int64_t r = 0; code && r < rows; r++) NAME(activate_run)((T *)(out + out_of[r]), n, code, (T)slope);
+    NAME(activate_tile)(out, out_of, rows, n, code, (T)slope);
 #endif
 }
 

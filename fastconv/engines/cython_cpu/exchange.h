@@ -149,12 +149,6 @@ static inline V NAME(load_rest)(const T *p, int64_t rest) {
 #undef OTHER_2
 #undef OTHER_4
 #undef OTHER_8
-#undef OF2
-#undef OF4
-#undef OF8
-#undef OF16
-#undef ALL
-#undef SHUFFLED
 #undef LOW
 #undef HIGH
 #undef LOW_PAIR

@@ -1,5 +1,6 @@
 # Every kernel of the engine; included by v2.pyx, v3.pyx, v4.pyx and plain.pyx, which are
 # compiled for one SIMD level each.
+from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 cdef extern from "tiles_all.h" nogil:
@@ -47,6 +48,14 @@ cdef extern from "tiles_all.h" nogil:
     void activate(...)
     void activate_backward(...)
     void activate_run(...)
+    enum: SOFTMAX
+    enum: LOG_SOFTMAX
+    enum: SOFTMAX_BACKWARD
+    void softmax_largest(...)
+    void softmax_sums(...)
+    void softmax_across(...)
+    void softmax_scales(...)
+    void softmax_write(...)
     double slope_of(int64_t bits)
     void filters_part(...)
     void filters_tile(...)
@@ -99,6 +108,7 @@ include "depthwise_rows.pxi"
 include "depthwise_gradient.pxi"
 include "depthwise_input.pxi"
 include "activation.pxi"
+include "softmax.pxi"
 include "pool.pxi"
 include "pool_indices.pxi"
 include "pool_planes.pxi"
@@ -154,6 +164,8 @@ KERNELS = {
     "depthwise_gradient:uint64": <int64_t><uintptr_t>&depthwise_gradient_u64,
     "activation:float32": <int64_t><uintptr_t>&activation_f32,
     "activation:float64": <int64_t><uintptr_t>&activation_f64,
+    "softmax:float32": <int64_t><uintptr_t>&softmax_f32,
+    "softmax:float64": <int64_t><uintptr_t>&softmax_f64,
     "quantized:float64": <int64_t><uintptr_t>&quantized_f64,
     "conv8:int32": <int64_t><uintptr_t>&conv8_int32,
     "weights8:int32": <int64_t><uintptr_t>&weights8_int32,

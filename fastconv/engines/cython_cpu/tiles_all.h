@@ -99,7 +99,8 @@ enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, 
 enum { SATURATE = 16 };
 /* ACTIVATIONS */
 enum { NO_ACTIVATION, RELU, RELU6, LEAKY_RELU, SIGMOID, TANH, SILU, GELU, GELU_TANH, HARDSWISH, ELU, SOFTPLUS, MISH,
-       HARDSIGMOID, SOFTSIGN, LOGSIGMOID, HARDTANH, SOFTPLUS_BETA };
+       HARDSIGMOID, SOFTSIGN, LOGSIGMOID, HARDTANH, SOFTPLUS_BETA, POWER, POWER_OR_0 };
+enum { SOFTMAX, LOG_SOFTMAX, SOFTMAX_BACKWARD, LOG_SOFTMAX_BACKWARD };
 
 /* double -> unsigned as C compilers for plain x86-64 convert it, so that SciPy's results are met
  * for negative values too: modulo the range, by way of the signed type. */
@@ -187,6 +188,11 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define store_pixels(from, ...) PICK_FLOAT(store_pixels, from)(from, __VA_ARGS__)
 #define activate(dst, ...) PICK_FLOAT(activate, dst)(dst, __VA_ARGS__)
 #define activate_backward(dst, ...) PICK_FLOAT(activate_backward, dst)(dst, __VA_ARGS__)
+#define softmax_largest(state, ...) PICK_FLOAT(softmax_largest, state)(state, __VA_ARGS__)
+#define softmax_sums(state, ...) PICK_FLOAT(softmax_sums, state)(state, __VA_ARGS__)
+#define softmax_across(vectors, ...) PICK_FLOAT(softmax_across, vectors)(vectors, __VA_ARGS__)
+#define softmax_scales(state, ...) PICK_FLOAT(softmax_scales, state)(state, __VA_ARGS__)
+#define softmax_write(state, ...) PICK_FLOAT(softmax_write, state)(state, __VA_ARGS__)
 #define activate_run(sums, ...) PICK(activate_run, sums)(sums, __VA_ARGS__)
 #define copy_row(dst, ...) PICK(copy_row, dst)(dst, __VA_ARGS__)
 #define depthwise_row(w, ...) PICK(depthwise_row, w)(w, __VA_ARGS__)

@@ -98,7 +98,7 @@ def _each(builder, dtype, dst, sources, n, code, parameters, functions):
                 for buffer, source in zip(buffers, sources, strict=True)
             ]
             to = builder.select(inside, builder.add(dst, at), buffers[0])
-            used = parameters if name in FUNCTIONS_OF_TWO else parameters[:1]
+            used = parameters if name in SLOPES_OF_TWO else parameters[:1]
             store(builder, function(*given, *(Vector(builder, p) for p in used)).value, to)
         builder.branch(done)
     builder.position_at_end(done)

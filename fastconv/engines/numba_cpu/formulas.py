@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from fastconv.engines.numba_cpu.simd import HAS_FMA
 
-__all__ = ["FUNCTIONS", "FUNCTIONS_OF_TWO", "SLOPES", "SLOPES_OF_TWO", "Vector"]
+__all__ = ["FUNCTIONS", "FUNCTIONS_OF_TWO", "SLOPES", "SLOPES_OF_TWO", "Vector", "exp", "log"]
 
 _int64, _int32 = ir.IntType(64), ir.IntType(32)
 
@@ -158,7 +158,7 @@ def _power(shifted: Vector) -> Vector:
     return shifted.bits(power)
 
 
-def _exp(x: Vector) -> Vector:
+def exp(x: Vector) -> Vector:
     s, p = _exponential(x.at_least(x.constants.least))
     return s.times(p, s)
 
@@ -168,10 +168,30 @@ def _expm1(x: Vector) -> Vector:
     return s.times(p, s - 1)
 
 
-def _log1p(e: Vector) -> Vector:
+def log1p(e: Vector) -> Vector:
     s = e / (e + 2)
     z = s * s
     return (s * z).times(z.polynomial(z.constants.log_tail), s * 2)
+
+
+def log(total: Vector) -> Vector:
+    """log(total) of numbers from 1 on: the exponent, and log1p of what is left."""
+    k, builder = total.constants, total.builder
+
+    def constant(kind: ir.Type, number: int) -> ir.Value:
+        return ir.Constant(kind, [number] * kind.count)
+
+    def exponent(bits: ir.Value, kind: ir.Type) -> ir.Value:
+        return builder.sub(builder.lshr(bits, constant(kind, k.exponent)), constant(kind, k.one >> k.exponent))
+
+    def with_rounder(bits: ir.Value, kind: ir.Type) -> ir.Value:
+        return builder.add(exponent(bits, kind), builder.bitcast(total.of(k.rounder), kind))
+
+    def mantissa(bits: ir.Value, kind: ir.Type) -> ir.Value:
+        return builder.sub(bits, builder.shl(exponent(bits, kind), constant(kind, k.exponent)))
+
+    power, rest = total.bits(with_rounder) - k.rounder, log1p(total.bits(mantissa) - 1)
+    return power.times(0.693147180559945309417, rest) + (total - total)  # NaN and infinity
 
 
 def _sigmoid(x: Vector) -> Vector:
@@ -181,13 +201,13 @@ def _sigmoid(x: Vector) -> Vector:
 
 def _sigmoid_slope(x: Vector) -> tuple[Vector, Vector]:
     """The sigmoid's derivative, and the sigmoid."""
-    e = _exp(-x.abs())
+    e = exp(-x.abs())
     above = x.new(x.of(1)) / (e + 1)
     return e * above * above, x.where("<", 0, e * above, above)
 
 
 def _sigmoid_only_slope(x: Vector) -> Vector:
-    e = _exp(-x.abs())
+    e = exp(-x.abs())
     return e / ((e + 1) * (e + 1))
 
 
@@ -247,7 +267,7 @@ def _silu_slope(x: Vector) -> Vector:
 
 def _log_of_both(x: Vector) -> Vector:
     """log(1 + exp(x))"""
-    return x.where(">", 0, x, 0) + _log1p(_exp(-x.abs()))
+    return x.where(">", 0, x, 0) + log1p(exp(-x.abs()))
 
 
 def _softplus(x: Vector) -> Vector:
@@ -274,7 +294,7 @@ def _hardsigmoid(x: Vector) -> Vector:
 
 def _mish_ratio(x: Vector) -> tuple[Vector, Vector, Vector]:
     """tanh(softplus(x)), 1 less it, and exp(-|x|)."""
-    e = _exp(-x.abs())
+    e = exp(-x.abs())
     two = x.where(">", 0, e * 2 * e, 2)
     n = x.where(">", 0, e * 2 + 1, e * (e + 2))
     share = x.new(x.of(1)) / (n + two)
@@ -290,6 +310,18 @@ def _mish_slope(x: Vector) -> Vector:
 def _hardswish_slope(x: Vector, g: Vector) -> Vector:
     inside = g * x.times(1 / 3, 0.5)
     return x.where("<=", -3, 0, x.where(">=", 3, g, inside))
+
+
+def _raised(x: Vector, power: Vector) -> Vector:
+    """`x` to the power of the number that all lanes of `power` hold."""
+    builder, size = x.builder, power.abs()
+    near = size.where("==", 2, x * x, size.where("==", 1, x, 1))
+    slot = cgutils.alloca_once_value(builder, power.where("<", 0, x.new(x.of(1)) / near, near).value)
+    first = builder.extract_element(size.value, _int32(0))
+    plain = [builder.fcmp_ordered("==", first, ir.Constant(first.type, n)) for n in (0, 1, 2)]
+    with builder.if_then(builder.not_(builder.or_(plain[0], builder.or_(plain[1], plain[2])))):
+        builder.store(x.call("llvm.pow", power).value, slot)
+    return x.new(builder.load(slot))
 
 
 def _below(x: Vector) -> Vector:
@@ -311,7 +343,7 @@ FUNCTIONS: dict[str, Callable[[Vector, Vector], Vector]] = {
     "mish": lambda x, slope: x * _mish_ratio(x)[0],
     "hardsigmoid": lambda x, slope: _hardsigmoid(x),
     "softsign": lambda x, slope: x / (x.abs() + 1),
-    "logsigmoid": lambda x, slope: x.where("<", 0, x, 0) - _log1p(_exp(-x.abs())),
+    "logsigmoid": lambda x, slope: x.where("<", 0, x, 0) - log1p(exp(-x.abs())),
 }
 
 SLOPES: dict[str, Callable[[Vector, Vector, Vector], Vector]] = {
@@ -324,7 +356,7 @@ SLOPES: dict[str, Callable[[Vector, Vector, Vector], Vector]] = {
     "gelu": lambda x, g, slope: g * _gelu_slope(x),
     "gelu_tanh": lambda x, g, slope: g * _gelu_tanh_slope(x),
     "hardswish": lambda x, g, slope: _hardswish_slope(x, g),
-    "elu": lambda x, g, slope: g * x.where(">", 0, 1, slope * _exp(_below(x))),
+    "elu": lambda x, g, slope: g * x.where(">", 0, 1, slope * exp(_below(x))),
     "softplus": lambda x, g, slope: x.where(">", 20, g, g * _sigmoid(x)),
     "mish": lambda x, g, slope: g * _mish_slope(x),
     "hardsigmoid": lambda x, g, slope: x.where(">", -3, x.where("<", 3, g * (1 / 6), 0), 0),
@@ -341,4 +373,6 @@ FUNCTIONS_OF_TWO: dict[str, Callable[..., Vector]] = {
 SLOPES_OF_TWO: dict[str, Callable[..., Vector]] = {
     "hardtanh": lambda x, g, low, high: x.where(">", low, x.where("<", high, g, 0), 0),
     "softplus_beta": _softplus_beta_slope,
+    "power": lambda x, g, power, factor: g * factor * _raised(x, power),
+    "power_or_0": lambda x, g, power, factor: g * x.where("==", 0, 0, factor * _raised(x, power)),
 }

@@ -399,6 +399,7 @@ def adaptive_avg_pool3d_backward(
     return adaptive_average_gradient(3, grad_output, input_shape, data_format, out, threads)
 
 
+@remembered(3)
 def lp_pool1d_backward(
     grad_output: Any,
     input: Any,
@@ -469,6 +470,7 @@ def lp_pool1d_backward(
     return power_gradient(1, arrays, norm_type, sizes, ceil_mode, data_format, out, threads)
 
 
+@remembered(3)
 def lp_pool2d_backward(
     grad_output: Any,
     input: Any,
@@ -539,6 +541,7 @@ def lp_pool2d_backward(
     return power_gradient(2, arrays, norm_type, sizes, ceil_mode, data_format, out, threads)
 
 
+@remembered(3)
 def lp_pool3d_backward(
     grad_output: Any,
     input: Any,

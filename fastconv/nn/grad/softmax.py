@@ -6,14 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.nn.elementwise import computed, documented, prepared_backward
-from fastconv.nn.softmax import softmax, softmax_axis
+from fastconv.device import native
+from fastconv.nn.elementwise import documented, prepared_backward
+from fastconv.nn.softmax import at_least_1d, softmax_problem
+from fastconv.plan import execute
+from fastconv.replay import remembered
 
 __all__ = ["log_softmax_backward", "softmax_backward"]
 
 
+@remembered(arrays=2)
 @documented
-def softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *, out: Any = None) -> np.ndarray:
+def softmax_backward(
+    grad_output: Any, input: Any, dim: int | None = None, *, out: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Gradient of `fastconv.nn.softmax` with respect to its input.
 
         out[i] = s[i] * (grad_output[i] - sum over k of grad_output[k] * s[k]),    s = softmax(input)
@@ -23,15 +29,11 @@ def softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *, ou
     {grad_output}
     dim : int, optional
         The axis, as in `fastconv.nn.softmax`.
-    {out_backward}
-
-    {returns}
-
-    {raises_backward}
+    {backward}
 
     Notes
     -----
-    Differs from `torch.nn.functional.softmax`'s gradient: integers are refused.  NumPy computes it.
+    Differs from `torch.nn.functional.softmax`'s gradient: integers are refused.
 
     References
     ----------
@@ -43,16 +45,14 @@ def softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *, ou
     >>> softmax_backward([1.0, 0.0], [0.0, 0.0], 0)
     array([ 0.25, -0.25])
     """
-    g, x, result = prepared_backward(grad_output, input, out)
-    if x.size:
-        axis = softmax_axis(dim, x.ndim)
-        g, s = np.atleast_1d(computed(g)), softmax(np.atleast_1d(computed(x)), axis)
-        result[...] = (s * (g - (g * s).sum(axis, keepdims=True))).reshape(x.shape)
-    return result
+    return _applied(grad_output, input, dim, out, threads, False)
 
 
+@remembered(arrays=2)
 @documented
-def log_softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *, out: Any = None) -> np.ndarray:
+def log_softmax_backward(
+    grad_output: Any, input: Any, dim: int | None = None, *, out: Any = None, threads: int | None = None
+) -> np.ndarray:
     """Gradient of `fastconv.nn.log_softmax` with respect to its input.
 
         out[i] = grad_output[i] - softmax(input)[i] * sum over k of grad_output[k]
@@ -62,15 +62,11 @@ def log_softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *
     {grad_output}
     dim : int, optional
         The axis, as in `fastconv.nn.log_softmax`.
-    {out_backward}
-
-    {returns}
-
-    {raises_backward}
+    {backward}
 
     Notes
     -----
-    Differs from `torch.nn.functional.log_softmax`'s gradient: integers are refused.  NumPy computes it.
+    Differs from `torch.nn.functional.log_softmax`'s gradient: integers are refused.
 
     References
     ----------
@@ -82,10 +78,14 @@ def log_softmax_backward(grad_output: Any, input: Any, dim: int | None = None, *
     >>> log_softmax_backward([1.0, 0.0], [0.0, 0.0], 0)
     array([ 0.5, -0.5])
     """
+    return _applied(grad_output, input, dim, out, threads, True)
+
+
+def _applied(
+    grad_output: Any, input: Any, dim: int | None, out: Any, threads: int | None, logarithm: bool
+) -> np.ndarray:
     g, x, result = prepared_backward(grad_output, input, out)
+    problem = softmax_problem(dim, x, logarithm, backward=True)
     if x.size:
-        axis = softmax_axis(dim, x.ndim)
-        g = np.atleast_1d(computed(g))
-        s = softmax(np.atleast_1d(computed(x)), axis)
-        result[...] = (g - s * g.sum(axis, keepdims=True)).reshape(x.shape)
-    return result
+        execute(problem, at_least_1d(x), at_least_1d(g), at_least_1d(result), threads=threads)
+    return native(result)

@@ -12,9 +12,9 @@ from fastconv.device import native
 from fastconv.nn.pool.arguments import FLOATS, Images, Window, divisor_of, power_of
 from fastconv.nn.pool.positions import checked_indices, move
 from fastconv.plan import execute
-from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
+from fastconv.problem import ActivationProblem, PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.replay import by_value
-from fastconv.validate import int_tuple, new_or_checked_out
+from fastconv.validate import int_tuple, new_or_checked_out, type_name
 
 __all__ = [
     "adaptive_average_gradient",
@@ -114,7 +114,6 @@ def power_gradient(
     n: int, arrays: tuple, norm_type: Any, sizes: tuple, ceil_mode: Any, data_format: str, out: Any, threads: int | None
 ) -> Any:
     """The gradient with respect to an input whose windows' power averages were taken."""
-    by_value()  # NumPy computes a part of it
     images, given, pooled = (
         Images(name, array, n, data_format, FLOATS)
         for name, array in zip(("grad_output", "input", "output"), arrays, strict=True)
@@ -136,12 +135,21 @@ def power_gradient(
         )
     result = _new(images, given.sizes, out, input=given.array, output=pooled.array)
     if images.array.dtype.itemsize == 2:  # powers are beyond the range of 16 bits
+        by_value()  # NumPy converts them
         wide = tuple(given.array.astype(np.float32) for given in (images, given, pooled))
         result[...] = power_gradient(n, wide, norm_type, sizes, ceil_mode, data_format, None, threads)
         return native(result)
-    kind = images.array.dtype.type
-    with np.errstate(all="ignore"):
-        share = images.x * np.where(pooled.x == 0, kind(0), pooled.x ** kind(1 - power)) * kind(prod(window.kernel))
-        _average(window.problem("avg", images, given.sizes), images, share, result, threads)
-        result *= given.array if power == 2 else given.array ** kind(power - 1)
+    if not result.size:
+        return native(result)
+    shares, slopes = (
+        ActivationProblem(name, x.shape, type_name(x.dtype), exponent, factor, backward=True)
+        for name, x, exponent, factor in (
+            ("power_or_0", pooled.array, 1 - power, float(prod(window.kernel))),
+            ("power", given.array, power - 1, 1.0),
+        )
+    )
+    share = np.empty(images.array.shape, images.array.dtype)
+    execute(shares, pooled.array, images.array, share, threads=threads)
+    _average(window.problem("avg", images, given.sizes), images, images.canonical(share), result, threads)
+    execute(slopes, given.array, result, result, threads=threads)
     return native(result)
