@@ -276,14 +276,14 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #include "exchange.h"
 #if IS_FLOAT
 #include "activation.h"
+#include "overlap.h"
+#endif
 #undef OF2
 #undef OF4
 #undef OF8
 #undef OF16
 #undef ALL
 #undef SHUFFLED
-#include "overlap.h"
-#endif
 #include "conv_tiles.h"
 #include "convert.h"
 #include "separable.h"
