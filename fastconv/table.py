@@ -106,6 +106,7 @@ TABLE = (
     Implementation("depthwise_gradient", "DepthwiseGradient", "cython"),
     Implementation("depthwise_gradient", "DepthwiseGradient", "numba"),
     Implementation("pointwise_gradient", "PointwiseGradient", "cython"),
+    Implementation("winograd_gradient", "WinogradGradient", "cython"),
     Implementation("weight_gradient", "WeightGradient", "cython"),
     Implementation("weight_gradient", "WeightGradient", "numba"),
     Implementation("bias_gradient", "BiasGradient", "cython"),

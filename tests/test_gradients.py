@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import COMPLEX, FLOATS, INTEGERS, integers, names, values
 
-from fastconv import nn, reference
+from fastconv import nn, reference, use
 from fastconv.nn import grad
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
@@ -231,6 +231,32 @@ def test_gradients_of_kernels_of_one_tap(engine, case, dtype):
         form = "NHWC" if last else "NCHW"
         grad.conv2d_weight(of_x, out.shape, of_g, stride=stride, data_format=form, out=out, threads=threads)
         assert_identical(out, desired.astype(dtype))
+        assert (memory[:32] == 77).all() and (memory[-32:] == 77).all()
+
+
+# Batch, channels, rows, columns, filters, padding: odd and even sizes, several blocks, several images in one.
+POINTS = [
+    (1, 40, 15, 13, 33, ((1, 1), (1, 1))), (3, 32, 8, 7, 70, ((1, 1), (0, 2))), (1, 65, 40, 31, 32, ((0, 0), (2, 1))),
+    (2, 35, 9, 130, 48, ((1, 1), (1, 1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", POINTS, ids=str)
+def test_gradients_of_3x3_kernels_by_points(engine, case, dtype):
+    """As the direct sums: exact for whole numbers, and NaN and infinity at the same taps; nothing is written beside them."""
+    n, c, height, width, f, pads = case
+    rows, cols = (size + sum(pad) - 2 for size, pad in zip((height, width), pads, strict=True))
+    x, g = guarded((n, c, height, width), dtype), guarded((n, f, rows, cols), dtype, 1)
+    for number, last in itertools.product((1, np.nan, np.inf), (False, True)):
+        x[0, 3, height // 2, 0] = g[-1, 5, 0, cols // 2] = number
+        of_x, of_g = (guarded_last(a) if last else a for a in (x, g))
+        options = {"padding": pads, "data_format": "NHWC" if last else "NCHW"}
+        memory = np.full(f * c * 9 + 64, 77, dtype)
+        out = memory[32:-32].reshape(f, c, 3, 3)
+        grad.conv2d_weight(of_x, out.shape, of_g, out=out, **options)
+        with use(precision="strict"):
+            assert_identical(out, grad.conv2d_weight(of_x, out.shape, of_g, **options))
         assert (memory[:32] == 77).all() and (memory[-32:] == 77).all()
 
 

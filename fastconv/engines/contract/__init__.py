@@ -64,6 +64,7 @@ from fastconv.engines.contract.networks import (
     WEIGHTS8_FIELDS,
     WEIGHTS_FIELDS,
     WINOGRAD_FIELDS,
+    WINOGRAD_GRADIENT_FIELDS,
     WINOGRAD_WEIGHTS_FIELDS,
     slope_bits,
 )
@@ -133,6 +134,7 @@ __all__ = [
     "WEIGHT_GRADIENT_FIELDS",
     "WINDOW_KINDS",
     "WINOGRAD_FIELDS",
+    "WINOGRAD_GRADIENT_FIELDS",
     "WINOGRAD_WEIGHTS_FIELDS",
     "record",
     "slope_bits",

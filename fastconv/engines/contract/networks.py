@@ -28,6 +28,7 @@ __all__ = [
     "WEIGHTS_FIELDS",
     "WEIGHT_GRADIENT_FIELDS",
     "WINOGRAD_FIELDS",
+    "WINOGRAD_GRADIENT_FIELDS",
     "WINOGRAD_WEIGHTS_FIELDS",
     "slope_bits",
 ]
@@ -272,6 +273,13 @@ BIAS_GRADIENT_FIELDS = HEADER + (
     "together",  # ... the channels of a pixel
     "block", "n_parts",  # channels of a unit (the last has those left over, too), units that share the pixels
 )  # fmt: skip
+
+# The same of 3x3 taps at stride 1, by way of points.  Blocks have even numbers of rows and columns; sources of those too many
+# are -1.
+WINOGRAD_GRADIENT_FIELDS = (
+    *WEIGHT_GRADIENT_FIELDS,
+    "points",  # where values at the points begin in the scratch memory, and sums of their products after them (elements)
+)
 
 # Functions of each element (`ACTIVATIONS`) of arrays of one shape, or the gradients `w` times their derivatives.
 ACTIVATION_FIELDS = HEADER + (

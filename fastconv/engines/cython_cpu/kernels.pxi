@@ -130,6 +130,7 @@ include "deform_gradient.pxi"
 include "weight_gradient.pxi"
 include "bias_gradient.pxi"
 include "pointwise_gradient.pxi"
+include "winograd_gradient.pxi"
 include "transposed_weights.pxi"
 
 # What a caller needs to know: addresses by name, and the shape of a tile in bytes and rows.
@@ -184,6 +185,8 @@ KERNELS = {
     "weight_gradient:float64": <int64_t><uintptr_t>&weight_gradient_f64,
     "weight_gradient:uint32": <int64_t><uintptr_t>&weight_gradient_u32,
     "weight_gradient:uint64": <int64_t><uintptr_t>&weight_gradient_u64,
+    "winograd_gradient:float32": <int64_t><uintptr_t>&winograd_gradient_f32,
+    "winograd_gradient:float64": <int64_t><uintptr_t>&winograd_gradient_f64,
     "pointwise_gradient:float32": <int64_t><uintptr_t>&pointwise_gradient_f32,
     "pointwise_gradient:float64": <int64_t><uintptr_t>&pointwise_gradient_f64,
     "bias_gradient:float32": <int64_t><uintptr_t>&bias_gradient_f32,

@@ -306,6 +306,7 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #if IS_FLOAT
 #include "bias_gradient.h"
 #include "pointwise_gradient.h"
+#include "winograd_gradient.h"
 #include "winograd.h"
 #endif
 
