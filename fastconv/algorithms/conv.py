@@ -74,8 +74,10 @@ def prefers_filters(p: ConvProblem, engine: Any, packing: float = 0.0) -> bool:
         narrow = direct and filters < FEW_FILTERS and channels >= 4 and long
         few = packing > 0 and PACKED_GAIN * p.batch * pixels * (channels + filters) < filters * channels * taps
         return not (few or narrow)
-    if not direct or taps == 1 or groups > 1:
+    if not direct or taps == 1:
         return False
+    if groups > 1:  # 32 of 32, 7x7 pixels, 1.4 times as fast; 16 of 16 with steps 1.3 times, without 0.7 times
+        return filters >= (lanes if max(p.stride) == 1 else lanes // 2)
     # Times a thread takes for an image, ns: the products, positions and filters computed in vain among them, staging, packing.
     pitch = p.out_shape[-1] + -(-((p.kernel_shape[-1] - 1) * p.dilation[-1]) // p.stride[-1])
     positions = _up(pixels // p.out_shape[-1] * pitch - pitch + p.out_shape[-1], lanes)

@@ -65,11 +65,12 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
     cdef int64_t rows = conv_positions(u.rows, g.stride_y, g.kernel_y, g.dilation_y, 0, a.step_y)
     cdef int64_t cols = conv_positions(u.cols, g.stride_x, g.kernel_x, g.dilation_x, 0, a.step_x)
     cdef int64_t step = channel_of[1] - channel_of[0] if channels > 1 else g.x_col
-    cdef bint even = evenly_spaced(channel_of, channels), dense, planes
+    cdef bint even = evenly_spaced(channel_of, channels), dense, planes, packed
     cdef int64_t x = u.x * g.stride_x - g.pad_x, tz, row, col, run, i, at
     cdef const char *line
     cdef acc_t *pixel
     dense = even and a.step_x == 1 and channels == a.block_channels and g.x_col == step * channels
+    packed = not dense and even and a.step_x == 1 and step == sizeof(acc_t) and g.src_code == code_of(to)
     planes = even and a.step_x == 1 and g.x_col == sizeof(acc_t) and g.src_code == code_of(to) and step % sizeof(acc_t) == 0
     for tz in range(a.kernel_z):
         for row in range(rows):
@@ -80,7 +81,7 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
             while col < cols:
                 at = x + col * a.step_x
                 run = 1
-                if line != NULL and (dense or planes) and 0 <= at < g.width:
+                if line != NULL and (dense or planes or packed) and 0 <= at < g.width:
                     run = min(cols - col, g.width - at)
                 at = -1 if line == NULL else mapped(g.map_x, at, g.width, g.pad_x)
                 if at < 0:
@@ -88,6 +89,8 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
                         pixel[i] = (<const acc_t *>g.fill)[(first + i) % a.n_fills]
                 elif planes:
                     turn_rows(<const acc_t *>(line + at * g.x_col), step // <int64_t>sizeof(acc_t), pixel, a.block_channels, channels, run)
+                elif packed:
+                    copy_runs(<const acc_t *>(line + at * g.x_col), g.x_col, pixel, a.block_channels, channels, run)
                 elif even:
                     stage_run(pixel, line + at * g.x_col, step, run * channels, g.src_code)
                 else:
@@ -151,109 +154,21 @@ cdef void stage_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
                 to += a.n_phases_x * a.rows * a.pitch
 
 
-cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, const int64_t *out_of, int64_t pixels,
-                       int64_t first, int64_t filters) noexcept nogil:
-    # A tile whose rows are pixels.
-    cdef const int64_t *filter_of = u.filter_of + first
-    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), p, f, run = 0
-    cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
-    cdef bint even = evenly_spaced(filter_of, filters)
-    cdef bint planes = even and a.g.out_col == sizeof(acc_t) and a.g.out_code == code_of(tile)
-    activate_run(tile, pixels * lanes, a.activation, slope_of(a.slope))
-    for p in range(pixels):
-        run += 1
-        if planes and p + 1 < pixels and out_of[p + 1] - out_of[p] == a.g.out_col:
-            continue
-        if run > 1:
-            store_turned(tile + (p + 1 - run) * lanes, u.out + filter_of[0] + out_of[p + 1 - run], step, run, filters)
-        elif even:
-            store_run(tile + p * lanes, u.out + filter_of[0] + out_of[p], step, filters, a.g.out_code)
-        else:
-            for f in range(filters):
-                store_run(tile + p * lanes + f, u.out + filter_of[f] + out_of[p], step, <int64_t>1, a.g.out_code)
-        run = 0
-
-
-cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
-    # Lanes are filters; u.first is a multiple of the lanes.
-    cdef const Geometry *g = &a.g
-    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, lanes = row_bytes // <int64_t>sizeof(acc_t)
-    cdef int64_t taps = a.kernel_z * g.kernel_y * g.kernel_x, n = u.rows * u.cols
-    cdef int64_t blocks = (u.filters + lanes - 1) // lanes, blocks_of_group = (a.filters + lanes - 1) // lanes
-    cdef int64_t c = 0, b, p, f, height, channels, some, start_step
-    cdef acc_t *staged = <acc_t *>(<char *>tile + GEMM_ROWS * row_bytes)
-    cdef acc_t *sums = <acc_t *>(<char *>tile + a.sums)
-    cdef acc_t *done
-    cdef int64_t *pixel_of = <int64_t *>(<char *>tile + a.tables)
-    cdef int64_t *out_of = pixel_of + n
-    cdef int64_t *tile_of = out_of + n
-    cdef int64_t *sums_of = tile_of + GEMM_ROWS
-    cdef const acc_t *w
-    cdef const acc_t *start
-    cdef const char *src = conv_tables(a, u, <const char *>staged, pixel_of, sizeof(acc_t))
-    for p in range(GEMM_ROWS):
-        tile_of[p], sums_of[p] = p * row_bytes, p * blocks * row_bytes
-    while c < a.channels:
-        channels = min(a.block_channels, a.channels - c)
-        if not a.in_place:
-            stage_conv_pixels(a, u, staged, c, channels)
-        for b in range(blocks):
-            f = b * lanes
-            some = min(lanes, u.filters - f)
-            w = <const acc_t *>g.w + ((u.group * blocks_of_group + (u.first + f) // lanes) * a.w_rows + c * taps) * lanes
-            p = 0
-            while p < n:
-                height = product_height(w, n - p)
-                done = sums + (p * blocks + b) * lanes
-                start, start_step = done, blocks * lanes
-                if c == 0:
-                    start, start_step = <const acc_t *>g.bias + u.group * blocks_of_group * lanes + u.first + f, 0
-                if c + channels < a.channels:
-                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
-                                 done, sums_of, lanes, height)
-                elif a.store_direct:
-                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
-                                 u.out + u.filter_of[f], out_of + p, some, height)
-                    activate_rows(tile, u.out + u.filter_of[f], out_of + p, height, some, a.activation, slope_of(a.slope))
-                else:
-                    filters_tile(w, src, pixel_of + p, a.offsets, taps // a.joined, a.joined * channels, start, start_step,
-                                 tile, tile_of, lanes, height)
-                    store_conv_pixels(a, u, tile, out_of + p, height, f, some)
-                p += height
-        c += channels
-
-
-cdef const char *conv_tables(const ConvArgs *a, const ConvUnit *u, const char *staged, int64_t *pixel_of,
-                              int64_t size) noexcept nogil:
-    # Where the window of each pixel begins, from what is returned on, and then where each pixel of the output lies.
-    cdef const Geometry *g = &a.g
-    cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col, y, x
-    cdef int64_t *out_of = pixel_of + u.rows * u.cols
-    if not a.in_place:
-        down = g.stride_y // a.step_y * a.pitch * size
-        right = g.stride_x // a.step_x * a.block_channels * size
-    for y in range(u.rows):
-        for x in range(u.cols):
-            pixel_of[0] = y * down + x * right
-            out_of[0] = (u.y + y) * g.out_row + (u.x + x) * g.out_col
-            pixel_of += 1
-            out_of += 1
-    if not a.in_place:
-        return staged
-    return u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * down + u.x * right
-
-
 cdef void store_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *tile, int64_t at, int64_t n, int64_t first,
                        int64_t filters) noexcept nogil:
     # A tile whose rows are filters: the positions at .. n - 1, those beyond the ends of rows left out.
     cdef const Geometry *g = &a.g
     cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), i = at, x = at % a.pitch, f, run
     cdef char *to = u.out + (u.y + at // a.pitch) * g.out_row + u.x * g.out_col
+    cdef bint copied = a.store_direct != 0
     activate_run(tile, filters * lanes, a.activation, slope_of(a.slope))
     while i < n:
         run = min(u.cols - x, n - i)
         for f in range(filters if run > 0 else 0):
-            store_run(tile + f * lanes + i - at, to + u.filter_of[first + f] + x * g.out_col, g.out_col, run, g.out_code)
+            if copied:
+                store_pieces(tile + f * lanes + i - at, to + u.filter_of[first + f] + x * g.out_col, run)
+            else:
+                store_run(tile + f * lanes + i - at, to + u.filter_of[first + f] + x * g.out_col, g.out_col, run, g.out_code)
         i += a.pitch - x
         to += g.out_row
         x = 0

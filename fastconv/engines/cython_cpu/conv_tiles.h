@@ -5,7 +5,9 @@
  * and multiplied with vectors of neighbouring pixels.  Either way `cols` vectors and `rows` broadcasts feed rows * cols
  * multiplications, which are the limit: 0.95 to 1.0 of the FMA peak for every height from 6 on (AVX-512, one thread, from
  * 64 elements of depth to 4608), whether pixels come from the first or the second cache.  Heights that share no divisor
- * are there so that few rows are left over.
+ * are there so that few rows are left over.  What the next tiles read and write is called for meanwhile, a line or two for
+ * each element of depth: of the FMA peak, pixels of 256 channels from memory 0.97 rather than 0.75, 96 filters of 16 channels,
+ * which are mostly written, 0.86 rather than 0.45.
  *
  * Included by tiles.h once per T. */
 
@@ -53,7 +55,8 @@ enum { NAME(apart) = 128 };
  * how many are summed in a row.  Weights `ahead` bytes further are called for. */
 #define FILTERS_ARGUMENTS                                                                                                   \
     const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments, int64_t length,      \
-        const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead
+        const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead,  \
+        const struct coming *coming
 static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARGUMENTS, const int rows, const int cols) {
     V acc[GEMM_ROWS][GEMM_COLS], sums[GEMM_ROWS][GEMM_COLS];
     const NAME(lone) *pixel[GEMM_ROWS];
@@ -64,6 +67,7 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
             acc[r][j] = (V){0};
         }
     }
+    const char *source = coming->source, *target = coming->target;
     int64_t room = most;
     for (int64_t s = 0; s < segments; s++) {
         int64_t k = segment_of[s] / (int64_t)sizeof(T);
@@ -73,6 +77,10 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
             room -= stop - k;
             for (; k < stop; k++, w += TILE_WIDTH) {
                 V taps[GEMM_COLS];
+                __builtin_prefetch(source);
+                __builtin_prefetch(target);
+                source += coming->source_step;
+                target += coming->target_step;
                 _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
                     taps[j] = LOAD(w + j * LANES);
                     __builtin_prefetch((const char *)(w + j * LANES) + ahead);
@@ -143,11 +151,11 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
 #define SHAPES(h)                                                                                                           \
     static __attribute__((noinline)) void NAME(filters_narrow_##h)(FILTERS_ARGUMENTS) {                                     \
         NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           h, 1);                                                                                           \
+                           coming, h, 1);                                                                                   \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(filters_wide_##h)(FILTERS_ARGUMENTS) {                                       \
         NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           h, 2);                                                                                           \
+                           coming, h, 2);                                                                                   \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(pixels_narrow_##h)(PIXELS_ARGUMENTS) {                                       \
         NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, h, 1);                     \
@@ -158,20 +166,26 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
 EACH_HEIGHT(SHAPES)
 #undef SHAPES
 
-static void NAME(filters_part)(FILTERS_ARGUMENTS, int64_t rows) {
+static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
         (lanes > LANES ? NAME(filters_wide_##h) : NAME(filters_narrow_##h))(                                                \
-            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead);            \
+            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, coming);    \
         break;
     switch (rows) { EACH_HEIGHT(CALL) }
 #undef CALL
 }
 
-static inline void NAME(filters_tile)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
-                                      int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of,
-                                      int64_t lanes, int64_t rows) {
-    NAME(filters_part)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), 0, rows);
+static inline void NAME(filters_part)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
+    int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead, int64_t rows) {
+    const struct coming nothing = {(const char *)w, 0, out, 0};
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, &nothing, rows);
+}
+
+/* While other memory is called for, too. */
+static inline void NAME(filters_tile_while)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
+    int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, const struct coming *coming, int64_t rows) {
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), 0, coming, rows);
 }
 
 static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {
@@ -189,6 +203,24 @@ static void NAME(activate_rows)(const T *type, char *out, const int64_t *out_of,
 #if IS_FLOAT
     NAME(activate_tile)(out, out_of, rows, n, code, (T)slope);
 #endif
+}
+
+/* A few elements of a row of a tile. */
+static inline void NAME(store_pieces)(const T *from, char *to, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) NAME(store_some)((NAME(lone) *)to + i, LOAD(from + i), n - i);
+}
+
+/* `n` runs of `length` neighbours, `from_step` bytes apart, as runs `to_step` elements apart.  Nothing beyond a run is read or
+ * written. */
+static void NAME(copy_runs)(const T *from, int64_t from_step, T *to, int64_t to_step, int64_t length, int64_t n) {
+    const int64_t whole = length / LANES * LANES, last = length >= LANES ? length - LANES : 0;
+    for (; n > 0; n--, from = (const T *)((const char *)from + from_step), to += to_step) {
+        const NAME(lone) *source = (const NAME(lone) *)from;
+        for (int64_t i = 0; i < whole; i += LANES) STORE(to + i, LOAD(source + i));
+        if (length < LANES)
+            for (int64_t i = 0; i < length; i++) to[i] = source[i];
+        else if (whole < length) STORE(to + last, LOAD(source + last));
+    }
 }
 
 /* A tile whose rows are pixels that follow each other in planes, `step` bytes apart.  Few planes at a time: they may share

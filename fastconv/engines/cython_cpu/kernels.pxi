@@ -58,12 +58,19 @@ cdef extern from "tiles_all.h" nogil:
     void softmax_write(...)
     double slope_of(int64_t bits)
     void filters_part(...)
-    void filters_tile(...)
+    ctypedef struct Coming "struct coming":
+        const char *source
+        int64_t source_step
+        const char *target
+        int64_t target_step
+    void filters_tile_while(...)
     void pixels_tile(...)
     int64_t product_height(...)
     void activate_rows(...)
     void turn_rows(...)
     void store_turned(...)
+    void store_pieces(...)
+    void copy_runs(...)
     void pack_lanes(...)
     void outer(...)
     void turn_block(...)
@@ -99,6 +106,7 @@ include "filter.pxi"
 include "exact.pxi"
 include "normalized.pxi"
 include "conv.pxi"
+include "conv_filters.pxi"
 include "weights.pxi"
 include "winograd.pxi"
 include "winograd_weights.pxi"

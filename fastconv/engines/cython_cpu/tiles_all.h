@@ -94,6 +94,14 @@ static inline void end_stream(void) {
 #endif
 }
 
+/* Memory that is called for while a tile is summed, at each element of its depth: to be read, and to be written. */
+struct coming {
+    const char *source;
+    int64_t source_step;
+    const char *target;
+    int64_t target_step;
+};
+
 /* DTYPE_CODES of fastconv.engines.contract */
 enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
 enum { SATURATE = 16 };
@@ -152,11 +160,13 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define across(src, ...) PICK(across, src)(src, __VA_ARGS__)
 #define combine(result, ...) PICK(combine, result)(result, __VA_ARGS__)
 #define filters_part(w, ...) PICK(filters_part, w)(w, __VA_ARGS__)
-#define filters_tile(w, ...) PICK(filters_tile, w)(w, __VA_ARGS__)
+#define filters_tile_while(w, ...) PICK(filters_tile_while, w)(w, __VA_ARGS__)
 #define pixels_tile(w, ...) PICK(pixels_tile, w)(w, __VA_ARGS__)
 #define product_height(w, ...) PICK(product_height, w)(__VA_ARGS__)
 #define activate_rows(type, ...) PICK(activate_rows, type)(type, __VA_ARGS__)
 #define turn_rows(from, ...) PICK(turn_rows, from)(from, __VA_ARGS__)
+#define store_pieces(from, ...) PICK(store_pieces, from)(from, __VA_ARGS__)
+#define copy_runs(from, ...) PICK(copy_runs, from)(from, __VA_ARGS__)
 #define store_turned(tile, ...) PICK(store_turned, tile)(tile, __VA_ARGS__)
 #define pack_lanes(w, ...) PICK(pack_lanes, w)(w, __VA_ARGS__)
 #define take_taps(from, ...) _Generic((from), const uint32_t *: take_taps_u32, const uint64_t *: take_taps_u64)(from, __VA_ARGS__)

@@ -33,6 +33,8 @@ FIELDS = CONV_FIELDS
 MOST_APART = 128
 ROW_BYTES = COLS * VECTOR_BYTES
 GEMM = (ROWS, ROW_BYTES)
+# Weights that stay in the second cache beside what passes through it: all filters of a tile of pixels before the next pixels.
+NEAR_WEIGHTS = 256 * 1024
 
 
 @inlined
@@ -141,35 +143,39 @@ def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z,
     for i in range(ROWS):
         poke(tile_of + 8 * i, i * row_bytes)
         poke(sums_of + 8 * i, i * blocks * row_bytes)
-    runs = taps // a.joined
+    runs, inner = taps // a.joined, blocks * a.w_rows * row_bytes <= NEAR_WEIGHTS
     for c in range(0, a.channels, a.block_channels):
         channels = min(a.block_channels, a.channels - c)
         last = c + channels == a.channels
         if a.in_place == 0:
             stage_pixels(a, staged, image, channel_of + 8 * c, z, y, x, rows, cols, c, channels, acc)
-        for b in range(blocks):
-            f = b * lanes
-            some, block = min(lanes, filters - f), group * blocks_of_group + (first + f) // lanes
-            w = a.w + (block * a.w_rows + c * taps) * row_bytes
-            p = int64(0)
-            while p < n:
-                done = sums + (p * blocks + b) * row_bytes
-                start = done if c > 0 else a.bias + block * row_bytes
-                to, to_of, width = done, sums_of, lanes
-                if last:
-                    to, to_of = tile, tile_of
-                    if a.store_direct:
-                        to, to_of, width = out + peek(filter_of + 8 * f, int64), out_of + 8 * p, some
-                height = filters_tile(
-                    w, src, pixel_of + 8 * p, a.offsets, runs, a.joined * channels, start, blocks * row_bytes if c > 0 else 0,
-                    to, to_of, width, n - p, acc,
-                )  # fmt: skip
-                if last and a.store_direct:
-                    for i in range(height if a.activation else 0):
-                        activate_sums(to + peek(to_of + 8 * i, int64), some, a.activation, a.slope, acc)
-                elif last:
-                    store_pixels(a, tile, out, filter_of + 8 * f, out_of + 8 * p, height, some, acc)
-                p += height
+        begin = int64(0)
+        while begin < n:
+            end, p = (begin + 1 if inner else n), begin
+            for b in range(blocks):
+                p = begin
+                f = b * lanes
+                some, block = min(lanes, filters - f), group * blocks_of_group + (first + f) // lanes
+                w = a.w + (block * a.w_rows + c * taps) * row_bytes
+                while p < end:
+                    done = sums + (p * blocks + b) * row_bytes
+                    start = done if c > 0 else a.bias + block * row_bytes
+                    to, to_of, width = done, sums_of, lanes
+                    if last:
+                        to, to_of = tile, tile_of
+                        if a.store_direct:
+                            to, to_of, width = out + peek(filter_of + 8 * f, int64), out_of + 8 * p, some
+                    height = filters_tile(
+                        w, src, pixel_of + 8 * p, a.offsets, runs, a.joined * channels, start, blocks * row_bytes if c > 0 else 0,
+                        to, to_of, width, n - p, acc,
+                    )  # fmt: skip
+                    if last and a.store_direct:
+                        for i in range(height if a.activation else 0):
+                            activate_sums(to + peek(to_of + 8 * i, int64), some, a.activation, a.slope, acc)
+                    elif last:
+                        store_pixels(a, tile, out, filter_of + 8 * f, out_of + 8 * p, height, some, acc)
+                    p += height
+            begin = p
 
 
 # -- lanes are pixels ----------------------------------------------------------------------

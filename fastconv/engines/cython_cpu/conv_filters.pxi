@@ -1,0 +1,144 @@
+# Convolution with many filters, lanes being filters; see conv.pxi.
+
+# Weights that stay in the second cache beside what passes through it: all filters of a tile of pixels before the next pixels.
+# Where a unit has few tiles of pixels, the next weights are called for rather than the next pixels.
+cdef enum:
+    NEAR_WEIGHTS = 256 * 1024
+    FEW_TILES = 8
+
+# Some channels of all pixels and filters of a unit, lanes being filters.
+cdef struct ConvPass:
+    int64_t *pixel_of
+    const int64_t *out_of
+    const char *src
+    int64_t pixels, blocks, runs, length, row_bytes
+    bint first, last
+    const char *w
+    const char *bias
+    char *sums
+    char *tile
+    int64_t w_block
+    int64_t source_step, target_step, weights_step
+
+
+cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
+    # Lanes are filters; u.first is a multiple of the lanes.
+    cdef ConvPass s
+    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, lanes = row_bytes // <int64_t>sizeof(acc_t), n = u.rows * u.cols
+    cdef int64_t taps = a.kernel_z * a.g.kernel_y * a.g.kernel_x, c = 0, b, p, begin, end, channels, block
+    cdef acc_t *staged = tile + GEMM_ROWS * lanes
+    cdef int64_t *tile_of = <int64_t *>(<char *>tile + a.tables) + 2 * n
+    cdef bint inner
+    s.pixels, s.blocks, s.w_block, s.row_bytes = n, (u.filters + lanes - 1) // lanes, a.w_rows * row_bytes, row_bytes
+    s.tile, s.sums, s.pixel_of, s.out_of = <char *>tile, <char *>tile + a.sums, tile_of - 2 * n, tile_of - n
+    s.src = conv_tables(a, u, <const char *>staged, s.pixel_of, sizeof(acc_t))
+    block = u.group * ((a.filters + lanes - 1) // lanes) + u.first // lanes
+    s.bias, inner = <const char *>a.g.bias + block * row_bytes, s.blocks * s.w_block <= NEAR_WEIGHTS
+    for p in range(GEMM_ROWS):
+        tile_of[p], tile_of[GEMM_ROWS + p] = p * row_bytes, p * s.blocks * row_bytes
+    while c < a.channels:
+        channels = min(a.block_channels, a.channels - c)
+        s.first, s.last, s.runs, s.length = c == 0, c + channels == a.channels, taps // a.joined, a.joined * channels
+        s.w = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes
+        conv_steps(a, &s, channels * taps, inner)
+        if not a.in_place:
+            stage_conv_pixels(a, u, staged, c, channels)
+        begin = 0
+        while begin < n:
+            end = begin + product_height(tile, n - begin) if inner else n
+            for b in range(s.blocks):
+                p = begin
+                while p < end:
+                    p += conv_filters_tile(a, u, &s, tile, p, end, b)
+            begin = end
+        c += channels
+
+
+cdef void conv_steps(const ConvArgs *a, ConvPass *s, int64_t depth, bint inner) noexcept nogil:
+    # How far what is called for moves with each element of depth, so that the next tile's pixels, where they are read in place,
+    # or weights come in time, and the lines that it writes.
+    cdef int64_t passes = depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
+    s.source_step = s.target_step = s.weights_step = 0
+    if s.pixels > GEMM_ROWS:
+        s.target_step = (s.out_of[1] - s.out_of[0]) * GEMM_ROWS // passes
+        if a.in_place and (inner or tiles > FEW_TILES):
+            s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
+    if not inner:
+        s.weights_step = s.row_bytes // tiles
+
+
+cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvPass *s, acc_t *tile, int64_t p, int64_t end,
+                               int64_t b) noexcept nogil:
+    # A tile of the pixels p .. end - 1, of block b of the filters; returns how many pixels it has.
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), f = b * lanes, some = min(lanes, u.filters - f)
+    cdef int64_t height = product_height(tile, end - p), start_step = 0, depth = s.runs * s.length, after = min(p + height, s.pixels - 1)
+    cdef const int64_t *to_of = s.out_of + p
+    cdef const char *start = s.bias + b * s.row_bytes
+    cdef const char *w = s.w + b * s.w_block
+    cdef char *to = u.out + u.filter_of[f]
+    cdef char *sums = s.sums + (p * s.blocks + b) * s.row_bytes
+    cdef Coming coming
+    coming.source, coming.source_step, coming.target_step = w, s.weights_step, s.target_step
+    coming.target = u.out + u.filter_of[0] + s.out_of[after]
+    if s.weights_step:
+        coming.source += s.w_block + p // GEMM_ROWS * s.weights_step * depth
+    else:
+        coming.target += b * depth * s.target_step
+    if s.source_step and (b == 0 or s.weights_step == 0):
+        coming.source, coming.source_step = s.src + s.pixel_of[after] + b * depth * s.source_step, s.source_step
+    if not s.first:
+        start, start_step = sums, s.blocks * lanes
+    if not s.last:
+        to, to_of, some = sums, s.out_of + s.pixels + GEMM_ROWS, lanes
+    elif not a.store_direct:
+        to, to_of, some = s.tile, s.out_of + s.pixels, lanes
+    filters_tile_while(<const acc_t *>w, s.src, s.pixel_of + p, a.offsets, s.runs, s.length, <const acc_t *>start, start_step,
+                       to, to_of, some, &coming, height)
+    if s.last and a.activation and a.store_direct:
+        activate_rows(tile, to, to_of, height, some, a.activation, slope_of(a.slope))
+    elif s.last and not a.store_direct:
+        store_conv_pixels(a, u, tile, s.out_of + p, height, f, min(lanes, u.filters - f))
+    return height
+
+
+cdef const char *conv_tables(const ConvArgs *a, const ConvUnit *u, const char *staged, int64_t *pixel_of,
+                              int64_t size) noexcept nogil:
+    # Where the window of each pixel begins, from what is returned on, and then where each pixel of the output lies.
+    cdef const Geometry *g = &a.g
+    cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col, y, x
+    cdef int64_t *out_of = pixel_of + u.rows * u.cols
+    if not a.in_place:
+        down = g.stride_y // a.step_y * a.pitch * size
+        right = g.stride_x // a.step_x * a.block_channels * size
+    for y in range(u.rows):
+        for x in range(u.cols):
+            pixel_of[0] = y * down + x * right
+            out_of[0] = (u.y + y) * g.out_row + (u.x + x) * g.out_col
+            pixel_of += 1
+            out_of += 1
+    if not a.in_place:
+        return staged
+    return u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * down + u.x * right
+
+
+cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, const int64_t *out_of, int64_t pixels,
+                       int64_t first, int64_t filters) noexcept nogil:
+    # A tile whose rows are pixels.
+    cdef const int64_t *filter_of = u.filter_of + first
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), p, f, run = 0
+    cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
+    cdef bint even = evenly_spaced(filter_of, filters)
+    cdef bint planes = even and a.g.out_col == sizeof(acc_t) and a.g.out_code == code_of(tile)
+    activate_run(tile, pixels * lanes, a.activation, slope_of(a.slope))
+    for p in range(pixels):
+        run += 1
+        if planes and p + 1 < pixels and out_of[p + 1] - out_of[p] == a.g.out_col:
+            continue
+        if run > 1:
+            store_turned(tile + (p + 1 - run) * lanes, u.out + filter_of[0] + out_of[p + 1 - run], step, run, filters)
+        elif even:
+            store_run(tile + p * lanes, u.out + filter_of[0] + out_of[p], step, filters, a.g.out_code)
+        else:
+            for f in range(filters):
+                store_run(tile + p * lanes + f, u.out + filter_of[f] + out_of[p], step, <int64_t>1, a.g.out_code)
+        run = 0
