@@ -196,5 +196,6 @@ def cache_folder() -> PrivateFolder:
 @cache
 def _source_hash() -> str:
     """Changes with every file that compiled code depends on."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.__file__)]
+    folders = Path(__file__).parent, Path(contract.__file__).parent
+    sources = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
