@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import config
 from fastconv.engines.threads._tape import same_bytes
-from fastconv.replay import KeptWeights, WeightsInTurn, kept_weights, remembered
+from fastconv.replay import LARGEST_LAYER, KeptWeights, WeightsInTurn, kept_weights, remembered
 
 if TYPE_CHECKING:
     from fastconv.plan import PlannedCall
@@ -98,7 +98,7 @@ class PreparedCall:
     def _remembering(self, kept: KeptWeights, weight: np.ndarray) -> Any:
         planned = self.planned
 
-        @remembered(arrays=1, listed=False)
+        @remembered(arrays=1, listed=False, largest=LARGEST_LAYER)
         def call(image: Any, *, out: np.ndarray | None = None) -> Any:
             args, kwargs = planned._arguments((image, weight), out)
             token = kept_weights.set(WeightsInTurn(kept))

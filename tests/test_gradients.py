@@ -274,11 +274,16 @@ def guarded_last(array: np.ndarray) -> np.ndarray:
     return turned
 
 
-def test_weight_gradients_do_not_depend_on_the_threads(engine):
-    x, g = values((3, 5, 60, 61), "float32"), values((3, 40, 58, 59), "float32", 1)
-    alone = grad.conv2d_weight(x, (40, 5, 3, 3), g, threads=1)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("channels, kernel", [(5, 3), (64, 3), (576, 1), (40, 1)])
+def test_weight_gradients_do_not_depend_on_the_threads(engine, channels, kernel, layout):
+    x, g = values((2, channels, 42, 45), "float32"), values((2, 40, 43 - kernel, 46 - kernel), "float32", 1)
+    if layout == "NHWC":
+        x, g = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, g))
+    shape = 40, channels, kernel, kernel
+    alone = grad.conv2d_weight(x, shape, g, threads=1, data_format=layout)
     for threads in (2, 3, 5):
-        assert_identical(grad.conv2d_weight(x, (40, 5, 3, 3), g, threads=threads), alone)
+        assert_identical(grad.conv2d_weight(x, shape, g, threads=threads, data_format=layout), alone)
 
 
 BAD = [

@@ -128,7 +128,9 @@ class PointwiseGradient(WeightGradient):
         unit_a, unit_b = self._shares(a.channels, b.channels, 1, 2 * self.lanes, self.rows, threads)
         if 0 < b.channels % unit_b < self.lanes:  # vectors at the end of a unit overlap within it
             unit_b = b.channels
-        most = min(BLOCK_PIXELS, max(BLOCK_BYTES // ((unit_a + unit_b) * self.itemsize), 64))
+        # By the units of one thread: sums are rounded alike, however many there are.
+        alone = sum(self._shares(a.channels, b.channels, 1, 2 * self.lanes, self.rows, 1))
+        most = min(BLOCK_PIXELS, max(BLOCK_BYTES // (alone * self.itemsize), 64))
         block_run = even(pixels.run, most)
         rows = even(pixels.rows, max(1, most // block_run)) if block_run == pixels.run else 1
         a_tiles, b_tiles = -(-unit_a // self.rows), -(-unit_b // (2 * self.lanes))

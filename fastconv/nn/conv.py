@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.convolution import convolve
-from fastconv.replay import remembered
+from fastconv.replay import LARGEST_LAYER, remembered
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv1d(
     input: Any,
     weight: Any,
@@ -118,7 +118,7 @@ def conv1d(
     )  # fmt: skip
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv2d(
     input: Any,
     weight: Any,
@@ -225,7 +225,7 @@ def conv2d(
     )  # fmt: skip
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv3d(
     input: Any,
     weight: Any,

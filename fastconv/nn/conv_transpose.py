@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import transpose
-from fastconv.replay import remembered
+from fastconv.replay import LARGEST_LAYER, remembered
 
 __all__ = [
     "conv_transpose1d",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv_transpose1d(
     input: Any,
     weight: Any,
@@ -117,7 +117,7 @@ def conv_transpose1d(
     )  # fmt: skip
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv_transpose2d(
     input: Any,
     weight: Any,
@@ -219,7 +219,7 @@ def conv_transpose2d(
     )  # fmt: skip
 
 
-@remembered(2, ("bias",))
+@remembered(2, ("bias",), largest=LARGEST_LAYER)
 def conv_transpose3d(
     input: Any,
     weight: Any,

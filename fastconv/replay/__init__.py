@@ -26,6 +26,7 @@ from fastconv.engines.threads._tape import Memory, play
 
 __all__ = [
     "LARGEST",
+    "LARGEST_LAYER",
     "WRITTEN",
     "Copied",
     "Copy",
@@ -56,9 +57,11 @@ R = TypeVar("R")
 # A part of packed weights: the view that it is a copy of, the view of the packed ones, whether it is negated.
 Copy = tuple[np.ndarray, np.ndarray, bool]
 
-# Results of more bytes are not remembered: `fastconv.memory` makes those.  (4.6 MiB take a 1x1 layer 0.2 ms on two threads,
-# validation and plans 0.05 to 0.1.)
-LARGEST = 16 * 2**20 - 1
+# Results of more bytes are not remembered.  (4 MiB take a separable filter 100 us on two threads, validation and plans 30.)
+LARGEST = 4 * 2**20
+# ... of layers, whose tapes hold no array of that size: `fastconv.memory` makes larger ones.  (4.6 MiB take a 1x1 layer 0.2 ms on
+# two threads, validation and plans 0.05 to 0.1.)
+LARGEST_LAYER = 16 * 2**20 - 1
 # Tapes of a function.
 REMEMBERED = 64
 # Names of arguments that may be arrays for the result.
@@ -92,8 +95,8 @@ class Copied(NamedTuple):
 class Recorder:
     """Collects the steps of one call whose `arrays` are to be found again, others told apart by their `values`."""
 
-    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray]) -> None:
-        self.n_arrays, self.arrays, self.values = n_arrays, arrays, values
+    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray], largest: int) -> None:
+        self.n_arrays, self.arrays, self.values, self.largest = n_arrays, arrays, values, largest
         self.steps: list[Launch | Copied] = []
         self.constants: list[np.ndarray] = []
         self.valid = True
@@ -237,7 +240,12 @@ class WeightsInTurn:
 
 
 def remembered(
-    arrays: int | tuple[str, ...], optional: tuple[str, ...] = (), *, listed: bool = True, by_second: int = 4096
+    arrays: int | tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    *,
+    listed: bool = True,
+    by_second: int = 4096,
+    largest: int = LARGEST,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function that computes by `fastconv.plan.execute` alone.
 
@@ -245,6 +253,7 @@ def remembered(
     or None.  Those named ``output``, ``out`` or ``target`` may be written to; all others are told apart by their values.
     `listed`: whether `forget` reaches the tapes, which then are kept as long as the process runs.  Calls on two arrays
     whose course depends on the values of the second one are told apart by these, if it has at most `by_second` bytes.
+    Results have at most `largest` bytes.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -261,11 +270,11 @@ def remembered(
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             result = tapes.recall(args, kwargs)
             if result is None:
-                return _record(tapes, function, args, kwargs)
+                return _record(tapes, function, args, kwargs, largest)
             if result is False and second is not None:
                 result = second.recall(args, kwargs)
                 if result is None:
-                    return _record(second, function, args, kwargs)
+                    return _record(second, function, args, kwargs, largest)
             return function(*args, **kwargs) if result is False else result
 
         call.tapes = tapes  # type: ignore[attr-defined]
@@ -280,14 +289,14 @@ def forget() -> None:
         tapes.forget()
 
 
-def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any) -> R:
+def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any, largest: int) -> R:
     """Call the function, and remember its launches if that gives the same result."""
     from fastconv.replay.assembly import tape_of  # few programs' imports end in a call
 
     key, given, args, kwargs = tapes.key(args, kwargs)  # lists as the arrays that launches are to be found in
-    before = [array.copy() if array.nbytes <= LARGEST else None for array in given]
+    before = [array.copy() if array.nbytes <= largest else None for array in given]
     values = [a for a in _arrays(args, kwargs.values()) if not any(a is b for b in given)]
-    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values)
+    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values, largest)
     token = _recorder.set(found)
     try:
         result = function(*args, **kwargs)

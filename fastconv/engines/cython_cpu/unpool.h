@@ -66,6 +66,12 @@ static int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, 
 #undef EACH
 }
 
+/* Zeros, most often in few cache lines: a call of memset takes as long as ten. */
+static inline void clear_run(char *dst, int64_t bytes) {
+    for (; bytes >= 64; bytes -= 64, dst += 64) memset(dst, 0, 64);
+    if (bytes) memset(dst, 0, (size_t)bytes);
+}
+
 /* n elements added to those of `dst`, which are floats for 16-bit ones. */
 static void fold_run(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t n, int64_t dtype, int64_t size) {
 #define ADD_EACH(E)                                                                                     \

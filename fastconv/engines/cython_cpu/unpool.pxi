@@ -11,6 +11,7 @@ cdef extern from "unpool.h" nogil:
         int64_t first, all, count, step, lane, width, height, row, depth
     int unpool_run(char *plane, const Positions *p, char *x, int64_t x_step, const char *idx, int64_t idx_step, int64_t n,
                    int64_t kind, int64_t dtype, int64_t size)
+    void clear_run(char *dst, int64_t bytes)
     void unfold_row(char *dst, int64_t dst_step, const char *src, int64_t src_step, int64_t before, int64_t n, int64_t after,
                     int64_t size)
     void fold_merge(char *dst, const char *even, const char *odd, int64_t n, int64_t size)
@@ -43,7 +44,7 @@ cdef struct UnpoolArgs:
 cdef inline void pool_fill_steps(char *dst, int64_t step, int64_t n, int64_t size) noexcept nogil:
     cdef int64_t i
     if step == size:
-        memset(dst, 0, n * size)
+        clear_run(dst, n * size)
         return
     for i in range(n):
         memset(dst + i * step, 0, size)
@@ -107,7 +108,7 @@ cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
     cdef const UnpoolArgs *a = <const UnpoolArgs *>args
     cdef int64_t chunks = (a.channels + a.chunk - 1) // a.chunk, n = unit // chunks, c = unit % chunks * a.chunk
     cdef int64_t channels = min(a.chunk, a.channels - c), lanes = 1 if a.apart else channels
-    cdef int64_t count = a.plane_depth * a.plane_height * a.plane_width, cleared = 0
+    cdef int64_t count = a.plane_depth * a.plane_height * a.plane_width, cleared = 0, many = 1, some
     cdef bint dense = a.apart and a.flat and a.plane_col == a.size and a.plane_c == count * a.size
     cdef char *plane = a.out + n * a.plane_n + c * a.plane_c
     cdef char *x = a.x + n * a.x_n + c * a.x_c
@@ -115,7 +116,11 @@ cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
     cdef int outside = 0
     cdef Positions p = Positions(0, count, count, a.plane_col, 0 if lanes == 1 else a.plane_c, 0 if a.flat else a.plane_width,
                                  a.plane_height, a.plane_row, a.plane_z)
-    for c in range(channels // lanes):
+    if lanes == 1 and a.depth * a.height * a.width == 1 and (dense or a.kind == UNPOOL_TAKE) and not a.staged:
+        many, p.lane = max(1, CLEARED // max(1, a.plane_c)), a.plane_c  # planes of an element each are one run
+    c = 0
+    while c < channels // lanes:
+        some = min(many, channels // lanes - c)
         if a.staged:
             outside |= add_staged(a, a.scratch + worker * a.scratch_bytes, plane, x, idx)
         else:
@@ -124,9 +129,13 @@ cdef void unpool(const int64_t *args, int64_t unit, int64_t worker) noexcept nog
                 memset(plane, 0, (cleared - c) * a.plane_c)
             elif a.kind != UNPOOL_TAKE and not dense:
                 clear_planes(a, plane, lanes)
-            outside |= move_all(a, plane, &p, x, idx, lanes, a.dtype)
-        plane += a.plane_c
-        x += a.x_c
-        idx += a.idx_c
+            if p.lane and lanes == 1:
+                outside |= unpool_run(plane, &p, x, a.x_c, idx, a.idx_c, some, a.kind, a.dtype, a.size)
+            else:
+                outside |= move_all(a, plane, &p, x, idx, lanes, a.dtype)
+        plane += some * a.plane_c
+        x += some * a.x_c
+        idx += some * a.idx_c
+        c += some
     if outside and a.bias != NULL:
         a.bias[0] = 1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import bias_gradient, input_gradient, weight_gradient
-from fastconv.replay import remembered
+from fastconv.replay import LARGEST_LAYER, remembered
 
 __all__ = [
     "conv1d_bias",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv1d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -114,7 +114,7 @@ def conv1d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv1d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -196,7 +196,7 @@ def conv1d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv1d_bias(
     grad_output: Any,
     *,
@@ -250,7 +250,7 @@ def conv1d_bias(
     return bias_gradient(1, grad_output, data_format, out, threads)
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv2d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -339,7 +339,7 @@ def conv2d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv2d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -423,7 +423,7 @@ def conv2d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv2d_bias(
     grad_output: Any,
     *,
@@ -478,7 +478,7 @@ def conv2d_bias(
     return bias_gradient(2, grad_output, data_format, out, threads)
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv3d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -565,7 +565,7 @@ def conv3d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv3d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -648,7 +648,7 @@ def conv3d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv3d_bias(
     grad_output: Any,
     *,

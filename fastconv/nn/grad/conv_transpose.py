@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.nn.adjoint import bias_gradient, transposed_input_gradient, transposed_weight_gradient
-from fastconv.replay import remembered
+from fastconv.replay import LARGEST_LAYER, remembered
 
 __all__ = [
     "conv_transpose1d_bias",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose1d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -103,7 +103,7 @@ def conv_transpose1d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose1d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -183,7 +183,7 @@ def conv_transpose1d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv_transpose1d_bias(
     grad_output: Any,
     *,
@@ -236,7 +236,7 @@ def conv_transpose1d_bias(
     return bias_gradient(1, grad_output, data_format, out, threads)
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose2d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -317,7 +317,7 @@ def conv_transpose2d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose2d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -399,7 +399,7 @@ def conv_transpose2d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv_transpose2d_bias(
     grad_output: Any,
     *,
@@ -453,7 +453,7 @@ def conv_transpose2d_bias(
     return bias_gradient(2, grad_output, data_format, out, threads)
 
 
-@remembered(("weight", "grad_output"))
+@remembered(("weight", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose3d_input(
     input_size: Iterable[int],
     weight: Any,
@@ -534,7 +534,7 @@ def conv_transpose3d_input(
     )
 
 
-@remembered(("input", "grad_output"))
+@remembered(("input", "grad_output"), largest=LARGEST_LAYER)
 def conv_transpose3d_weight(
     input: Any,
     weight_size: Iterable[int],
@@ -615,7 +615,7 @@ def conv_transpose3d_weight(
     )
 
 
-@remembered(1)
+@remembered(1, largest=LARGEST_LAYER)
 def conv_transpose3d_bias(
     grad_output: Any,
     *,
