@@ -274,6 +274,16 @@ def guarded_last(array: np.ndarray) -> np.ndarray:
     return turned
 
 
+@pytest.mark.parametrize("channels, filters, size, threads", [(96, 130, (11, 12), 3), (160, 130, (22, 15), 4)])
+def test_units_of_one_tap_stay_in_their_scratch_memory(engine, channels, filters, size, threads):
+    """The last unit has fewer filters, and tiles of more rows than the others'."""
+    x, g = values((1, *size, channels), "float32"), values((1, *size, filters), "float32", 1)
+    desired = (g.reshape(-1, filters).T.astype("f8") @ x.reshape(-1, channels))[..., None, None]
+    for _ in range(1 if engine == "reference" else 30):
+        found = grad.conv2d_weight(x, (filters, channels, 1, 1), g, data_format="NHWC", threads=threads)
+        np.testing.assert_allclose(found, desired, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("channels, kernel", [(5, 3), (64, 3), (576, 1), (40, 1)])
 def test_weight_gradients_do_not_depend_on_the_threads(engine, channels, kernel, layout):

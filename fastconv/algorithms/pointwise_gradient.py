@@ -134,7 +134,7 @@ class PointwiseGradient(WeightGradient):
         block_run = even(pixels.run, most)
         rows = even(pixels.rows, max(1, most // block_run)) if block_run == pixels.run else 1
         a_tiles, b_tiles = -(-unit_a // self.rows), -(-unit_b // (2 * self.lanes))
-        tile = -(-unit_a // a_tiles) * 2 * self.lanes
+        tile = self.rows * 2 * self.lanes  # the last unit's tiles may have more rows than those of whole ones
         blocks = pixels.images * -(-pixels.rows // rows) * -(-pixels.run // block_run)
         return self._record(
             pixels,
