@@ -12,9 +12,9 @@ from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.engines.contract import ACTIVATION_FIELDS, ACTIVATIONS, DTYPE_CODES, record, slope_bits
-from fastconv.problem import ActivationProblem
+from fastconv.problem import ActivationProblem, SoftmaxProblem
 
-__all__ = ["COMPUTED_IN", "Activation", "Steps", "is_ready", "merged", "refuse"]
+__all__ = ["COMPUTED_IN", "Activation", "Elementwise", "Steps", "is_ready", "merged", "refuse", "refuse_elements"]
 
 Steps = tuple[int, ...]
 
@@ -28,8 +28,11 @@ COMPUTED_IN = {"float16": "float32", "bfloat16": "float32", "float32": "float32"
 
 def refuse(problem: Any) -> str | None:
     """Why the kernels of activations cannot do a problem, or None."""
-    if not isinstance(problem, ActivationProblem):
-        return "is for activations"
+    return refuse_elements(problem) if isinstance(problem, ActivationProblem) else "is for activations"
+
+
+def refuse_elements(problem: ActivationProblem | SoftmaxProblem) -> str | None:
+    """Why kernels cannot read or write the elements, or None."""
     if problem.dtype not in COMPUTED_IN or problem.dtype not in DTYPE_CODES:
         return f"does not read or write {problem.dtype}"
     return None
@@ -40,13 +43,15 @@ def is_ready(problem: ActivationProblem, engine: Any) -> bool:
     return engine.is_ready("activation", COMPUTED_IN[problem.dtype])
 
 
-class Activation:
-    """Executes an `ActivationProblem` with an engine's kernel."""
+class Elementwise:
+    """Executes a problem whose arrays have one shape with an engine's kernel."""
 
-    def __init__(self, problem: ActivationProblem, engine: Any):
+    operation: str
+
+    def __init__(self, problem: ActivationProblem | SoftmaxProblem, engine: Any):
         self.problem = problem
         self.acc = COMPUTED_IN[problem.dtype]
-        self.kernel = engine.kernel("activation", self.acc)
+        self.kernel = engine.kernel(self.operation, self.acc)
         self._flops, self._nbytes = problem.flops, problem.nbytes
         self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
 
@@ -62,6 +67,17 @@ class Activation:
         steps = contiguous_strides(self.problem.shape, self.problem.dtype)
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         return self._bind(steps, steps, steps, threads).scratch_bytes * threads
+
+    def _new_bound(self, x: Steps, w: Steps, out: Steps, threads: int) -> Bound:
+        """The record for arrays of these strides."""
+        raise NotImplementedError
+
+
+class Activation(Elementwise):
+    """Executes an `ActivationProblem` with an engine's kernel."""
+
+    operation = "activation"
+    problem: ActivationProblem
 
     def _new_bound(self, x: Steps, w: Steps, out: Steps, threads: int) -> Bound:
         """The record for arrays of these strides."""

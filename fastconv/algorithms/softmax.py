@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv import costs
-from fastconv.algorithms.activation import COMPUTED_IN, Steps, merged
-from fastconv.algorithms.executor import REMEMBERED, Bound, run
-from fastconv.algorithms.geometry import contiguous_strides
+from fastconv.algorithms.activation import COMPUTED_IN, Elementwise, Steps, merged, refuse_elements
+from fastconv.algorithms.executor import Bound
 from fastconv.engines.contract import DTYPE_CODES, SOFTMAX_FIELDS, SOFTMAX_KINDS, record
 from fastconv.problem import SoftmaxProblem
 
@@ -26,11 +23,7 @@ CHUNK_BYTES = 128 * 1024
 
 def refuse(problem: Any) -> str | None:
     """Why the kernels of softmax cannot do a problem, or None."""
-    if not isinstance(problem, SoftmaxProblem):
-        return "is for softmax"
-    if problem.dtype not in COMPUTED_IN or problem.dtype not in DTYPE_CODES:
-        return f"does not read or write {problem.dtype}"
-    return None
+    return refuse_elements(problem) if isinstance(problem, SoftmaxProblem) else "is for softmax"
 
 
 def is_ready(problem: SoftmaxProblem, engine: Any) -> bool:
@@ -38,29 +31,16 @@ def is_ready(problem: SoftmaxProblem, engine: Any) -> bool:
     return engine.is_ready("softmax", COMPUTED_IN[problem.dtype])
 
 
-class Softmax:
+class Softmax(Elementwise):
     """Executes a `SoftmaxProblem` with an engine's kernel."""
 
+    operation = "softmax"
+    problem: SoftmaxProblem
+
     def __init__(self, problem: SoftmaxProblem, engine: Any):
-        self.problem = problem
-        self.acc = COMPUTED_IN[problem.dtype]
-        self.kernel = engine.kernel("softmax", self.acc)
+        super().__init__(problem, engine)
         self.size = np.dtype(self.acc).itemsize
         self.lanes = engine.TILE[1] // 2 // self.size
-        self._bind = lru_cache(maxsize=REMEMBERED)(self._new_bound)
-
-    def __call__(
-        self, x: np.ndarray, w: np.ndarray | None, out: np.ndarray, bias: None, fill: Any, threads: int
-    ) -> None:
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
-        bound = self._bind(x.strides, x.strides if w is None else w.strides, out.strides, threads)
-        run(self.kernel, bound, x, w, out, None, None, threads)
-
-    def workspace(self, threads: int) -> int:
-        """Bytes of scratch memory of a call on contiguous arrays."""
-        steps = contiguous_strides(self.problem.shape, self.problem.dtype)
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
-        return self._bind(steps, steps, steps, threads).scratch_bytes * threads
 
     def _new_bound(self, x: Steps, w: Steps, out: Steps, threads: int) -> Bound:
         """The record for arrays of these strides."""

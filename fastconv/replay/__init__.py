@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from fastconv import config
+from fastconv.costs import REPLAYED_KERNEL, REPLAYED_RESULT
 from fastconv.engines.contract import EXACT_CODES, FILTER_FIELDS
 from fastconv.engines.threads._tape import Memory, play
 
@@ -58,7 +59,7 @@ R = TypeVar("R")
 Copy = tuple[np.ndarray, np.ndarray, bool]
 
 # Results of more bytes are not remembered.  (4 MiB take a separable filter 100 us on two threads, validation and plans 30.)
-LARGEST = 4 * 2**20
+LARGEST = REPLAYED_RESULT
 # ... of layers, whose tapes hold no array of that size: `fastconv.memory` makes larger ones.  (4.6 MiB take a 1x1 layer 0.2 ms on
 # two threads, validation and plans 0.05 to 0.1.)
 LARGEST_LAYER = 16 * 2**20 - 1
@@ -244,7 +245,7 @@ def remembered(
     optional: tuple[str, ...] = (),
     *,
     listed: bool = True,
-    by_second: int = 4096,
+    by_second: int = REPLAYED_KERNEL,
     largest: int = LARGEST,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function that computes by `fastconv.plan.execute` alone.

@@ -45,22 +45,26 @@ cdef void activate_line(const ActivationArgs *a, real_t *scratch, const char *x,
         i += m
 
 
+cdef inline void to_line(const int64_t *axes, int64_t n_axes, int64_t line, const char **x, const char **w, char **out) noexcept nogil:
+    # From the first line of each array to another; axes are (size, steps in the arrays), the innermost first.
+    cdef int64_t axis, i
+    for axis in range(n_axes):
+        i = line % axes[0]
+        line = line // axes[0]
+        x[0] += i * axes[1]
+        w[0] += i * axes[2]
+        out[0] += i * axes[3]
+        axes += 4
+
+
 cdef void activation_unit(const ActivationArgs *a, int64_t unit, real_t *scratch) noexcept nogil:
-    cdef int64_t begin = unit % a.n_pieces * a.piece, first = unit // a.n_pieces * a.strip, line, rest, axis, i
-    cdef const int64_t *steps
+    cdef int64_t begin = unit % a.n_pieces * a.piece, first = unit // a.n_pieces * a.strip, line
     cdef const char *x
     cdef const char *w
     cdef char *out
     for line in range(first, min(first + a.strip, a.lines)):
         x, w, out = a.x + begin * a.x_step, a.w + begin * a.w_step, a.out + begin * a.out_step
-        rest = line
-        for axis in range(a.n_axes):  # the innermost first
-            steps = a.axes + 4 * axis
-            i = rest % steps[0]
-            rest = rest // steps[0]
-            x += i * steps[1]
-            w += i * steps[2]
-            out += i * steps[3]
+        to_line(a.axes, a.n_axes, line, &x, &w, &out)
         activate_line(a, scratch, x, w, out, min(a.piece, a.run - begin))
 
 

@@ -109,19 +109,12 @@ cdef void softmax_block(const SoftmaxArgs *a, const SoftmaxBlock *b, real_t *sta
 
 cdef void softmax_unit(const SoftmaxArgs *a, int64_t unit, real_t *scratch) noexcept nogil:
     cdef SoftmaxBlock b
-    cdef int64_t index, axis, lane, rest, i
-    cdef const int64_t *steps
+    cdef int64_t index, lane
     b.size = a.width * (VECTOR_BYTES // <int64_t>sizeof(real_t))
     for index in range(unit * a.strip, min((unit + 1) * a.strip, a.total)):
-        lane, rest = index % a.blocks * b.size, index // a.blocks
+        lane = index % a.blocks * b.size
         b.x, b.w, b.out = a.x + lane * a.x_lane, a.w + lane * a.w_lane, a.out + lane * a.out_lane
-        for axis in range(a.n_axes):  # the innermost first
-            steps = a.axes + 4 * axis
-            i = rest % steps[0]
-            rest = rest // steps[0]
-            b.x += i * steps[1]
-            b.w += i * steps[2]
-            b.out += i * steps[3]
+        to_line(a.axes, a.n_axes, index // a.blocks, &b.x, &b.w, &b.out)
         b.cols = min(a.lanes - lane, b.size)
         b.last = a.last if a.across else b.cols
         softmax_block(a, &b, scratch)

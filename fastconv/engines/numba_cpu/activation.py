@@ -12,10 +12,10 @@ from numba.extending import intrinsic
 from fastconv.engines.contract import ACTIVATION_FIELDS, ACTIVATIONS
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.formulas import FUNCTIONS, FUNCTIONS_OF_TWO, SLOPES, SLOPES_OF_TWO, Vector
-from fastconv.engines.numba_cpu.jit import part
+from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import element, itemsize, lanes, load, loop, peek, splat, store
 
-__all__ = ["FIELDS", "MAKERS", "activate", "activate_backward", "activate_run", "slope_of"]
+__all__ = ["FIELDS", "MAKERS", "activate", "activate_backward", "activate_run", "line_at", "slope_of"]
 
 FIELDS = ACTIVATION_FIELDS
 
@@ -130,6 +130,19 @@ def activate_line(a, scratch, x, w, out, n, acc):
         store_run(out + i * a.out_step, a.out_step, scratch, m, a.dtype, acc)
 
 
+@inlined
+def line_at(a, line):
+    # Where a line of each array begins.
+    x, w, out, rest = a.x, a.w, a.out, line
+    for axis in range(a.n_axes):  # the innermost first
+        steps = a.axes + 32 * axis
+        i, rest = rest % peek(steps, int64), rest // peek(steps, int64)
+        x += i * peek(steps + 8, int64)
+        w += i * peek(steps + 16, int64)
+        out += i * peek(steps + 24, int64)
+    return x, w, out
+
+
 def activation(dtype: str, variant: str) -> Callable:
     """The kernel of elements that are computed in `dtype`."""
     acc = getattr(types, dtype)
@@ -141,13 +154,8 @@ def activation(dtype: str, variant: str) -> Callable:
             unit // a.n_pieces * a.strip,
         )
         for line in range(first, min(first + a.strip, a.lines)):
-            x, w, out, rest = a.x + begin * a.x_step, a.w + begin * a.w_step, a.out + begin * a.out_step, line
-            for axis in range(a.n_axes):  # the innermost first
-                steps = a.axes + 32 * axis
-                i, rest = rest % peek(steps, int64), rest // peek(steps, int64)
-                x += i * peek(steps + 8, int64)
-                w += i * peek(steps + 16, int64)
-                out += i * peek(steps + 24, int64)
+            x, w, out = line_at(a, line)
+            x, w, out = x + begin * a.x_step, w + begin * a.w_step, out + begin * a.out_step
             activate_line(a, scratch, x, w, out, min(a.piece, a.run - begin), acc)
 
     return kernel

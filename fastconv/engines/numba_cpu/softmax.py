@@ -19,11 +19,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastconv.engines.contract import SOFTMAX_FIELDS, SOFTMAX_KINDS
+from fastconv.engines.numba_cpu.activation import line_at
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.formulas import Vector, exp, log
 from fastconv.engines.numba_cpu.jit import part
 from fastconv.engines.numba_cpu.pooling import fill_run
-from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, element, itemsize, lanes, load, loop, peek, store
+from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, element, itemsize, lanes, load, loop, store
 
 __all__ = ["FIELDS", "MAKERS"]
 
@@ -332,14 +333,8 @@ def softmax(dtype: str, variant: str) -> Callable:
     def kernel(a, unit, worker):
         state, size = a.scratch + worker * a.scratch_bytes, a.width * count
         for index in range(unit * a.strip, min((unit + 1) * a.strip, a.total)):
-            lane, rest = index % a.blocks * size, index // a.blocks
-            x, w, out = a.x + lane * a.x_lane, a.w + lane * a.w_lane, a.out + lane * a.out_lane
-            for axis in range(a.n_axes):  # the innermost first
-                steps = a.axes + 32 * axis
-                i, rest = rest % peek(steps, int64), rest // peek(steps, int64)
-                x += i * peek(steps + 8, int64)
-                w += i * peek(steps + 16, int64)
-                out += i * peek(steps + 24, int64)
+            lane, (x, w, out) = index % a.blocks * size, line_at(a, index // a.blocks)
+            x, w, out = x + lane * a.x_lane, w + lane * a.w_lane, out + lane * a.out_lane
             cols = min(a.lanes - lane, size)
             softmax_block(a, (x, w, out, cols, a.last if a.across else cols, size), state, low, zero, acc)
 
