@@ -23,10 +23,12 @@ from fastconv.bench import check, figures, machine, overheads, page, report, run
 from fastconv.bench.cases import CASES, IMAGE_SIZES, KERNEL_SIZES, Case, select
 from fastconv.bench.check import Checker, WrongOutput
 from fastconv.bench.contestants import Engine, Rival, Unsupported
+from fastconv.bench.copying import Copy
 from fastconv.bench.layers import Layer
 from fastconv.bench.pictures import images, photo, picture
 from fastconv.bench.results import OVERHEAD, Results, case_info, entry, geometric_mean, stats
 from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, choose
+from fastconv.bench.targets import is_copied
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = report.marks("benchmark")
@@ -334,6 +336,25 @@ def results() -> Results:
     unique = list({case.name: case for case in cases}.values())
     contestants = [ENGINES["cython"], SCIPY, *(rival for rival in (OPENCV, RIVALS["torch"]) if not rival.missing())]
     return runner.run(unique, contestants, threads=2, effort=EFFORT, missing={"ghost": "it is not installed"})
+
+
+@pytest.mark.parametrize("nbytes", [2, 999, 1 << 20, (5 << 20) + 6])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_copies_are_whole(nbytes: int, threads: int):
+    copy = Copy(nbytes)
+    with copy.session(threads):
+        for x in (np.random.default_rng(0).random(3 << 20, np.float32), np.zeros(0, np.float32)):
+            source = x.view(np.uint8)[: nbytes // 2] if x.size else np.ones(nbytes // 2, np.uint8)
+            np.testing.assert_array_equal(copy.prepare(None, x, None)(), source)
+
+
+def test_what_memory_limits_is_timed_beside_copying_as_many_bytes():
+    case = select("correlate2d:valid:float32:4096x4096:k3x3")[0]
+    assert is_copied(case) and not is_copied(select("correlate2d:valid:float32:4096x4096:k5x5")[0])
+    outcome = runner.run_case(case, [ENGINES["cython"]], threads=2, effort=EFFORT)
+    assert not outcome.wrong and not outcome.not_run
+    ours, copy = (one["extra_info"] for one in outcome.entries)
+    assert (copy["kind"], copy["nbytes"]) == ("copy", ours["nbytes"])
 
 
 def test_a_run_is_complete_and_right(results: Results):

@@ -21,8 +21,9 @@ LARGE = select("same-large:float32:512x512:k63x63")[0]
 def made_up(times: dict, ceilings: dict | None = None, calls: int = 2) -> Results:
     """Results of a run that never was: seconds by case and contestant, a thousand operations and bytes each."""
     known = {
-        who: SimpleNamespace(name=who, kind="engine" if who in ENGINES else "rival", version=lambda: "1")
-        for who in (*ENGINES, *RIVALS)
+        who: SimpleNamespace(name=who, kind=kind, version=lambda: "1")
+        for kind, names in (("engine", ENGINES), ("rival", RIVALS), ("copy", ["copy"]))
+        for who in names
     }
     benchmarks = [
         entry(case.family, case.name, [seconds] * calls, case_info(case, known[who], 2, (1000, 1000)))
@@ -72,10 +73,11 @@ def test_the_best_rival_counts():
 
 def test_parts_of_what_the_machine_allows():
     ceilings = {"fma_float32": 4000.0, "fma_float64": 1.0, "copy": {"1000": 9e9, "100000": 1250.0}}
-    results = made_up({CACHED: {"cython": 0.5}, COPIED: {"cython": 1.0}}, ceilings)
+    results = made_up({CACHED: {"cython": 0.5}, COPIED: {"cython": 1.0, "copy": 0.8}}, ceilings)
     assert reached(results)["float32 2-D filter, 5×5 to 15×15 in cache", "peak", "cython"].mean == pytest.approx(0.5)
     assert reached(results)["float32 3×3 on 4096×4096", "copy", "cython"].mean == pytest.approx(0.8)
     assert not outcomes(made_up({CACHED: {"cython": 0.5}}))  # nothing to hold it against
+    assert results.rivals == [] and results.engines == ["cython"], "copying is neither"
 
 
 def test_the_page_shows_every_cell():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.case import Case
+from fastconv.bench.copying import Copy
 from fastconv.plan import plan
 
 __all__ = ["Adapter", "Call", "Contestant", "Engine", "Rival", "Unsupported", "WrongOutput", "fastconv_function"]
@@ -136,7 +137,7 @@ class Rival:
         return self.adapters[case.function](case, x, w)
 
 
-Contestant = Engine | Rival
+Contestant = Engine | Rival | Copy
 
 
 def fastconv_function(case: Case) -> Callable[..., Any]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.bench.copying import memcpy
+
 __all__ = ["ceilings", "commit_info", "copy_bandwidth", "fma_peak", "machine_info"]
 
 COPY_SIZES = tuple(1 << exponent for exponent in range(18, 28))  # bytes read and written, 256 KiB to 128 MiB
@@ -88,25 +90,14 @@ def _together(threads: int, work: Callable[[int, int], Any], times: int) -> floa
 
 def _copy_kernel() -> Callable[[int, int, int, int], None]:
     """A compiled loop of memcpy, which frees the GIL."""
-    from llvmlite import ir
-    from numba import njit, types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
+    from numba import njit
 
-    @intrinsic
-    def memcpy(typingctx: Any, target: Any, source: Any, nbytes: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = ir.IntType(8).as_pointer()
-            to, at = (builder.inttoptr(address, pointer) for address in args[:2])
-            cgutils.raw_memcpy(builder, to, at, args[2], 1)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.int64), emit
+    copy = memcpy()
 
     @njit("void(int64, int64, int64, int64)", nogil=True)
     def kernel(target: int, source: int, nbytes: int, times: int) -> None:
         for _ in range(times):
-            memcpy(target, source, nbytes)
+            copy(target, source, nbytes)
 
     return kernel
 

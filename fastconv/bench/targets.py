@@ -14,7 +14,7 @@ from fastconv.bench.case import Case
 from fastconv.bench.layers import ELEMENTWISE
 from fastconv.bench.results import Results, Row, geometric_mean
 
-__all__ = ["TARGETS", "Cell", "Outcome", "Target", "cases_of", "outcomes"]
+__all__ = ["TARGETS", "Cell", "Outcome", "Target", "cases_of", "is_copied", "outcomes"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Target:
         Shell patterns of the names of its cases.
     against : str
         A rival, ``"float32"`` being fastconv with floating-point numbers; ``"best"``, the fastest of them;
-        ``"torch either way"``, PyTorch in the faster of both layouts; ``"peak"``, the machine's multiply-adds; ``"copy"``, the
-        speed at which it copies memory; ``"numba"``, that engine.
+        ``"torch either way"``, PyTorch in the faster of both layouts; ``"peak"``, the machine's multiply-adds; ``"copy"``,
+        copying as many bytes, timed in turn with the case; ``"numba"``, that engine.
     least : float
         What the geometric mean over the cases is to be at least; 0 if nothing is asked.
     least_cell : float
@@ -135,6 +135,11 @@ def cases_of(cases: Iterable[Case], *, filters: bool, layers: bool) -> list[Case
     return [case for case in cases if any(target.has(case.name) for target in wanted)]
 
 
+def is_copied(case: Case) -> bool:
+    """Whether a target holds the case against copying as many bytes."""
+    return any(target.against == "copy" and target.has(case.name) for target in TARGETS)
+
+
 LIMITS = {"peak": "of the multiply-add peak", "copy": "of the copy bandwidth"}
 
 
@@ -206,11 +211,6 @@ def _value(results: Results, rows: dict[str, Row], ours: Row, against: str) -> f
     ceilings = results.more.get("ceilings", {})
     if against == "peak":
         return ours.gflops * 1e9 / ceilings["fma_float32"] if ours.gflops and ceilings else None
-    if against == "copy":
-        if not (ours.gbytes and ceilings):
-            return None
-        copy = {int(size): rate for size, rate in ceilings["copy"].items()}
-        return ours.gbytes * 1e9 / copy[max(copy)]
     if against == "best":
         times = [row.median for row in rows.values() if row.kind == "rival"]
         return min(times) / ours.median if times else None
