@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 from fastconv.bench.cases import Case
-from fastconv.bench.check import Checker
 from fastconv.bench.contestants import Contestant, Unsupported
 from fastconv.bench.results import case_info
-from fastconv.bench.runner import work_of
+from fastconv.bench.runner import checker, work_of
 
 
 def test_case(benchmark: Any, case: Case, contestant: Contestant, threads: int) -> None:
     x, w = case.arguments()
-    check = Checker(case, x, w)
-    with contestant.session(threads):
+    check = checker(case, x, w)
+    with contestant.session(threads, case.precision):
         start = time.perf_counter()
         try:
             call = contestant.prepare(case, x, w)

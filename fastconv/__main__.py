@@ -48,8 +48,11 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="All operations at few sizes: under two minutes.")] = False,
     cases: Annotated[str | None, typer.Option(metavar="GLOB", help="Cases by name: 'correlate2d*512x512*'.")] = None,
     targets: Annotated[bool, typer.Option("--targets", help="The cases of the targets for image filters.")] = False,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="The convolution layers of networks of the targets, beside PyTorch.")
+    ] = False,
     layers: Annotated[
-        bool, typer.Option("--layers", help="The layers of networks of the targets, beside PyTorch.")
+        bool, typer.Option("--layers", help="Gradients, pooling and other operations of networks, beside PyTorch.")
     ] = False,
     engines: Annotated[str, typer.Option(metavar="NAMES", help="Engines, with commas.")] = "numba,cython",
     rivals: Annotated[
@@ -73,21 +76,25 @@ def bench(
         from fastconv.bench.cases import select
         from fastconv.bench.runner import FULL, LAYERS, QUICK, TARGETS
         from fastconv.bench.targets import cases_of
+        from fastconv.config import resolve_threads
 
         chosen = select(cases, quick=quick)
-        if targets or layers:
-            chosen = cases_of(chosen, filters=targets, layers=layers)
+        chosen_parts = {"filters": targets, "networks": networks, "layers": layers}
+        parts = [part for part, wanted in chosen_parts.items() if wanted]
+        if parts:
+            chosen = cases_of(chosen, parts, resolve_threads(threads))
         if not chosen:
             raise ValueError(f"--cases must match the name of a case (see --list); got {cases!r}")
         if list_cases:
             typer.echo("\n".join(case.name for case in chosen))
             return
-        theirs = rivals or ("torch,float32" if layers and not targets else "scipy,opencv,torch,astropy")
+        without_filters = "torch,float32" if layers else "torch"
+        theirs = rivals or (without_filters if parts and not targets else "scipy,opencv,torch,astropy")
         n, contestants, missing = _contestants(_names(engines), _names(theirs), threads)
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)
-    effort = QUICK if quick else TARGETS if targets else LAYERS if layers else FULL
+    effort = QUICK if quick else TARGETS if targets else LAYERS if parts else FULL
     results = _measure(chosen, contestants, missing, n, effort if patience is None else effort.with_patience(patience))
     with _told_plainly():
         if json is not None:

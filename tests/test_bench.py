@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -246,7 +247,7 @@ class Spoiled(Engine):
 
         return call
 
-    def session(self, threads: int) -> Any:
+    def session(self, threads: int, precision: str = "default") -> Any:
         return ENGINES["cython"].session(threads)
 
 
@@ -282,12 +283,27 @@ def test_blocks_of_contestants_alternate():
         def __init__(self, name: str):
             self.name, self.samples = name, []
 
-        def block(self, warm: int, timed: int) -> None:
-            assert (warm, timed) == (runner.WARM_CALLS, runner.TIMED_CALLS)
+        def block(self, effort: runner.Effort) -> None:
             order.append(self.name)
 
-    runner._interleave([Lane("a"), Lane("b")], 1, runner.Effort(1.0, 3, 1.0))  # type: ignore[list-item]
+    runner._interleave([Lane("a"), Lane("b")], 1, "default", runner.Effort(1.0, 3, 1.0))  # type: ignore[list-item]
     assert order == ["a", "b"] * 3
+
+
+def test_a_block_begins_when_calls_take_as_long_as_they_usually_do():
+    started, calls = time.perf_counter(), []
+
+    def call() -> None:
+        calls.append(time.perf_counter())
+        if calls[-1] - started < 2.5 * runner.SETTLED:  # somebody is still in the way
+            time.sleep(1e-3)
+
+    lane = runner._Lane(ENGINES["cython"], call, 0.0, 0.0, estimate=1e-5)
+    lane.block(runner.Effort(1.0, 1, 1.0))
+    assert sorted(lane.samples)[2] < 0.5e-3 and len(lane.samples) == runner.TIMED_CALLS
+    slow = runner._Lane(ENGINES["cython"], lambda: time.sleep(0.01), 0.0, 0.0, estimate=0.01)
+    slow.block(runner.Effort(0.05, 1, 1.0))
+    assert len(slow.samples) == 1
 
 
 def test_who_would_take_too_long_is_not_called():

@@ -6,6 +6,7 @@ Nothing here asserts a speed.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,12 +17,15 @@ from fastconv.bench.cases import CASES, select
 from fastconv.bench.contestants import Unsupported, WrongOutput
 from fastconv.bench.layer_truth import LayerChecker
 from fastconv.bench.layers import LAYERS, Layer
+from fastconv.bench.network_layers import NETWORK_LAYERS
+from fastconv.bench.networks import NETWORKS
 from fastconv.bench.results import Results, case_info, entry
 from fastconv.bench.rivals import ENGINES, RIVALS, choose
 from fastconv.bench.targets import TARGETS, cases_of, outcomes
+from fastconv.bench.unfused import parts
 
 EFFORT = runner.Effort(seconds=0.002, blocks=2, patience=5.0)
-ROWS = [layer for layer in LAYERS if layer.row]
+ROWS = [layer for layer in (*LAYERS, *NETWORK_LAYERS) if layer.row]
 
 
 def small(layer: Layer) -> Layer:
@@ -59,14 +63,28 @@ def test_each_layer_has_both_layouts_and_a_place_in_a_table():
     for layer in ROWS:
         twins.setdefault(layer.anyhow, set()).add(layer.layout)
     assert set(map(frozenset, twins.values())) == {frozenset({"NCHW", "NHWC"}), frozenset({""})}
-    assert set(cases_of(CASES, filters=False, layers=True)) == set(ROWS)
-    for group in {target.group for target in TARGETS if target.group}:
-        cells = [
-            (layer.row, layer.layout, layer.batch)
-            for layer in ROWS
-            if any(target.has(layer.name) for target in TARGETS if target.group == group)
-        ]
+    assert set(cases_of(CASES, ["networks", "layers"], 16)) == set(ROWS)
+    large = {layer.name for layer in ROWS if layer.batch == 16}
+    assert {layer.name for layer in ROWS} - {
+        layer.name for layer in cases_of(CASES, ["networks", "layers"], 2)
+    } == large
+    for group, against in {(target.group, target.against) for target in TARGETS if target.group}:
+        of = [target for target in TARGETS if (target.group, target.against) == (group, against)]
+        cells = [(target.column, layer.row, layer.batch) for target in of for layer in ROWS if target.has(layer.name)]
         assert len(set(cells)) == len(cells), group
+
+
+def test_the_networks_have_all_their_layers_in_every_way():
+    assert {name: len(layers) for name, layers in NETWORKS.items()} == {"resnet50": 23, "vgg16": 9, "mobilenetv2": 30}
+    for way, n, layout in product(("prepared", "fast", "plain"), (1, 32), ("NCHW", "NHWC")):
+        count = len(select(f"nn.conv2d:*-stride-?-{way}-{layout}:float32:{n}x"))
+        assert n == 1 or way == "prepared" or not count
+        target = next(t for t in TARGETS if t.name == f"convolution layers, {way} {layout}")
+        assert sum(target.has(layer.name) for layer in ROWS) == 62
+    wide = next(t for t in TARGETS if t.group.startswith("3×3 layers of stride 1"))
+    kernels = {layer.kernel for layer in ROWS if wide.has(layer.name)}
+    assert {kernel[2:] for kernel in kernels} == {(3, 3)} and min(kernel[1] for kernel in kernels) == 64
+    assert {layer.precision for layer in select("*-fast-*")} == {"fast"}
 
 
 @pytest.mark.parametrize("layer", KINDS, ids=name)
@@ -96,19 +114,64 @@ def test_wrong_outputs_are_noticed(layer: Layer):
     check("right", lambda: (values, *right[1:]) if isinstance(right, tuple) else values)
     for place in (0, values.size // 2, values.size - 1):
         wrong = values.copy()
-        wrong.reshape(-1)[place] += 3 if wrong.dtype.kind in "iu" else 0.01 * np.abs(values).max()
+        wrong.reshape(-1)[place] += 3 if wrong.dtype.kind in "iu" else 0.01 * max(1.0, np.abs(values).max())
         with pytest.raises(WrongOutput, match="wrong is wrong at"):
             check("wrong", (wrong, *right[1:]) if isinstance(right, tuple) else wrong)
     with pytest.raises(WrongOutput, match="expected"):
         check("wrong", (values[..., :-1], *right[1:]) if isinstance(right, tuple) else values[..., :-1])
 
 
-@pytest.mark.parametrize("pattern", ["conv2d:resnet50-stride-2-NHWC", "conv2d_weight:*depthwise*1-NCHW", "gelu"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["conv2d:resnet50-stride-2-prepared-NHWC", "conv2d_weight:*depthwise*1-plain-NCHW", "gelu", "conv2d:resnet*-fast-"],
+)
 def test_layers_are_timed(pattern: str):
     outcome = runner.run_case(small(select(pattern)[0]), [ENGINES["cython"]], threads=1, effort=EFFORT)
     assert not outcome.wrong and not outcome.not_run
     (info,) = (one["extra_info"] for one in outcome.entries)
     assert info["row"] and info["batch"] and info["max_error"] <= info["tolerance"]
+
+
+def test_what_fusing_saves_is_measured_of_the_parts():
+    layer = small(select("nn.conv2d:resnet50-stride-1-fused-NHWC")[0])
+    outcome = runner.run_case(layer, [ENGINES["cython"]], threads=2, effort=EFFORT)
+    assert not outcome.wrong and not outcome.not_run
+    assert [one["extra_info"]["contestant"] for one in outcome.entries] == ["cython", "cython alone", "cython unfused"]
+    x, w = layer.arguments()
+    fused, alone, unfused = (c.prepare(layer, x, w)() for c in (ENGINES["cython"], *parts(ENGINES["cython"])))
+    np.testing.assert_allclose(fused, unfused, atol=1e-5)
+    assert alone.min() < 0 and unfused.min() == 0
+    known = SimpleNamespace(kind="engine", version=lambda: "1")
+    seconds = {"cython": 1.1, "cython alone": 1.0, "cython unfused": 1.5}
+    one = select("nn.conv2d:resnet50-stride-1-fused-NHWC")[0]
+    results = Results(
+        {
+            "benchmarks": [
+                entry(one.family, one.name, [t] * 2, case_info(one, SimpleNamespace(name=name, **vars(known)), 2, None))
+                for name, t in seconds.items()
+            ]
+        }
+    )
+    (found,) = (o for o in outcomes(results) if o.target.against == "unfused" and o.engine == "cython")
+    assert found.mean == pytest.approx(0.8) and found.cells[0].weight == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("operation", ["nn.conv2d:resnet50-stride-1-prepared-NHWC", "nn.max_pool2d:*indices-NCHW"])
+def test_three_images_of_a_large_batch_are_looked_at(operation: str):
+    layer = small(select(operation)[0])
+    layer = replace(layer, shape=(11, *layer.shape[1:]))
+    x, arguments = layer.arguments()
+    check = LayerChecker(layer, x, arguments)
+    with ENGINES["cython"].session(1):
+        right = ENGINES["cython"].prepare(layer, x, arguments)()
+    check("right", right)
+    for image in (0, 10):
+        wrong = tuple(values.copy() for values in right) if isinstance(right, tuple) else right.copy()
+        (wrong[0] if isinstance(wrong, tuple) else wrong)[image] += 1
+        with pytest.raises(WrongOutput, match="is wrong at"):
+            check("wrong", wrong)
+    with pytest.raises(WrongOutput, match="gave shape"):
+        check("short", tuple(values[:4] for values in right) if isinstance(right, tuple) else right[:4])
 
 
 def made_up(times: dict[Layer, dict[str, float]]) -> Results:
@@ -128,20 +191,45 @@ def made_up(times: dict[Layer, dict[str, float]]) -> Results:
     )
 
 
-def test_the_table_shows_both_rivals_of_a_layer():
+def test_the_table_shows_both_rivals_of_a_pooling():
     first, last = (
-        next(layer for layer in select(f"nn.conv2d:resnet50-stride-1-{layout}:*k64x64x3x3") if layer.batch == 1)
+        next(layer for layer in select(f"nn.max_pool2d:2x2-stride-2-{layout}:*") if layer.batch == 1)
         for layout in ("NCHW", "NHWC")
     )
     results = made_up({first: {"cython": 1.0, "torch": 4.0}, last: {"cython": 2.0, "torch": 0.8}})
     found = {(o.target.name, o.target.against): o for o in outcomes(results)}
-    assert found["dense convolution, NCHW", "torch"].mean == pytest.approx(4.0)
-    assert found["dense convolution, NCHW", "torch either way"].mean == pytest.approx(0.8)
-    assert found["dense convolution, NHWC", "torch"].mean == pytest.approx(0.4)
-    assert found["dense convolution, NCHW", "torch"].reached and not found["dense convolution, NHWC", "torch"].reached
-    assert found["dense convolution, NHWC", "torch either way"].reached, "nothing is asked"
+    assert found["pooling, NCHW", "torch"].mean == pytest.approx(4.0)
+    assert found["pooling, NCHW", "torch either way"].mean == pytest.approx(0.8)
+    assert found["pooling, NHWC", "torch"].mean == pytest.approx(0.4)
+    assert not found["pooling, NCHW", "torch"].reached, "12 is asked"
+    assert found["pooling, NHWC", "torch either way"].reached, "nothing is asked"
     text = target_report.html(results)
     assert f"<td>{first.row}</td>" in text and "<th>NCHW cython, N=1</th>" in text
     assert '<span class="win">4.0×</span> <small>0.80×</small>' in text
     assert '<span class="loss">0.40×</span> <small>0.40×</small>' in text
-    assert target_report.terminal(results).row_count == 4
+    assert target_report.terminal(results).row_count == 2
+
+
+def test_layers_are_held_against_the_faster_layout_with_limit_and_error_beside():
+    layers = [
+        next(
+            layer for layer in select(f"nn.conv2d:resnet50-stride-1-prepared-{layout}:*k64x64x3x3") if layer.batch == 1
+        )
+        for layout in ("NCHW", "NHWC")
+    ]
+    results = made_up({layers[0]: {"cython": 1.0, "torch": 3.0}, layers[1]: {"cython": 2.0, "torch": 2.4}})
+    for one in results.document["benchmarks"]:
+        one["extra_info"]["relative_error"] = {"cython": 3e-7, "torch": 2e-7}[one["extra_info"]["contestant"]]
+    ceilings = {"fma_float32": 2000.0, "copy": {"100": 1e4, "10000": 1e4}}
+    found = Results({**results.document, "fastconv": {"ceilings": ceilings}})
+    outcome = {o.target.name: o for o in outcomes(found)}
+    assert outcome["convolution layers, prepared NCHW"].mean == pytest.approx(2.4)
+    assert outcome["convolution layers, prepared NHWC"].mean == pytest.approx(1.2)
+    assert outcome["3×3 layers of stride 1, 64 channels and more, prepared NCHW"].reached
+    assert not outcome["convolution layers, prepared NHWC"].reached, "1.45 is asked"
+    assert outcome["convolution layers, prepared NHWC"].error == pytest.approx(1.5)
+    cell = outcome["convolution layers, prepared NHWC"].cells[0]
+    assert cell.limit == pytest.approx(1000 / 2000 / 2.0), "a thousand operations in two seconds"
+    text = target_report.html(found)
+    assert '<span class="win">1.2×</span> <small>25%</small><br><small>3.0e-07 (2.0e-07)</small>' in text
+    assert "Errors are 1.5× PyTorch's." in text

@@ -45,6 +45,8 @@ class Case:
         What the function takes instead of weights or a window's shape: a size, sigma, an axis.
     prepared : bool
         Whether the weights are brought into the kernels' order before they are timed.
+    precision : str
+        That fastconv computes in.
     """
 
     function: str
@@ -57,6 +59,7 @@ class Case:
     quick: bool = False
     argument: float | None = None
     prepared: bool = False
+    precision: str = "default"
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from fastconv.bench.case import Case, Options
 from fastconv.bench.layers import LAYERS
+from fastconv.bench.network_layers import NETWORK_LAYERS
 from fastconv.bench.pictures import COLOUR, GREY
 
 __all__ = ["CASES", "IMAGE_SIZES", "KERNEL_SIZES", "LARGE_KERNELS", "SMALL_SIZES", "Case", "select"]
@@ -159,4 +160,5 @@ CASES: tuple[Case, ...] = (
     *_ready_made(),
     *_transforms_and_gaps(),
     *LAYERS,
+    *NETWORK_LAYERS,
 )

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.case import Case
-from fastconv.bench.copying import Copy
 from fastconv.plan import plan
 
 __all__ = ["Adapter", "Call", "Contestant", "Engine", "Rival", "Unsupported", "WrongOutput", "fastconv_function"]
@@ -66,17 +65,19 @@ class Engine:
         """By how much integer results may differ."""
         return 0
 
-    def session(self, threads: int) -> AbstractContextManager[Any]:
+    def session(self, threads: int, precision: str = "default") -> AbstractContextManager[Any]:
         """The settings under which this contestant's calls are made."""
         import fastconv
 
-        return fastconv.use(engine=self.name, threads=threads)
+        return fastconv.use(engine=self.name, threads=threads, precision=precision)
 
     def prepare(self, case: Case, x: np.ndarray, w: Any) -> Call:
         function, keywords = fastconv_function(case), case.keywords
         arguments = case.positional(x, w)
         if case.prepared:
-            function = plan(function, *arguments, **keywords).prepare(arguments[1])
+            constant = arguments[1].copy()
+            constant.flags.writeable = False  # else it would be compared with what was packed, at each call
+            function = plan(function, arguments[0], constant, *arguments[2:], **keywords).prepare(constant)
             arguments, keywords = arguments[:1], {}
 
         def call() -> Any:
@@ -100,6 +101,8 @@ class Rival:
         By function name; ``function(case, x, w)`` gives the call or raises `Unsupported`.
     use_threads : callable
         Sets the library's number of threads.
+    settings : callable
+        Gives a context that calls are made in.
     slacks : dict of str to int
         By function name, by how much integer results may differ, for other rules of rounding.
     """
@@ -109,6 +112,7 @@ class Rival:
     adapters: dict[str, Adapter] = field(repr=False)
     use_threads: Callable[[int], None] = field(repr=False)
     slacks: dict[str, int] = field(default_factory=dict, repr=False)
+    settings: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext, repr=False)
     kind: str = "rival"
     compiles: bool = False
 
@@ -123,10 +127,10 @@ class Rival:
     def version(self) -> str:
         return str(import_module(self.package).__version__)
 
-    def session(self, threads: int) -> AbstractContextManager[Any]:
+    def session(self, threads: int, precision: str = "default") -> AbstractContextManager[Any]:
         """The settings under which this contestant's calls are made."""
         self.use_threads(threads)
-        return nullcontext()
+        return self.settings()
 
     def slack(self, case: Case) -> int:
         return self.slacks.get(case.function, 0)
@@ -137,7 +141,7 @@ class Rival:
         return self.adapters[case.function](case, x, w)
 
 
-Contestant = Engine | Rival | Copy
+Contestant = Engine | Rival
 
 
 def fastconv_function(case: Case) -> Callable[..., Any]:

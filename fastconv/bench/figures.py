@@ -266,17 +266,8 @@ def _one_each(results: Results, family: str, image: int) -> list[Row]:
 
 def _roof(results: Results, row: Row, peak: float) -> float:
     """GFLOP/s that neither the peak nor a copy of the problem's bytes allows to exceed."""
-    copy = copy_rate(results, row.info.get("nbytes"))
+    copy = results.copy_rate(row.info.get("nbytes"))
     return min(peak, copy * row.info["flops"] / row.info["nbytes"] if copy else peak) / 1e9
-
-
-def copy_rate(results: Results, nbytes: int | None) -> float | None:
-    """Measured bytes a second of a copy that moves `nbytes`."""
-    copy = {int(size): rate for size, rate in results.more.get("ceilings", {}).get("copy", {}).items()}
-    if not copy or not nbytes:
-        return None
-    sizes = sorted(copy)
-    return float(np.exp(np.interp(np.log(nbytes), np.log(sizes), np.log([copy[s] for s in sizes]))))
 
 
 def bandwidth(results: Results) -> Any:

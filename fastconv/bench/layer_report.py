@@ -4,69 +4,84 @@ from __future__ import annotations
 
 from html import escape
 
-from fastconv.bench.report import times_text
-from fastconv.bench.targets import Cell, Outcome
+from fastconv.bench.report import NAMES, times_text
+from fastconv.bench.targets import LIMITS, Cell, Outcome, Target
 
-__all__ = ["section", "verdict"]
+__all__ = ["against", "anchor", "section", "verdict"]
 
-AGAINST = {"torch": "PyTorch", "torch either way": "PyTorch in the faster layout", "float32": "its own float32"}
-Column = tuple[str, str, int]  # layout, engine, batch
+AGAINST = {
+    "torch either way": "PyTorch in the faster layout",
+    "float32": "its own float32",
+    "best": "the best rival",
+    **LIMITS,
+}
+
+
+def against(target: Target) -> str:
+    return AGAINST.get(target.against) or NAMES.get(target.against, target.against)
 
 
 def verdict(outcome: Outcome) -> str:
-    """The geometric mean, what is asked, and the least cell."""
+    """The geometric mean, what is asked, the least cell, and errors beside PyTorch's."""
     target = outcome.target
     wanted = [f"at least {times_text(target.least)}"] * bool(target.least)
     wanted += [f"no cell under {times_text(target.least_cell)}"] * bool(target.least_cell)
     kind = "win" if outcome.reached else "loss"
     asked = f" ({', '.join(wanted)})" if wanted else ""
-    return f'Geometric mean <b class="{kind}">{times_text(outcome.mean)}</b>{asked}, least {times_text(outcome.least)}.'
+    errors = f" Errors are {times_text(outcome.error)} PyTorch's." if outcome.error else ""
+    mean = f'{outcome.kind_of_mean} <b class="{kind}">{times_text(outcome.mean)}</b>{asked}'
+    return f"{mean}, least {times_text(outcome.least)}.{errors}"
+
+
+def anchor(target: Target) -> str:
+    """The name of its place on the page."""
+    words = "".join(c if c.isalnum() else " " for c in f"{target.group or target.name} {target.against}".lower())
+    return "-".join(words.split())
 
 
 def section(outcomes: list[Outcome]) -> str:
-    """Layers down, layouts, engines and batches across; small, against PyTorch in the faster of both layouts.
+    """Layers down; engines, layouts and batches across.
 
-    Below, where they are known, the errors of both: root mean square, in parts of the values'.
+    Cells are those against the group's first rival; if that is PyTorch in the same layout, the faster one's are beside.
     """
-    same, either = (
+    first = outcomes[0].target
+    main, beside = (
         {
-            _column(outcome, cell): cell
+            (cell.row, outcome.target.column, outcome.engine, cell.batch): (outcome.target, cell)
             for outcome in outcomes
-            if outcome.target.against == against
+            if outcome.target.against == rival
             for cell in outcome.cells
         }
-        for against in ("torch", "torch either way")
+        for rival in (first.against, "torch either way" if first.against == "torch" else "")
     )
-    rows = dict.fromkeys(row for row, _ in same)
-    columns = sorted({column for _, column in same})
     lines = [
-        f"<li>{escape(outcome.target.name.removeprefix(outcome.target.group).lstrip(', '))} {escape(outcome.engine)} against "
-        f"{AGAINST[outcome.target.against]}: {verdict(outcome)}</li>"
+        f"<li>{escape(outcome.target.column)} {escape(outcome.engine)}: {verdict(outcome)}"
+        f"{'' if outcome.target.against == first.against else f' ({against(outcome.target)})'}</li>"
         for outcome in outcomes
     ]
-    header = "".join(f"<th>{escape(' '.join(column[:2]))}, N={column[2]}</th>" for column in columns)
+    columns = sorted(dict.fromkeys(key[1:] for key in main), key=lambda column: column[1])
+    header = "".join(f"<th>{escape(f'{called} {engine}')}, N={batch}</th>" for called, engine, batch in columns)
     body = "".join(
         f"<tr><td>{escape(row)}</td>"
-        + "".join(_cell(same.get((row, column)), either.get((row, column))) for column in columns)
+        + "".join(_cell(main.get((row, *column)), beside.get((row, *column))) for column in columns)
         + "</tr>"
-        for row in rows
+        for row in dict.fromkeys(key[0] for key in main)
     )
+    table = f"<thead><tr><th></th>{header}</tr></thead><tbody>{body}</tbody>"
     return (
-        f"<h3>{escape(outcomes[0].target.group)}</h3><ul>{''.join(lines)}</ul>"
-        f'<div class="scroll"><table><thead><tr><th></th>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<h3 id="{anchor(first)}">{escape(first.group)}: {escape(against(first))}</h3><ul>{"".join(lines)}</ul>'
+        f'<details><summary>Every layer</summary><div class="scroll"><table>{table}</table></div></details>'
     )
 
 
-def _column(outcome: Outcome, cell: Cell) -> tuple[str, Column]:
-    layout = outcome.target.name.removeprefix(outcome.target.group).lstrip(", ")
-    return cell.row, (layout, outcome.engine, cell.batch)
-
-
-def _cell(same: Cell | None, either: Cell | None) -> str:
-    """Red below what every cell is to be, grey between that and 1."""
-    if same is None:
+def _cell(main: tuple[Target, Cell] | None, beside: tuple[Target, Cell] | None) -> str:
+    """Blue where what the mean is to be is reached, or 1; red below what every cell is to be, or half of that."""
+    if main is None:
         return "<td></td>"
-    kind = "win" if same.value >= 1 else "loss" if same.value < 0.5 else "soft"
-    small = f" <small>{times_text(either.value)}</small>" if either else ""
-    errors = "<br><small>{:.1e} ({:.1e})</small>".format(*same.errors) if same.errors else ""
-    return f'<td><span class="{kind}">{times_text(same.value)}</span>{small}{errors}</td>'
+    target, cell = main
+    good = min(1.0, target.least or 1.0)
+    kind = "win" if cell.value >= good else "loss" if cell.value < (target.least_cell or good / 2) else "soft"
+    notes = [times_text(beside[1].value)] if beside else []
+    notes += [f"{cell.limit:.0%}"] if cell.limit is not None else []
+    errors = "<br><small>{:.1e} ({:.1e})</small>".format(*cell.errors) if cell.errors else ""
+    return f'<td><span class="{kind}">{times_text(cell.value)}</span> <small>{" ".join(notes)}</small>{errors}</td>'

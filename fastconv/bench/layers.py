@@ -1,4 +1,4 @@
-"""Operations of networks: layers, poolings and activations with their gradients, quantised layers.
+"""Operations of networks: gradients of layers, quantised layers, poolings and activations with their gradients.
 
 They are checked against `fastconv.bench.layer_truth`, since SciPy has nothing like them.
 """
@@ -19,7 +19,7 @@ from fastconv.bench.case import Case, Options
 from fastconv.bench.networks import NETWORKS
 from fastconv.bench.pictures import images
 
-__all__ = ["ELEMENTWISE", "LAYERS", "Layer"]
+__all__ = ["ELEMENTWISE", "LAYERS", "LAYOUTS", "Layer", "shape_of"]
 
 LAYOUTS = ("NCHW", "NHWC")
 # Textbook layers: name, batch, channels, rows and columns, filters, kernel size, stride, padding, groups.
@@ -38,6 +38,7 @@ TEXTBOOK = (
 )
 QUICK_LAYERS = ("lenet-1", "resnet-1", "resnet-2", "resnet-4", "mobilenet-depthwise")
 BATCHES = (1, 8)
+POOLED_BATCHES = (1, 8, 32)
 # Pooling windows: kernel size, stride, padding.
 WINDOWS = ((2, 2, 0), (3, 2, 1), (3, 1, 1))
 # What is pooled: channels, rows and columns.
@@ -151,7 +152,10 @@ class Layer(Case):
         if self.dtype == "uint8":
             weights = rng.integers(-60, 61, self.kernel, np.int8)  # FBGEMM adds two products in 16 bits, cut off
             return weights, rng.integers(-5000, 5001, self.kernel[0], np.int32)
-        return (rng.standard_normal(self.kernel, np.float32) * np.float32((2.0 / prod(self.kernel[1:])) ** 0.5),)
+        weights = rng.standard_normal(self.kernel, np.float32) * np.float32((2.0 / prod(self.kernel[1:])) ** 0.5)
+        return (
+            (weights, rng.standard_normal(self.kernel[0], np.float32)) if "activation" in self.keywords else (weights,)
+        )
 
     def _elementwise(self, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         x = 3 * rng.standard_normal(self.shape, np.float32)
@@ -160,7 +164,7 @@ class Layer(Case):
         return x, (x,)
 
 
-def _shape(layout: str, n: int, c: int, size: int) -> tuple[int, ...]:
+def shape_of(layout: str, n: int, c: int, size: int) -> tuple[int, ...]:
     return (n, c, size, size) if layout == "NCHW" else (n, size, size, c)
 
 
@@ -169,30 +173,35 @@ def _textbook() -> Iterator[Layer]:
     for layout, (name, n, c, size, filters, k, stride, padding, groups) in product(LAYOUTS, TEXTBOOK):
         options: Options = (("stride", stride), ("padding", padding), ("groups", groups), ("data_format", layout))
         yield Layer(
-            "nn.conv2d", f"{name}-{layout}", "astronaut", _shape(layout, n, c, size), (filters, c // groups, k, k),
+            "nn.conv2d", f"{name}-{layout}", "astronaut", shape_of(layout, n, c, size), (filters, c // groups, k, k),
             "float32", options, name in QUICK_LAYERS, step=stride, pad=padding, groups=groups,
         )  # fmt: skip
 
 
 def _convolutions() -> Iterator[Layer]:
-    """Every layer of the networks: outputs, gradients of input and weights, and outputs in 8 bits, plain and prepared."""
-    for function in ("nn.conv2d", "nn.grad.conv2d_input", "nn.grad.conv2d_weight", "nn.quantized_conv2d"):
-        for layout, (network, layers) in product(LAYOUTS, NETWORKS.items()):
-            quantized = function == "nn.quantized_conv2d"
-            options_of = ((1, False), (1, True)) if quantized else tuple((n, False) for n in BATCHES)
-            for (c, size, filters, k, stride, padding, groups), (n, prepared) in product(layers, options_of):
+    """Every layer of the networks: gradients of input and weights, and outputs in 8 bits, plain and prepared."""
+    for function, (network, layers) in product(
+        ("nn.grad.conv2d_input", "nn.grad.conv2d_weight", "nn.quantized_conv2d"), NETWORKS.items()
+    ):
+        quantized = function == "nn.quantized_conv2d"
+        for c, size, filters, k, stride, padding, groups in layers:
+            ways = ((1, "plain"), (1, "prepared")) if quantized else tuple((n, "plain") for n in BATCHES)
+            if not quantized and k == 3 and groups == 1 and c > 3:
+                ways += ((1, "fast"),)
+            for (n, way), layout in product(ways, LAYOUTS):
                 scale = ("scale", 0.02 * (c // groups * k * k) ** 0.5)  # few results are cut off at 0 and 255
                 options: Options = (("stride", stride), ("padding", padding), ("groups", groups))
                 yield Layer(
                     function,
-                    f"{network}-{'prepared-' * prepared}{'depthwise-' * (groups > 1)}stride-{stride}-{layout}",
+                    f"{network}-{'depthwise-' * (groups > 1)}stride-{stride}-{way}-{layout}",
                     "astronaut",
-                    _shape(layout, n, c, size),
+                    shape_of(layout, n, c, size),
                     (filters, c // groups, k, k),
                     "uint8" if quantized else "float32",
                     (*options, ("data_format", layout), *((*QUANTIZED, scale) if quantized else ())),
-                    function != "nn.conv2d" and n == 1 and layout == "NCHW" and c == filters == 64 and k == 3,
-                    prepared=prepared,
+                    network == "resnet50" and (n, way, layout, k, size) == (1, "plain", "NCHW", 3, 56) and c == filters,
+                    prepared=way == "prepared",
+                    precision="fast" if way == "fast" else "default",
                     row=f"{network} {c}→{filters} {k}×{k}/{stride} {size}×{size}",
                     step=stride,
                     pad=padding,
@@ -204,7 +213,7 @@ def _bias_gradients() -> Iterator[Layer]:
     for layout, c, n in product(LAYOUTS, (64, 256, 512, 2048), BATCHES):
         size = 56 * 64 // c if c < 2048 else 7
         yield Layer(
-            "nn.grad.conv2d_bias", f"resnet50-{layout}", "astronaut", _shape(layout, n, c, size), (c, c, 1, 1),
+            "nn.grad.conv2d_bias", f"resnet50-{layout}", "astronaut", shape_of(layout, n, c, size), (c, c, 1, 1),
             "float32", (("data_format", layout),), (n, layout, c) == (1, "NCHW", 64), row=f"{c} {size}×{size}",
         )  # fmt: skip
 
@@ -214,13 +223,14 @@ def _poolings() -> Iterator[Layer]:
     for suffix, kind, layout in product(("", "_backward"), ("max", "avg"), LAYOUTS):
         prefix = "nn.grad." if suffix else "nn."
         last: Options = (("data_format", layout),)
-        for (k, stride, padding), (c, size), n in product(WINDOWS, POOLED, BATCHES):
+        batches = BATCHES if suffix else POOLED_BATCHES
+        for (k, stride, padding), (c, size), n in product(WINDOWS, POOLED, batches):
             told: Options = (("stride", stride), ("padding", padding))
             yield Layer(
                 f"{prefix}{kind}_pool2d{suffix}",
                 f"{k}x{k}-stride-{stride}-{layout}",
                 "coffee",
-                _shape(layout, n, c, size),
+                shape_of(layout, n, c, size),
                 (k, k),
                 "float32",
                 last if kind == "max" and suffix else told + last,
@@ -229,12 +239,12 @@ def _poolings() -> Iterator[Layer]:
                 step=stride,
                 pad=padding,
             )
-        for (c, size, to), n in product(ADAPTIVE, BATCHES):
+        for (c, size, to), n in product(ADAPTIVE, batches):
             yield Layer(
                 f"{prefix}adaptive_{kind}_pool2d{suffix}",
                 f"{'global' if to == 1 else 'adaptive'}-{layout}",
                 "coffee",
-                _shape(layout, n, c, size),
+                shape_of(layout, n, c, size),
                 (ceil(size / to),) * 2,
                 "float32",
                 last,
@@ -242,11 +252,12 @@ def _poolings() -> Iterator[Layer]:
                 to,
                 row=f"{kind} {'global' if to == 1 else f'to {to}×{to},'} {c} {size}×{size}",
             )
-    for layout, (c, size), n in product(LAYOUTS, POOLED[:3], BATCHES):
+    for (k, stride, padding), (c, size), n, layout in product(WINDOWS, POOLED, POOLED_BATCHES, LAYOUTS):
+        given: Options = (("stride", stride), ("padding", padding), ("return_indices", True), ("data_format", layout))
         yield Layer(
-            "nn.max_pool2d", f"2x2-indices-{layout}", "coffee", _shape(layout, n, c, size), (2, 2), "float32",
-            (("stride", 2), ("return_indices", True), ("data_format", layout)), (n, layout, size) == (1, "NCHW", 112),
-            row=f"max 2×2/2 indices {c} {size}×{size}", step=2,
+            "nn.max_pool2d", f"{k}x{k}-stride-{stride}-indices-{layout}", "coffee", shape_of(layout, n, c, size), (k, k),
+            "float32", given, (n, layout, size, k) == (1, "NCHW", 112, 2), row=f"max {k}×{k}/{stride} {c} {size}×{size}",
+            step=stride, pad=padding,
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The convolution layers of ResNet-50 and MobileNetV2 for images of 224x224, each distinct one once."""
+"""The convolution layers of ResNet-50, VGG-16 and MobileNetV2 for images of 224x224, each distinct one once."""
 
 from __future__ import annotations
 
@@ -44,4 +44,16 @@ def _inverted_residuals() -> tuple[Layer, ...]:
     return tuple(dict.fromkeys(layers))
 
 
-NETWORKS = {"resnet50": _bottlenecks(), "mobilenetv2": _inverted_residuals()}
+def _stacks() -> tuple[Layer, ...]:
+    """VGG-16 (arXiv:1409.1556)."""
+    layers: list[Layer] = []
+    channels, size = 3, 224
+    for filters, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(repeats):
+            layers.append((channels, size, filters, 3, 1, 1, 1))
+            channels = filters
+        size //= 2
+    return tuple(dict.fromkeys(layers))
+
+
+NETWORKS = {"resnet50": _bottlenecks(), "vgg16": _stacks(), "mobilenetv2": _inverted_residuals()}

@@ -57,7 +57,8 @@ th:first-child, td:first-child, td.text, th.text { text-align: left; } td.wide {
 tr.family td { background: #fff; font-weight: 600; padding-top: 1rem; }
 .win { color: var(--blue); } .loss { color: var(--red); font-weight: 700; background: #fdecee; }
 .wrong { background: var(--red); color: #fff; padding: .8rem 1.1rem; border-radius: .5rem; }
-small { color: var(--soft); }
+small { color: var(--soft); } summary { cursor: pointer; color: var(--blue); margin: .4rem 0 .8rem; }
+a { color: var(--blue); text-decoration: none; }
 """
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import mean, quantiles, stdev
 from typing import Any
 
+import numpy as np
+
 from fastconv.bench.case import Case
 
 __all__ = ["OVERHEAD", "Results", "Row", "case_info", "entry", "geometric_mean", "stats"]
@@ -191,6 +193,21 @@ class Results:
             key = (row.info.get("layer", ""), row.contestant)
             least[key] = min(row.median, least.get(key, row.median))
         return least
+
+    def copy_rate(self, nbytes: int | None) -> float | None:
+        """Measured bytes a second of a copy that moves `nbytes`."""
+        copy = {int(size): rate for size, rate in self.more.get("ceilings", {}).get("copy", {}).items()}
+        if not copy or not nbytes:
+            return None
+        sizes = sorted(copy)
+        return exp(float(np.interp(log(nbytes), np.log(sizes), np.log([copy[s] for s in sizes]))))
+
+    def limit(self, row: Row) -> float | None:
+        """The part that a float32 row reaches of what the peak or copying as many bytes allows, whichever binds."""
+        peak, rate = self.more.get("ceilings", {}).get("fma_float32"), self.copy_rate(row.info.get("nbytes"))
+        if not peak or not rate or not row.gflops or row.info["dtype"] != "float32":
+            return None
+        return max(row.info["flops"] / peak, row.info["nbytes"] / rate) / row.median
 
     def of(self, **info: Any) -> list[Row]:
         """The rows whose ``extra_info`` has these values."""

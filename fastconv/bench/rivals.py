@@ -304,6 +304,7 @@ TORCH = Rival(
         **torch_layers.ADAPTERS,
     },
     lambda threads: import_module("torch").set_num_threads(threads),
+    settings=lambda: import_module("torch").inference_mode(),
     slacks={"nn.quantized_conv2d": 1},  # it multiplies by a rounded scale
 )
 

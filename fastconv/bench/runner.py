@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from math import inf
@@ -22,25 +22,28 @@ from fastconv import about
 from fastconv.bench import machine
 from fastconv.bench.case import Case
 from fastconv.bench.check import Checker
-from fastconv.bench.contestants import Contestant, Unsupported, WrongOutput, fastconv_function
+from fastconv.bench.contestants import Engine, Rival, Unsupported, WrongOutput, fastconv_function
 from fastconv.bench.copying import Copy
 from fastconv.bench.layer_truth import LayerChecker
 from fastconv.bench.layers import Layer
 from fastconv.bench.results import VERSION, Results, case_info, entry
-from fastconv.bench.targets import is_copied
+from fastconv.bench.targets import is_copied, is_fused
+from fastconv.bench.unfused import Unfused, parts
 from fastconv.plan import planned
 
-__all__ = ["Effort", "run", "run_case"]
+__all__ = ["Effort", "checker", "run", "run_case", "work_of"]
 
 WARM_CALLS, TIMED_CALLS = 3, 5
 # Seconds that calls are not timed for.  PyTorch's threads (GNU OpenMP) go on spinning for 3 to 5 ms after its calls, and
 # ours share two processors with them: 0.62 ms in the first, then 0.54, 0.33 from the fifth on (3x3, 64 to 64 channels,
-# 56x56; 1x1 0.11 and 0.07).  Once asleep, they wake up late: PyTorch's own first one to three calls take 3 to 20 ms.
-SETTLED = 8e-3
+# 56x56; 1x1 0.11 and 0.07).  Once asleep, they wake up late: PyTorch's own first one to three calls take 3 to 20 ms, so
+# calls go on until one is no longer than twice the shortest, though not for ever.
+SETTLED, UNSETTLED = 8e-3, 0.1
 SHORTEST_SAMPLE = 50e-6  # shorter calls are timed several at a time
 LONG = 2.0  # seconds of a call that the progress bar tells of
 
 Progress = Callable[[str, int, int], None]
+Contestant = Engine | Rival | Copy | Unfused
 
 
 @dataclass(frozen=True)
@@ -106,24 +109,31 @@ class _Lane:
     def iterations(self) -> int:
         return max(1, int(SHORTEST_SAMPLE / self.estimate))
 
-    def block(self, warm: int, timed: int) -> None:
-        """Call and time; `warm` is the least number of calls that are not."""
-        self.settle(warm)
+    def block(self, effort: Effort) -> None:
+        """Call and time; of long calls one."""
+        self.settle(effort)
         start = time.perf_counter()
         n = self.iterations
-        for _ in range(timed):
+        for _ in range(1 if self.is_slow(effort) else TIMED_CALLS):
             before = time.perf_counter()
             for _ in range(n):
                 self.output = self.call()
             self.samples.append((time.perf_counter() - before) / n)
         self.spent += time.perf_counter() - start
 
-    def settle(self, calls: int) -> None:
-        """Call for a while."""
-        start, done = time.perf_counter(), 0
-        while done < calls or time.perf_counter() - start < SETTLED:
+    def settle(self, effort: Effort) -> None:
+        """Call until calls take as long as they usually do."""
+        start, calls, steady = time.perf_counter(), 0, False
+        while (spent := time.perf_counter() - start) < SETTLED or (not steady and spent < UNSETTLED):
+            before = time.perf_counter()
             self.call()
-            done += 1
+            took = time.perf_counter() - before
+            calls += 1
+            self.estimate = min(self.estimate, took)
+            steady = took < 2 * self.estimate and (calls >= WARM_CALLS or self.is_slow(effort))
+
+    def is_slow(self, effort: Effort) -> bool:
+        return self.estimate > effort.seconds / (WARM_CALLS + TIMED_CALLS)
 
 
 @dataclass
@@ -137,7 +147,7 @@ class Outcome:
 
 def run(
     cases: list[Case],
-    contestants: list[Contestant],
+    contestants: Sequence[Contestant],
     *,
     threads: int,
     effort: Effort,
@@ -217,16 +227,16 @@ def run_case(
     rates = {} if rates is None else rates
     outcome = Outcome()
     x, w = case.arguments()
-    check = LayerChecker(case, x, w) if isinstance(case, Layer) else Checker(case, x, w)
+    check = checker(case, x, w)
     work = work_of(case, x, w)
     lanes = []
-    copy = [Copy(work[1])] if work and is_copied(case) else []
+    measures = _measures(case, contestants, work)
 
     def judge(contestant: Contestant, output: Any) -> float:
-        return 0.0 if contestant in copy else check(contestant.name, output, contestant.slack(case))
+        return check(contestant.name, output, contestant.slack(case)) if isinstance(contestant, Engine | Rival) else 0.0
 
     # rivals first: SciPy's output becomes the one that others are compared with
-    for contestant in sorted([*contestants, *copy], key=lambda c: c.kind != "rival"):
+    for contestant in sorted([*contestants, *measures], key=lambda c: c.kind != "rival"):
         key = (contestant.name, case.family)
         predicted = rates.get(key, 0.0) * (work[0] if work else 0)
         label = {"case": case.name, "contestant": contestant.name}
@@ -252,7 +262,7 @@ def run_case(
             if work:
                 rates[key] = min(rates.get(key, inf), lane.estimate / work[0])
 
-    _interleave(lanes, threads, effort)
+    _interleave(lanes, threads, case.precision, effort)
 
     for lane in lanes:
         label = {"case": case.name, "contestant": lane.contestant.name}
@@ -265,17 +275,29 @@ def run_case(
         if lane.contestant.kind == "engine":
             info["implementation"] = _implementation(lane.contestant, case, x, w, threads)
         info |= {"first_call": lane.first_call, "max_error": max(error, lane.error), "tolerance": check.tolerance}
-        if isinstance(check, LayerChecker) and lane.contestant not in copy:
+        if isinstance(check, LayerChecker) and lane.contestant not in measures:
             info["relative_error"] = check.relative(lane.output)
         outcome.entries.append(entry(case.family, case.name, lane.samples, info, lane.iterations))
     return outcome
 
 
+def _measures(case: Case, contestants: Iterable[Contestant], work: tuple[int, int] | None) -> list[Contestant]:
+    """What is timed beside a case since a target holds it against that."""
+    copies: list[Contestant] = [Copy(work[1])] if work and is_copied(case) else []
+    engines = [contestant for contestant in contestants if isinstance(contestant, Engine)]
+    return copies + [part for engine in engines for part in parts(engine) if is_fused(case)]
+
+
 def _implementation(contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int) -> str | None:
     """The row of the table that an engine took; None for what is not planned."""
-    with contestant.session(threads):
+    with contestant.session(threads, case.precision):
         plans = planned(fastconv_function(case), case.positional(x, w), case.keywords)
     return plans[-1].implementation if plans else None
+
+
+def checker(case: Case, x: np.ndarray, w: Any) -> Checker | LayerChecker:
+    """What tells whether an output is right."""
+    return LayerChecker(case, x, w) if isinstance(case, Layer) else Checker(case, x, w)
 
 
 def work_of(case: Case, x: np.ndarray, w: Any) -> tuple[int, int] | None:
@@ -297,7 +319,7 @@ def _first_calls(
     effort: Effort,
 ) -> _Lane:
     """The first call, which may compile, with its output checked; and an estimate of later ones."""
-    with contestant.session(threads):
+    with contestant.session(threads, case.precision):
         call = contestant.prepare(case, x, w)
         _spoil(x.nbytes)
         start = time.perf_counter()
@@ -324,7 +346,7 @@ def _spoil(nbytes: int) -> None:
         np.full(nbytes, 0xA5, np.uint8)
 
 
-def _interleave(lanes: list[_Lane], threads: int, effort: Effort) -> None:
+def _interleave(lanes: list[_Lane], threads: int, precision: str, effort: Effort) -> None:
     """Blocks of all lanes in turn until their time is spent."""
     waiting = [lane for lane in lanes if lane.spent < effort.seconds]
     gc_was_on = gc.isenabled()
@@ -332,9 +354,8 @@ def _interleave(lanes: list[_Lane], threads: int, effort: Effort) -> None:
     try:
         for _ in range(effort.blocks):
             for lane in waiting:
-                slow = lane.estimate > effort.seconds / (WARM_CALLS + TIMED_CALLS)
-                with lane.contestant.session(threads):
-                    lane.block(*((1, 1) if slow else (WARM_CALLS, TIMED_CALLS)))
+                with lane.contestant.session(threads, precision):
+                    lane.block(effort)
             waiting = [lane for lane in waiting if lane.spent < effort.seconds]
     finally:
         if gc_was_on:

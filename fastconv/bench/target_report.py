@@ -6,52 +6,49 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from fastconv.bench import layer_report
-from fastconv.bench.report import NAMES, provenance, times_text
+from fastconv.bench.report import provenance, times_text
 from fastconv.bench.results import Results
-from fastconv.bench.targets import LIMITS, Cell, Outcome, Target, outcomes
+from fastconv.bench.targets import Cell, Outcome, Target, outcomes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["html", "markdown", "terminal"]
 
-AGAINST = {"best": "the best rival", "torch either way": "PyTorch, faster layout"}
 # Marks a rival's time that is one of one call.
 ONCE = "†"
 
 
 def terminal(results: Results) -> Table | None:
-    """One line for each target and engine."""
+    """One line for each target that asks for something, the engines side by side."""
     from rich.table import Table
     from rich.text import Text
 
-    found = outcomes(results)
-    if not found:
+    engines, rows = _by_target([outcome for outcome in outcomes(results) if outcome.target.least])
+    if not rows:
         return None
     table = Table(title="Targets: the geometric mean over all cells, and the least cell", title_justify="left")
-    for i, title in enumerate(("work", "against", "engine", "cells", "at least", "measured", "least cell")):
-        table.add_column(title, justify="right" if i > 2 else "left")
-    for outcome in found:
-        style = "green" if outcome.reached else "bold red"
-        table.add_row(
-            outcome.target.name,
-            _against(outcome),
-            outcome.engine,
-            str(len(outcome.cells)),
-            times_text(outcome.target.least) if outcome.target.least else "–",
-            Text(times_text(outcome.mean), style=style),
-            times_text(outcome.least),
-        )
+    for i, title in enumerate(("work", "against", "cells", "at least", *engines)):
+        table.add_column(title, justify="right" if i > 1 else "left")
+    for target, by_engine in rows.items():
+        found = [by_engine.get(engine) for engine in engines]
+        cells = [
+            Text(
+                f"{times_text(outcome.mean)} ({times_text(outcome.least)})", "green" if outcome.reached else "bold red"
+            )
+            if outcome
+            else ""
+            for outcome in found
+        ]
+        count = len(next(iter(by_engine.values())).cells)
+        table.add_row(target.name, layer_report.against(target), str(count), times_text(target.least), *cells)
     return table
 
 
 def markdown(results: Results) -> str:
     """A table for a README, a line for each target with the engines side by side; "" if the results have none."""
     found = outcomes(results)
-    engines = list(dict.fromkeys(outcome.engine for outcome in found))
-    rows: dict[Target, dict[str, Outcome]] = {}
-    for outcome in found:
-        rows.setdefault(outcome.target, {})[outcome.engine] = outcome
+    engines, rows = _by_target(found)
     lines = [
         " | ".join(["| work | against | cells", *engines]) + " |",
         "| --- | --- |" + " ---: |" * (1 + len(engines)),
@@ -59,8 +56,17 @@ def markdown(results: Results) -> str:
     for target, by_engine in rows.items():
         one = next(iter(by_engine.values()))
         cells = [_mean_and_range(by_engine[engine]) if engine in by_engine else "–" for engine in engines]
-        lines.append(" | ".join([f"| {target.name}", _against(one), str(len(one.cells)), *cells]) + " |")
+        rival = layer_report.against(target)
+        lines.append(" | ".join([f"| {target.name}", rival, str(len(one.cells)), *cells]) + " |")
     return "\n".join([*lines, "", provenance(results)]) if found else ""
+
+
+def _by_target(found: list[Outcome]) -> tuple[list[str], dict[Target, dict[str, Outcome]]]:
+    """The engines, and what each reaches of each target."""
+    rows: dict[Target, dict[str, Outcome]] = {}
+    for outcome in found:
+        rows.setdefault(outcome.target, {})[outcome.engine] = outcome
+    return list(dict.fromkeys(outcome.engine for outcome in found)), rows
 
 
 def _mean_and_range(outcome: Outcome) -> str:
@@ -71,18 +77,24 @@ def _mean_and_range(outcome: Outcome) -> str:
 
 
 def html(results: Results) -> str:
-    """Every target with a table of its cells, image sizes down and kernel sizes across."""
+    """All targets in one table; then each with its cells, image sizes down and kernel sizes across, or layers down."""
     found = outcomes(results)
     if not found:
         return ""
-    intro = "<p>Each cell is times as fast as the rival, or the part reached of what the machine allows."
+    intro = (
+        "<p>Each cell is times as fast as the rival, or the part reached of what the machine allows. Of layers it shows in "
+        "small print, too, the part reached of what the multiply-add peak or copying as many bytes allows a direct sum, "
+        "whichever binds (Winograd's sums may exceed it), and the relative error, PyTorch's in brackets.</p><p>"
+        "Prepared: weights packed once, and constant; plain: the function, which packs them at each call; fast: prepared, "
+        "with <code>precision='fast'</code>.</p><p>"
+    )
     if any(cell.once for outcome in found for cell in outcome.cells):
         intro += f" {ONCE}: a rival that takes that long was timed by a single call."
     intro += "</p>"
     groups = dict.fromkeys(outcome.target.group for outcome in found if outcome.target.group)
     return "".join(
         [
-            '<h2 id="targets">Targets</h2>' + intro,
+            '<h2 id="targets">Targets</h2>' + intro + _overview(found),
             *(_section(outcome) for outcome in found if not outcome.target.group),
             *(
                 layer_report.section([outcome for outcome in found if outcome.target.group == group])
@@ -92,9 +104,37 @@ def html(results: Results) -> str:
     )
 
 
+def _overview(found: list[Outcome]) -> str:
+    """A line for each target that asks for something, the engines side by side."""
+    engines, rows = _by_target([outcome for outcome in found if outcome.target.least])
+    header = "".join(f"<th>{escape(title)}</th>" for title in ("", "against", "cells", "asked", *engines))
+    lines = []
+    for target, by_engine in rows.items():
+        asked = times_text(target.least) if target.least else "–"
+        asked += f", each {times_text(target.least_cell)}" if target.least_cell else ""
+        cells = [
+            f'<td><span class="{"win" if outcome.reached else "loss"}">{times_text(outcome.mean)}</span> '
+            f"<small>{times_text(outcome.least)}…</small></td>"
+            if (outcome := by_engine.get(engine))
+            else "<td></td>"
+            for engine in engines
+        ]
+        count = len(next(iter(by_engine.values())).cells)
+        name = f'<a href="#{layer_report.anchor(target)}">{escape(target.name)}</a>'
+        rival = escape(layer_report.against(target))
+        lines.append(
+            f'<tr><td>{name}</td><td class="text">{rival}</td><td>{count}</td><td>{asked}</td>{"".join(cells)}</tr>'
+        )
+    body = "".join(lines)
+    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
 def _section(outcome: Outcome) -> str:
-    title = f"{escape(outcome.target.name)}, {escape(outcome.engine)} against {escape(_against(outcome))}"
-    return f"<h3>{title}</h3><p>{layer_report.verdict(outcome)}</p>" + _grid(outcome)
+    rival = escape(layer_report.against(outcome.target))
+    title = f"{escape(outcome.target.name)}, {escape(outcome.engine)} against {rival}"
+    return f'<h3 id="{layer_report.anchor(outcome.target)}">{title}</h3><p>{layer_report.verdict(outcome)}</p>' + _grid(
+        outcome
+    )
 
 
 def _grid(outcome: Outcome) -> str:
@@ -122,11 +162,6 @@ def _cell(outcome: Outcome, cells: list[Cell] | None) -> str:
     text = times_text(low) if low == high else f"{times_text(low)}…{times_text(high)}"
     mark = ONCE if any(cell.once for cell in cells) else ""
     return f'<td><span class="{"win" if low >= floor else "loss"}">{text}{mark}</span></td>'
-
-
-def _against(outcome: Outcome) -> str:
-    against = outcome.target.against
-    return LIMITS.get(against) or AGAINST.get(against) or NAMES.get(against, against)
 
 
 def _times(sizes: tuple[int, ...]) -> str:

@@ -1,6 +1,6 @@
 """How PyTorch computes the operations of `fastconv.bench.layers`: its own functions, and its gradients' without autograd.
 
-NHWC arrays are its channels-last format.
+NHWC arrays are its channels-last format.  Calls are made in its inference mode.
 """
 
 from __future__ import annotations
@@ -37,12 +37,25 @@ class _Tensors:
     def array(self, tensor: Any) -> np.ndarray:
         return (tensor.permute(0, 2, 3, 1) if self.nhwc and tensor.ndim == 4 else tensor).numpy()
 
+    def call(self, compute: Call) -> Call:
+        """A call whose result becomes arrays when it is asked for them, which costs PyTorch nothing."""
+
+        def call() -> Callable[[], Any]:
+            result = compute()
+            return lambda: tuple(map(self.array, result)) if isinstance(result, tuple) else self.array(result)
+
+        return call
+
 
 def _conv2d(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
     of = _Tensors(layer)
     image, weights = of.images(arguments[0]), of.weights(arguments[1])
     conv2d, stride, pad, groups = of.torch.nn.functional.conv2d, layer.step, layer.pad, layer.groups
-    return _without_autograd(of, lambda: of.array(conv2d(image, weights, None, stride, pad, 1, groups)))
+    bias = of.torch.from_numpy(arguments[2]) if len(arguments) > 2 else None
+    if "activation" in layer.keywords:
+        activation = getattr(of.torch, f"{layer.keywords['activation']}_")
+        return of.call(lambda: activation(conv2d(image, weights, bias, stride, pad, 1, groups)))
+    return of.call(lambda: conv2d(image, weights, bias, stride, pad, 1, groups))
 
 
 def _convolution_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
@@ -53,20 +66,20 @@ def _convolution_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
     image = of.images(np.empty(x_or_size, x.dtype) if whole else x_or_size)
     weights = of.weights(w_or_size if whole else np.empty(w_or_size, x.dtype))
 
-    def call() -> np.ndarray:
+    def call() -> Any:
         gradients = backward(
             gradient, image, weights, None, pair, [layer.pad] * 2, [1, 1], False, [0, 0], layer.groups,
             [whole, not whole, False],
         )  # fmt: skip
-        return of.array(gradients[0]) if whole else gradients[1].numpy()
+        return gradients[0] if whole else gradients[1]
 
-    return _without_autograd(of, call)
+    return of.call(call) if whole else lambda: call().numpy()
 
 
 def _conv2d_bias(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
     of = _Tensors(layer)
     gradient = of.images(x)
-    return _without_autograd(of, lambda: gradient.sum((0, 2, 3)).numpy())
+    return of.call(lambda: gradient.sum((0, 2, 3)))
 
 
 def _quantized_conv2d(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
@@ -91,16 +104,14 @@ def _quantized_conv2d(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
             )
         return lambda: of.array(result.int_repr())
 
-    return _without_autograd(of, call)
+    return call
 
 
 def _pooling(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
     of = _Tensors(layer)
     function = getattr(of.torch.nn.functional, layer.operation)
     image, told = of.images(x), {k: v for k, v in layer.keywords.items() if k != "data_format"}
-    if told.get("return_indices"):
-        return _without_autograd(of, lambda: tuple(map(of.array, function(image, arguments[1], **told))))
-    return _without_autograd(of, lambda: of.array(function(image, arguments[1], **told)))
+    return of.call(lambda: function(image, arguments[1], **told))
 
 
 def _pooling_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
@@ -118,13 +129,13 @@ def _pooling_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
         "adaptive_avg_pool2d_backward": partial(aten._adaptive_avg_pool2d_backward, gradient, image),
     }
     backward = calls[name]
-    return _without_autograd(of, lambda: of.array(backward()))
+    return of.call(backward)
 
 
 def _activation(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
     of = _Tensors(layer)
     function, image = getattr(of.torch.nn.functional, layer.operation), of.images(x)
-    return _without_autograd(of, lambda: function(image, **layer.keywords).numpy())
+    return of.call(lambda: function(image, **layer.keywords))
 
 
 def _activation_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
@@ -153,19 +164,11 @@ def _activation_backward(layer: Layer, x: np.ndarray, arguments: Any) -> Call:
         "softmax": lambda: aten._softmax_backward_data(g, kept, 1, torch.float32),
         "log_softmax": lambda: aten._log_softmax_backward_data(g, kept, 1, torch.float32),
     }
-    return _without_autograd(of, lambda: calls[name]().numpy())
+    return of.call(calls[name])
 
 
 # Activations whose gradients PyTorch computes from their values.
 KEPT = ("sigmoid", "tanh", "softmax", "log_softmax")
-
-
-def _without_autograd(of: _Tensors, compute: Call) -> Call:
-    def call() -> Any:
-        with of.torch.inference_mode():
-            return compute()
-
-    return call
 
 
 _BY_NAME: dict[str, Callable[[Any, np.ndarray, Any], Call]] = {
