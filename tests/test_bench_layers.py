@@ -232,4 +232,4 @@ def test_layers_are_held_against_the_faster_layout_with_limit_and_error_beside()
     assert cell.limit == pytest.approx(1000 / 2000 / 2.0), "a thousand operations in two seconds"
     text = target_report.html(found)
     assert '<span class="win">1.2×</span> <small>25%</small><br><small>3.0e-07 (2.0e-07)</small>' in text
-    assert "Errors are 1.5× PyTorch's." in text
+    assert 'Errors are <b class="loss">1.5×</b> PyTorch\'s.' in text

@@ -109,5 +109,5 @@ def test_the_readmes_table_has_a_line_for_each_target(tmp_path):
     report.update_readme(results, readme)
     lines = readme.read_text().splitlines()
     assert lines[:2] == ["before", begin] and lines[-2:] == [end, "after"] and "old" not in lines
-    assert "| Gaussian, float32 | OpenCV | 1 | 2.0× | **0.50×** |" in lines
+    assert "| Gaussian, float32 | OpenCV | 1 | 2.2× | 2.0× | **0.50×** |" in lines
     assert sum(line.startswith("| ") for line in lines) == 4  # heads, the target, and one engine against the other

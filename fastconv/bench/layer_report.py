@@ -24,11 +24,14 @@ def against(target: Target) -> str:
 def verdict(outcome: Outcome) -> str:
     """The geometric mean, what is asked, the least cell, and errors beside PyTorch's."""
     target = outcome.target
-    wanted = [f"at least {times_text(target.least)}"] * bool(target.least)
-    wanted += [f"no cell under {times_text(target.least_cell)}"] * bool(target.least_cell)
+    wanted = [f"at least {target.least:g}×"] * bool(target.least)
+    wanted += [f"no cell under {target.least_cell:g}×"] * bool(target.least_cell)
     kind = "win" if outcome.reached else "loss"
     asked = f" ({', '.join(wanted)})" if wanted else ""
-    errors = f" Errors are {times_text(outcome.error)} PyTorch's." if outcome.error else ""
+    errors = ""
+    if outcome.error:
+        accurate = "win" if outcome.error <= target.most_error else "loss"
+        errors = f' Errors are <b class="{accurate}">{times_text(outcome.error)}</b> PyTorch\'s.'
     mean = f'{outcome.kind_of_mean} <b class="{kind}">{times_text(outcome.mean)}</b>{asked}'
     return f"{mean}, least {times_text(outcome.least)}.{errors}"
 

@@ -25,6 +25,8 @@ from fastconv.bench.results import Results, geometric_mean
 
 __all__ = ["page"]
 
+LONG = 100  # lines of a table that is closed at first
+
 CAPTIONS = {
     "speedup-sizes": "Times as fast as each rival, over image size and kernel size. Red is slower.",
     "speedup-operations": "Times as fast as each rival, for every operation: small dots are cases, "
@@ -68,8 +70,8 @@ def page(results: Results, figures: dict[str, Path]) -> str:
         _head(results),
         _wrong(results),
         _tiles(results),
-        *(_figure(name, path) for name, path in figures.items()),
         target_report.html(results),
+        *(_figure(name, path) for name, path in figures.items()),
         _losses(results),
         _summary(results),
         _cases(results),
@@ -234,4 +236,5 @@ def _row(cells: Iterable[str]) -> str:
 
 def _table(header: list[str], rows: list[str]) -> str:
     head = "<thead><tr>" + "".join(f"<th>{escape(title)}</th>" for title in header) + "</tr></thead>" if header else ""
-    return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    table = f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    return f"<details><summary>{len(rows)} lines</summary>{table}</details>" if len(rows) > LONG else table

@@ -41,7 +41,7 @@ def terminal(results: Results) -> Table | None:
             for outcome in found
         ]
         count = len(next(iter(by_engine.values())).cells)
-        table.add_row(target.name, layer_report.against(target), str(count), times_text(target.least), *cells)
+        table.add_row(target.name, layer_report.against(target), str(count), f"{target.least:g}×", *cells)
     return table
 
 
@@ -50,14 +50,15 @@ def markdown(results: Results) -> str:
     found = outcomes(results)
     engines, rows = _by_target(found)
     lines = [
-        " | ".join(["| work | against | cells", *engines]) + " |",
-        "| --- | --- |" + " ---: |" * (1 + len(engines)),
+        " | ".join(["| work | against | cells | at least", *engines]) + " |",
+        "| --- | --- |" + " ---: |" * (2 + len(engines)),
     ]
     for target, by_engine in rows.items():
         one = next(iter(by_engine.values()))
         cells = [_mean_and_range(by_engine[engine]) if engine in by_engine else "–" for engine in engines]
         rival = layer_report.against(target)
-        lines.append(" | ".join([f"| {target.name}", rival, str(len(one.cells)), *cells]) + " |")
+        asked = f"{target.least:g}×" if target.least else "–"
+        lines.append(" | ".join([f"| {target.name}", rival, str(len(one.cells)), asked, *cells]) + " |")
     return "\n".join([*lines, "", provenance(results)]) if found else ""
 
 
@@ -107,11 +108,11 @@ def html(results: Results) -> str:
 def _overview(found: list[Outcome]) -> str:
     """A line for each target that asks for something, the engines side by side."""
     engines, rows = _by_target([outcome for outcome in found if outcome.target.least])
-    header = "".join(f"<th>{escape(title)}</th>" for title in ("", "against", "cells", "asked", *engines))
+    titles = ("cells", "asked", *map(escape, engines))
+    header = '<th></th><th class="text">against</th>' + "".join(f"<th>{title}</th>" for title in titles)
     lines = []
     for target, by_engine in rows.items():
-        asked = times_text(target.least) if target.least else "–"
-        asked += f", each {times_text(target.least_cell)}" if target.least_cell else ""
+        asked = f"{target.least:g}×" + (f", each {target.least_cell:g}×" if target.least_cell else "")
         cells = [
             f'<td><span class="{"win" if outcome.reached else "loss"}">{times_text(outcome.mean)}</span> '
             f"<small>{times_text(outcome.least)}…</small></td>"
