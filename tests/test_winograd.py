@@ -99,12 +99,16 @@ def spoilt(what, x, w, bias):
     return x, w, bias
 
 
-@pytest.mark.parametrize("what", ["image", "everywhere", "weights", "small weights", "bias", "overflow"])
+SPOILT = [(what, None) for what in ("image", "everywhere", "weights", "small weights", "bias", "overflow")]
+SPOILT += [(what, name) for what in ("image", "overflow") for name in ("relu", ("leaky_relu", 0.5), "hardswish")]
+
+
+@pytest.mark.parametrize("what, activation", SPOILT, ids=str)
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("precision", ["default", "fast"])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_what_is_not_finite_stays_in_its_windows(cpu, what, layout, precision):
-    case = (2, 64, 23, 19, 70), {"padding": 1}
+def test_what_is_not_finite_stays_in_its_windows(cpu, what, layout, precision, activation):
+    case = (2, 64, 23, 19, 70), {"padding": 1, "activation": activation}
     x, w, bias = spoilt(what, *arrays(case, "NCHW"))
     if layout == "NHWC":
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))

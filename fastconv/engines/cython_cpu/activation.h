@@ -302,27 +302,9 @@ static inline void NAME(activate_run)(T *sums, int64_t n, int64_t code, T slope)
     if (code) NAME(activate)(sums, sums, n, code, slope, 0);
 }
 
-/* The same of rows of a tile, n sums each, out_of[r] bytes from `out`.  What takes an instruction or two does not call a
- * function for each row: 64 to 256 channels, 1x1, 56x56 pixels took a sixth longer with it. */
-#undef CASE
-#define CASE(code, FUNCTION)                                                       \
-    case code:                                                                     \
-        for (int64_t r = 0; r < rows; r++) {                                       \
-            T *row = (T *)(out + out_of[r]);                                       \
-            for (int64_t i = 0; i < whole; i += LANES) { const V x = LOAD(row + i); STORE(row + i, FUNCTION); } \
-        }                                                                          \
-        break
-static inline void NAME(activate_tile)(char *out, const int64_t *out_of, int64_t rows, int64_t n, int64_t code, T slope) {
-    const int64_t whole = n / LANES * LANES;
-    int64_t done = whole;
-    switch (code) {
-        case NO_ACTIVATION: return;
-        CASE(RELU, AT_LEAST(0, x));
-        CASE(RELU6, NAME(relu6)(x));
-        CASE(LEAKY_RELU, WHERE(x > C(0), x, x * C(slope)));
-        default: done = 0;
-    }
-    for (int64_t r = 0; done < n && r < rows; r++) NAME(activate_run)((T *)(out + out_of[r]) + done, n - done, code, slope);
+/* The first few of a vector that stays in registers. */
+INLINE V NAME(rectified)(V x, const int code, T slope) {
+    return code == RELU ? AT_LEAST(0, x) : code == RELU6 ? NAME(relu6)(x) : WHERE(x > C(0), x, x * C(slope));
 }
 
 #include "softmax.h"

@@ -42,6 +42,19 @@ cdef struct ConvUnit:
     int64_t z, y, x, rows, cols
 
 
+cdef inline Finish finish_of(int64_t code, int64_t slope) noexcept nogil:
+    # What becomes of finished sums, from a record.
+    cdef Finish finish
+    finish.code, finish.slope = code, slope_of(slope)
+    return finish
+
+
+cdef inline void activate_stored(acc_t *sums, int64_t n, int64_t code, int64_t slope) noexcept nogil:
+    # Activations that were not applied in registers.
+    if code > LEAKY_RELU:
+        activate_run(sums, n, code, slope_of(slope))
+
+
 cdef inline bint evenly_spaced(const int64_t *offsets, int64_t n) noexcept nogil:
     # Complex parts of channels that are not next to each other are not.
     return n < 3 or offsets[n - 1] - offsets[0] == (n - 1) * (offsets[1] - offsets[0])
@@ -161,7 +174,7 @@ cdef void store_conv_planes(const ConvArgs *a, const ConvUnit *u, acc_t *tile, i
     cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), i = at, x = at % a.pitch, f, run
     cdef char *to = u.out + (u.y + at // a.pitch) * g.out_row + u.x * g.out_col
     cdef bint copied = a.store_direct != 0
-    activate_run(tile, filters * lanes, a.activation, slope_of(a.slope))
+    activate_stored(tile, filters * lanes, a.activation, a.slope)
     while i < n:
         run = min(u.cols - x, n - i)
         for f in range(filters if run > 0 else 0):
@@ -191,11 +204,13 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
     cdef char *row
     cdef int64_t filter_step = u.filter_of[1] - u.filter_of[0] if u.filters > 1 else 0
     cdef bint flat = a.store_direct > 1 and n >= width, direct, last
+    cdef Finish finish = finish_of(0, a.slope)
     if a.in_place:
         src = u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * g.stride_y * g.x_row + u.x * g.x_col
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
         last = c + channels == a.channels
+        finish.code = a.activation if last else 0
         if not a.in_place:
             stage_conv_planes(a, u, staged, c, channels)
         f = 0
@@ -214,14 +229,15 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
                 row = to + at // a.pitch * g.out_row + at % a.pitch * g.out_col
                 if not last:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
-                                done, sums_pitch * sizeof(acc_t), height, cols)
+                                done, sums_pitch * sizeof(acc_t), &finish, height, cols)
                 elif direct:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
-                                row + u.filter_of[f], filter_step, height, cols)
-                    activate_rows(tile, row, u.filter_of + f, height, cols * vector, a.activation, slope_of(a.slope))
+                                row + u.filter_of[f], filter_step, &finish, height, cols)
+                    if finish.code > LEAKY_RELU:
+                        activate_rows(tile, row, u.filter_of + f, height, cols * vector, finish.code, finish.slope)
                 else:
                     pixels_tile(w, src + at * sizeof(acc_t), a.offsets, channels * taps, depth, start, sums_pitch, c > 0,
-                                tile, row_bytes, height, cols)
+                                tile, row_bytes, &finish, height, cols)
                     store_conv_planes(a, u, tile, at, min(n, at + cols * vector), f, height)
                 p += cols * vector
             f += height

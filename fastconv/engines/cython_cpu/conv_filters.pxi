@@ -78,6 +78,7 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     cdef char *to = u.out + u.filter_of[f]
     cdef char *sums = s.sums + (p * s.blocks + b) * s.row_bytes
     cdef Coming coming
+    cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     coming.source, coming.source_step, coming.target_step = w, s.weights_step, s.target_step
     coming.target = u.out + u.filter_of[0] + s.out_of[after]
     if s.weights_step:
@@ -93,9 +94,9 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     elif not a.store_direct:
         to, to_of, some = s.tile, s.out_of + s.pixels, lanes
     filters_tile_while(<const acc_t *>w, s.src, s.pixel_of + p, a.offsets, s.runs, s.length, <const acc_t *>start, start_step,
-                       to, to_of, some, &coming, height)
-    if s.last and a.activation and a.store_direct:
-        activate_rows(tile, to, to_of, height, some, a.activation, slope_of(a.slope))
+                       to, to_of, some, &coming, &finish, height)
+    if finish.code > LEAKY_RELU and a.store_direct:
+        activate_rows(tile, to, to_of, height, some, finish.code, finish.slope)
     elif s.last and not a.store_direct:
         store_conv_pixels(a, u, tile, s.out_of + p, height, f, min(lanes, u.filters - f))
     return height
@@ -129,7 +130,7 @@ cdef void store_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile, c
     cdef int64_t step = filter_of[1] - filter_of[0] if filters > 1 else a.g.out_col
     cdef bint even = evenly_spaced(filter_of, filters)
     cdef bint planes = even and a.g.out_col == sizeof(acc_t) and a.g.out_code == code_of(tile)
-    activate_run(tile, pixels * lanes, a.activation, slope_of(a.slope))
+    activate_stored(tile, pixels * lanes, a.activation, a.slope)
     for p in range(pixels):
         run += 1
         if planes and p + 1 < pixels and out_of[p + 1] - out_of[p] == a.g.out_col:

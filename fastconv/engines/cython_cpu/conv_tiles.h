@@ -51,12 +51,15 @@ enum { NAME(apart) = 128 };
 
 /* The sums of `rows` pixels, added to a row of `start` or each to its own row: a pixel's window is `segments` runs of
  * `length` elements, which begin segment_of[] bytes from its corner.  Row r of the result goes out_of[r] bytes from `out`,
- * `lanes` elements.  Of a run, up to `most` products are summed apart: the rounding error of a sum grows like the root of
- * how many are summed in a row.  Weights `ahead` bytes further are called for. */
+ * `lanes` elements, with `finish` applied.  Of a run, up to `most` products are summed apart: the rounding error of a sum
+ * grows like the root of how many are summed in a row.  Weights `ahead` bytes further are called for. */
 #define FILTERS_ARGUMENTS                                                                                                   \
     const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments, int64_t length,      \
         const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead,  \
-        const struct coming *coming
+        const struct coming *coming, const struct finish *finish
+#define TILE_SUMS                                            \
+    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) \
+        _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++)
 static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARGUMENTS, const int rows, const int cols) {
     V acc[GEMM_ROWS][GEMM_COLS], sums[GEMM_ROWS][GEMM_COLS];
     const NAME(lone) *pixel[GEMM_ROWS];
@@ -99,9 +102,10 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
                 }
         }
     }
+    TILE_SUMS acc[r][j] += sums[r][j];
+    RECTIFY(finish, TILE_SUMS, acc[r][j])
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
         NAME(lone) *to = (NAME(lone) *)((char *)out + out_of[r]);
-        _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) acc[r][j] += sums[r][j];
         _Pragma("GCC unroll 4") for (int j = 0; j < cols - 1; j++) STORE(to + j * LANES, acc[r][j]);
         NAME(store_some)(to + (cols - 1) * LANES, acc[r][cols - 1], lanes - (cols - 1) * LANES);
     }
@@ -113,7 +117,7 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
 enum { NAME(planes_ahead) = 8 };
 #define PIXELS_ARGUMENTS                                                                                                    \
     const T *w, const char *src, const int64_t *k_of, int64_t depth, int64_t w_step, const T *start, int64_t start_step,    \
-        int resume, void *out, int64_t out_step
+        int resume, void *out, int64_t out_step, const struct finish *finish
 static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUMENTS, const int rows, const int cols) {
     V acc[GEMM_ROWS][GEMM_COLS], sums[GEMM_ROWS][GEMM_COLS];
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
@@ -142,26 +146,26 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
             _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) acc[r][j] += x[j] * tap;
         }
     }
-    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-        _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++)
-            STORE((NAME(lone) *)((char *)out + r * out_step) + j * LANES, sums[r][j] + acc[r][j]);
+    TILE_SUMS acc[r][j] += sums[r][j];
+    RECTIFY(finish, TILE_SUMS, acc[r][j])
+    TILE_SUMS STORE((NAME(lone) *)((char *)out + r * out_step) + j * LANES, acc[r][j]);
 }
 
 /* A function of its own for each shape of tile. */
 #define SHAPES(h)                                                                                                           \
     static __attribute__((noinline)) void NAME(filters_narrow_##h)(FILTERS_ARGUMENTS) {                                     \
         NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           coming, h, 1);                                                                                   \
+                           coming, finish, h, 1);                                                                           \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(filters_wide_##h)(FILTERS_ARGUMENTS) {                                       \
         NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           coming, h, 2);                                                                                   \
+                           coming, finish, h, 2);                                                                           \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(pixels_narrow_##h)(PIXELS_ARGUMENTS) {                                       \
-        NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, h, 1);                     \
+        NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, finish, h, 1);             \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(pixels_wide_##h)(PIXELS_ARGUMENTS) {                                         \
-        NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, h, 2);                     \
+        NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, finish, h, 2);             \
     }
 EACH_HEIGHT(SHAPES)
 #undef SHAPES
@@ -170,7 +174,8 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
         (lanes > LANES ? NAME(filters_wide_##h) : NAME(filters_narrow_##h))(                                                \
-            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, coming);    \
+            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, coming,     \
+            finish);                                                                                                        \
         break;
     switch (rows) { EACH_HEIGHT(CALL) }
 #undef CALL
@@ -179,20 +184,23 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 static inline void NAME(filters_part)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead, int64_t rows) {
     const struct coming nothing = {(const char *)w, 0, out, 0};
-    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, &nothing, rows);
+    const struct finish none = {NO_ACTIVATION, 0};
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, &nothing, &none, rows);
 }
 
-/* While other memory is called for, too. */
+/* While other memory is called for, too, and sums are finished. */
 static inline void NAME(filters_tile_while)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
-    int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, const struct coming *coming, int64_t rows) {
-    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), 0, coming, rows);
+    int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, const struct coming *coming,
+    const struct finish *finish, int64_t rows) {
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), 0, coming,
+                       finish, rows);
 }
 
 static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
         (cols > 1 ? NAME(pixels_wide_##h) : NAME(pixels_narrow_##h))(                                                       \
-            w, src, k_of, depth, w_step, start, start_step, resume, out, out_step);                                         \
+            w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, finish);                                 \
         break;
     switch (rows) { EACH_HEIGHT(CALL) }
 #undef CALL
@@ -201,7 +209,7 @@ static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {
 /* Activates rows of finished sums where they were stored; `type` tells their type alone. */
 static void NAME(activate_rows)(const T *type, char *out, const int64_t *out_of, int64_t rows, int64_t n, int64_t code, double slope) {
 #if IS_FLOAT
-    NAME(activate_tile)(out, out_of, rows, n, code, (T)slope);
+    for (int64_t r = 0; r < rows; r++) NAME(activate_run)((T *)(out + out_of[r]), n, code, (T)slope);
 #endif
 }
 
@@ -274,4 +282,5 @@ static void NAME(pack_lanes)(const T *w, int64_t lane_step, int64_t run_step, in
 #undef EACH_HEIGHT
 #undef FILTERS_ARGUMENTS
 #undef PIXELS_ARGUMENTS
+#undef TILE_SUMS
 #undef TILE_WIDTH

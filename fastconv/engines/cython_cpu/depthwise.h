@@ -24,8 +24,8 @@
 /* With constants for the width of the kernel and the stride (taps next to each other), each pixel is loaded once a row. */
 INLINE void NAME(depthwise_tile)(
     const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at, int64_t kernel_x,
-    int64_t tap_step, int64_t step, T *dst, int64_t dst_step, int64_t channels, const int pixels, const int width,
-    const int stride) {
+    int64_t tap_step, int64_t step, T *dst, int64_t dst_step, int64_t channels, const struct finish *finish,
+    const int pixels, const int width, const int stride) {
     for (int64_t i = 0; i < channels; i += LANES) {
         const int64_t c = i + LANES > channels ? channels - LANES : i;
         const T *weights = w + c;
@@ -48,20 +48,22 @@ INLINE void NAME(depthwise_tile)(
                 }
             }
         }
+        RECTIFY(finish, UNROLLED for (int p = 0; p < pixels; p++), acc[p])
         UNROLLED for (int p = 0; p < pixels; p++) STORE(dst + p * dst_step + c, acc[p]);
     }
 }
 
 INLINE void NAME(depthwise_tiles)(
     const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at, int64_t kernel_x, int64_t tap_step,
-    int64_t step, T *dst, int64_t dst_step, int64_t pixels, int64_t channels, const int width, const int stride) {
+    int64_t step, T *dst, int64_t dst_step, int64_t pixels, int64_t channels, const struct finish *finish, const int width,
+    const int stride) {
     const int64_t tiles = (pixels + MOST_PIXELS - 1) / MOST_PIXELS;
     for (int64_t done = 0, i = tiles; i > 0; i--) { /* of about the same size */
         const int64_t n = (pixels - done + i - 1) / i;
 #define TILE(n)                                                                                                    \
     case n:                                                                                                        \
         NAME(depthwise_tile)(w, pitch, bias, rows, n_rows, at + done * step, kernel_x, tap_step, step,             \
-                             dst + done * dst_step, dst_step, channels, n, width, stride);                         \
+                             dst + done * dst_step, dst_step, channels, finish, n, width, stride);                 \
         break
         switch (n) {
             TILE(1); TILE(2); TILE(3); TILE(4); TILE(5); TILE(6); TILE(7); TILE(8);
@@ -74,10 +76,10 @@ INLINE void NAME(depthwise_tiles)(
 /* `pixels` outputs of a row, `channels` (LANES or more) of each, at dst: the first one's window begins `at` in the `rows`, its taps lie `tap_step` elements apart, those of the next output `step` further.  `w` is [tap][pitch]. */
 static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at,
                                 int64_t kernel_x, int64_t tap_step, int64_t step, T *dst, int64_t dst_step, int64_t pixels,
-                                int64_t channels) {
+                                int64_t channels, const struct finish *finish) {
 #define ROW(width, stride)                                                                                      \
-    NAME(depthwise_tiles)(w, pitch, bias, rows, n_rows, at, kernel_x, tap_step, step, dst, dst_step, pixels, channels, width, \
-                          stride)
+    NAME(depthwise_tiles)(w, pitch, bias, rows, n_rows, at, kernel_x, tap_step, step, dst, dst_step, pixels, channels,        \
+                          finish, width, stride)
 #if IS_FLOAT
     if (kernel_x == 3 && step == tap_step) ROW(3, 1);
     else if (kernel_x == 3 && step == 2 * tap_step) ROW(3, 2);
@@ -97,8 +99,8 @@ static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const 
 /* A block of outputs of 3x3: each pixel is loaded once for all of them, 36 loads for 144 multiplications.  `x` has where each
  * row of its pixels begins, `col` elements apart, or (col == 0) where each pixel lies. */
 INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, const T *const *x, const int64_t col, T *dst,
-                                  int64_t dst_row, int64_t dst_col, int64_t channels, const int height, const int pixels,
-                                  const int stride, const int ahead) {
+                                  int64_t dst_row, int64_t dst_col, int64_t channels, const struct finish *finish,
+                                  const int height, const int pixels, const int stride, const int ahead) {
     const int across = (pixels - 1) * stride + 3;
     for (int64_t i = 0; i < channels; i += LANES) {
         const int64_t c = i + LANES > channels ? channels - LANES : i;
@@ -121,6 +123,7 @@ INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, cons
                             acc[r][p] += v * taps[(j - r * stride) * 3 + k - p * stride];
             }
         }
+        RECTIFY(finish, UNROLLED for (int r = 0; r < height; r++) UNROLLED for (int p = 0; p < pixels; p++), acc[r][p])
         UNROLLED for (int r = 0; r < height; r++)
             UNROLLED for (int p = 0; p < pixels; p++) STORE(dst + r * dst_row + p * dst_col + c, acc[r][p]);
     }
@@ -129,15 +132,15 @@ INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, cons
 /* Up to BLOCK_ROWS x BLOCK_PIXELS outputs, `stride` 1 or 2 both ways; those that are fewer have a table of their pixels. */
 static void NAME(depthwise_outputs)(const T *w, int64_t pitch, const T *bias, const T *const *x, int64_t col, int64_t stride,
                                     T *dst, int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels,
-                                    int64_t channels, int64_t ahead) {
+                                    int64_t channels, int64_t ahead, const struct finish *finish) {
 #if IS_FLOAT
 #define BLOCK(h, n, s)                                                                              \
     case ((s) * 8 + (h)) * 8 + (n):                                                                  \
-        NAME(depthwise_block)(w, pitch, bias, x, 0, dst, dst_row, dst_col, channels, h, n, s, 0);    \
+        NAME(depthwise_block)(w, pitch, bias, x, 0, dst, dst_row, dst_col, channels, finish, h, n, s, 0); \
         break;
 #define BLOCKS(h, s) BLOCK(h, 1, s) BLOCK(h, 2, s) BLOCK(h, 3, s) BLOCK(h, 4, s)
 #define WHOLE(s, ahead) \
-    NAME(depthwise_block)(w, pitch, bias, x, col, dst, dst_row, dst_col, channels, BLOCK_ROWS, BLOCK_PIXELS, s, ahead)
+    NAME(depthwise_block)(w, pitch, bias, x, col, dst, dst_row, dst_col, channels, finish, BLOCK_ROWS, BLOCK_PIXELS, s, ahead)
     if (col && stride == 2) WHOLE(2, 0);
     else if (col && ahead) WHOLE(1, 1);
     else if (col) WHOLE(1, 0);
@@ -156,7 +159,7 @@ static void NAME(depthwise_outputs)(const T *w, int64_t pitch, const T *bias, co
 
 /* One output, its taps anywhere. */
 static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, const T *const *taps, int64_t n_taps, T *dst,
-                                  int64_t channels) {
+                                  int64_t channels, const struct finish *finish) {
     int64_t i = 0;
     for (; i + 4 * LANES <= channels; i += 4 * LANES) {
         V acc[4];
@@ -164,12 +167,14 @@ static void NAME(depthwise_pixel)(const T *w, int64_t pitch, const T *bias, cons
         for (int64_t t = 0; t < n_taps; t++)
             UNROLLED for (int v = 0; v < 4; v++)
                 acc[v] += LOAD(taps[t] + i + v * LANES) * LOAD(w + t * pitch + i + v * LANES);
+        RECTIFY(finish, UNROLLED for (int v = 0; v < 4; v++), acc[v])
         UNROLLED for (int v = 0; v < 4; v++) STORE(dst + i + v * LANES, acc[v]);
     }
     for (; i < channels; i += LANES) {
         const int64_t c = i + LANES > channels ? channels - LANES : i;
         V acc = LOAD(bias + c);
         for (int64_t t = 0; t < n_taps; t++) acc += LOAD(taps[t] + c) * LOAD(w + t * pitch + c);
+        RECTIFY(finish, , acc)
         STORE(dst + c, acc);
     }
 }

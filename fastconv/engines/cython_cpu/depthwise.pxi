@@ -141,7 +141,8 @@ cdef inline bint depthwise_in_blocks(const DepthwiseBoxes *a, const acc_t *any) 
 
 
 cdef void staged_rows(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *band, const acc_t *w, const acc_t *bias,
-                      const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row, int64_t dst_col) noexcept nogil:
+                      const Finish *finish, const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row,
+                      int64_t dst_col) noexcept nogil:
     # n rows of outputs from row y on, from the staged windows.
     cdef const Geometry *g = &a.g
     cdef int64_t line = ((b.end_col - 1 - b.x) * g.stride_x + (g.kernel_x - 1) * g.dilation_x + 1) * a.pitch
@@ -153,7 +154,7 @@ cdef void staged_rows(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_
             for ky in range((m - 1) * g.stride_y + 3):
                 rows[ky] = band + (i * g.stride_y + ky) * line
             depthwise_blocks(a, w, bias, <const acc_t *>NULL, rows, <int64_t>0, line // a.pitch, a.pitch, dst + i * dst_row,
-                             dst_row, dst_col, m, b.end_col - b.x, channels)
+                             dst_row, dst_col, m, b.end_col - b.x, channels, finish)
             i += m
         return
     for i in range(n):
@@ -162,11 +163,12 @@ cdef void staged_rows(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_
                 rows[kz * g.kernel_y + ky] = (band + kz * a.band_pixels * a.pitch
                                               + (i * g.stride_y + ky * g.dilation_y) * line)
         depthwise_row(w, a.pitch, bias, rows, a.kernel_z * g.kernel_y, <int64_t>0, g.kernel_x, g.dilation_x * a.pitch,
-                      g.stride_x * a.pitch, dst + i * dst_row, dst_col, b.end_col - b.x, channels)
+                      g.stride_x * a.pitch, dst + i * dst_row, dst_col, b.end_col - b.x, channels, finish)
 
 
 cdef void pixels_beyond(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *fill, const acc_t *w, const acc_t *bias,
-                        const acc_t **rows, const acc_t **taps, int64_t x, int64_t end, acc_t *dst, int64_t dst_col) noexcept nogil:
+                        const Finish *finish, const acc_t **rows, const acc_t **taps, int64_t x, int64_t end, acc_t *dst,
+                        int64_t dst_col) noexcept nogil:
     # Outputs x.. of a row one by one, tap by tap: the border.  The window's rows are NULL if they are the fill value.
     cdef const Geometry *g = &a.g
     cdef int64_t n_rows = a.kernel_z * g.kernel_y, kx, r, column
@@ -176,12 +178,12 @@ cdef void pixels_beyond(const DepthwiseBoxes *a, const DepthwiseBox *b, const ac
             for r in range(n_rows):
                 taps[r * g.kernel_x + kx] = (fill if rows[r] == NULL or column < 0 else
                                              <const acc_t *>(<const char *>rows[r] + column * g.x_col))
-        depthwise_pixel(w, a.pitch, bias, taps, n_rows * g.kernel_x, dst + (x - b.x) * dst_col, b.count)
+        depthwise_pixel(w, a.pitch, bias, taps, n_rows * g.kernel_x, dst + (x - b.x) * dst_col, b.count, finish)
 
 
 cdef void row_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
-                       const acc_t *bias, const acc_t **rows, const acc_t **taps, int64_t y, int64_t first, int64_t end,
-                       acc_t *dst, int64_t dst_col) noexcept nogil:
+                       const acc_t *bias, const Finish *finish, const acc_t **rows, const acc_t **taps, int64_t y, int64_t first,
+                       int64_t end, acc_t *dst, int64_t dst_col) noexcept nogil:
     # Row y of the outputs; the windows of columns first.. lie inside.
     cdef const Geometry *g = &a.g
     cdef int64_t n_rows = a.kernel_z * g.kernel_y, r, size = sizeof(acc_t), col = g.x_col // size
@@ -194,14 +196,14 @@ cdef void row_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const cha
             end = first
     if end > first:
         depthwise_row(w, a.pitch, bias, rows, n_rows, (first * g.stride_x - g.pad_x) * col, g.kernel_x, g.dilation_x * col,
-                      g.stride_x * col, dst + (first - b.x) * dst_col, dst_col, end - first, b.count)
-    pixels_beyond(a, b, fill, w, bias, rows, taps, b.x, first, dst, dst_col)
-    pixels_beyond(a, b, fill, w, bias, rows, taps, end, b.end_col, dst, dst_col)
+                      g.stride_x * col, dst + (first - b.x) * dst_col, dst_col, end - first, b.count, finish)
+    pixels_beyond(a, b, fill, w, bias, finish, rows, taps, b.x, first, dst, dst_col)
+    pixels_beyond(a, b, fill, w, bias, finish, rows, taps, end, b.end_col, dst, dst_col)
 
 
 cdef void rows_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const char **planes, const acc_t *fill, const acc_t *w,
-                        const acc_t *bias, const acc_t **rows, int64_t y, int64_t n, acc_t *dst, int64_t dst_row,
-                        int64_t dst_col) noexcept nogil:
+                        const acc_t *bias, const Finish *finish, const acc_t **rows, int64_t y, int64_t n, acc_t *dst,
+                        int64_t dst_row, int64_t dst_col) noexcept nogil:
     # n rows of outputs from row y on, from pixels where they lie.
     cdef const Geometry *g = &a.g
     cdef int64_t size = sizeof(acc_t), n_rows = a.kernel_z * g.kernel_y, reach = (g.kernel_x - 1) * g.dilation_x, i = 0, q, m
@@ -215,14 +217,14 @@ cdef void rows_in_place(const DepthwiseBoxes *a, const DepthwiseBox *b, const ch
                 rows[q] = (NULL if planes[0] == NULL else
                            <const acc_t *>source_row(g, planes[0], top + i * g.stride_y + q))
             depthwise_blocks(a, w, bias, fill, rows, b.x * g.stride_x - g.pad_x, g.width, g.x_col // size, dst + i * dst_row,
-                             dst_row, dst_col, m, b.end_col - b.x, b.count)
+                             dst_row, dst_col, m, b.end_col - b.x, b.count, finish)
             i += m
         return
     if g.width + g.pad_x > reach:
         end = min(b.end_col, (g.width - 1 - reach + g.pad_x + g.stride_x) // g.stride_x)
     end = max(first, end)
     for i in range(n):
-        row_in_place(a, b, planes, fill, w, bias, rows, taps, y + i, first, end, dst + i * dst_row, dst_col)
+        row_in_place(a, b, planes, fill, w, bias, finish, rows, taps, y + i, first, end, dst + i * dst_row, dst_col)
 
 
 cdef void depthwise_store(const DepthwiseBoxes *a, const DepthwiseBox *b, const acc_t *sums, int64_t y, int64_t end_row) noexcept nogil:
@@ -268,6 +270,7 @@ cdef void depthwise_box(const DepthwiseArgs *args, const DepthwiseBox *b, char *
     cdef const acc_t **rows = <const acc_t **>(planes + a.kernel_z)
     cdef int64_t size = sizeof(acc_t), y = b.y, end, i, dst_row, dst_col, kz, plane
     cdef const char *image = g.x + b.n * a.x_image
+    cdef Finish finish = finish_of(args.activation, args.slope)
     depthwise_constants(a, b, w, bias, fill)
     for kz in range(a.kernel_z):
         plane = mapped(a.map_z, b.z * a.stride_z - a.pad_z + kz * a.dilation_z, a.depth, a.pad_z)
@@ -284,11 +287,12 @@ cdef void depthwise_box(const DepthwiseArgs *args, const DepthwiseBox *b, char *
                             + b.first * a.out_channel)
             dst_row, dst_col = g.out_row // size, g.out_col // size
         if a.reading == IN_PLACE:
-            rows_in_place(a, b, planes, <const acc_t *>fill, <const acc_t *>w, <const acc_t *>bias, rows, y, end - y, dst,
-                          dst_row, dst_col)
+            rows_in_place(a, b, planes, <const acc_t *>fill, <const acc_t *>w, <const acc_t *>bias, &finish, rows, y, end - y,
+                          dst, dst_row, dst_col)
         else:
-            staged_rows(a, b, <const acc_t *>band, <const acc_t *>w, <const acc_t *>bias, rows, y, end - y, dst, dst_row, dst_col)
-        for i in range(end - y if args.activation else 0):
+            staged_rows(a, b, <const acc_t *>band, <const acc_t *>w, <const acc_t *>bias, &finish, rows, y, end - y, dst,
+                        dst_row, dst_col)
+        for i in range(end - y if finish.code > LEAKY_RELU else 0):
             depthwise_activate(args, dst + i * dst_row, dst_col, b.end_col - b.x, b.count if a.store_direct else a.pitch)
         if not a.store_direct:
             depthwise_store(a, b, <const acc_t *>sums, y, end)

@@ -37,7 +37,7 @@ cdef inline bint block_inside(const Geometry *g, const acc_t **rows, int64_t m, 
 
 cdef void depthwise_blocks(const DepthwiseBoxes *a, const acc_t *w, const acc_t *bias, const acc_t *fill, const acc_t **rows,
                            int64_t left, int64_t width, int64_t col, acc_t *dst, int64_t dst_row, int64_t dst_col, int64_t m,
-                           int64_t pixels, int64_t channels) noexcept nogil:
+                           int64_t pixels, int64_t channels, const Finish *finish) noexcept nogil:
     # m rows of outputs of 3x3 whose windows begin at column `left` of the rows.
     cdef const Geometry *g = &a.g
     cdef const acc_t *table[MOST_BLOCK]
@@ -49,6 +49,6 @@ cdef void depthwise_blocks(const DepthwiseBoxes *a, const acc_t *w, const acc_t 
             block_pixels(g, rows, (m - 1) * g.stride_y + 3, left, (n - 1) * g.stride_x + 3, width, col, fill, table)
             step = 0
         depthwise_outputs(w, a.pitch, bias, <const acc_t **>table, step, g.stride_x, dst + i * dst_col, dst_row, dst_col, m, n,
-                          channels, a.ahead if a.reading == IN_PLACE else 0)
+                          channels, a.ahead if a.reading == IN_PLACE else 0, finish)
         i += n
         left += n * g.stride_x

@@ -60,7 +60,8 @@ INLINE NAME(columns) NAME(columns_of)(const int64_t *entry, const void *lanes, i
 
 /* `height` rows of outputs of 3x3. */
 INLINE void NAME(plane_tile)(const T *x, const int64_t *rows, const T *beyond, const NAME(columns) c, const V taps[9], V bias,
-                             V fill, T *dst, int64_t dst_row, const int height, const int stride, const int two) {
+                             V fill, T *dst, int64_t dst_row, const struct finish *finish, const int height, const int stride,
+                             const int two) {
     V acc[PLANE_ROWS];
     UNROLLED for (int r = 0; r < height; r++) acc[r] = bias;
     UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
@@ -72,6 +73,7 @@ INLINE void NAME(plane_tile)(const T *x, const int64_t *rows, const T *beyond, c
                 if (j >= r * stride && j < r * stride + 3) acc[r] += v * taps[(j - r * stride) * 3 + k];
         }
     }
+    RECTIFY(finish, UNROLLED for (int r = 0; r < height; r++), acc[r])
     UNROLLED for (int r = 0; r < height; r++) STORE_PART(dst + r * dst_row + c.first, c.outputs, acc[r]);
 }
 
@@ -111,10 +113,10 @@ INLINE void NAME(call_ahead)(const T *x, const int64_t *rows, const T *outputs, 
 
 INLINE void NAME(plane_outputs)(const T *w, const T *x, const int64_t *rows, const T *beyond, const int64_t *table,
                                 int64_t n_columns, const void *lanes, V bias, V fill, T *dst, int64_t dst_row, int64_t n,
-                                int64_t ahead, const int stride) {
+                                int64_t ahead, const struct finish *finish, const int stride) {
     V taps[9];
     UNROLLED for (int t = 0; t < 9; t++) taps[t] = SPLAT(w[t]);
-#define TILE(m, two) NAME(plane_tile)(x, rows, beyond, c, taps, bias, fill, dst, dst_row, m, stride, two)
+#define TILE(m, two) NAME(plane_tile)(x, rows, beyond, c, taps, bias, fill, dst, dst_row, finish, m, stride, two)
     EACH(PLANE_ROWS, dst, dst_row, TILE) EACH(4, dst, dst_row, TILE) EACH(2, dst, dst_row, TILE) EACH(1, dst, dst_row, TILE)
 #undef TILE
 }
@@ -137,12 +139,13 @@ INLINE void NAME(plane_gradient)(V *memory, const T *x, const int64_t *rows, con
  * lies rows[j] elements behind the beginning of a plane, or is `beyond` if that is BEYOND. */
 static void NAME(depthwise_planes)(const T *w, const T *bias, const T *x, int64_t x_plane, const int64_t *rows, const T *beyond,
                                    int64_t stride, const int64_t *table, int64_t n_columns, const void *lanes, T fill, T *dst,
-                                   int64_t dst_plane, int64_t dst_row, int64_t n, int64_t planes, int64_t ahead) {
+                                   int64_t dst_plane, int64_t dst_row, int64_t n, int64_t planes, int64_t ahead,
+                                   const struct finish *finish) {
 #if IN_ROWS
     for (int64_t i = 0; i < planes; i++, w += 9, x += x_plane, dst += dst_plane) {
         const T first = bias ? bias[i] : 0;
 #define PLANE(stride) \
-    NAME(plane_outputs)(w, x, rows, beyond, table, n_columns, lanes, SPLAT(first), SPLAT(fill), dst, dst_row, n, ahead, stride)
+    NAME(plane_outputs)(w, x, rows, beyond, table, n_columns, lanes, SPLAT(first), SPLAT(fill), dst, dst_row, n, ahead, finish, stride)
         if (stride == 1) PLANE(1);
         else PLANE(2);
 #undef PLANE

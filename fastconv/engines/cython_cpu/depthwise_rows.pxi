@@ -23,18 +23,20 @@ cdef void depthwise_rows(const DepthwiseArgs *args, const DepthwiseBox *b, char 
     cdef acc_t *fill = <acc_t *>(scratch + a.fills)
     cdef acc_t *dst
     cdef int64_t size = sizeof(acc_t), f = b.first, channel, n, i, height = b.end_row - b.y
+    cdef Finish finish = finish_of(args.activation, args.slope)
     plane_source(a, b, rows, fill)
     while f < b.first + b.count:
         channel = f // a.multiplier
-        n = 1 if args.activation else b.first + b.count - f if a.multiplier == 1 else min(
+        n = 1 if args.activation > LEAKY_RELU else b.first + b.count - f if a.multiplier == 1 else min(
             b.first + b.count, (channel + 1) * a.multiplier) - f
         dst = <acc_t *>(g.out + b.n * a.out_image + f * a.out_channel + b.y * g.out_row)
         depthwise_planes(<const acc_t *>g.w + f * 9, NULL if g.bias == NULL else <const acc_t *>g.bias + f,
                          <const acc_t *>(g.x + b.n * a.x_image + channel * a.x_channel),
                          a.x_channel // size if a.multiplier == 1 else 0, rows, fill, g.stride_x, a.tables + 2, a.tables[0],
-                         <const void *>a.tables[1], fill[0], dst, a.out_channel // size, g.out_row // size, height, n, a.ahead // size)
-        if args.activation and g.out_row == g.out_width * size:
+                         <const void *>a.tables[1], fill[0], dst, a.out_channel // size, g.out_row // size, height, n, a.ahead // size,
+                         &finish)
+        if args.activation > LEAKY_RELU and g.out_row == g.out_width * size:
             depthwise_activate(args, dst, g.out_width, height, g.out_width)
-        elif args.activation:
+        elif args.activation > LEAKY_RELU:
             depthwise_activate(args, dst, g.out_row // size, height, g.out_width)
         f += n

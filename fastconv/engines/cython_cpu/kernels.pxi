@@ -63,6 +63,10 @@ cdef extern from "tiles_all.h" nogil:
         int64_t source_step
         const char *target
         int64_t target_step
+    ctypedef struct Finish "struct finish":
+        int64_t code
+        double slope
+    enum: LEAKY_RELU
     void filters_tile_while(...)
     void pixels_tile(...)
     int64_t product_height(...)

@@ -277,6 +277,8 @@ static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, co
 #if IS_FLOAT
 #include "activation.h"
 #include "overlap.h"
+#else /* sums of integers have no activation */
+static inline V NAME(rectified)(V x, const int code, T slope) { return x; }
 #endif
 #undef OF2
 #undef OF4

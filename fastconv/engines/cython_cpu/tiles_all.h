@@ -102,6 +102,20 @@ struct coming {
     int64_t target_step;
 };
 
+/* What becomes of finished sums: an activation, and its parameter.  Those that take an instruction or two are applied in
+ * registers; all others, from SIGMOID on, once sums are stored. */
+struct finish {
+    int64_t code;
+    double slope;
+};
+#define RECTIFY(finish, LOOPS, x)                                                                   \
+    switch ((finish)->code) {                                                                       \
+        case RELU: LOOPS x = NAME(rectified)(x, RELU, 0); break;                                    \
+        case RELU6: LOOPS x = NAME(rectified)(x, RELU6, 0); break;                                  \
+        case LEAKY_RELU: LOOPS x = NAME(rectified)(x, LEAKY_RELU, (T)(finish)->slope); break;       \
+        default: break;                                                                             \
+    }
+
 /* DTYPE_CODES of fastconv.engines.contract */
 enum { BOOL, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
 enum { SATURATE = 16 };

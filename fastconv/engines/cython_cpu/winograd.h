@@ -80,7 +80,7 @@ static void NAME(window_points)(const T *from, int64_t row, int64_t col, T *to, 
 }
 
 INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, char *to, int64_t row, int64_t col, const int stream,
-                                const int m) {
+                                const struct finish *finish, const int m) {
     const int n = m + 2;
     V lost = {0};
     for (int64_t f = 0; f < WIDTH; f += LANES) {
@@ -95,13 +95,17 @@ INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, char
         EACH(i, m) {
             NAME(line_of_sums)(d[i], m);
             EACH(j, m) {
+                lost += d[i][j] * 0; /* NaN of what is not finite */
+                d[i][j] += start;
+            }
+            RECTIFY(finish, EACH(j, m), d[i][j])
+            EACH(j, m) {
                 NAME(lone) *at = (NAME(lone) *)(to + i * row + j * col) + f;
 #ifdef STREAM
-                if (stream) STREAM(at, d[i][j] + start);
+                if (stream) STREAM(at, d[i][j]);
                 else
 #endif
-                    STORE(at, d[i][j] + start);
-                lost += d[i][j] * 0; /* NaN of what is not finite */
+                    STORE(at, d[i][j]);
             }
         }
     }
@@ -111,11 +115,14 @@ INLINED int NAME(point_sums_of)(const T *from, int64_t step, const T *bias, char
 }
 
 /* The sums of a tile, pixels of WIDTH filters `row` and `col` bytes apart, from the products at all points; `stream`: whole
- * cache lines, past the caches.  Whether one of them is not finite. */
-static int NAME(point_sums)(const T *from, int64_t step, const T *bias, char *to, int64_t row, int64_t col, int64_t stream, int64_t m) {
+ * cache lines, past the caches.  `finish` is applied.  Whether one of them is not finite. */
+static int NAME(point_sums)(const T *from, int64_t step, const T *bias, char *to, int64_t row, int64_t col, int64_t stream,
+                            const struct finish *finish, int64_t m) {
     if (stream && ((uintptr_t)to | row | col) % 64 == 0)
-        return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 1, 2) : NAME(point_sums_of)(from, step, bias, to, row, col, 1, 4);
-    return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 0, 2) : NAME(point_sums_of)(from, step, bias, to, row, col, 0, 4);
+        return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 1, finish, 2)
+                      : NAME(point_sums_of)(from, step, bias, to, row, col, 1, finish, 4);
+    return m == 2 ? NAME(point_sums_of)(from, step, bias, to, row, col, 0, finish, 2)
+                  : NAME(point_sums_of)(from, step, bias, to, row, col, 0, finish, 4);
 }
 
 /* 3x3 weights of a channel: `taps`, or if there are none, from those at the points. */

@@ -142,31 +142,34 @@ cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const rea
     # Of the strip's tiles and a block of filters: stored where they belong, or tile by tile, or all together.
     cdef const Geometry *g = &a.g
     cdef int64_t wide = GEMM_COLS * VECTOR_BYTES, lanes = wide // <int64_t>sizeof(real_t), m = a.tile, cols = a.tile_cols * m + 2
-    cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), t, y, x, row, col, height, width
+    cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), t, i, y, x, row, col, height, width
     cdef const real_t *bias = <const real_t *>g.bias + (s.group * whole_blocks(a.filters, lanes) + block * lanes)
     cdef const real_t *window
     cdef char *to
     cdef char *out = g.out + s.image * a.out_image + (s.group * a.filters + block * lanes) * a.out_filter + s.row * m * g.out_row
     cdef bint whole
+    cdef Finish finish = finish_of(a.activation, a.slope)
     for t in range(s.rows * a.tile_cols):
         y, x = t // a.tile_cols * m, t % a.tile_cols * m
         height, width = min(m, g.out_height - s.row * m - y), min(m, g.out_width - x)
-        whole = a.store_direct and height == m and width == m and some == lanes and not a.activation
+        whole = a.store_direct and height == m and width == m and some == lanes and a.activation <= LEAKY_RELU
         if whole:
             to, row, col = out + y * g.out_row + x * g.out_col, g.out_row, g.out_col
         elif a.store_direct:
             to, row, col = <char *>sums, m * wide, wide
         else:
             to, row, col = <char *>sums + (y * a.tile_cols * m + x) * wide, a.tile_cols * m * wide, wide
-        if point_sums(products + (s.tile + t) * lanes, tiles * lanes, bias, to, row, col, <int64_t>(whole and a.stream), m):
+        if point_sums(products + (s.tile + t) * lanes, tiles * lanes, bias, to, row, col, <int64_t>(whole and a.stream), &finish, m):
             window = staged + (y * cols + x) * a.pitch
             window_sums(window, cols * a.pitch, a.pitch, w, a.pitch * lanes, taps, a.channels, bias, to, row, col, m)
+            for i in range(m * m if a.activation and a.activation <= LEAKY_RELU else 0):
+                activate_run(<real_t *>(to + i // m * row + i % m * col), lanes, a.activation, finish.slope)
         if a.store_direct and not whole:
-            activate_run(sums, m * m * lanes, a.activation, slope_of(a.slope))
+            activate_stored(sums, m * m * lanes, a.activation, a.slope)
             store_pixels(sums, m * lanes, out + y * g.out_row + x * g.out_col, g.out_row, g.out_col, height, width, some)
     if not a.store_direct:
         row = a.tile_cols * m * lanes
-        activate_run(sums, s.rows * m * row, a.activation, slope_of(a.slope))
+        activate_stored(sums, s.rows * m * row, a.activation, a.slope)
         store_winograd(a, sums, row, lines, out, min(s.rows * m, g.out_height - s.row * m), some)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 from numba import int64, types
@@ -15,10 +15,23 @@ from fastconv.engines.numba_cpu.formulas import FUNCTIONS, FUNCTIONS_OF_TWO, SLO
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.simd import element, itemsize, lanes, load, loop, peek, splat, store
 
-__all__ = ["FIELDS", "MAKERS", "activate", "activate_backward", "activate_run", "line_at", "slope_of"]
+__all__ = [
+    "FIELDS",
+    "LAST_RECTIFIED",
+    "MAKERS",
+    "activate",
+    "activate_backward",
+    "activate_run",
+    "line_at",
+    "rectify",
+    "slope_of",
+]
 
 FIELDS = ACTIVATION_FIELDS
 
+# Activations up to this one take an instruction or two: sums are finished in registers (`rectify`).
+RECTIFIERS = ("relu", "relu6", "leaky_relu")
+LAST_RECTIFIED = ACTIVATIONS[RECTIFIERS[-1]]
 CHUNK = 1024  # elements moved through scratch memory at once
 
 _int64, _int32 = ir.IntType(64), ir.IntType(32)
@@ -59,6 +72,24 @@ def activate_run(typingctx, sums, n, code, slope, acc):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3, types.float64, acc), emit
+
+
+def rectify(
+    builder: ir.IRBuilder, dtype: types.Number, slots: Sequence[ir.Value], code: ir.Value, slope: ir.Value
+) -> None:
+    """Emit the first few activations of vectors in stack slots (LLVM makes registers of them); others leave them as they are."""
+    if not isinstance(dtype, types.Float):
+        return
+    narrow = builder.fptrunc(slope, element(dtype)) if dtype.bitwidth == 32 else slope
+    parameter = Vector(builder, splat(builder, narrow, lanes(dtype)))
+    switch = builder.switch(builder.trunc(code, _int32), done := builder.append_basic_block())
+    for name in RECTIFIERS:
+        switch.add_case(_int32(ACTIVATIONS[name]), block := builder.append_basic_block(name))
+        builder.position_at_end(block)
+        for slot in slots:
+            builder.store(FUNCTIONS[name](Vector(builder, builder.load(slot)), parameter).value, slot)
+        builder.branch(done)
+    builder.position_at_end(done)
 
 
 @intrinsic

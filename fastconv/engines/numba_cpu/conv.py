@@ -18,7 +18,7 @@ from collections.abc import Callable
 from numba import int64, types
 
 from fastconv.engines.contract import CONV_FIELDS
-from fastconv.engines.numba_cpu.activation import activate_run, slope_of
+from fastconv.engines.numba_cpu.activation import LAST_RECTIFIED, activate_run, slope_of
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.product import COLS, ROWS, filters_product, pixels_product
@@ -66,7 +66,8 @@ def staged_until(outputs, stride, taps, dilation, phase, step):
 
 @part
 def activate_sums(sums, n, code, slope, acc):
-    if code != 0:
+    # Those that were not applied in registers.
+    if code > LAST_RECTIFIED:
         activate_run(sums, n, code, slope_of(slope), acc)
 
 
@@ -107,9 +108,11 @@ def stage_pixels(a, to, image, channel_of, z, y, x, rows, cols, first, channels,
 
 
 @part
-def filters_tile(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, left, acc):
-    most = int64(MOST_APART)
-    return filters_product(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, left, acc)
+def filters_tile(w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, code, slope, left, acc):
+    return filters_product(
+        w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, int64(MOST_APART), code, slope_of(slope),
+        left, acc,
+    )  # fmt: skip
 
 
 @part
@@ -167,10 +170,10 @@ def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z,
                             to, to_of, width = out + peek(filter_of + 8 * f, int64), out_of + 8 * p, some
                     height = filters_tile(
                         w, src, pixel_of + 8 * p, a.offsets, runs, a.joined * channels, start, blocks * row_bytes if c > 0 else 0,
-                        to, to_of, width, n - p, acc,
+                        to, to_of, width, a.activation if last else 0, a.slope, n - p, acc,
                     )  # fmt: skip
                     if last and a.store_direct:
-                        for i in range(height if a.activation else 0):
+                        for i in range(height if a.activation > LAST_RECTIFIED else 0):
                             activate_sums(to + peek(to_of + 8 * i, int64), some, a.activation, a.slope, acc)
                     elif last:
                         store_pixels(a, tile, out, filter_of + 8 * f, out_of + 8 * p, height, some, acc)
@@ -201,8 +204,9 @@ def stage_planes(a, to, image, channel_of, z, y, x, rows, cols, first, channels,
 
 
 @part
-def pixels_tile(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, left, acc):
-    return pixels_product(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, left, acc)
+def pixels_tile(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, code, slope, left, acc):
+    slope = slope_of(slope)
+    return pixels_product(w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, code, slope, left, acc)
 
 
 @part
@@ -210,7 +214,7 @@ def store_planes(a, tile, to, filter_of, cols, at, n, filters, acc):
     # A tile whose rows are filters: the positions at .. n - 1, those beyond the ends of rows left out.
     size, i, x = itemsize(acc), at, at % a.pitch
     to += at // a.pitch * a.out_row
-    for f in range(filters if a.activation else 0):
+    for f in range(filters if a.activation > LAST_RECTIFIED else 0):
         activate_sums(tile + f * ROW_BYTES, n - at, a.activation, a.slope, acc)
     while i < n:
         run = min(cols - x, n - i)
@@ -252,10 +256,10 @@ def conv_pixels(a, image, out, channel_of, filter_of, group, first, filters, z, 
                         to, to_step = row + peek(filter_of + 8 * f, int64), step
                 height = pixels_tile(
                     w, src + at * size, a.offsets, channels * taps, depth * size, start, pitch, c, to, to_step,
-                    filters - f, acc,
+                    a.activation if last else 0, a.slope, filters - f, acc,
                 )  # fmt: skip
                 if last and direct:
-                    for i in range(height if a.activation else 0):
+                    for i in range(height if a.activation > LAST_RECTIFIED else 0):
                         activate_sums(to + i * step, width, a.activation, a.slope, acc)
                 elif last:
                     store_planes(a, tile, corner, filter_of + 8 * f, cols, at, min(n, at + width), height, acc)

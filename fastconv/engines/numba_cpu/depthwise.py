@@ -13,7 +13,7 @@ from collections.abc import Callable
 from numba import int64, types
 
 from fastconv.engines.contract import DEPTHWISE_FIELDS, DEPTHWISE_READING
-from fastconv.engines.numba_cpu.activation import activate_run, slope_of
+from fastconv.engines.numba_cpu.activation import LAST_RECTIFIED, activate_run, slope_of
 from fastconv.engines.numba_cpu.convert import load_run, store_run
 from fastconv.engines.numba_cpu.jit import inlined, part
 from fastconv.engines.numba_cpu.lanes import VECTOR_BYTES, copy_vector, pixel_tile, turn_block
@@ -41,18 +41,24 @@ def depthwise_row(a, w, bias, rows, at, tap_step, step, dst, dst_step, pixels, c
     # `pixels` outputs of a row, `channels` of each: a window begins `at` bytes behind the addresses `rows`, its taps lie
     # `tap_step` bytes apart, those of the next output `step` further.
     size = itemsize(acc)
-    lanes, pitch = int64(VECTOR_BYTES) // size, a.pitch * size
+    lanes, pitch, code, slope = int64(VECTOR_BYTES) // size, a.pitch * size, a.activation, slope_of(a.slope)
     while pixels > 0:
         n = 8 if pixels >= 8 else 4 if pixels >= 4 else 1
         for i in range(0, channels, lanes):
             c = min(i, channels - lanes) * size
             weights, begin, from_, to = w + c, bias + c, at + c, dst + c
             if n == 8:
-                pixel_tile(weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, acc, 8)
+                pixel_tile(
+                    weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, code, slope, acc, 8
+                )  # fmt: skip
             elif n == 4:
-                pixel_tile(weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, acc, 4)
+                pixel_tile(
+                    weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, code, slope, acc, 4
+                )  # fmt: skip
             else:
-                pixel_tile(weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, acc, 1)
+                pixel_tile(
+                    weights, pitch, begin, rows, n_rows, from_, taps_x, tap_step, step, to, dst_step, code, slope, acc, 1
+                )  # fmt: skip
         pixels, at, dst = pixels - n, at + n * step, dst + n * dst_step
 
 
@@ -241,7 +247,7 @@ def depthwise_box(a, n, z, box, scratch, acc):
                 row_in_place(a, box, planes, fill, w, bias, rows, i, dst, dst_col, acc)
             else:
                 staged_row(a, box, band, w, bias, rows, i, dst, dst_col, acc)
-            if a.activation:
+            if a.activation > LAST_RECTIFIED:
                 activate_pixels(a, dst, dst_col, end_col - x, length, acc)
         if not a.store_direct:
             out = a.out + n * a.out_image + z * a.out_plane + y * a.out_row + x * a.out_col + first * a.out_channel

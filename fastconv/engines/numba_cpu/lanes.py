@@ -7,6 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv.engines.numba_cpu.activation import rectify
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, element, lanes, load, loop, multiply_add, store
 
 __all__ = ["VECTOR_BYTES", "copy_vector", "gradient_run", "pixel_tile", "turn_block"]
@@ -26,13 +27,16 @@ def copy_vector(typingctx, to, at):
 
 
 @intrinsic(prefer_literal=True)
-def pixel_tile(typingctx, w, w_step, bias, rows, n_rows, at, taps, tap_step, step, dst, dst_step, acc, pixels):
+def pixel_tile(
+    typingctx, w, w_step, bias, rows, n_rows, at, taps, tap_step, step, dst, dst_step, code, slope, acc, pixels
+):
     """A vector of each of `pixels` outputs: bias plus the sum over r < n_rows, k < taps of ``w[r * taps + k]``, vectors
-    `w_step` bytes apart, times the vector at ``rows[r] + at + k * tap_step``, `step` bytes further for the next output."""
+    `w_step` bytes apart, times the vector at ``rows[r] + at + k * tap_step``, `step` bytes further for the next output;
+    finished by `rectify`."""
     kind, count = acc.instance_type, pixels.literal_value
 
     def emit(context, builder, signature, args):
-        w, w_step, bias, rows, n_rows, at, taps, tap_step, step, dst, dst_step = args[:11]
+        w, w_step, bias, rows, n_rows, at, taps, tap_step, step, dst, dst_step, code, slope = args[:13]
         vector = ir.VectorType(element(kind), lanes(kind))
         start = load(builder, bias, vector)
         sums = [cgutils.alloca_once_value(builder, start) for _ in range(count)]
@@ -50,11 +54,12 @@ def pixel_tile(typingctx, w, w_step, bias, rows, n_rows, at, taps, tap_step, ste
                 for slot, offset in zip(sums, offsets, strict=True):
                     x = load(builder, builder.add(here, offset), vector)
                     builder.store(multiply_add(builder, x, tap, builder.load(slot)), slot)
+        rectify(builder, kind, sums, code, slope)
         for p, slot in enumerate(sums):
             store(builder, builder.load(slot), builder.add(dst, builder.mul(dst_step, _int64(p))))
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 11, acc, pixels), emit
+    return types.void(*[types.int64] * 12, types.float64, acc, pixels), emit
 
 
 @intrinsic(prefer_literal=True)

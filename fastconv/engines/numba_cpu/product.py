@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastconv.engines.numba_cpu.activation import rectify
 from fastconv.engines.numba_cpu.simd import (
     REGISTERS,
     VECTOR_BYTES,
@@ -41,17 +42,19 @@ def _at(builder: ir.IRBuilder, address: ir.Value, index: ir.Value | int, step: i
 
 @intrinsic
 def filters_product(
-    typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, left, dtype
-):
+    typingctx, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, code, slope, left, dtype
+):  # fmt: skip
     """Windows of pixels times packed weights.
 
     Row r is added to the sums at ``start + r * start_step``.  The window of pixel r is `runs` runs of `length` elements, which
     begin ``run_of[]`` bytes from ``src + pixel_of[r]``.  Its sums go to ``to + to_of[r]``, the first `width` of them.  About
-    `most` products are summed apart: errors grow with how many are summed in a row.
+    `most` products are summed apart: errors grow with how many are summed in a row.  Those sums are finished by `rectify`.
     """
     kind = dtype.instance_type
 
-    def tile(builder, height, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most):
+    def tile(
+        builder, height, w, src, pixel_of, run_of, runs, length, start, start_step, to, to_of, width, most, code, slope
+    ):
         vector, size = ir.VectorType(element(kind), lanes(kind)), kind.bitwidth // 8
         zero = ir.Constant(vector, None)
         totals = [
@@ -86,6 +89,7 @@ def filters_product(
                     builder.store(zero, slot)
                 builder.store(_int64(0), apart)
         _end(builder, sums, totals)
+        rectify(builder, kind, totals, code, slope)
         full = builder.icmp_signed(">=", width, _int64(COLS * vector.count))
         places = [builder.add(to, load(builder, _at(builder, to_of, r, 8), _int64)) for r in range(height)]
         with builder.if_else(full) as (all_lanes, few):
@@ -102,19 +106,22 @@ def filters_product(
     def emit(context, builder, signature, args):
         return each_height(builder, args[-2], tile, args[:-2])
 
-    return types.int64(*[types.int64] * 13, dtype), emit
+    return types.int64(*[types.int64] * 13, types.float64, types.int64, dtype), emit
 
 
 @intrinsic
-def pixels_product(typingctx, w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, left, dtype):
+def pixels_product(
+    typingctx, w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, code, slope, left, dtype
+):
     """Weights of filters times neighbouring pixels.
 
     Row r begins with the number at ``start + r * size``, or (`resume`) with the sums at ``start + r * start_step``.  Element
-    k of windows lies ``src + k_of[k]``, weights of row r at ``w + r * w_step``; sums go to ``to + r * to_step``.
+    k of windows lies ``src + k_of[k]``, weights of row r at ``w + r * w_step``; sums, finished by
+    `rectify`, go to ``to + r * to_step``.
     """
     kind = dtype.instance_type
 
-    def tile(builder, height, w, src, k_of, depth, w_step, start, start_step, resume, to, to_step):
+    def tile(builder, height, w, src, k_of, depth, w_step, start, start_step, resume, to, to_step, code, slope):
         vector, size = ir.VectorType(element(kind), lanes(kind)), kind.bitwidth // 8
         sums = [cgutils.alloca_once(builder, vector) for _ in range(height * COLS)]
         with builder.if_else(builder.icmp_signed("!=", resume, _int64(0))) as (again, anew):
@@ -135,6 +142,7 @@ def pixels_product(typingctx, w, src, k_of, depth, w_step, start, start_step, re
                 tap = splat(builder, load(builder, weight, vector.element), vector.count)
                 _accumulate(builder, sums[r * COLS : (r + 1) * COLS], pixels, tap)
                 weight = builder.add(weight, w_step)
+        rectify(builder, kind, sums, code, slope)
         for i, slot in enumerate(sums):
             place = builder.add(_at(builder, to, i // COLS, to_step), _int64(i % COLS * VECTOR_BYTES))
             store(builder, builder.load(slot), place)
@@ -142,7 +150,7 @@ def pixels_product(typingctx, w, src, k_of, depth, w_step, start, start_step, re
     def emit(context, builder, signature, args):
         return each_height(builder, args[-2], tile, args[:-2])
 
-    return types.int64(*[types.int64] * 11, dtype), emit
+    return types.int64(*[types.int64] * 11, types.float64, types.int64, dtype), emit
 
 
 def each_height(builder: ir.IRBuilder, left: ir.Value, tile: Callable, args: Sequence[ir.Value]) -> ir.Value:

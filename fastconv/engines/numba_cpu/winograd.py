@@ -91,8 +91,9 @@ def window_points(a, window, row, values, zeros, acc):
 def products(w, src, pixel_of, run_of, length, start, to, to_of, width, left, acc):
     most = int64(PRODUCTS_APART)
     return filters_product(
-        w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, left, acc
-    )
+        w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, int64(0), 0.0,
+        left, acc,
+    )  # fmt: skip
 
 
 @part
