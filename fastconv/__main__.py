@@ -94,7 +94,7 @@ def bench(
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)
-    effort = QUICK if quick else TARGETS if targets else LAYERS if parts else FULL
+    effort = QUICK if quick else TARGETS if targets else LAYERS.times(len(parts)) if parts else FULL
     results = _measure(chosen, contestants, missing, n, effort if patience is None else effort.with_patience(patience))
     with _told_plainly():
         if json is not None:

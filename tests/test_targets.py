@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -79,6 +80,17 @@ def test_parts_of_what_the_machine_allows():
     assert reached(results)["float32 3×3 on 4096×4096", "copy", "cython"].mean == pytest.approx(0.8)
     assert not outcomes(made_up({CACHED: {"cython": 0.5}}))  # nothing to hold it against
     assert results.rivals == [] and results.engines == ["cython"], "copying is neither"
+
+
+def test_limits_are_the_peak_or_the_bandwidth_whichever_binds():
+    ceilings = {"fma_float32": 4000.0, "products_of_bytes": 4, "copy": {"100": 2e4, "10000": 2e4}}
+    floats, bytes_ = CACHED, replace(CACHED, dtype="uint8")
+    results = made_up({floats: {"cython": 0.5}, bytes_: {"cython": 0.5}}, ceilings)
+    assert [results.limit(row) for row in results.rows] == pytest.approx([0.5, 0.125])
+    slow = made_up({floats: {"cython": 1.0}}, ceilings | {"copy": {"100": 2e3, "10000": 2e3}})
+    assert slow.limit(slow.rows[0]) == pytest.approx(0.5), "a thousand bytes"
+    none = made_up({bytes_: {"cython": 1.0}}, ceilings | {"products_of_bytes": 0})
+    assert none.limit(none.rows[0]) is None
 
 
 def test_the_page_shows_every_cell():

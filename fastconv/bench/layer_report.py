@@ -62,8 +62,9 @@ def section(outcomes: list[Outcome]) -> str:
         f"{'' if outcome.target.against == first.against else f' ({against(outcome.target)})'}</li>"
         for outcome in outcomes
     ]
-    columns = sorted(dict.fromkeys(key[1:] for key in main), key=lambda column: column[1])
-    header = "".join(f"<th>{escape(f'{called} {engine}')}, N={batch}</th>" for called, engine, batch in columns)
+    called = list(dict.fromkeys(key[1] for key in main))
+    columns = sorted({key[1:] for key in main}, key=lambda column: (column[1], called.index(column[0]), column[2]))
+    header = "".join(f"<th>{escape(f'{way} {engine}')}, N={batch}</th>" for way, engine, batch in columns)
     body = "".join(
         f"<tr><td>{escape(row)}</td>"
         + "".join(_cell(main.get((row, *column)), beside.get((row, *column))) for column in columns)

@@ -25,8 +25,15 @@ PEAK_TRIES = 6
 
 
 def ceilings(threads: int) -> dict[str, Any]:
-    """Peaks in operations a second, and copying in bytes a second by bytes moved."""
+    """Peaks in operations a second, and copying in bytes a second by bytes moved.
+
+    Products of bytes: how many are added in a lane by one instruction (``vpdpbusd``), of which there are as many a second as
+    of multiply-adds of floats; 0 where it takes several.
+    """
+    from fastconv.engines.numba_cpu.dots import TOGETHER
+
     return {
+        "products_of_bytes": TOGETHER if TOGETHER == 4 else 0,
         "fma_float32": fma_peak(threads),
         "fma_float64": fma_peak(threads, "float64"),
         "copy": {str(size): rate for size, rate in copy_bandwidth(threads).items()},

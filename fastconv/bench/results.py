@@ -203,9 +203,11 @@ class Results:
         return exp(float(np.interp(log(nbytes), np.log(sizes), np.log([copy[s] for s in sizes]))))
 
     def limit(self, row: Row) -> float | None:
-        """The part that a float32 row reaches of what the peak or copying as many bytes allows, whichever binds."""
-        peak, rate = self.more.get("ceilings", {}).get("fma_float32"), self.copy_rate(row.info.get("nbytes"))
-        if not peak or not rate or not row.gflops or row.info["dtype"] != "float32":
+        """The part that a row reaches of what the peak or copying as many bytes allows, whichever binds."""
+        ceilings, rate = self.more.get("ceilings", {}), self.copy_rate(row.info.get("nbytes"))
+        products = {"float32": 1, "uint8": ceilings.get("products_of_bytes", 0)}.get(row.info["dtype"], 0)
+        peak = products * ceilings.get("fma_float32", 0.0)
+        if not peak or not rate or not row.gflops:
             return None
         return max(row.info["flops"] / peak, row.info["nbytes"] / rate) / row.median
 

@@ -75,6 +75,10 @@ class Effort:
         others = min(seconds, self.patience) if self.once else seconds
         return replace(self, patience=others, once=dict.fromkeys(self.once, seconds))
 
+    def times(self, parts: int) -> Effort:
+        """The effort for so many parts of the benchmark."""
+        return replace(self, total=self.total * parts)
+
     def longest(self, contestant: str) -> float:
         """The longest call of a contestant that is worth waiting for."""
         return max(self.patience, self.once.get(contestant, 0.0))
@@ -88,7 +92,7 @@ class Effort:
 QUICK, FULL = Effort(0.1, 5, 3.0, 75.0), Effort(0.5, 8, 30.0)
 # 350 cases: about eight minutes, and five more for calls of SciPy that take 6 to 80 seconds (31x31 on 8192x8192).
 TARGETS = Effort(0.2, 5, 6.0, once={"scipy": 150.0})
-# 1150 operations of layers, each on both engines and by PyTorch: ten minutes.
+# 570 convolution layers of networks, or 1350 other operations, each on both engines and by PyTorch: ten minutes.
 LAYERS = Effort(0.08, 5, 6.0, 600.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
@@ -167,8 +167,8 @@ def _others() -> Iterator[Target]:
             group = f"quantised convolution, {way}, {kind}"
             cases = _of_layers("quantized_conv2d", way, layout, "depthwise-" * (kind == "depthwise"))
             yield from targets(group, layout, cases, 1.0)
-            asked = floats if way == "prepared" else 0.0
-            yield Target(f"{group}, {layout}", cases, "float32", asked, 0.0, group, "layers")
+            asked, own = floats if way == "prepared" else 0.0, f"{group}, beside floats"
+            yield Target(f"{own}, {layout}", cases, "float32", asked, 0.0, own, "layers")
         pools = f"nn.*_pool2d:?x?-stride-?-{layout}:*", f"nn.adaptive_*_pool2d:global-{layout}:*"
         indices = (f"nn.max_pool2d:?x?-stride-?-indices-{layout}:*",)
         yield from targets("pooling", layout, pools, 12.0 if first else 2.3)
@@ -182,4 +182,11 @@ def _others() -> Iterator[Target]:
         yield from targets(group, "", tuple(map(form.format, ELEMENTWISE)), 1.0)
 
 
-LAYERS = (*_gradients(), *_others())
+def _by_group(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """In the order of the groups' first ones."""
+    every = list(targets)
+    groups = list(dict.fromkeys(target.group for target in every))
+    return tuple(sorted(every, key=lambda target: groups.index(target.group)))
+
+
+LAYERS = _by_group((*_gradients(), *_others()))
