@@ -327,3 +327,37 @@ def test_calls_in_place_whose_first_results_are_nan(name):
                 desired = function(x.copy(), *extra)
             function(x, *extra, output=x)
             assert_identical(x, desired)
+
+
+@pytest.mark.parametrize("shape", [(1030, 1030), (2060, 2060)], ids=["in new memory", "in kept memory"])
+@pytest.mark.parametrize("written", [False, True])
+def test_large_results_once_they_come_often(engine, shape, written):
+    if engine == "reference":
+        return assert_not_replayed(fastconv.correlate2d, *images((9, 8), "float32", 2))
+    x, other = (image.astype(np.float32) for image in images(shape, "float32", 2))
+    kernel = np.float32([[1, 2, 0], [0, 3, -1], [2, 0, 1]])
+    out = np.empty_like(x)
+
+    def smooth(image):
+        return fastconv.ndimage.correlate(image, kernel, **({"output": out} if written else {}))
+
+    replay.forget()
+    before = plays()
+    for _ in range(replay.OFTEN + 1):
+        smooth(x)
+    assert plays() == before
+    expected = fresh(fastconv.ndimage.correlate, other, kernel)
+    for _ in range(2):
+        assert_identical(smooth(other), expected)
+    assert plays() == before + 2
+    return None
+
+
+def test_large_arrays_written_in_place_are_never_replayed(engine):
+    x, before = images((1030, 1030), "float32", 1)[0] - np.float32(100), plays()
+    expected = fastconv.nn.relu(x)
+    for _ in range(replay.OFTEN + 2):
+        again = x.copy()
+        fastconv.nn.relu(again, out=again)
+        assert_identical(again, expected)
+    assert plays() == before

@@ -6,9 +6,10 @@ and conversions that host code makes between them.  They are put together to a t
 holds in which array, at which offset, their pointers lie.  Later calls play the tape (`fastconv.engines.threads._tape`)
 with the addresses of their own arrays: nothing is validated, planned or converted again.
 
-A call is recorded only if its tape, played at once, gives the same bytes.  What a tape cannot hold is left out: results
-above `LARGEST` bytes, whose time hides the overhead; arrays whose values, and not only their memory, decide
-something (`by_value`); work done by NumPy besides the launches and the copies that are told of.
+A call is recorded only if its tape, played at once, gives the same bytes.  Calls with results above `LARGEST` bytes must
+have been made `OFTEN` times before.  What a tape cannot hold is left out: results above `MOST` bytes, whose time hides
+the overhead; arrays whose values, and not only their memory, decide something (`by_value`); work done by NumPy besides the
+launches and the copies that are told of.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import numpy as np
 from fastconv import config
 from fastconv.costs import REPLAYED_KERNEL, REPLAYED_RESULT
 from fastconv.engines.contract import EXACT_CODES, FILTER_FIELDS
-from fastconv.engines.threads._tape import Memory, play
+from fastconv.engines.threads._tape import Memory, play, same_bytes
 
 __all__ = [
     "LARGEST",
     "LARGEST_LAYER",
+    "MOST",
+    "OFTEN",
     "WRITTEN",
     "Copied",
     "Copy",
@@ -58,11 +61,14 @@ R = TypeVar("R")
 # A part of packed weights: the view that it is a copy of, the view of the packed ones, whether it is negated.
 Copy = tuple[np.ndarray, np.ndarray, bool]
 
-# Results of more bytes are not remembered.  (4 MiB take a separable filter 100 us on two threads, validation and plans 30.)
+# Results of more bytes are not remembered at once.  (4 MiB take a separable filter 100 us on two threads, validation 30.)
 LARGEST = REPLAYED_RESULT
 # ... of layers, whose tapes hold no array of that size: `fastconv.memory` makes larger ones.  (4.6 MiB take a 1x1 layer 0.2 ms on
 # two threads, validation and plans 0.05 to 0.1.)
 LARGEST_LAYER = 16 * 2**20 - 1
+# Calls with larger ones are made once more to be remembered: after so many.  (64 MiB leave the caches without Python's own data:
+# 3x3 of 4096x4096 takes 2.5 ms on two threads, validation and plans 0.3 to 0.4.)
+OFTEN, MOST = 8, 256 * 2**20
 # Tapes of a function.
 REMEMBERED = 64
 # Names of arguments that may be arrays for the result.
@@ -96,8 +102,8 @@ class Copied(NamedTuple):
 class Recorder:
     """Collects the steps of one call whose `arrays` are to be found again, others told apart by their `values`."""
 
-    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray], largest: int) -> None:
-        self.n_arrays, self.arrays, self.values, self.largest = n_arrays, arrays, values, largest
+    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray]) -> None:
+        self.n_arrays, self.arrays, self.values = n_arrays, arrays, values
         self.steps: list[Launch | Copied] = []
         self.constants: list[np.ndarray] = []
         self.valid = True
@@ -254,7 +260,7 @@ def remembered(
     or None.  Those named ``output``, ``out`` or ``target`` may be written to; all others are told apart by their values.
     `listed`: whether `forget` reaches the tapes, which then are kept as long as the process runs.  Calls on two arrays
     whose course depends on the values of the second one are told apart by these, if it has at most `by_second` bytes.
-    Results have at most `largest` bytes.
+    The first call is remembered if its results have at most `largest` bytes.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -297,7 +303,7 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any, lar
     key, given, args, kwargs = tapes.key(args, kwargs)  # lists as the arrays that launches are to be found in
     before = [array.copy() if array.nbytes <= largest else None for array in given]
     values = [a for a in _arrays(args, kwargs.values()) if not any(a is b for b in given)]
-    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values, largest)
+    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values)
     token = _recorder.set(found)
     try:
         result = function(*args, **kwargs)
@@ -305,9 +311,15 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any, lar
         _recorder.reset(token)
     if _overlap(given):
         return result  # calls on arrays apart from each other may yet have a tape
-    if any(np.may_share_memory(a, b) for a in values for b in _arrays((result,))):
+    results = _arrays((result,))
+    if any(np.may_share_memory(a, b) for a in values for b in results):
         found.valid = False  # tapes hold what is told apart by its values as constants
+    large = sum(array.nbytes for array in results) > largest
+    if large and any(isinstance(step, Copied) and step.target.nbytes > largest for step in found.steps):
+        found.valid = False  # NumPy copies as fast
     tape = tape_of(found, given, result)
+    if tape is not None and large and not tapes.often(key, OFTEN):
+        return result
     reports = any(isinstance(step, Launch) and step.report is not None for step in found.steps)
     if (
         tape is not None and not reports and not _same_again(tape, given, before, result)
@@ -337,18 +349,21 @@ def _overlap(given: list[np.ndarray]) -> bool:
 def _same_again(tape: Any, given: list[np.ndarray], before: list[np.ndarray | None], result: Any) -> bool:
     """Whether the tape gives the same bytes from what the arrays held before the call, which is put back."""
     results = result if isinstance(result, tuple) else (result,)
-    expected = [array.copy() for array in results]
     written = [i for i, array in enumerate(given) if any(np.may_share_memory(array, r) for r in results)]
+    expected = [array.copy() if any(array is a for a in given) else array for array in results]
     for i in written:
-        if before[i] is None:
+        values = before[i]
+        if values is not None:
+            given[i][...] = values
+        elif any(i != j and np.may_share_memory(given[i], other) for j, other in enumerate(given)):
             return False
-        given[i][...] = before[i]
     again = play(tape, given)
     again = again if isinstance(again, tuple) else (again,)
     same = again[0] is not None and all(
-        found.tobytes() == wanted.tobytes() for found, wanted in zip(again, expected, strict=True)
+        same_bytes(np.ascontiguousarray(found), np.ascontiguousarray(wanted))
+        for found, wanted in zip(again, expected, strict=True)
     )
     for array, wanted in zip(results, expected, strict=True):
-        if any(array is a for a in given):
+        if array is not wanted:
             array[...] = wanted
     return same

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv import memory
 from fastconv.engines.contract import DTYPE_CODES
 from fastconv.engines.threads._tape import Tape
-from fastconv.replay import Copied, Launch, Recorder, address
+from fastconv.replay import MOST, Copied, Launch, Recorder, address
 
 __all__ = ["tape_of"]
 
@@ -34,7 +34,7 @@ def tape_of(recorder: Recorder, given: list[np.ndarray], returned: Any) -> Tape 
     if any(result.base is not None or not result.flags.c_contiguous for result in new):
         return None
     launches = any(isinstance(step, Launch) for step in recorder.steps)
-    if sum(result.nbytes for result in results) > (recorder.largest if launches else memory.LEAST):
+    if sum(result.nbytes for result in results) > (MOST if launches else memory.LEAST):
         return None
     try:
         if not launches and not several:

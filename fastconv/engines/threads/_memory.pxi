@@ -15,7 +15,7 @@ cdef enum:
 cdef class Memory:
     """Tapes of one function by what its calls depend on: metadata of arrays, other arguments, settings."""
 
-    cdef dict tapes, roles
+    cdef dict tapes, roles, counts
     cdef tuple positions, settings, unless
     cdef int limit, required
     cdef Py_ssize_t most, bytes
@@ -32,7 +32,7 @@ cdef class Memory:
         self.roles = {**dict.fromkeys(written, WRITTEN), **dict.fromkeys(arrays, ARRAY), **dict.fromkeys(optional, OPTIONAL)}
         self.positions = tuple([self.roles.get(name, VALUE) for name in names])
         self.required, self.optional = len(arrays), len(optional) > 0
-        self.tapes, self.settings, self.unless = {}, settings, unless
+        self.tapes, self.settings, self.unless, self.counts = {}, settings, unless, {}
         self.limit, self.most, self.plays, self.bytes = limit, most, 0, 0
 
     @property
@@ -114,11 +114,20 @@ cdef class Memory:
         result = (<Tape>tape).play(arrays)
         return False if result is None else result
 
+    def often(self, key, int times):
+        """Whether a call has been made more often than that; each call tells."""
+        count = self.counts.get(key, 0) + 1
+        if len(self.counts) >= self.limit:
+            self.counts.clear()
+        self.counts[key] = count
+        return count > times
+
     def store(self, key, tape):
         """Remember the tape of a call, or False: that it has none."""
         if len(self.tapes) >= self.limit or self.bytes > MOST_BYTES:
             self.forget()
         self.tapes[key] = tape
+        self.counts.pop(key, None)
         if type(key) is tuple:
             for part in <tuple>key:
                 self.bytes += (<Values>part).array.nbytes if type(part) is Values else 0
@@ -126,6 +135,7 @@ cdef class Memory:
     def forget(self):
         """Drop all tapes."""
         self.tapes.clear()
+        self.counts.clear()
         self.bytes = 0
 
     def shortcut(self, tuple args, dict kwargs, tuple given):
