@@ -16,7 +16,7 @@ import numpy as np
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, PoolProblem, SeparableProblem
 
-__all__ = ["executor", "refuse"]
+__all__ = ["DeviceFilter", "DevicePool", "Problem", "Steps", "executor", "refuse", "steps_of"]
 
 Problem = ConvProblem | PoolProblem | SeparableProblem
 Steps = tuple[int, ...]
@@ -88,11 +88,16 @@ class DeviceFilter:
             return
         w, bias = (a if a is None or isinstance(a, DeviceArray) else np.asarray(a).astype(p.acc) for a in (w, bias))
         with self.engine.Call(out, x, w, bias) as call:
-            source, weights, offsets, target = call.put(x), call.put(w), call.put(bias), call.put(out, contents=False)
-            kernel = self.kernel(weights, offsets)
-            geometry = self.geometry(kernel.geometry, _steps(source), _steps(weights), _steps(target), _steps(offsets))
-            call.launch(kernel, geometry[:3], (source, weights, target, offsets), (fill,), geometry)
+            target = call.put(out, contents=False)
+            self.start(call, call.put(x), w, target, call.put(bias), fill)
             call.get(target, out)
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
+        """Launch the kernel on an image and a result that lie on the device."""
+        w = call.put(w)
+        kernel = self.kernel(w, bias)
+        geometry = self.geometry(kernel.geometry, *(steps_of(array) for array in (x, w, out, bias)))
+        call.launch(kernel, geometry[:3], (x, w, out, bias), (fill,), geometry)
 
     def workspace(self, threads: int) -> int:
         """Device arrays need no scratch memory; host arrays are copied, which is not counted."""
@@ -145,7 +150,7 @@ class DevicePool:
             return
         with self.engine.Call(out, x, indices) as call:
             source, where, target = call.put(x), call.put(indices, contents=False), call.put(out, contents=False)
-            geometry = self.geometry(self.kernel.geometry, _steps(source), _steps(where), _steps(target))
+            geometry = self.geometry(self.kernel.geometry, steps_of(source), steps_of(where), steps_of(target))
             call.launch(self.kernel, geometry[:3], (source, where, target), (), geometry)
             call.get(target, out)
             if indices is not None:
@@ -193,7 +198,7 @@ def _strides(prefix: str, outer: str, steps: Steps) -> dict[str, int]:
     return {prefix + name: step for name, step in zip((*outer, *AXES), values, strict=True)}
 
 
-def _steps(array: DeviceArray | None) -> Steps:
+def steps_of(array: DeviceArray | None) -> Steps:
     """Strides in elements; none for an absent array."""
     if array is None:
         return ()

@@ -38,7 +38,11 @@ from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
 __all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
 
 
-def kernel(operation: str, *types: str) -> Kernel:
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold.
+STREAM_ROWS, STREAM_WARPS, STREAM_BLOCKS = 4, 8, 3
+
+
+def kernel(operation: str, *types: str | int) -> Kernel:
     """The kernel of an operation for the given element types; see `define`.
 
     Raises
@@ -51,19 +55,31 @@ def kernel(operation: str, *types: str) -> Kernel:
 
 
 @cache
-def define(operation: str, *types: str) -> Kernel:
+def define(operation: str, *types: str | int) -> Kernel:
     """The Python function of a kernel and its types, which need no GPU.
 
+    ``stream``: kernel height and width, phase (see `stream.stream_kernel`), and whether weights go by value.
+    ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``filter``: input, kernel, bias, accumulator and output types, and the problem's `exact`.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
-    from fastconv.engines.numba_cuda import filter, pool
+    from fastconv.engines.numba_cuda import filter, pool, stream, tile
 
     if operation == "filter":
         source, weights, bias, acc, out, exact = types
         function = filter.filter_kernel(acc, out, exact)
         scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
         return Kernel(function, (source, weights, out, bias), (scalar,), filter.FilterGeometry)
+    if operation == "tile":
+        across, wide, rest_y, rest_x = map(int, types)
+        function = tile.tile_kernel(across, wide, rest_y, rest_x)
+        return Kernel(function, ("float32",) * 4, ("float64",), tile.TileGeometry, (tile.THREADS, 4))
+    if operation == "stream":
+        *sizes, by_value = map(int, types)
+        function = stream.stream_kernel(*sizes, STREAM_ROWS, STREAM_WARPS, bool(by_value))
+        constants = sizes[0] * sizes[1] if by_value else 0
+        bounds = (32 * STREAM_WARPS, STREAM_BLOCKS)
+        return Kernel(function, ("float32",) * 4, ("float64",), tile.TileGeometry, bounds, constants)
     dtype, *rest = types
     makers = {
         "max": lambda: pool.max_kernel(dtype, bool(rest[0])),

@@ -25,6 +25,9 @@ __all__ = [
 ]  # fmt: skip
 
 # Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
+# Bytes of shared memory that a block may have without asking.
+USUAL_SHARED = 48 << 10
+
 NUMPY_NAMES = {"row_stack": "vstack"}
 
 
@@ -148,9 +151,10 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
         pointers = [types.CPointer(getattr(types, in_memory(name))) for name in kernel.pointers]
         scalars = [getattr(types, name) for name in kernel.scalars]
         geometry = types.NamedUniTuple(types.int64, len(kernel.geometry._fields), kernel.geometry)
-        signature = types.void(*pointers, *scalars, geometry)
+        constants = [types.UniTuple(types.float32, kernel.constants)] if kernel.constants else []
+        signature = types.void(*pointers, *scalars, *constants, geometry)
         try:
-            ptx, _ = cuda.compile(kernel.function, signature, device=False, abi="numba", cc=capability)
+            ptx, _ = cuda.compile(kernel.function, signature, device=False, abi="numba", cc=capability, launch_bounds=kernel.bounds or None)
         except (ImportError, OSError, RuntimeError) as error:
             libraries = f"its compiler libraries come with {INSTALL}"
             raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error
@@ -165,6 +169,13 @@ def link(ptx: str, capability: tuple[int, int]) -> Any:
 
     options = LinkerOptions(arch="sm_{}{}".format(*capability))
     return Linker(ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin")
+
+
+@cache
+def _allow_shared(loaded: Any, device: int, nbytes: int) -> None:
+    """Let a kernel have more shared memory than blocks have unasked."""
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    _do(driver.cuKernelSetAttribute, attribute, nbytes, driver.CUkernel(int(loaded.handle)), device)
 
 
 @cache
@@ -183,12 +194,21 @@ def run(
     scalars: Sequence[Any],
     geometry: tuple,
     stream: int,
+    shared: int = 0,
+    constants: Sequence[float] = (),
 ) -> None:
     """Launch a kernel on a stream of the current device; compiles it at first."""
-    handle, _ = _load(kernel, _capability(current_device()))
+    device = current_device()
+    handle, loaded = _load(kernel, _capability(device))
+    if shared > USUAL_SHARED:
+        _allow_shared(loaded, device, shared)
     slots = slots_of(kernel, arrays, scalars, geometry)
+    numbers = np.array(constants, np.float32)
     addresses = slots.ctypes.data + np.arange(0, slots.nbytes, 8, dtype=np.uint64)
-    _do(driver.cuLaunchKernel, handle, *grid, *block, 0, stream, addresses.ctypes.data, 0)
+    if kernel.constants:
+        behind = len(kernel.pointers) + sum(2 if name == "complex128" else 1 for name in kernel.scalars)
+        addresses = np.insert(addresses, behind, numbers.ctypes.data + np.arange(0, numbers.nbytes, 4, dtype=np.uint64))
+    _do(driver.cuLaunchKernel, handle, *grid, *block, shared, stream, addresses.ctypes.data, 0)
 
 
 def slots_of(

@@ -42,6 +42,8 @@ class Kernel:
     pointers: tuple[str, ...]
     scalars: tuple[str, ...]
     geometry: Any
+    bounds: tuple[int, ...] = ()  # threads of a block at most, and how many blocks a multiprocessor shall hold
+    constants: int = 0  # float32 numbers that go by value, behind the scalars
 
 
 @cache
@@ -128,7 +130,21 @@ class Call:
     ) -> None:
         """Start a kernel that has one thread for each output of the `extents`."""
         block, grid = block_and_grid(*extents)
-        self._runner.run(kernel, grid, block, arrays, scalars, geometry, self.stream)
+        self.start(kernel, grid, block, arrays, scalars, geometry)
+
+    def start(
+        self,
+        kernel: Kernel,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        arrays: Sequence[Any],
+        scalars: Sequence[Any],
+        geometry: tuple,
+        shared: int = 0,
+        constants: Sequence[float] = (),
+    ) -> None:
+        """Start a kernel, with so many bytes of shared memory a block."""
+        self._runner.run(kernel, grid, block, arrays, scalars, geometry, self.stream, shared, constants)
 
 
 def _stream_of(array: DeviceArray) -> int:

@@ -106,6 +106,8 @@ def run(
     scalars: Sequence[Any],
     geometry: tuple,
     stream: int,
+    shared: int = 0,
+    constants: Sequence[float] = (),
 ) -> None:
     """Run a kernel, thread by thread, on at most two blocks and threads along y and z, which kernels loop over.
 
@@ -115,6 +117,7 @@ def run(
     typed = zip(arrays, kernel.pointers, strict=True)
     pointers = [None if array is None else Pointer(array, in_memory(dtype)) for array, dtype in typed]
     numbers = [np.asarray(value).astype(dtype)[()] for value, dtype in zip(scalars, kernel.scalars, strict=True)]
+    weights = [tuple(constants)] if kernel.constants else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's scalars report what wraps or is not a number
-        cuda.jit(kernel.function)[grid, block](*pointers, *numbers, geometry)
+        cuda.jit(kernel.function)[grid, block, 0, shared](*pointers, *numbers, *weights, geometry)
