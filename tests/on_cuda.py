@@ -43,7 +43,7 @@ def to_device(array: np.ndarray, library: str) -> Any:
     if library == "torch":
         import torch
 
-        return torch.from_numpy(np.ascontiguousarray(array)).cuda()
+        return torch.from_numpy(array.copy()).cuda()  # 0-d arrays, too, unlike NumPy's ascontiguousarray
     import cupy
 
     return cupy.asarray(array)
@@ -79,7 +79,7 @@ def test_filters(library, function, case):
 
 @pytest.mark.parametrize("function", [signal.convolve, signal.correlate])
 def test_filters_of_any_dimension(library, function):
-    for shape, kernel_shape in [((40,), (7,)), ((5,), (8,)), ((4, 5, 6), (2, 3, 2)), ((), ())]:
+    for shape, kernel_shape in [((40,), (7,)), ((5,), (8,)), ((4, 5, 6), (2, 3, 2)), ((2, 1, 3, 2, 4), (2, 1, 2, 1, 3)), ((), ())]:
         image, kernel = integers(shape, "float64"), integers(kernel_shape, "int16", 1)
         x = to_device(image, library)
         for mode in ("full", "same", "valid"):

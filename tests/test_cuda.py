@@ -81,16 +81,17 @@ def test_without_numba_cuda():
 # -- compiled code --------------------------------------------------------------------------------
 
 KERNELS = [
-    ("filter", "float32", "float32", "float32", "float32", "float32", ""),
-    ("filter", "float64", "float32", "float64", "float64", "float64", ""),
-    ("filter", "int8", "uint8", "uint32", "uint32", "int8", ""),
-    ("filter", "bool", "bool", "uint32", "uint32", "bool", ""),
-    ("filter", "int64", "uint64", "uint64", "uint64", "int64", ""),
-    ("filter", "complex64", "float32", "complex64", "complex64", "complex64", ""),
-    ("filter", "float32", "complex128", "complex128", "complex128", "complex64", ""),
-    ("filter", "uint8", "float64", "float64", "float64", "uint8", "order"),
-    ("filter", "uint16", "float64", "float64", "float64", "uint64", "line"),
-    ("filter", "int64", "float64", "float64", "float64", "bool", "antisymmetric"),
+    ("filter", "float32", "float32", "float32", "float32", "float32", "", 0),
+    ("filter", "float64", "float32", "float64", "float64", "float64", "", 0),
+    ("filter", "int8", "uint8", "uint32", "uint32", "int8", "", 0),
+    ("filter", "float32", "float32", "float32", "float32", "float32", "", 2),
+    ("filter", "bool", "bool", "uint32", "uint32", "bool", "", 0),
+    ("filter", "int64", "uint64", "uint64", "uint64", "int64", "", 0),
+    ("filter", "complex64", "float32", "complex64", "complex64", "complex64", "", 0),
+    ("filter", "float32", "complex128", "complex128", "complex128", "complex64", "", 0),
+    ("filter", "uint8", "float64", "float64", "float64", "uint8", "order", 0),
+    ("filter", "uint16", "float64", "float64", "float64", "uint64", "line", 0),
+    ("filter", "int64", "float64", "float64", "float64", "bool", "antisymmetric", 0),
     ("max", "float32", ""),
     ("max", "bool", "indices"),
     ("max_2x2", "float32"),
@@ -105,7 +106,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 @needs_compiler
-@pytest.mark.parametrize("types", KERNELS, ids=":".join)
+@pytest.mark.parametrize("types", KERNELS, ids=lambda types: ":".join(map(str, types)))
 def test_kernels_compile_to_lean_code(types):
     """Parameters are 64-bit slots; everything is inlined and stays in registers; exact sums are not fused."""
     from fastconv.engines.numba_cuda.driver import compile_ptx
@@ -118,7 +119,7 @@ def test_kernels_compile_to_lean_code(types):
     assert len(parameters) == len(kernel.pointers) + scalars + len(kernel.geometry._fields)
     assert set(parameters) <= {"u64", "f64"}
     assert ".local" not in ptx and "call" not in ptx
-    assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[-1])
+    assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
 
 
 @needs_compiler
@@ -140,7 +141,7 @@ def test_slots_of_a_launch():
     from fastconv.engines.numba_cuda.driver import slots_of
 
     x = DeviceArray.at(object(), 1 << 40, (4, 5), np.dtype("complex64"))
-    kernel = define("filter", "complex64", "complex64", "complex64", "complex64", "complex64", "")
+    kernel = define("filter", "complex64", "complex64", "complex64", "complex64", "complex64", "", 0)
     geometry = kernel.geometry(*range(len(kernel.geometry._fields)))
     slots = slots_of(kernel, (x[::-1], x, x, None), (1.5 - 2j,), geometry)
     assert slots[:4].tolist() == [(1 << 40) + 3 * 40, 1 << 40, 1 << 40, 0]

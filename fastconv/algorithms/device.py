@@ -2,13 +2,14 @@
 
 The host's part is small: the geometry record, chosen once for each set of strides, and a
 launch (`fastconv.engines.numba_cuda` has the contract).  A problem with fewer than three
-spatial axes gets axes of size 1 in front.
+spatial axes gets axes of size 1 in front; a filter along more has its further axes in the geometry, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = ["DeviceFilter", "DevicePool", "Problem", "Steps", "executor", "refuse
 Problem = ConvProblem | PoolProblem | SeparableProblem
 Steps = tuple[int, ...]
 AXES = "zyx"
+ORDERED = ("line", "symmetric", "antisymmetric")
 ACCUMULATORS = ("float32", "float64", "uint32", "uint64", "complex64", "complex128")
 ELEMENTS = (*ACCUMULATORS, "bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
 
@@ -36,9 +38,9 @@ def refuse(problem: Problem) -> str | None:
             if special
             else refuse(problem.conv)
         )
-    if len(problem.in_shape) > len(AXES):
-        return f"filters at most {len(AXES)} axes"
     if isinstance(problem, PoolProblem):
+        if len(problem.in_shape) > len(AXES):
+            return f"pools at most {len(AXES)} axes"
         if problem.kind == "lp":
             return "sums no powers"
         if problem.pad_after not in ((), problem.pad):
@@ -55,6 +57,8 @@ def refuse(problem: Problem) -> str | None:
         return "applies no activation"
     if problem.exact and problem.acc != "float64":
         return f"does not add in the order {problem.exact!r} in {problem.acc}"
+    if problem.exact in ORDERED and max(problem.kernel_shape[: -len(AXES)], default=1) > 1:
+        return f"adds in the order {problem.exact!r} along the last {len(AXES)} axes only"
     return None
 
 
@@ -80,7 +84,8 @@ class DeviceFilter:
         types = [p.acc if array is None else array.dtype.name for array in (w, bias)]
         if not set(types) <= set(ELEMENTS):
             raise TypeError(f"kernels on a GPU must have one of the dtypes {', '.join(ELEMENTS)}; got {types[0]}")
-        return self.engine.kernel("filter", p.in_dtype, *types, p.acc, p.out_dtype, p.exact)
+        further = max(p.ndim - len(AXES), 0)
+        return self.engine.kernel("filter", p.in_dtype, *types, p.acc, p.out_dtype, p.exact, further)
 
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
         p = self.problem
@@ -112,7 +117,11 @@ class DeviceFilter:
             **_axes("rule_%s", [self.engine.RULES[rule] for rule in p.boundary], 0),
             **_strides("x_", "nc", x), **_strides("w_", "fc", w), **_strides("out_", "nf", out),
         }  # fmt: skip
-        return record(**values)
+        rules = [self.engine.RULES[rule] for rule in p.boundary]
+        extents = (p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, rules)
+        axes = zip(*extents, x[2:], w[2:], out[2:], strict=True)  # as the kernel's record has them
+        further = (number for axis in list(axes)[: -len(AXES)] for number in axis)
+        return record(*(values[name] for name in record._fields[: len(values)]), *further)
 
 
 class DeviceLines(DeviceFilter):
@@ -171,10 +180,11 @@ class DevicePool:
 
 
 def _extents(p: ConvProblem | PoolProblem, filters: int) -> dict[str, int]:
-    """The grid's extents and the numbers of each axis."""
+    """The grid's extents and the numbers of the last three axes."""
     depth, height, width = _padded(p.out_shape, 1)
-    planar = (width, height, p.batch * filters * depth)
-    channels_last = (filters, width, p.batch * depth * height)
+    batch = p.batch * prod(p.out_shape[: -len(AXES)])
+    planar = (width, height, batch * filters * depth)
+    channels_last = (filters, width, batch * depth * height)
     return {
         **dict(zip(("inner", "middle", "outer"), channels_last if p.channels_last else planar, strict=True)),
         "channels_last": int(p.channels_last), "filters": filters,
@@ -186,7 +196,7 @@ def _extents(p: ConvProblem | PoolProblem, filters: int) -> dict[str, int]:
 
 
 def _padded(values: Sequence[int], missing: int) -> tuple[int, ...]:
-    return (missing,) * (len(AXES) - len(values)) + tuple(values)
+    return (missing,) * (len(AXES) - len(values)) + tuple(values[-len(AXES) :])
 
 
 def _axes(name: str, values: Sequence[int], missing: int) -> dict[str, int]:

@@ -31,8 +31,8 @@ def refuse(problem: device.Problem) -> str | None:
     p = problem.conv if isinstance(problem, SeparableProblem) else problem
     if not p.in_dtype == p.acc == p.out_dtype == FLOAT32:
         return "is for float32"
-    if p.ndim > 2 or max(p.stride + p.dilation) > 1:
-        return "filters planes with steps of one"
+    if not 0 < p.ndim <= 2 or max(p.stride + p.dilation) > 1:
+        return "filters lines and planes with steps of one"
     if not p.channels == p.filters == p.groups or (p.channels_last and p.channels > 1):
         return "is for one channel a group, planes apart"
     width = p.kernel_shape[-1]

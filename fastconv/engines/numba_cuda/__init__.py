@@ -60,16 +60,16 @@ def define(operation: str, *types: str | int) -> Kernel:
 
     ``stream``: kernel height and width, phase (see `stream.stream_kernel`), and whether weights go by value.
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
-    ``filter``: input, kernel, bias, accumulator and output types, and the problem's `exact`.
+    ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
     from fastconv.engines.numba_cuda import filter, pool, stream, tile
 
     if operation == "filter":
-        source, weights, bias, acc, out, exact = types
-        function = filter.filter_kernel(acc, out, exact)
+        source, weights, bias, acc, out, exact, further = types
+        function = filter.filter_kernel(acc, out, exact, further)
         scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
-        return Kernel(function, (source, weights, out, bias), (scalar,), filter.FilterGeometry)
+        return Kernel(function, (source, weights, out, bias), (scalar,), filter.geometry_of(further))
     if operation == "tile":
         across, wide, rest_y, rest_x = map(int, types)
         function = tile.tile_kernel(across, wide, rest_y, rest_x)
