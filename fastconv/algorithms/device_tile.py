@@ -17,8 +17,12 @@ WIDTHS = (8, 16, 32, 64)
 SHARED_BYTES = 99 << 10
 FLOAT32 = "float32"
 
-# The largest kernels for which wide tiles are summed from where the image lies.
-STREAMED = 7
+# Blocks along a grid's y and z, and the largest distance of rows that are found by 32-bit numbers of bytes.
+MAX_BLOCKS = 65535
+MAX_STEP = (1 << 29) - 1
+
+# The largest kernels for which wide tiles are summed from where the image lies: with weights in shared memory, and as arguments.
+STREAMED = (7, 15)
 
 
 def refuse(problem: device.Problem) -> str | None:
@@ -36,7 +40,10 @@ def refuse(problem: device.Problem) -> str | None:
     if not p.channels == p.filters == p.groups or (p.channels_last and p.channels > 1):
         return "is for one channel a group, planes apart"
     width = p.kernel_shape[-1]
-    return None if width <= WIDTHS[-1] and _Layout(p).shared <= SHARED_BYTES else "is for smaller kernels"
+    layout = _Layout(p)
+    if max(layout.grid[1:]) > MAX_BLOCKS:
+        return f"is for {MAX_BLOCKS} planes at most"
+    return None if width <= WIDTHS[-1] and layout.shared <= SHARED_BYTES else "is for smaller kernels"
 
 
 def executor(problem: ConvProblem | SeparableProblem, engine: Any) -> Tile:
@@ -53,8 +60,9 @@ class _Layout:
         self.wide = next((width for width in WIDTHS if self.kernel_x <= width), WIDTHS[-1])
         self.across = 8 if self.width <= 32 else 16 if self.width <= 64 else 32
         self.tile_y, self.tile_x = 1024 // self.across, 4 * self.across
+        self.grid = (-(-self.width // self.tile_x), -(-self.height // self.tile_y), p.batch * p.channels)
         rows = self.tile_y + self.kernel_y - 1
-        self.shared = 4 * (self.kernel_y * self.wide + rows * (self.tile_x + max(self.wide, 12)))
+        self.shared = 4 * (self.kernel_y * self.wide + rows * (self.tile_x + self.wide + 4))
 
 
 class Tile(device.DeviceFilter):
@@ -69,8 +77,8 @@ class Tile(device.DeviceFilter):
         if not self._is_fast(w, bias):
             return super().kernel(w, bias)
         p, layout = self.problem, self.layout
-        if layout.across == 32 and max(layout.kernel_y, layout.kernel_x) <= STREAMED:
-            by_value = p.channels == 1 and not isinstance(w, DeviceArray)
+        by_value = p.channels == 1 and not isinstance(w, DeviceArray)
+        if layout.across == 32 and max(layout.kernel_y, layout.kernel_x) <= STREAMED[by_value]:
             phase = -(0, *p.pad)[-1] % 4
             return self.engine.kernel("stream", layout.kernel_y, layout.kernel_x, phase, int(by_value))
         return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
@@ -84,27 +92,31 @@ class Tile(device.DeviceFilter):
         w = None if kernel.constants else call.put(w)
         aligned = x.address % 16 == 0
         geometry = self.geometry(kernel.geometry, *(device.steps_of(array) for array in (x, w, out, bias)), aligned)
-        tiles = geometry.tiles_y * geometry.tiles_x * self.problem.batch * self.problem.channels
         block = (kernel.bounds[0], 1, 1)
-        call.start(kernel, (tiles, 1, 1), block, (x, w, out, bias), (fill,), geometry, layout.shared, constants)
+        call.start(kernel, layout.grid, block, (x, w, out, bias), (fill,), geometry, layout.shared, constants)
 
     def _is_fast(self, *arrays: DeviceArray | None) -> bool:
         return all(array is None or array.dtype == FLOAT32 or not isinstance(array, DeviceArray) for array in arrays)
 
     def _geometry(
-        self, record: Any, x: device.Steps, w: device.Steps, out: device.Steps, bias: device.Steps, aligned: bool = False
+        self,
+        record: Any,
+        x: device.Steps,
+        w: device.Steps,
+        out: device.Steps,
+        bias: device.Steps,
+        aligned: bool = False,
     ) -> Any:
-        if "tiles_y" not in record._fields:
+        if "aligned" not in record._fields:
             return super()._geometry(record, x, w, out, bias)
         p, layout = self.problem, self.layout
         x, w, out = ((*steps[:2], *(0, *steps[2:])[-2:]) if steps else (0,) * 4 for steps in (x, w, out))
         rules = (0, *(self.engine.RULES[rule] for rule in p.boundary))[-2:]
         return record(
-            -(-layout.height // layout.tile_y), -(-layout.width // layout.tile_x), p.channels,
-            *(1, *p.in_shape)[-2:], layout.height, layout.width, layout.kernel_y, layout.kernel_x,
+            p.channels, *(1, *p.in_shape)[-2:], layout.height, layout.width, layout.kernel_y, layout.kernel_x,
             *(0, *p.pad)[-2:], *rules, int(p.bias),
             *x, w[0], *w[2:], *out, bias[0] if bias else 0,
-            int(aligned and x[3] == 1 and not any(step % 4 for step in x[:3])),
+            int(aligned and x[3] == 1 and abs(x[2]) <= MAX_STEP and not any(step % 4 for step in x[:3])),
         )  # fmt: skip
 
 

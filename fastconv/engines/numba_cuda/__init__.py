@@ -30,6 +30,7 @@ simulator; `launch` puts the arrays of one call on the device and in stream orde
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,12 @@ from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
 __all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
 
 
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold.
-STREAM_ROWS, STREAM_WARPS, STREAM_BLOCKS = 4, 8, 3
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to 7x7, of larger ones (whose
+# rows would not stay in registers), and of weights in shared memory.
+STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (8, 4, 5), (4, 8, 3), (8, 4, 4), 49
 
 
-def kernel(operation: str, *types: str | int) -> Kernel:
+def kernel(operation: str, *types: Any) -> Kernel:
     """The kernel of an operation for the given element types; see `define`.
 
     Raises
@@ -55,7 +57,7 @@ def kernel(operation: str, *types: str | int) -> Kernel:
 
 
 @cache
-def define(operation: str, *types: str | int) -> Kernel:
+def define(operation: str, *types: Any) -> Kernel:
     """The Python function of a kernel and its types, which need no GPU.
 
     ``stream``: kernel height and width, phase (see `stream.stream_kernel`), and whether weights go by value.
@@ -63,24 +65,38 @@ def define(operation: str, *types: str | int) -> Kernel:
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
-    from fastconv.engines.numba_cuda import filter, pool, stream, tile
-
     if operation == "filter":
-        source, weights, bias, acc, out, exact, further = types
-        function = filter.filter_kernel(acc, out, exact, further)
-        scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
-        return Kernel(function, (source, weights, out, bias), (scalar,), filter.geometry_of(further))
+        return _filter(*types)
+    if operation in ("tile", "stream"):
+        return _planes(operation, *map(int, types))
+    return _pool(operation, *map(str, types))
+
+
+def _filter(source: str, weights: str, bias: str, acc: str, out: str, exact: str, further: int) -> Kernel:
+    from fastconv.engines.numba_cuda import filter
+
+    function = filter.filter_kernel(acc, out, exact, further)
+    scalar = {"f": "float64", "c": "complex128"}.get(np.dtype(acc).kind, "uint64")
+    return Kernel(function, (source, weights, out, bias), (scalar,), filter.geometry_of(further))
+
+
+def _planes(operation: str, *numbers: int) -> Kernel:
+    from fastconv.engines.numba_cuda import stream, tile
+
+    pointers, scalars = ("float32",) * 4, ("float64",)
     if operation == "tile":
-        across, wide, rest_y, rest_x = map(int, types)
-        function = tile.tile_kernel(across, wide, rest_y, rest_x)
-        return Kernel(function, ("float32",) * 4, ("float64",), tile.TileGeometry, (tile.THREADS, 4))
-    if operation == "stream":
-        *sizes, by_value = map(int, types)
-        function = stream.stream_kernel(*sizes, STREAM_ROWS, STREAM_WARPS, bool(by_value))
-        constants = sizes[0] * sizes[1] if by_value else 0
-        bounds = (32 * STREAM_WARPS, STREAM_BLOCKS)
-        return Kernel(function, ("float32",) * 4, ("float64",), tile.TileGeometry, bounds, constants)
-    dtype, *rest = types
+        function = tile.tile_kernel(*numbers)
+        return Kernel(function, pointers, scalars, tile.TileGeometry, (tile.THREADS, tile.BLOCKS))
+    height, width, phase, by_value = numbers
+    taps = height * width
+    rows, warps, blocks = STREAM_SHARED if not by_value else STREAM_SMALL if taps <= SMALL else STREAM_LARGE
+    function = stream.stream_kernel(height, width, phase, rows, warps, bool(by_value))
+    return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), taps * by_value)
+
+
+def _pool(operation: str, dtype: str, *rest: str) -> Kernel:
+    from fastconv.engines.numba_cuda import pool
+
     makers = {
         "max": lambda: pool.max_kernel(dtype, bool(rest[0])),
         "max_2x2": pool.max_2x2_kernel,
@@ -89,6 +105,6 @@ def define(operation: str, *types: str | int) -> Kernel:
     return Kernel(makers[operation](), (dtype, "int64", dtype), (), pool.PoolGeometry)
 
 
-def is_ready(operation: str, *types: str) -> bool:
+def is_ready(operation: str, *types: Any) -> bool:
     """Always: arrays on a GPU have no other engine that could serve them while this one compiles."""
     return True

@@ -154,7 +154,14 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
         constants = [types.UniTuple(types.float32, kernel.constants)] if kernel.constants else []
         signature = types.void(*pointers, *scalars, *constants, geometry)
         try:
-            ptx, _ = cuda.compile(kernel.function, signature, device=False, abi="numba", cc=capability, launch_bounds=kernel.bounds or None)
+            ptx, _ = cuda.compile(
+                kernel.function,
+                signature,
+                device=False,
+                abi="numba",
+                cc=capability,
+                launch_bounds=kernel.bounds or None,
+            )
         except (ImportError, OSError, RuntimeError) as error:
             libraries = f"its compiler libraries come with {INSTALL}"
             raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error

@@ -12,7 +12,7 @@ from numba.cuda import libdevice
 
 from fastconv.engines.numba_cuda.launch import RULES
 
-__all__ = ["conversion", "in_memory", "inlined", "mapped", "place", "unfused_product"]
+__all__ = ["conversion", "in_memory", "inlined", "mapped", "place", "place_in_batch", "unfused_product"]
 
 _NEAREST, _WRAP, _REFLECT, _MIRROR = (RULES[rule] for rule in ("nearest", "wrap", "reflect", "mirror"))
 
@@ -50,6 +50,15 @@ def place(g, inner, middle, outer):
         return rest // g.out_depth, inner, rest % g.out_depth, outer % g.out_height, middle
     rest = outer // g.out_depth
     return rest // g.filters, rest % g.filters, outer % g.out_depth, middle, inner
+
+
+@inlined
+def place_in_batch(g, plane):
+    """(n, channel) of a plane: an integer division takes a fifth of the time of a small kernel's block."""
+    if g.channels == 1:
+        return plane, 0
+    n = np.uint32(plane) // np.uint32(g.channels)
+    return np.int64(n), np.int64(plane) - np.int64(n) * g.channels
 
 
 def in_memory(dtype: str) -> str:

@@ -137,7 +137,7 @@ else:
                 value, numbers, first, image, at, step = args
                 base = _shared(context, build, signature.args[3], image) if is_shared else image
                 origin = build.gep(base, [at])
-                starts = [build.gep(origin, [build.mul(step, ir.Constant(INT64, i))]) for i in range(rows + down)]
+                starts = _rows_below(build, origin, step, rows + down - 1)
                 if not is_shared:
                     starts = [build.addrspacecast(start, ir.PointerType(FLOAT, 1)) for start in starts]
                 if isinstance(weights, types.Array):
@@ -152,6 +152,13 @@ else:
             return tile(types.float32, weights, types.int64, image, types.int64, types.int64), code
 
         return make
+
+    def _rows_below(build: Any, origin: Any, step: Any, count: int) -> list:
+        """Where rows start; so many bytes as `step` elements have fit into 32 bits, so one instruction finds each."""
+        nbytes = build.sext(build.trunc(build.shl(step, ir.Constant(INT64, 2)), INT32), INT64)
+        first = build.bitcast(origin, ir.IntType(8).as_pointer(origin.type.addrspace))
+        places = [build.gep(first, [build.mul(nbytes, ir.Constant(INT64, i))]) for i in range(count)]
+        return [build.bitcast(place, origin.type) for place in places]
 
     def _four(build: Any, start: Any, offset: int, constant: bool = False, again: bool = False) -> list:
         """Four neighbours from an offset on, which is aligned.

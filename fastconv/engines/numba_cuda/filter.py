@@ -140,7 +140,9 @@ def _line(order: str) -> Callable:
         taps = g.kernel_z * g.kernel_y * g.kernel_x
         step = g.w_z if g.kernel_z > 1 else g.w_y if g.kernel_y > 1 else g.w_x
         start = taps - 1 if order == "line" else taps // 2  # the last, or the centre; then those before it
-        total += times(value_at(start, x, inside, fill, g, first_x, z, y, column), np.float64(w[first_w + start * step]))
+        total += times(
+            value_at(start, x, inside, fill, g, first_x, z, y, column), np.float64(w[first_w + start * step])
+        )
         for k in range(start):
             value = value_at(k, x, inside, fill, g, first_x, z, y, column)
             if order != "line":

@@ -13,7 +13,7 @@ import numpy as np
 from numba import cuda, float32
 
 from fastconv.engines.numba_cuda import emit
-from fastconv.engines.numba_cuda.elements import inlined, mapped
+from fastconv.engines.numba_cuda.elements import inlined, mapped, place_in_batch
 
 __all__ = ["stream_kernel"]
 
@@ -44,13 +44,11 @@ def stream_kernel(kernel_y: int, kernel_x: int, phase: int, rows: int, warps: in
     @inlined
     def compute(x, weights, staged, out, bias, fill, g):
         thread = cuda.threadIdx.x
-        index = cuda.blockIdx.x // g.tiles_x
-        left = cuda.blockIdx.x % g.tiles_x * width
-        plane, top = index // g.tiles_y, index % g.tiles_y * height
-        n, c = plane // g.channels, plane % g.channels
+        n, c = place_in_batch(g, cuda.blockIdx.z)
+        left, top = cuda.blockIdx.x * width, cuda.blockIdx.y * height
         first = n * g.x_n + c * g.x_c
         y, x0 = top - g.pad_y, left - g.pad_x - phase
-        own_row, own_column = thread // 32 * rows, thread % 32 * COLUMNS
+        own_row, own_column = (thread >> 5) * rows, (thread & 31) * COLUMNS
         start = bias[c * g.bias_c] if g.has_bias else np.float32(0)
         inside = y >= 0 and x0 >= 0 and y + height + kernel_y - 1 <= g.height and x0 + pitch <= g.width
         at = n * g.out_n + c * g.out_c + (top + own_row) * g.out_y + (left + own_column) * g.out_x
@@ -66,7 +64,8 @@ def stream_kernel(kernel_y: int, kernel_x: int, phase: int, rows: int, warps: in
 
     def stream(x, w, out, bias, fill, g):
         staged = cuda.shared.array(0, float32)  # starts on a multiple of 16 bytes
-        first = cuda.blockIdx.x // g.tiles_x // g.tiles_y % g.channels * g.w_c
+        c = place_in_batch(g, cuda.blockIdx.z)[1]
+        first = c * g.w_c
         for i in range(cuda.threadIdx.x, kernel_y * kernel_x, 32 * warps):
             row, column = i // kernel_x, i % kernel_x
             staged[weights_at + row * wide + column] = w[first + row * g.w_y + column * g.w_x]

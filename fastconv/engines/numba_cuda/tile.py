@@ -17,7 +17,7 @@ import numpy as np
 from numba import cuda, float32
 
 from fastconv.engines.numba_cuda import emit
-from fastconv.engines.numba_cuda.elements import inlined, mapped
+from fastconv.engines.numba_cuda.elements import inlined, mapped, place_in_batch
 
 __all__ = ["TileGeometry", "tile_kernel"]
 
@@ -25,25 +25,29 @@ __all__ = ["TileGeometry", "tile_kernel"]
 ROWS, COLUMNS, DOWN, ALONG = emit.ROWS, emit.COLUMNS, 4, 8
 THREADS, WARPS = 128, 4
 
-# Sizes and strides in elements; `group` outputs planes share a kernel's channel, `tiles_y` and `tiles_x` make a plane.
+# Blocks that a multiprocessor shall hold.
+BLOCKS = 4
+
+# Sizes and strides in elements.  A grid's x and y are tiles of a plane, its z are planes: channels within a batch.
 TileGeometry = namedtuple(
     "TileGeometry",
-    "tiles_y tiles_x channels height width out_height out_width kernel_y kernel_x pad_y pad_x rule_y rule_x has_bias "
+    "channels height width out_height out_width kernel_y kernel_x pad_y pad_x rule_y rule_x has_bias "
     "x_n x_c x_y x_x w_c w_y w_x out_n out_c out_y out_x bias_c aligned",
 )
 
 
-def tile_kernel(across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALONG=ALONG, WARPS=WARPS) -> Callable:  # TUNE
+def tile_kernel(
+    across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALONG=ALONG, WARPS=WARPS
+) -> Callable:  # TUNE
     """The kernel for tiles of `across` threads a row and kernels of at most `wide` columns.
 
     `rest_y` and `rest_x` are the kernel's height modulo 4 and width modulo 8.  Its arguments are pointers to input,
     kernel, output and bias, the fill value and a `TileGeometry`.
     """
-    THREADS = 32 * WARPS
     pitch = COLUMNS * across + wide
     groups = 32 // across  # of rows, that a warp sums
     height, width = ROWS * WARPS * groups, COLUMNS * across
-    full_rows, some_rows = _rows(pitch, wide, DOWN, rest_x, ALONG), _rows(pitch, wide, rest_y, rest_x, ALONG)
+    full_rows, some_rows = _rows(pitch, wide, DOWN, rest_x), _rows(pitch, wide, rest_y, rest_x)
 
     @inlined
     def stage_weights(w, staged, first, g, thread):
@@ -71,11 +75,9 @@ def tile_kernel(across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALO
     def tile(x, w, out, bias, fill, g):
         staged = cuda.shared.array(0, float32)  # starts on a multiple of 16 bytes
         thread = cuda.threadIdx.x
-        lane, warp = thread % 32, thread // 32
-        index = cuda.blockIdx.x // g.tiles_x
-        left = cuda.blockIdx.x % g.tiles_x * width
-        plane, top = index // g.tiles_y, index % g.tiles_y * height
-        n, c = plane // g.channels, plane % g.channels
+        lane, warp = thread & 31, thread >> 5
+        n, c = place_in_batch(g, cuda.blockIdx.z)
+        left, top = cuda.blockIdx.x * width, cuda.blockIdx.y * height
         image = g.kernel_y * wide
         rows = min(height, g.out_height - top) + g.kernel_y - 1
         columns = min(width, g.out_width - left) + g.kernel_x - 1
@@ -103,7 +105,7 @@ def tile_kernel(across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALO
     return tile
 
 
-def _rows(pitch: int, wide: int, down: int, rest: int, ALONG: int) -> Callable:
+def _rows(pitch: int, wide: int, down: int, rest: int) -> Callable:
     """A device function that adds the products of `down` kernel rows, eight taps at a time and then the rest."""
     many, few = emit.multiply_add(pitch, wide, down, ALONG), emit.multiply_add(pitch, wide, down, rest)
 
