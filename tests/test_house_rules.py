@@ -98,6 +98,7 @@ TORCH = {
 OWN = {
     "deform_conv2d": "input, offset, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), mask=None",
     **{f"quantized_conv{n}d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1" for n in (1, 2, 3)},
+    "Sequence": "layers, input",
 }
 # SciPy's function that is compiled has none either.
 COMPILED = {"sepfir2d": "input, hrow, hcol"}

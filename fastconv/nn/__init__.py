@@ -27,6 +27,7 @@ from fastconv.nn.rectifiers import elu, hardsigmoid, hardswish, hardtanh, leaky_
 from fastconv.nn.softmax import log_softmax, softmax
 
 __all__ = [
+    "Sequence",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -80,6 +81,7 @@ __all__ = [
 
 
 _LATER = {
+    "Sequence": "fastconv.nn.sequence",
     "deform_conv2d": "fastconv.nn.deform",
     **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "fastconv.nn.pool.fractional"),
     **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), "fastconv.nn.pool.unpool"),
