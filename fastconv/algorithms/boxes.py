@@ -29,6 +29,7 @@ class Tiles:
     itemsize: int
     filter_lanes: bool
     in_place: bool
+    by_taps: bool = False  # elements that neighbouring outputs read follow each other, for each column of the kernel
 
     @property
     def pixels(self) -> int:
@@ -40,7 +41,7 @@ class Tiles:
         """Filters that chunks are whole multiples of."""
         return self.lanes if self.filter_lanes else 2
 
-    def axis(self, axis: Axis, outputs: int) -> Staged:
+    def axis(self, axis: Axis, outputs: int, across: bool = False) -> Staged:
         """What windows of neighbouring outputs read of an axis."""
         taps = np.arange(axis.taps, dtype=np.int64) * axis.dilation
         end = int((outputs - 1) * axis.stride + taps[-1])
@@ -49,7 +50,8 @@ class Tiles:
             return Staged(step, taps[:1], 1 + end // step, 0 * taps, taps // step)
         phases, phase_of = np.unique(taps % axis.stride, return_inverse=True)
         count = 1 + (end - int(phases[0])) // axis.stride
-        if axis.taps * outputs < len(phases) * count:  # no position is read twice, most are not at all
+        # Either no position is read twice, and most are not at all, or staging costs less than gaps.
+        if axis.taps * outputs < len(phases) * count or (across and self.by_taps):
             return Staged(axis.stride, taps, outputs, np.arange(axis.taps), 0 * taps)
         return Staged(axis.stride, phases, count, phase_of, taps // axis.stride)
 
@@ -83,13 +85,13 @@ class Boxes:
 
     def positions(self, y: Axis, x: Axis, tiles: Tiles) -> int:
         """Sums of a filter that a box has, those beyond the ends of rows counted."""
-        pitch = self.width if tiles.filter_lanes or tiles.in_place else tiles.axis(x, self.width).count
+        pitch = self.width if tiles.filter_lanes or tiles.in_place else tiles.axis(x, self.width, True).count
         return (self.height - 1) * pitch + self.width
 
 
 def staged(y: Axis, x: Axis, kernel_z: int, tiles: Tiles, height: int, width: int) -> int:
     """Elements of a channel that a box stages, or reads."""
-    return kernel_z * tiles.axis(y, height).size * tiles.axis(x, width).size
+    return kernel_z * tiles.axis(y, height).size * tiles.axis(x, width, True).size
 
 
 def divide(
@@ -172,7 +174,7 @@ class Layout:
 
 def staged_layout(z: Axis, y: Axis, x: Axis, boxes: Boxes, tiles: Tiles, channels: int) -> Layout:
     """Of what the largest box stages."""
-    rows, cols = tiles.axis(y, boxes.height), tiles.axis(x, boxes.width)
+    rows, cols = tiles.axis(y, boxes.height), tiles.axis(x, boxes.width, True)
     planes, block, joined, pitch = np.arange(z.taps)[:, None, None], boxes.block_channels, 1, cols.count
     down, across = rows.index_of[:, None], cols.index_of
     if tiles.filter_lanes:

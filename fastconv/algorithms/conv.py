@@ -32,6 +32,10 @@ BLOCK_SLOT = CONV_FIELDS.index("block_channels")
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
+# Windows of so few elements are summed in one go.  Planes of so few channels are staged tap by tap: rows without gaps.
+FEW_PRODUCTS, FEW_CHANNELS = 160, 4
+# Results of so many bytes are written past the caches.
+STREAM_BEYOND = 8 * 2**20
 # Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise.
 PACKED_GAIN = 10
 # Fewer filters of pixels leave most lanes empty.
@@ -180,7 +184,9 @@ class Conv(ConvExecutor):
         channel_of = _offsets(p.groups, self.channels, p.channels, x_strides[1], part_size(p.in_dtype))
         filter_of = _offsets(p.groups, self.filters, p.filters, out_strides[1], part_size(p.out_dtype))
         lanes = self.engine.GEMM[1] // size
-        tiles = Tiles(self.engine.GEMM[0], lanes, size, self.filter_lanes, self._in_place(z, y, x, channel_of))
+        few = self.channels * self.taps <= FEW_PRODUCTS and (self.filter_lanes or self.channels <= FEW_CHANNELS)
+        by_taps = few and self.filters >= 2 * FEW_FILTERS and not self.filter_lanes
+        tiles = Tiles(self.engine.GEMM[0], lanes, size, self.filter_lanes, self._in_place(z, y, x, channel_of), by_taps)
         boxes = divide(y, x, z.taps, images.size * p.groups * z.out_size, self.channels, self.filters, tiles, threads)
         layout = staged_layout(z, y, x, boxes, tiles, self.channels)
         if tiles.in_place:
@@ -189,8 +195,11 @@ class Conv(ConvExecutor):
         positions = boxes.positions(y, x, tiles)
         sums_at = tiles.rows * lanes + (0 if tiles.in_place else layout.elements * boxes.block_channels + lanes)
         sums_at = -(-sums_at * size // 64) * 64
-        several = boxes.block_channels < self.channels
-        tables_at = sums_at + several * (positions + lanes) * -(-boxes.filters // lanes) * lanes * size
+        several, store_direct = boxes.block_channels < self.channels, self._store_direct(y, x, filter_of, layout, boxes)
+        few = few and not tiles.in_place and not several and store_direct > 0 and self.filters >= tiles.rows
+        stream = few and p.batch * p.filters * prod(p.out_shape) * size >= STREAM_BEYOND
+        kept = positions + lanes if several else tiles.rows + 1 if stream else 0  # rows of all filters
+        tables_at = sums_at + kept * -(-boxes.filters // lanes) * lanes * size
         tables_end = tables_at + self.filter_lanes * 16 * (positions + tiles.rows)
         blocks_end = (tiles.rows + lanes) * lanes * size  # of a tile that is transposed
         scratch_bytes = -(-max(tables_end, blocks_end) // 64) * 64
@@ -204,7 +213,8 @@ class Conv(ConvExecutor):
             "channel_of": channel_of.ctypes.data, "out_filter_of": filter_of.ctypes.data,
             "n_fills": 2 if p.in_dtype in PARTS else 1,
             "w_rows": self.weight_rows if self.filter_lanes else 0, "block_channels": boxes.block_channels,
-            "in_place": tiles.in_place, "store_direct": self._store_direct(y, x, filter_of, layout, boxes),
+            "in_place": tiles.in_place, "store_direct": store_direct,
+            "few": few + stream,
             "n_row_units": boxes.row_units, "n_col_units": boxes.col_units, "n_chunks": boxes.chunks,
             "rows": layout.rows, "pitch": layout.pitch, "step_y": layout.step_y, "step_x": layout.step_x,
             "n_phases_y": layout.n_phases_y, "n_phases_x": layout.n_phases_x, "phases": layout.phases.ctypes.data,

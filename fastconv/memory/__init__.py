@@ -1,6 +1,6 @@
 """The memory of results.
 
-Results of 16 MiB and more are written to memory that earlier results have left, if there is some of the same size:
+Results of 8 MiB and more are written to memory that earlier results have left, if there is some of the same size:
 new pages cost as much as a small filter.  At most ``FASTCONV_KEEP_MIB`` MiB (default 512) are kept; the
 system may take them back whenever it is short of memory.
 """
@@ -17,7 +17,7 @@ from fastconv.memory._blocks import keep, kept
 
 __all__ = ["empty", "keep", "kept"]
 
-LEAST = 16 * 2**20
+LEAST = 8 * 2**20
 DEFAULT_MIB = 512
 
 

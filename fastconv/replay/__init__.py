@@ -63,7 +63,7 @@ Copy = tuple[np.ndarray, np.ndarray, bool]
 
 # Results of more bytes are not remembered at once.  (4 MiB take a separable filter 100 us on two threads, validation 30.)
 LARGEST = REPLAYED_RESULT
-# ... of layers, whose tapes hold no array of that size: `fastconv.memory` makes larger ones.  (4.6 MiB take a 1x1 layer 0.2 ms on
+# ... of layers.  (4.6 MiB take a 1x1 layer 0.2 ms on
 # two threads, validation and plans 0.05 to 0.1.)
 LARGEST_LAYER = 16 * 2**20 - 1
 # Calls with larger ones are made once more to be remembered: after so many.  (64 MiB leave the caches without Python's own data:

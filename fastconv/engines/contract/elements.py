@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["BEYOND", "DTYPE_CODES", "GEOMETRY", "HALVES", "HEADER", "MAX_SLOTS", "NUMBERS", "SATURATE", "record"]
 
-MAX_SLOTS = 64
+MAX_SLOTS = 72
 
 # Pointers, set at launch.  `w` is the packed kernel (the index array in pooling).
 HEADER = ("x", "w", "out", "bias", "fill", "scratch")

@@ -59,6 +59,7 @@ CONV_FIELDS = GEOMETRY + (
     "block_channels",  # channels staged at once
     "in_place",  # windows are read where the image lies
     "store_direct",  # a tile's rows lie without gaps in the output: 1, those within a row of pixels; 2, all
+    "few",  # windows have so few elements that they are summed in one go and stored directly: 1; 2, past the caches
     "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group
     "rows", "pitch",  # what is staged: rows of a plane (of a phase), elements from one row to the next
     "step_y", "step_x",  # ... and positions between neighbours

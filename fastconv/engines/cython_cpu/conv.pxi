@@ -20,7 +20,7 @@ cdef struct ConvArgs:
     const int64_t *channel_of
     const int64_t *out_filter_of
     int64_t n_fills
-    int64_t w_rows, block_channels, in_place, store_direct
+    int64_t w_rows, block_channels, in_place, store_direct, few
     int64_t n_row_units, n_col_units, n_chunks
     int64_t rows, pitch
     int64_t step_y, step_x
@@ -84,7 +84,7 @@ cdef void stage_conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *to, int
     cdef acc_t *pixel
     dense = even and a.step_x == 1 and channels == a.block_channels and g.x_col == step * channels
     packed = not dense and even and a.step_x == 1 and step == sizeof(acc_t) and g.src_code == code_of(to)
-    planes = even and a.step_x == 1 and g.x_col == sizeof(acc_t) and g.src_code == code_of(to) and step % sizeof(acc_t) == 0
+    planes = channels > 1 and even and a.step_x == 1 and g.x_col == sizeof(acc_t) and g.src_code == code_of(to) and step % sizeof(acc_t) == 0
     for tz in range(a.kernel_z):
         for row in range(rows):
             pixel = to + (tz * a.rows + row) * a.pitch
@@ -213,6 +213,11 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
         finish.code = a.activation if last else 0
         if not a.in_place:
             stage_conv_planes(a, u, staged, c, channels)
+        if a.few and flat and u.filters >= GEMM_ROWS:
+            few_pixels(<const acc_t *>g.w + (u.group * a.filters + u.first) * depth, src, a.offsets, depth,
+                       <const acc_t *>g.bias + u.group * a.filters + u.first, to + u.filter_of[0], filter_step, n, u.filters,
+                       a.few > 1, a.activation, slope_of(a.slope))
+            break
         f = 0
         while f < u.filters:
             w = <const acc_t *>g.w + (u.group * a.filters + u.first + f) * depth + c * taps
@@ -267,6 +272,8 @@ cdef void conv_unit(const ConvArgs *a, int64_t unit, acc_t *scratch) noexcept no
         conv_filters(a, &u, scratch)
     else:
         conv_pixels(a, &u, scratch)
+    if a.few > 1:
+        end_stream()
 
 
 cdef void conv_part(int64_t i, int64_t parts, int64_t size, int64_t step, int64_t *first, int64_t *n) noexcept nogil:

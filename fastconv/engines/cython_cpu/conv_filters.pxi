@@ -43,6 +43,11 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
         conv_steps(a, &s, channels * taps, inner)
         if not a.in_place:
             stage_conv_pixels(a, u, staged, c, channels)
+        if a.few and n >= GEMM_ROWS:
+            few_filters(<const acc_t *>s.w, a.w_rows * lanes, s.src, s.pixel_of, a.offsets, s.runs, s.length, <const acc_t *>s.bias,
+                        u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, a.activation,
+                        slope_of(a.slope))
+            break
         begin = 0
         while begin < n:
             end = begin + product_height(tile, n - begin) if inner else n

@@ -69,6 +69,8 @@ cdef extern from "tiles_all.h" nogil:
     enum: LEAKY_RELU
     void filters_tile_while(...)
     void pixels_tile(...)
+    void few_filters(...)
+    void few_pixels(...)
     int64_t product_height(...)
     void activate_rows(...)
     void turn_rows(...)

@@ -287,6 +287,7 @@ static inline V NAME(rectified)(V x, const int code, T slope) { return x; }
 #undef ALL
 #undef SHUFFLED
 #include "conv_tiles.h"
+#include "conv_few.h"
 #include "convert.h"
 #include "separable.h"
 #include "weight_gradient.h"

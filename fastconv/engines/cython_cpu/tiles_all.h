@@ -176,6 +176,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define filters_part(w, ...) PICK(filters_part, w)(w, __VA_ARGS__)
 #define filters_tile_while(w, ...) PICK(filters_tile_while, w)(w, __VA_ARGS__)
 #define pixels_tile(w, ...) PICK(pixels_tile, w)(w, __VA_ARGS__)
+#define few_filters(w, ...) PICK(few_filters, w)(w, __VA_ARGS__)
+#define few_pixels(w, ...) PICK(few_pixels, w)(w, __VA_ARGS__)
 #define product_height(w, ...) PICK(product_height, w)(__VA_ARGS__)
 #define activate_rows(type, ...) PICK(activate_rows, type)(type, __VA_ARGS__)
 #define turn_rows(from, ...) PICK(turn_rows, from)(from, __VA_ARGS__)

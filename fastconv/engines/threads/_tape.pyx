@@ -32,7 +32,7 @@ cdef extern from "tiles_all.h" nogil:
     void store_run(...)
 
 cdef enum:
-    MAX_SLOTS = 64
+    MAX_SLOTS = 72
     MAX_HEADER = 5  # x, w, out, bias, fill
     MAX_AXES = 8
     MAX_ARRAYS = 8

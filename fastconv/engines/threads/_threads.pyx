@@ -24,7 +24,7 @@ cdef int default_threads() noexcept nogil:
 
 
 cdef enum:
-    MAX_SLOTS = 64
+    MAX_SLOTS = 72
     HEADER = 6
 
 
