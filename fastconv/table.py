@@ -67,7 +67,7 @@ TABLE = (
     Implementation("depthwise", "Depthwise", "cython"),
     Implementation("depthwise", "Depthwise", "numba"),
     Implementation("winograd", "Winograd", "cython"),
-    Implementation("winograd", "Winograd", "numba"),
+    Implementation("winograd", "Winograd", "numba", leaves="larger_kernels"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
     Implementation("overlap", "Overlap", "cython"),

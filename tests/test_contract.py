@@ -99,7 +99,15 @@ def test_record_wants_every_slot():
 # -- twins --------------------------------------------------------------------------------------
 
 # What the Numba engine leaves to others: SciPy's transforms, and its own filter in double.
-ONLY_CYTHON = {"depthwise8", "depthwise_input", "overlap", "lines", "pointwise_gradient", "winograd_gradient"}
+ONLY_CYTHON = {
+    "depthwise8",
+    "depthwise_input",
+    "overlap",
+    "lines",
+    "pointwise_gradient",
+    "winograd_gradient",
+    "winograd_pieces",
+}
 
 
 @pytest.mark.parametrize("engine", [cython_cpu, numba_cpu], ids=["cython", "numba"])

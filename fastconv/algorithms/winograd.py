@@ -1,5 +1,8 @@
 """Winograd's minimal filtering: many channels and filters of 3x3 taps with less than half of the multiplications.
 
+Kernels of 5x5 and 7x7 taps are sums of pieces of 3x3, 3x2, 2x3 and 2x2 taps, two apart: so far as tiles of 2x2 are, so that the
+pieces share the values at the points.  49 products stand for 100, 100 for 196, with errors like the direct sum's.
+
 Outputs are made by tiles of m x m: sums of products at (m + 2)^2 points stand for 9 m^2 products (doi:10.1109/CVPR.2016.435).
 m = 2 makes rounding errors like the direct sum's, m = 4 about six times as large ones, so that only
 ``precision="fast"`` takes it.  NaN, infinity and overflow at the points are noticed, and tiles that hold them summed directly.
@@ -25,14 +28,22 @@ from fastconv.algorithms.conv import is_ready as conv_is_ready
 from fastconv.algorithms.executor import Bound, ConvExecutor, run
 from fastconv.algorithms.geometry import geometry, part_size, spatial_axes
 from fastconv.algorithms.weights import aligned
-from fastconv.engines.contract import ACTIVATIONS, WINOGRAD_FIELDS, WINOGRAD_WEIGHTS_FIELDS, record, slope_bits
+from fastconv.engines.contract import (
+    ACTIVATIONS,
+    WINOGRAD_FIELDS,
+    WINOGRAD_PIECES_FIELDS,
+    WINOGRAD_WEIGHTS_FIELDS,
+    record,
+    slope_bits,
+)
 from fastconv.problem import ConvProblem
 from fastconv.replay import constant, contiguous, copy_into, kept_weights, zeros
 
-__all__ = ["Winograd", "is_ready", "refuse"]
+__all__ = ["Winograd", "is_ready", "larger_kernels", "refuse"]
 
 # Outputs of a tile along each axis that a precision allows.
 TILES = {"default": (2,), "fast": (2, 4)}
+KERNELS = [(taps, taps) for taps in range(3, 16, 2)]
 # What work takes, in nanoseconds, float32, one thread; only ratios count.  An operation of the direct sum, and of the products;
 # of a tile, each channel taken at the points, and each filter summed; each channel and filter of weights taken there, and
 # packed for the direct sum.
@@ -57,13 +68,18 @@ def refuse(problem: ConvProblem) -> str | None:
         return "is for convolutions"
     if problem.precision not in TILES:
         return "is not for strict precision"
-    if problem.kernel_shape != (3, 3) or {*problem.stride, *problem.dilation} != {1}:
-        return "is for 3x3 taps next to each other, and stride 1"
+    if problem.kernel_shape not in KERNELS or {*problem.stride, *problem.dilation} != {1}:
+        return "is for 3x3, 5x5, 7x7 ... 15x15 taps next to each other, and stride 1"
     if problem.acc not in ("float32", "float64") or problem.exact or problem.saturate:
         return "is for floating-point sums in any order"
     if _best_tile(problem, prepared=True) is None:
         return "needs more channels, filters or pixels to be faster"
     return None
+
+
+def larger_kernels(problem: ConvProblem) -> str | None:
+    """Why a kernel for 3x3 taps alone cannot do a problem, or None."""
+    return "is for 3x3 taps" if problem.kernel_shape != (3, 3) else None
 
 
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
@@ -74,7 +90,8 @@ def is_ready(problem: ConvProblem, engine: Any) -> bool:
 
 def _best_tile(p: ConvProblem, prepared: bool) -> int | None:
     """The size of tile that is the fastest, or None if the direct sum is."""
-    allowed = [m for m in TILES[p.precision] if _division(p, m, 1).scratch_bytes <= MOST_BYTES]
+    allowed = [m for m in TILES[p.precision] if m == 2 or _pieces(p) == 1]
+    allowed = [m for m in allowed if _division(p, m, 1).scratch_bytes <= MOST_BYTES]
     best = min(allowed, key=lambda m: _nanoseconds(p, m, prepared), default=None)
     if best is None or _nanoseconds(p, best, prepared) * LEAST_GAIN > _direct_nanoseconds(p, prepared):
         return None
@@ -93,12 +110,24 @@ def _nanoseconds(p: ConvProblem, m: int, prepared: bool) -> float:
     channels, filters = (
         p.groups * -(-n // p.groups // lanes) * lanes for n, lanes in ((p.channels, 16), (p.filters, 32))
     )
-    tiles, points, pairs = p.batch * rows * cols, (m + 2) ** 2, channels * filters // p.groups
+    tiles, points, pairs = p.batch * rows * cols, _products(p, m), channels * filters // p.groups
     units, weights = -(-tiles // UNIT_TILES), points * pairs * 4
+    more = _pieces(p) - 1
+    values = p.batch * (rows + more) * (cols + more)
     took = 2 * points * (tiles + LEAST_ROWS * units) * pairs * PRODUCT_NS
-    took += tiles * (channels * TILE_NS[m][0] + filters * TILE_NS[m][1])
+    took += values * channels * TILE_NS[m][0] + tiles * filters * TILE_NS[m][1]
     took += units * weights * BYTE_NS if weights > NEAR_BYTES else 0.0
-    return max(took, weights * MEMORY_NS) + (0.0 if prepared else pairs * WEIGHTS_NS[m])
+    return max(took, weights * MEMORY_NS) + (0.0 if prepared else pairs * WEIGHTS_NS[m] * _pieces(p) ** 2)
+
+
+def _pieces(p: ConvProblem) -> int:
+    """How many pieces a kernel is the sum of along an axis."""
+    return (p.kernel_shape[0] - 1) // 2
+
+
+def _products(p: ConvProblem, m: int) -> int:
+    """Products of a tile: all pieces but the last have none at the point of infinity."""
+    return ((m + 1) * _pieces(p) + 1) ** 2
 
 
 def _tiles(p: ConvProblem, m: int) -> tuple[int, int]:
@@ -121,6 +150,7 @@ class Division:
 def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division:
     tile_rows, tile_cols = _tiles(p, m)
     size, points, all_rows = part_size(p.acc), (m + 2) ** 2, p.batch * tile_rows
+    more = _pieces(p) - 1
     pitch, wide = -(-p.channels // p.groups // lanes) * lanes, 2 * lanes
     rows = max(1, max(UNIT_TILES, UNIT_BYTES // (points * pitch * size)) // tile_cols)
     strips, chunks = -(-all_rows // rows), 1
@@ -129,17 +159,18 @@ def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division
         strips, chunks = min(ways, key=lambda way: _nanoseconds_of(p, m, threads, way[0], way[1], wide))
     rows = -(-all_rows // strips)
     images = min(rows, (rows - 2) // tile_rows + 2) if rows > 1 else 1
-    tiles, cols = rows * tile_cols, tile_cols * m
-    step = tiles * pitch + (LINE_BYTES // size if tiles * pitch * size % 4096 == 0 else 0)
+    tiles, cols, values = rows * tile_cols, tile_cols * m, (rows + images * more) * (tile_cols + more)
+    step = values * pitch + (LINE_BYTES // size if values * pitch * size % 4096 == 0 else 0)
+    reach = p.kernel_shape[0] - 1
     parts = (
-        (rows * m + 2 * images) * (cols + 2) * pitch + lanes * pitch,
+        (rows * m + reach * images) * (cols + reach) * pitch + lanes * pitch,
         points * step,
         points * tiles * wide,
         rows * m * cols * wide + lanes * wide,
-        lanes * (cols + 2 + lanes),
+        lanes * (cols + reach + lanes),
     )
     places = list(accumulate((-(-part * size // LINE_BYTES) * LINE_BYTES for part in parts), initial=0))
-    scratch_bytes = places[-1] + wide * size + 8 * (1 + 2 * tiles) + LINE_BYTES
+    scratch_bytes = places[-1] + wide * size + 8 * (1 + 2 * tiles + 2 * (more + 1) ** 2) + LINE_BYTES
     return Division(strips, chunks, pitch, step, tuple(places[1:]), scratch_bytes)
 
 
@@ -152,7 +183,7 @@ def _chunks(p: ConvProblem, wide: int) -> list[int]:
 def _nanoseconds_of(p: ConvProblem, m: int, threads: int, strips: int, chunks: int, wide: int) -> float:
     """About how long so many strips and chunks take on several threads, each of which makes one unit after the other."""
     rows, cols = _tiles(p, m)
-    channels, filters, points = p.channels // p.groups, p.filters // p.groups, (m + 2) ** 2
+    channels, filters, points = p.channels // p.groups, p.filters // p.groups, _products(p, m)
     tiles, some = -(-p.batch * rows // strips) * cols, -(-filters // wide // chunks) * wide
     taken = tiles * (channels * TILE_NS[m][0] + some * TILE_NS[m][1])
     products = 2 * points * channels * some * (tiles + LEAST_ROWS * -(-tiles // UNIT_TILES)) * PRODUCT_NS
@@ -196,7 +227,9 @@ class Tiles(ConvExecutor):
         super().__init__(problem, engine)
         self.tile = m
         self.lanes = engine.GEMM[1] // 2 // self.itemsize
-        self.weights_kernel = engine.kernel("winograd_weights", problem.acc)
+        self.weights_kernel = engine.kernel(
+            "winograd_pieces" if _pieces(problem) > 1 else "winograd_weights", problem.acc
+        )
         self.blocks = problem.groups * -(-problem.filters // problem.groups // (2 * self.lanes))
 
     def __call__(
@@ -212,8 +245,10 @@ class Tiles(ConvExecutor):
         run(self.kernel, bound, x, weights, out, self._biases(bias), self._constants(fill), threads)
 
     def __str__(self) -> str:
-        m = self.tile
-        return f"minimal filtering F({m}x{m}, 3x3), {(m + 2) ** 2} products for {9 * m * m}"
+        m, taps = self.tile, self.problem.kernel_shape[0]
+        return (
+            f"minimal filtering F({m}x{m}, {taps}x{taps}), {_products(self.problem, m)} products for {(taps * m) ** 2}"
+        )
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
         raise NotImplementedError("weights are packed by a kernel")
@@ -230,6 +265,8 @@ class Tiles(ConvExecutor):
         """The record of the packing kernel, and how many elements it makes."""
         p, wide = self.problem, 2 * self.lanes
         pitch = -(-p.channels // p.groups // self.lanes) * self.lanes
+        if _pieces(p) > 1:
+            return self._packing_of_pieces(pitch)
         scratch_bytes = wide * self.lanes * (2 * 9 + (self.tile + 2) ** 2) * self.itemsize
         values = {
             "scratch_bytes": scratch_bytes, "groups": p.groups, "filters": p.filters // p.groups,
@@ -238,6 +275,16 @@ class Tiles(ConvExecutor):
         matrices = self.blocks * ((self.tile + 2) ** 2 + 9)
         size = matrices * pitch * wide + -(-self.blocks // wide) * wide
         return Bound(record(WINOGRAD_WEIGHTS_FIELDS, values), self.blocks, scratch_bytes, (), ()), size
+
+    def _packing_of_pieces(self, pitch: int) -> tuple[Bound, int]:
+        p, wide, taps = self.problem, 2 * self.lanes, self.problem.kernel_shape[0]
+        scratch_bytes = 2 * wide * self.lanes * taps**2 * self.itemsize
+        values = {
+            "scratch_bytes": scratch_bytes, "groups": p.groups, "filters": p.filters // p.groups,
+            "channels": p.channels // p.groups, "pitch": pitch, "taps": taps,
+        }  # fmt: skip
+        size = self.blocks * (16 * _pieces(p) ** 2 + taps**2) * pitch * wide
+        return Bound(record(WINOGRAD_PIECES_FIELDS, values), self.blocks, scratch_bytes, (), ()), size
 
     def _biases(self, bias: np.ndarray | None) -> np.ndarray:
         """One for each filter, as lanes; 0 if there are none."""

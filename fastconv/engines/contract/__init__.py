@@ -65,6 +65,7 @@ from fastconv.engines.contract.networks import (
     WEIGHTS_FIELDS,
     WINOGRAD_FIELDS,
     WINOGRAD_GRADIENT_FIELDS,
+    WINOGRAD_PIECES_FIELDS,
     WINOGRAD_WEIGHTS_FIELDS,
     slope_bits,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "WINDOW_KINDS",
     "WINOGRAD_FIELDS",
     "WINOGRAD_GRADIENT_FIELDS",
+    "WINOGRAD_PIECES_FIELDS",
     "WINOGRAD_WEIGHTS_FIELDS",
     "record",
     "slope_bits",

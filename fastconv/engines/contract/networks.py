@@ -29,6 +29,7 @@ __all__ = [
     "WEIGHT_GRADIENT_FIELDS",
     "WINOGRAD_FIELDS",
     "WINOGRAD_GRADIENT_FIELDS",
+    "WINOGRAD_PIECES_FIELDS",
     "WINOGRAD_WEIGHTS_FIELDS",
     "slope_bits",
 ]
@@ -163,6 +164,10 @@ WINOGRAD_FIELDS = GEOMETRY + (
 # a value is not finite, or a weight made of the values has another sign (up to a multiple of the lanes), and the weights of
 # such blocks, [block][tap][channel][lane].  A unit is a block.
 WINOGRAD_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "tile")
+
+# ... of 5x5 or 7x7 taps as [group][block of filters][point][piece][channel][lane]; then the weights, [block][tap][channel][lane].
+# A unit is a block.
+WINOGRAD_PIECES_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "taps")
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
 DEPTHWISE_FIELDS = GEOMETRY + (

@@ -216,7 +216,7 @@ cdef void conv_pixels(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcep
         if a.few and flat and u.filters >= GEMM_ROWS:
             few_pixels(<const acc_t *>g.w + (u.group * a.filters + u.first) * depth, src, a.offsets, depth,
                        <const acc_t *>g.bias + u.group * a.filters + u.first, to + u.filter_of[0], filter_step, n, u.filters,
-                       a.few > 1, a.activation, slope_of(a.slope))
+                       a.few > 1, &finish)
             break
         f = 0
         while f < u.filters:

@@ -33,11 +33,15 @@ static inline void NAME(copy_past)(const T *from, char *to, int64_t n) {
     for (; i < n; i += LANES) NAME(store_some)((NAME(lone) *)to + i, LOAD((const NAME(lone) *)from + i), n - i);
 }
 
+#define FEW_SUMS(rows, cols)                                 \
+    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) \
+        _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++)
+
 /* A tile of filters_body (conv_tiles.h) of GEMM_ROWS pixels; `put` stores whole vectors. */
 #define FEW_FILTERS(name, cols, put)                                                                                             \
     static __attribute__((noinline)) void NAME(name)(const T *w, const char *src, const int64_t *pixel_of,                  \
         const int64_t *segment_of, int64_t segments, int64_t length, const T *bias, char *out, const int64_t *out_of,       \
-        int64_t lanes) {                                                                                                    \
+        int64_t lanes, const struct finish *finish) {                                                                       \
         V acc[GEMM_ROWS][GEMM_COLS];                                                                                        \
         const NAME(lone) *pixel[GEMM_ROWS];                                                                                 \
         _Pragma("GCC unroll 16") for (int r = 0; r < GEMM_ROWS; r++) {                                                      \
@@ -53,6 +57,7 @@ static inline void NAME(copy_past)(const T *from, char *to, int64_t n) {
                     _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) acc[r][j] += taps[j] * x;                        \
                 }                                                                                                           \
             }                                                                                                               \
+        RECTIFY(finish, FEW_SUMS(GEMM_ROWS, cols), acc[r][j])                                                               \
         lanes -= (cols - 1) * LANES;                                                                                        \
         _Pragma("GCC unroll 16") for (int r = 0; r < GEMM_ROWS; r++) {                                                      \
             NAME(lone) *to = (NAME(lone) *)(out + out_of[r]);                                                               \
@@ -75,28 +80,28 @@ FEW_FILTERS(few_past, 2, STORE)
  * the caches, by way of it if pixels are not lines. */
 static void NAME(few_filters)(const T *w, int64_t w_block, const char *src, const int64_t *pixel_of, const int64_t *segment_of,
                               int64_t segments, int64_t length, const T *bias, char *out, const int64_t *out_of, int64_t n,
-                              int64_t filters, T *past, int64_t code, double slope) {
+                              int64_t filters, T *past, const struct finish *finish) {
     int64_t row_of[GEMM_ROWS];
     for (int r = 0; r < GEMM_ROWS; r++) row_of[r] = r * filters * (int64_t)sizeof(T);
     for (int64_t at = 0; at < n; at += GEMM_ROWS) {
         const int64_t p = at + GEMM_ROWS > n ? n - GEMM_ROWS : at;
         const int dense = past && out_of[p + GEMM_ROWS - 1] - out_of[p] == row_of[GEMM_ROWS - 1];
-        const int lines = dense && !code && ((uintptr_t)(out + out_of[p]) | row_of[1]) % 64 == 0 && filters % TILE_WIDTH == 0;
+        const int lines = dense && finish->code <= LEAKY_RELU && ((uintptr_t)(out + out_of[p]) | row_of[1]) % 64 == 0 && filters % TILE_WIDTH == 0;
         const int stream = dense && !lines;
         const int64_t *to_of = stream ? row_of : out_of + p;
         char *to = stream ? (char *)past : out;
         for (int64_t f = 0; f < filters; f += TILE_WIDTH)
             (lines ? NAME(few_past) : filters - f > LANES ? NAME(few_wide) : NAME(few_narrow))(
                 w + f / TILE_WIDTH * w_block, src, pixel_of + p, segment_of, segments, length, bias + f,
-                to + f * sizeof(T), to_of, filters - f < TILE_WIDTH ? filters - f : TILE_WIDTH);
-        if (code) NAME(activate_rows)(w, to, to_of, GEMM_ROWS, filters, code, slope);
+                to + f * sizeof(T), to_of, filters - f < TILE_WIDTH ? filters - f : TILE_WIDTH, finish);
+        if (finish->code > LEAKY_RELU) NAME(activate_rows)(w, to, to_of, GEMM_ROWS, filters, finish->code, finish->slope);
         if (stream) NAME(copy_past)(past + (at - p) * filters, out + out_of[at], (p + GEMM_ROWS - at) * filters);
     }
 }
 
 /* A tile of pixels_body: `rows` filters. */
 static inline __attribute__((always_inline)) void NAME(few_pixels_body)(const T *w, const char *src, const int64_t *k_of, int64_t depth,
-    const T *start, char *out, int64_t out_step, const int stream, const int rows) {
+    const T *start, char *out, int64_t out_step, const struct finish *finish, const int stream, const int rows) {
     V acc[GEMM_ROWS][GEMM_COLS];
     const T *taps[GEMM_ROWS];
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
@@ -112,6 +117,7 @@ static inline __attribute__((always_inline)) void NAME(few_pixels_body)(const T 
             _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) acc[r][j] += x[j] * tap;
         }
     }
+    RECTIFY(finish, FEW_SUMS(rows, GEMM_COLS), acc[r][j])
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++, out += out_step)
         _Pragma("GCC unroll 4") for (int j = 0; j < GEMM_COLS; j++) {
 #ifdef STREAM
@@ -124,9 +130,9 @@ static inline __attribute__((always_inline)) void NAME(few_pixels_body)(const T 
 
 #define FEW_PIXELS(h)                                                                                                       \
     static __attribute__((noinline)) void NAME(few_pixels_##h)(const T *w, const char *src, const int64_t *k_of,            \
-        int64_t depth, const T *start, char *out, int64_t out_step, int64_t stream) {                                       \
-        if (stream) NAME(few_pixels_body)(w, src, k_of, depth, start, out, out_step, 1, h);                                 \
-        else NAME(few_pixels_body)(w, src, k_of, depth, start, out, out_step, 0, h);                                        \
+        int64_t depth, const T *start, char *out, int64_t out_step, const struct finish *finish, int64_t stream) {                                     \
+        if (stream) NAME(few_pixels_body)(w, src, k_of, depth, start, out, out_step, finish, 1, h);                               \
+        else NAME(few_pixels_body)(w, src, k_of, depth, start, out, out_step, finish, 0, h);                                      \
     }
 EACH_FEW(FEW_PIXELS)
 #undef FEW_PIXELS
@@ -134,7 +140,7 @@ EACH_FEW(FEW_PIXELS)
 /* The finished sums of `n` positions that follow each other in the output, TILE_WIDTH at least, and `filters`, least_few at
  * least, `out_step` bytes apart: see pixels_body.  `stream`: past the caches where whole lines are written. */
 static void NAME(few_pixels)(const T *w, const char *src, const int64_t *k_of, int64_t depth, const T *bias, char *out,
-                             int64_t out_step, int64_t n, int64_t filters, int64_t stream, int64_t code, double slope) {
+                             int64_t out_step, int64_t n, int64_t filters, int64_t stream, const struct finish *finish) {
     const int64_t groups = (filters + GEMM_ROWS - 1) / GEMM_ROWS, each = (filters + groups - 1) / groups;
     const int64_t height = each < NAME(least_few) ? NAME(least_few) : each;
     int64_t row_of[GEMM_ROWS];
@@ -144,16 +150,18 @@ static void NAME(few_pixels)(const T *w, const char *src, const int64_t *k_of, i
         for (int64_t at = 0; at < n; at += TILE_WIDTH) {
             const int64_t p = at + TILE_WIDTH > n ? n - TILE_WIDTH : at;
             char *to = out + f * out_step + p * sizeof(T);
-            const int64_t whole = stream && !code && ((uintptr_t)to | out_step) % 64 == 0;
+            const int64_t whole = stream && finish->code <= LEAKY_RELU && ((uintptr_t)to | out_step) % 64 == 0;
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
-        NAME(few_pixels_##h)(w + f * depth, src + p * sizeof(T), k_of, depth, bias + f, to, out_step, whole);               \
+        NAME(few_pixels_##h)(w + f * depth, src + p * sizeof(T), k_of, depth, bias + f, to, out_step, finish, whole);             \
         break;
             switch (height) { EACH_FEW(CALL) }
 #undef CALL
-            if (code) NAME(activate_rows)(w, to, row_of, height, TILE_WIDTH, code, slope);
+            if (finish->code > LEAKY_RELU)
+                NAME(activate_rows)(w, to, row_of, height, TILE_WIDTH, finish->code, finish->slope);
         }
     }
 }
 #undef EACH_FEW
+#undef FEW_SUMS
 #undef TILE_WIDTH

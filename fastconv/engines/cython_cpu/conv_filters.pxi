@@ -28,6 +28,7 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
     cdef int64_t taps = a.kernel_z * a.g.kernel_y * a.g.kernel_x, c = 0, b, p, begin, end, channels, block
     cdef acc_t *staged = tile + GEMM_ROWS * lanes
     cdef int64_t *tile_of = <int64_t *>(<char *>tile + a.tables) + 2 * n
+    cdef Finish finish = finish_of(a.activation, a.slope)
     cdef bint inner
     s.pixels, s.blocks, s.w_block, s.row_bytes = n, (u.filters + lanes - 1) // lanes, a.w_rows * row_bytes, row_bytes
     s.tile, s.sums, s.pixel_of, s.out_of = <char *>tile, <char *>tile + a.sums, tile_of - 2 * n, tile_of - n
@@ -45,8 +46,7 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
             stage_conv_pixels(a, u, staged, c, channels)
         if a.few and n >= GEMM_ROWS:
             few_filters(<const acc_t *>s.w, a.w_rows * lanes, s.src, s.pixel_of, a.offsets, s.runs, s.length, <const acc_t *>s.bias,
-                        u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, a.activation,
-                        slope_of(a.slope))
+                        u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, &finish)
             break
         begin = 0
         while begin < n:

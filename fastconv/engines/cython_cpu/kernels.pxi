@@ -116,6 +116,7 @@ include "conv_filters.pxi"
 include "weights.pxi"
 include "winograd.pxi"
 include "winograd_weights.pxi"
+include "winograd_pieces.pxi"
 include "depthwise.pxi"
 include "depthwise_blocks.pxi"
 include "depthwise_rows.pxi"
@@ -167,6 +168,8 @@ KERNELS = {
     "winograd:float64": <int64_t><uintptr_t>&winograd_f64,
     "winograd_weights:float32": <int64_t><uintptr_t>&winograd_weights_f32,
     "winograd_weights:float64": <int64_t><uintptr_t>&winograd_weights_f64,
+    "winograd_pieces:float32": <int64_t><uintptr_t>&winograd_pieces_f32,
+    "winograd_pieces:float64": <int64_t><uintptr_t>&winograd_pieces_f64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,

@@ -213,6 +213,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define window_points(from, ...) PICK_FLOAT(window_points, from)(from, __VA_ARGS__)
 #define point_sums(from, ...) PICK_FLOAT(point_sums, from)(from, __VA_ARGS__)
 #define window_sums(from, ...) PICK_FLOAT(window_sums, from)(from, __VA_ARGS__)
+#define wide_window_sums(from, ...) PICK_FLOAT(wide_window_sums, from)(from, __VA_ARGS__)
+#define piece_points(from, ...) PICK_FLOAT(piece_points, from)(from, __VA_ARGS__)
 #define kernel_points(from, ...) PICK_FLOAT(kernel_points, from)(from, __VA_ARGS__)
 #define store_pixels(from, ...) PICK_FLOAT(store_pixels, from)(from, __VA_ARGS__)
 #define activate(dst, ...) PICK_FLOAT(activate, dst)(dst, __VA_ARGS__)

@@ -184,6 +184,40 @@ static void NAME(window_sums)(const T *from, int64_t row, int64_t col, const T *
     else NAME(window_sums_of)(from, row, col, points, step, taps, channels, bias, to, to_row, to_col, 4);
 }
 
+/* The same for `taps` x `taps` weights, [tap][channel][filter], and tiles of 2x2. */
+static void NAME(wide_window_sums)(const T *from, int64_t row, int64_t col, const T *weights, int64_t step, int64_t taps,
+                                   int64_t channels, const T *bias, char *to, int64_t to_row, int64_t to_col) {
+    for (int64_t i = 0; i < 4; i++)
+        for (int64_t f = 0; f < WIDTH; f += LANES) {
+            const T *corner = from + i / 2 * row + i % 2 * col;
+            V sum = LOAD(bias + f);
+            for (int64_t k = 0; k < taps * taps; k++)
+                for (int64_t c = 0; c < channels; c++)
+                    sum += LOAD(weights + k * step + c * WIDTH + f) * corner[k / taps * row + k % taps * col + c];
+            STORE((NAME(lone) *)(to + i / 2 * to_row + i % 2 * to_col) + f, sum);
+        }
+}
+
+/* Weights of LANES channels and WIDTH filters, [channel][tap][filter], of larger kernels: a piece of up to 3x3 taps at the
+ * points of tiles of 2x2, `step` elements apart; those of the last column of points go `turned` elements further. */
+static void NAME(piece_points)(const T *from, int64_t taps, int64_t y, int64_t x, T *to, int64_t step, int64_t turned) {
+    const int64_t height = y + 3 == taps ? 3 : 2, width = x + 3 == taps ? 3 : 2;
+    for (int64_t at = 0; at < LANES * WIDTH; at += LANES) {
+        const T *weights = from + at / WIDTH * taps * taps * WIDTH + at % WIDTH;
+        V g[POINTS][POINTS];
+        EACH(i, 3) {
+            EACH(j, 3) g[i][j] = i < height && j < width ? LOAD(weights + ((y + i) * taps + x + j) * WIDTH) : (V){0};
+            NAME(weights_at_points)(g[i], 2);
+        }
+        EACH(j, 4) {
+            V line[POINTS];
+            EACH(i, 3) line[i] = g[i][j];
+            NAME(weights_at_points)(line, 2);
+            EACH(i, 4) STORE(to + (i * 4 + j) * step + (j == 3 ? turned : 0) + at, line[i]);
+        }
+    }
+}
+
 #if ELEMENT_BYTES == 4
 typedef int32_t NAME(signs) __attribute__((vector_size(VECTOR_BYTES)));
 #else

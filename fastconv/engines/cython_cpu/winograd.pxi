@@ -4,6 +4,12 @@
 # staged as pixels, [row][column][channel], whatever lies beyond the border with them; each tile is taken at (m + 2)^2
 # points, and the products there of all tiles, channels and filters are one matrix product for each point.
 # Weights are packed [block of filters][point][channel][lane].
+#
+# Kernels of 5x5 or 7x7 taps, for m = 2, are sums of pieces of 3x3 (the last along an axis) and 2x3 to 2x2 taps, two apart:
+# so far as tiles are, and the windows of the pieces are windows of neighbouring tiles.  A piece of two taps along an axis
+# has no product at the point of infinity.  At each point the products of all pieces that have one there are one sum, of
+# weights [block of filters][point][piece][channel][lane]: pieces row by row, but column by column at the last column of points,
+# so that those that count lie behind each other, and last.
 
 cdef enum:
     # Products of channels that are summed apart: the error of F(2x2) is then 1.9e-7 to 2.2e-7 for 64 to 512 channels, rather
@@ -18,6 +24,7 @@ cdef extern from "tiles_all.h" nogil:
     void window_points(...)
     bint point_sums(...)
     void window_sums(...)
+    void wide_window_sums(...)
     bint kernel_points(...)
     void store_pixels(...)
     void call_for(const char *at, int64_t step, int64_t n, int64_t bytes, bint written)
@@ -40,12 +47,14 @@ cdef struct WinogradStrip:
     int64_t group, first, filters  # filters from a multiple of the lanes on
     int64_t image, row, rows
     int64_t tile  # the first of these tiles among the unit's
+    int64_t values  # ... of the tiles that are taken at the points
 
 
 cdef void stage_winograd(const WinogradArgs *a, const WinogradStrip *s, real_t *to, real_t *lines) noexcept nogil:
     # The windows of the strip's tiles.  What only tiles reach that stick out of the output is 0.
     cdef const Geometry *g = &a.g
-    cdef int64_t rows = s.rows * a.tile + 2, cols = a.tile_cols * a.tile + 2, n = min(cols, g.out_width + 2), row
+    cdef int64_t more = g.kernel_y - 1, rows = s.rows * a.tile + more, cols = a.tile_cols * a.tile + more
+    cdef int64_t n = min(cols, g.out_width + more), row
     cdef int64_t size = sizeof(real_t), lanes = VECTOR_BYTES // size
     cdef const char *image = g.x + s.image * a.x_image + s.group * a.channels * a.x_channel
     cdef const char *line
@@ -53,7 +62,7 @@ cdef void stage_winograd(const WinogradArgs *a, const WinogradStrip *s, real_t *
     cdef bint turned = g.src_code == code_of(to) and g.x_col == size and a.x_channel % size == 0 and a.channels >= lanes
     for row in range(rows):
         line = NULL
-        if s.row * a.tile + row < g.out_height + 2:
+        if s.row * a.tile + row < g.out_height + more:
             line = source_row(g, image, s.row * a.tile + row - g.pad_y)
         else:
             fill = 0
@@ -116,6 +125,8 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
                             real_t *products, const int64_t *tables, int64_t tiles, int64_t block) noexcept nogil:
     # At each point, of all tiles with all filters of a block.  Meanwhile rows of planes are called for, which are written next.
     cdef const Geometry *g = &a.g
+    cdef const int64_t *runs = tables + 1 + 2 * tiles
+    cdef int64_t pieces = pieces_along(a), missing
     cdef int64_t points = (a.tile + 2) * (a.tile + 2), lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), point, t, height
     cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), rows = min(s.rows * a.tile, g.out_height - s.row * a.tile)
     cdef int64_t i = 0, row = 0, width = g.out_width * <int64_t>sizeof(real_t)
@@ -126,13 +137,17 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
             row += 1
             if row == rows:
                 i, row = i + 1, 0
-        t = 0
+        t = missing = 0
+        if pieces > 1 and (point >= 12 or point % 4 == 3):
+            missing = pieces * pieces - 1 if point == 15 else (pieces - 1) * pieces
+        w += missing * a.pitch * lanes
         while t < tiles:
             height = product_height(w, tiles - t)
-            filters_part(w, <const char *>values, tables + 1 + t, tables, <int64_t>1, a.pitch, zeros, <int64_t>0, <char *>products,
+            filters_part(w, <const char *>values, tables + 1 + t, runs + (pieces * pieces if point % 4 == 3 else 0) + missing,
+                         pieces * pieces - missing, a.pitch, zeros, <int64_t>0, <char *>products,
                          tables + 1 + tiles + t, lanes, <int64_t>PRODUCTS_APART, <int64_t>(AHEAD_BYTES if t == 0 else 0), height)
             t += height
-        w += a.pitch * lanes
+        w += (pieces * pieces - missing) * a.pitch * lanes
         values += a.step
         products += tiles * lanes
 
@@ -141,7 +156,8 @@ cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const rea
                         const real_t *products, real_t *sums, real_t *lines, int64_t tiles, int64_t block) noexcept nogil:
     # Of the strip's tiles and a block of filters: stored where they belong, or tile by tile, or all together.
     cdef const Geometry *g = &a.g
-    cdef int64_t wide = GEMM_COLS * VECTOR_BYTES, lanes = wide // <int64_t>sizeof(real_t), m = a.tile, cols = a.tile_cols * m + 2
+    cdef int64_t wide = GEMM_COLS * VECTOR_BYTES, lanes = wide // <int64_t>sizeof(real_t), m = a.tile
+    cdef int64_t cols = a.tile_cols * m + g.kernel_x - 1
     cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), t, i, y, x, row, col, height, width
     cdef const real_t *bias = <const real_t *>g.bias + (s.group * whole_blocks(a.filters, lanes) + block * lanes)
     cdef const real_t *window
@@ -161,7 +177,10 @@ cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const rea
             to, row, col = <char *>sums + (y * a.tile_cols * m + x) * wide, a.tile_cols * m * wide, wide
         if point_sums(products + (s.tile + t) * lanes, tiles * lanes, bias, to, row, col, <int64_t>(whole and a.stream), &finish, m):
             window = staged + (y * cols + x) * a.pitch
-            window_sums(window, cols * a.pitch, a.pitch, w, a.pitch * lanes, taps, a.channels, bias, to, row, col, m)
+            if g.kernel_y > 3:
+                wide_window_sums(window, cols * a.pitch, a.pitch, taps, a.pitch * lanes, g.kernel_y, a.channels, bias, to, row, col)
+            else:
+                window_sums(window, cols * a.pitch, a.pitch, w, a.pitch * lanes, taps, a.channels, bias, to, row, col, m)
             for i in range(m * m if a.activation and a.activation <= LEAKY_RELU else 0):
                 activate_run(<real_t *>(to + i // m * row + i % m * col), lanes, a.activation, finish.slope)
         if a.store_direct and not whole:
@@ -171,6 +190,25 @@ cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const rea
         row = a.tile_cols * m * lanes
         activate_stored(sums, s.rows * m * row, a.activation, a.slope)
         store_winograd(a, sums, row, lines, out, min(s.rows * m, g.out_height - s.row * m), some)
+
+
+cdef inline int64_t pieces_along(const WinogradArgs *a) noexcept nogil:
+    return (a.g.kernel_y - 1) // 2
+
+
+cdef void winograd_tables(const WinogradArgs *a, int64_t *tables, int64_t begin, int64_t tiles, int64_t size) noexcept nogil:
+    # 0; where each tile's values begin, and its products; where those of its pieces do, row by row and column by column.
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // size, pieces = pieces_along(a), cols = a.tile_cols + pieces - 1, t, row
+    cdef int64_t *runs = tables + 1 + 2 * tiles
+    tables[0] = 0
+    for t in range(tiles):
+        row = begin + t // a.tile_cols
+        row += (row // a.tile_rows - begin // a.tile_rows) * (pieces - 1) - begin
+        tables[1 + t] = (row * cols + t % a.tile_cols) * a.pitch * size
+        tables[1 + tiles + t] = t * lanes * size
+    for t in range(pieces * pieces):
+        runs[t] = (t // pieces * cols + t % pieces) * a.pitch * size
+        runs[pieces * pieces + t] = (t % pieces * cols + t // pieces) * a.pitch * size
 
 
 cdef inline int64_t whole_blocks(int64_t filters, int64_t lanes) noexcept nogil:
@@ -207,7 +245,8 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
     cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), all_rows = a.batch * a.tile_rows
     cdef int64_t chunk = unit % a.n_chunks, strip = unit // a.n_chunks % a.n_strips, points = (a.tile + 2) * (a.tile + 2)
     cdef int64_t begin = strip * all_rows // a.n_strips, end = (strip + 1) * all_rows // a.n_strips, blocks, block, b, t, row
-    cdef int64_t tiles = (end - begin) * a.tile_cols, staged_row = (a.tile_cols * a.tile + 2) * a.pitch
+    cdef int64_t tiles = (end - begin) * a.tile_cols, pieces = pieces_along(a), cols = a.tile_cols + pieces - 1
+    cdef int64_t staged_row = (a.tile_cols * a.tile + a.g.kernel_x - 1) * a.pitch, matrices = points * pieces * pieces
     cdef real_t *staged = <real_t *>scratch
     cdef real_t *values = <real_t *>(scratch + a.values)
     cdef real_t *products = <real_t *>(scratch + a.products)
@@ -219,10 +258,7 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
     cdef WinogradStrip s
     s.group = unit // a.n_chunks // a.n_strips
     conv_part(chunk, a.n_chunks, a.filters, lanes, &s.first, &s.filters)
-    tables[0] = 0
-    for t in range(tiles):
-        tables[1 + t] = t * a.pitch * <int64_t>sizeof(real_t)
-        tables[1 + tiles + t] = t * lanes * <int64_t>sizeof(real_t)
+    winograd_tables(a, tables, begin, tiles, sizeof(real_t))
     for t in range(lanes):
         zeros[t] = 0
     row = begin
@@ -230,27 +266,29 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
     while row < end:
         first_strip(a, row, end, begin, &s)
         stage_winograd(a, &s, at, <real_t *>(scratch + a.lines))
-        for t in range(s.rows * a.tile_cols):
-            window_points(at + t // a.tile_cols * a.tile * staged_row + t % a.tile_cols * a.tile * a.pitch, staged_row, a.pitch,
-                          values + (s.tile + t) * a.pitch, a.step, a.pitch, a.tile)
-        at += (s.rows * a.tile + 2) * staged_row
+        for t in range((s.rows + pieces - 1) * cols):
+            window_points(at + t // cols * a.tile * staged_row + t % cols * a.tile * a.pitch, staged_row, a.pitch,
+                          values + (s.values + t) * a.pitch, a.step, a.pitch, a.tile)
+        at += (s.rows * a.tile + a.g.kernel_y - 1) * staged_row
         row += s.rows
     blocks = whole_blocks(a.filters, lanes) // lanes
-    flags = w + a.groups * blocks * points * a.pitch * lanes
+    flags = w + a.groups * blocks * matrices * a.pitch * lanes
     for b in range(s.first // lanes, (s.first + s.filters + lanes - 1) // lanes):
         block = s.group * blocks + b
         taps = NULL
-        if flags[block] != 0:
+        if pieces > 1:
+            taps = flags + block * a.g.kernel_y * a.g.kernel_x * a.pitch * lanes
+        elif flags[block] != 0:
             taps = flags + whole_blocks(a.groups * blocks, lanes) + block * 9 * a.pitch * lanes
         first_strip(a, begin, end, begin, &s)
-        winograd_products(a, &s, w + block * points * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles, b)
+        winograd_products(a, &s, w + block * matrices * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles, b)
         row = begin
         at = staged
         while row < end:
             first_strip(a, row, end, begin, &s)
-            winograd_sums(a, &s, <const real_t *>at, w + block * points * a.pitch * lanes, taps, <const real_t *>products,
+            winograd_sums(a, &s, <const real_t *>at, w + block * matrices * a.pitch * lanes, taps, <const real_t *>products,
                           <real_t *>(scratch + a.sums), <real_t *>(scratch + a.lines), tiles, b)
-            at += (s.rows * a.tile + 2) * staged_row
+            at += (s.rows * a.tile + a.g.kernel_y - 1) * staged_row
             row += s.rows
     end_stream()
 
@@ -261,6 +299,7 @@ cdef inline void first_strip(const WinogradArgs *a, int64_t row, int64_t end, in
     s.row = row % a.tile_rows
     s.rows = min(end - row, a.tile_rows - s.row)
     s.tile = (row - begin) * a.tile_cols
+    s.values = (row - begin + (s.image - begin // a.tile_rows) * (pieces_along(a) - 1)) * (a.tile_cols + pieces_along(a) - 1)
 
 
 cdef inline char *next_line(char *scratch) noexcept nogil:
