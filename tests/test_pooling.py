@@ -177,6 +177,30 @@ def test_unpooling_what_was_pooled(engine):
         assert_identical(wide, back)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint16", "int64"])
+@pytest.mark.parametrize("channels", [16, 48, 80, 192])
+def test_positions_of_maxima_of_many_channels(engine, channels, dtype):
+    """Windows read where they lie, some cut off by a border: ties, NaN and infinities among their taps."""
+    x = np.random.default_rng(channels).integers(0, 5, (2, 9, 8, channels)).astype(dtype)
+    if dtype[:5] == "float":
+        x[x == 0] = -np.inf
+        x[np.random.default_rng(1).random(x.shape) < 0.1] = np.nan
+    windows: list[dict[str, Any]] = [
+        {"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 3, "stride": 1, "padding": 1},
+        {"kernel_size": (2, 3), "stride": 1, "dilation": 2, "padding": 1, "ceil_mode": True},
+        {"kernel_size": (8, 9), "padding": 4},
+    ]  # fmt: skip
+    calls = [(nn.max_pool2d, options) for options in windows] + [(nn.adaptive_max_pool2d, {"output_size": (4, 3)})]
+    for function, options in calls:
+        given = {**options, "return_indices": True, "data_format": "NHWC"}
+        with fastconv.use(engine="reference"):
+            desired = function(x, **given)
+        with fastconv.use(engine=engine):
+            actual = function(x, **given)
+        for a, b in zip(actual, desired, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("bad", [-1, 63, 2**62, -(2**63)])
 def test_indices_outside_are_refused_before_anything_is_written(engine, bad):
     best, where = nn.max_pool2d(images(2), 2, return_indices=True)

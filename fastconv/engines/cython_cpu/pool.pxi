@@ -12,6 +12,11 @@ cdef extern from "pooling.h" nogil:
     ctypedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor) noexcept nogil
     ctypedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
                           int64_t offset, int64_t step, int64_t n) noexcept nogil
+    ctypedef struct ScannedWindows:
+        const int64_t *at
+        const int64_t *place
+        int64_t taps, pixels, lanes, src_step, corner, corner_step
+    ctypedef void (*ScanWindows)(char *out, char *idx, const char *src, const ScannedWindows *w) noexcept nogil
     ctypedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n) noexcept nogil
     ctypedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset,
                               int64_t n) noexcept nogil
@@ -20,6 +25,7 @@ cdef extern from "pooling.h" nogil:
         Fold fold_rows, fold_taps
         Divide divide
         Scan scan
+        ScanWindows scan_windows
         Runs fold_runs
         ScanRuns scan_runs
     const PoolOps *MAX_POOL[]
@@ -50,6 +56,7 @@ cdef enum:
     ROWS_AT_ONCE = 8  # tall windows are folded a few rows at a time: the processor prefetches only so many streams
     TAPS_BYTES = 16384  # pixels of many lanes are folded so many bytes at a time
     SCANNED = 16  # elements that a scan takes at once
+    MOST_SCANNED = 64  # taps of windows that are scanned in registers
     MOST_POOL_ROWS = 32  # of windows that are folded in registers
 
 cdef struct PoolArgs:

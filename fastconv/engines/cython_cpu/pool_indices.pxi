@@ -30,6 +30,46 @@ cdef void scan_windows(const PoolArgs *a, const PoolOps *op, char *best, char *p
         places += op.place_size * a.lanes
 
 
+cdef void scan_whole_windows(const PoolArgs *a, const PoolOps *op, const Block *b, const Row *r) noexcept nogil:
+    # In registers, as many windows at once as have the same taps; none is empty.
+    cdef int64_t at[MOST_SCANNED]
+    cdef int64_t place[MOST_SCANNED]
+    cdef int64_t corner = (r.of_z[r.z * WINDOW_SLOTS + FIRST] * a.height + r.of_y[r.y * WINDOW_SLOTS + FIRST]) * a.width
+    cdef int64_t i = 0, z, y, tap, step
+    cdef const int64_t *x
+    cdef ScannedWindows w
+    w.at, w.place, w.lanes = at, place, a.lanes
+    while i < b.n:
+        x = r.of_x + (b.first + i) * WINDOW_SLOTS
+        w.taps, w.pixels, step = 0, 1, 0
+        for z in range(r.nz):
+            for y in range(r.ny):
+                for tap in range(x[TAPS]):
+                    at[w.taps] = z * a.dilation_z * a.x_z + a.row_of[y] + a.window_of[tap]
+                    place[w.taps] = place_in_window(a, z, y) + tap * a.dilation_x
+                    w.taps += 1
+        if i + 1 < b.n:
+            step = x[WINDOW_SLOTS + FIRST] - x[FIRST]
+        w.corner, w.corner_step, w.src_step = corner + x[FIRST], step, step * a.x_col
+        while (i + w.pixels < b.n and x[w.pixels * WINDOW_SLOTS + TAPS] == x[TAPS]
+               and x[w.pixels * WINDOW_SLOTS + FIRST] - x[(w.pixels - 1) * WINDOW_SLOTS + FIRST] == step):
+            w.pixels += 1
+        op.scan_windows(r.out + (b.first + i) * a.out_col, r.idx + (b.first + i) * a.idx_col,
+                        r.x + x[FIRST] * a.x_col, &w)
+        i += w.pixels
+
+
+cdef inline bint scans_whole_windows(const PoolArgs *a, const Block *b, const Row *r) noexcept nogil:
+    # Whether windows are read where they lie, have few taps, but some each, and results lie without gaps.
+    cdef int64_t i
+    if a.staging != WINDOWS or not a.store_direct or a.rows * a.kernel_x > MOST_SCANNED or r.nz * r.ny == 0:
+        return False
+    for i in range(b.first, b.first + b.n):
+        if r.of_x[i * WINDOW_SLOTS + TAPS] <= 0:
+            return False
+    return True
+
+
 cdef void scan_row(const PoolArgs *a, const PoolOps *op, char *scratch, char *best, char *places, const Block *b,
                    const Row *r, int64_t z, int64_t y, int64_t pitch) noexcept nogil:
     # One row of the windows of a block.
@@ -62,6 +102,9 @@ cdef void pool_block_indices(const PoolArgs *a, const PoolOps *op, char *scratch
     cdef char *out = r.out + b.first * a.out_col
     cdef char *idx = r.idx + b.first * a.idx_col
     cdef char *positions = idx if a.store_direct else scratch + a.stored
+    if scans_whole_windows(a, b, r):
+        scan_whole_windows(a, op, b, r)
+        return
     if a.stride_x == 0 and a.lanes > 1:  # a scan makes whole vectors
         pitch = (a.lanes + SCANNED - 1) // SCANNED * SCANNED
     pool_fill(best, op.identity, size, b.n * pitch)

@@ -75,3 +75,14 @@ TURNS(f64, double)
 HERE void copy_lanes(char *dst, const char *src, int64_t n) {
     for (int64_t i = 0; i < n; i += VECTOR_BYTES) *(lanes_f32 *)(dst + i) = *(const lanes_f32 *)(src + i);
 }
+
+/* A vector of places as positions. */
+typedef int32_t half_places __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef int64_t positions __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+HERE void save_positions(char *dst, const void *places, int64_t size, int64_t corner) {
+    half_places half[2];
+    memcpy(half, places, sizeof half);
+    if (size == 4)
+        for (int i = 0; i < 2; i++) ((positions *)dst)[i] = __builtin_convertvector(half[i], positions) + corner;
+    else *(positions *)dst = *(const positions *)half + corner;
+}

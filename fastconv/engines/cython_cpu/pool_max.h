@@ -41,6 +41,17 @@ static inline T NAME(floor)(void) {
 typedef T NAME(values) __attribute__((vector_size(VECTOR_BYTES / sizeof(PLACE) * sizeof(T)), aligned(1), may_alias));
 typedef PLACE NAME(places) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 
+static inline __attribute__((always_inline)) void NAME(scan_tap)(
+    NAME(values) *b, NAME(places) *p, const char *src, PLACE place, const int vectors) {
+    for (int v = 0; v < vectors; v++) {
+        const NAME(values) value = ((const NAME(values) *)src)[v];
+        const __typeof__(value > b[v]) greater = GREATER(value, b[v]);
+        const NAME(places) chosen = __builtin_convertvector(greater, NAME(places));
+        b[v] = BLEND(greater, value, b[v]);
+        p[v] = BLEND(chosen, (NAME(places)){0} + place, p[v]);
+    }
+}
+
 static inline __attribute__((always_inline)) void NAME(scan_block)(
     char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps, PLACE offset, PLACE step,
     const int vectors) {
@@ -48,13 +59,7 @@ static inline __attribute__((always_inline)) void NAME(scan_block)(
     NAME(places) p[4];
     for (int v = 0; v < vectors; v++) b[v] = ((NAME(values) *)best)[v], p[v] = ((NAME(places) *)place)[v];
     for (int64_t t = 0; t < taps; t++, offset += step)
-        for (int v = 0; v < vectors; v++) {
-            const NAME(values) value = ((const NAME(values) *)(src + at[t] * scale))[v];
-            const __typeof__(value > b[v]) greater = GREATER(value, b[v]);
-            const NAME(places) chosen = __builtin_convertvector(greater, NAME(places));
-            b[v] = BLEND(greater, value, b[v]);
-            p[v] = BLEND(chosen, (NAME(places)){0} + offset, p[v]);
-        }
+        NAME(scan_tap)(b, p, src + at[t] * scale, offset, vectors);
     for (int v = 0; v < vectors; v++) ((NAME(values) *)best)[v] = b[v], ((NAME(places) *)place)[v] = p[v];
 }
 
@@ -67,6 +72,34 @@ static void NAME(scan)(char *best, char *place, const char *src, const int64_t *
     for (; i + 4 * LANES <= n; i += 4 * LANES) BLOCK(4);
     for (; i < n; i += LANES) BLOCK(1);
 #undef BLOCK
+}
+
+/* All taps of a window in registers, its maximum and their positions written once: 2x2 windows of 8x28x28x256 took 3.6
+ * times as long row by row. */
+static inline __attribute__((always_inline)) void NAME(scan_pixel)(
+    char *out, char *idx, const char *src, const ScannedWindows *w, int64_t corner, const int vectors) {
+    NAME(values) b[4];
+    NAME(places) p[4];
+    for (int v = 0; v < vectors; v++) {
+        b[v] = ((const NAME(values) *)(src + w->at[0]))[v];
+        p[v] = (NAME(places)){0} + (PLACE)w->place[0];
+    }
+    for (int64_t t = 1; t < w->taps; t++) NAME(scan_tap)(b, p, src + w->at[t], (PLACE)w->place[t], vectors);
+    for (int v = 0; v < vectors; v++) ((NAME(values) *)out)[v] = b[v];
+    for (int v = 0; v < vectors; v++) save_positions(idx + v * LANES * 8, p + v, sizeof(PLACE), corner);
+}
+
+static void NAME(scan_windows)(char *out, char *idx, const char *src, const ScannedWindows *given) {
+    const ScannedWindows copy = *given, *w = &copy; /* stores might change the original */
+    for (int64_t pixel = 0; pixel < w->pixels; pixel++, src += w->src_step) {
+        const int64_t corner = w->corner + pixel * w->corner_step;
+        int64_t i = 0;
+#define PIXEL(vectors) NAME(scan_pixel)(out + i * sizeof(T), idx + i * 8, src + i * sizeof(T), w, corner, vectors)
+        for (; i + 4 * LANES <= w->lanes; i += 4 * LANES) PIXEL(4);
+        for (; i < w->lanes; i += LANES) PIXEL(1);
+#undef PIXEL
+        out += w->lanes * sizeof(T), idx += w->lanes * 8;
+    }
 }
 
 /* Scanning a row of windows[4 * i + 1] neighbouring taps for each i: long ones are folded before they are searched. */
@@ -95,7 +128,7 @@ static void NAME(scan_runs)(char *best, char *place, const char *src, const int6
 
 static const PoolOps NAME(max_pool) = {
     .size = sizeof(T), .acc_size = sizeof(T), .place_size = sizeof(PLACE), .identity = (int64_t)(LOWEST),
-    .fold_rows = NAME(max), .fold_taps = NAME(max), .scan = NAME(scan),
+    .fold_rows = NAME(max), .fold_taps = NAME(max), .scan = NAME(scan), .scan_windows = NAME(scan_windows),
     .fold_runs = NAME(max_runs), .scan_runs = NAME(scan_runs),
 };
 

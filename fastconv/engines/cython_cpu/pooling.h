@@ -13,6 +13,15 @@ typedef void (*Divide)(char *dst, const char *src, int64_t n, int64_t divisor);
 typedef void (*Scan)(char *best, char *place, const char *src, const int64_t *at, int64_t scale, int64_t taps,
                      int64_t offset, int64_t step, int64_t n);
 
+/* Neighbouring pixels' windows, of the same taps: where these are (bytes) and their places, from the window's corner. */
+typedef struct {
+    const int64_t *at, *place;
+    int64_t taps, pixels, lanes;
+    int64_t src_step;            /* bytes from a pixel's window to the next one's */
+    int64_t corner, corner_step; /* positions in the plane */
+} ScannedWindows;
+typedef void (*ScanWindows)(char *out, char *idx, const char *src, const ScannedWindows *w);
+
 typedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n);
 typedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset, int64_t n);
 
@@ -37,6 +46,7 @@ typedef struct {
     Fold fold_rows, fold_taps;
     Divide divide; /* NULL: the accumulator is the element */
     Scan scan;
+    ScanWindows scan_windows;
     Runs fold_runs;
     ScanRuns scan_runs;
 } PoolOps;
