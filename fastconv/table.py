@@ -68,6 +68,7 @@ TABLE = (
     Implementation("depthwise", "Depthwise", "numba"),
     Implementation("winograd", "Winograd", "cython"),
     Implementation("winograd", "Winograd", "numba", leaves="larger_kernels"),
+    Implementation("panels", "Panels", "cython"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
     Implementation("overlap", "Overlap", "cython"),
@@ -127,11 +128,16 @@ def _several(p: Any) -> bool:
     return not isinstance(p, ConvProblem) or p.channels * p.filters > 1 or max(p.stride + p.dilation, default=1) > 1
 
 
+def _dense_planes(p: Any) -> bool:
+    return isinstance(p, ConvProblem) and not p.channels_last and min(p.channels, p.filters) > 8 and p.groups == 1
+
+
 # What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
     "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is not for strict precision"),
     "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for one channel a group"),
+    "panels": (_dense_planes, "is for many channels and filters of planes"),
     "conv": (_several, "is for several channels or filters, or steps"),
     "overlap": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),
     "transforms": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),

@@ -104,6 +104,8 @@ ONLY_CYTHON = {
     "depthwise_input",
     "overlap",
     "lines",
+    "panels",
+    "panel_weights",
     "pointwise_gradient",
     "winograd_gradient",
     "winograd_pieces",

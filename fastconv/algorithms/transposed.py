@@ -19,6 +19,7 @@ import numpy as np
 from fastconv.algorithms import fold
 from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, prefers_filters
 from fastconv.algorithms.geometry import PARTS
+from fastconv.algorithms.panels import Panels
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.algorithms.weights import AdjointPacking
@@ -289,7 +290,7 @@ class Transposed:
         """Whether the weights of all phases are packed at once, as rows of channels, rather than transposed first."""
         p, engine = self.problem.conv, self.engine
         convs = sorted((phase.conv for phase in self.phases), key=lambda conv: conv.flops)
-        if p.acc in PARTS or not convs or any(type(self.executors[conv]) is not Conv for conv in convs):
+        if p.acc in PARTS or not convs or any(type(self.executors[conv]) not in (Conv, Panels) for conv in convs):
             return False
         return prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
 

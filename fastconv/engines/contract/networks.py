@@ -19,6 +19,8 @@ __all__ = [
     "DEPTHWISE_GRADIENT_FIELDS",
     "DEPTHWISE_INPUT_FIELDS",
     "DEPTHWISE_READING",
+    "PANELS_FIELDS",
+    "PANEL_WEIGHTS_FIELDS",
     "POINTWISE_GRADIENT_FIELDS",
     "QUANTIZED_FIELDS",
     "SOFTMAX_FIELDS",
@@ -71,6 +73,24 @@ CONV_FIELDS = GEOMETRY + (
     "sums", "tables",  # where sums of several blocks of channels, and offsets of pixels, begin
     "activation", "slope",  # ACTIVATIONS; bits of the parameter
 )  # fmt: skip
+
+# Convolution of planes of float32: a unit is a run of blocks of pixels of all images, with a chunk of the filters.
+# Scratch memory: packed pixels, then `sums` and `tile`.
+PANELS_FIELDS = HEADER + (
+    "scratch_bytes",  # per worker
+    "x_image", "x_channel", "x_row", "height", "width", "out_height", "out_width",  # byte strides, sizes
+    "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
+    "out_image", "out_channel",  # byte strides; output planes have no gaps
+    "channels", "filters", "block_channels",  # channels packed at once
+    "pixels",  # of the outputs of all images
+    "n_panels", "n_chunks",  # the filters are divided into
+    "tiles", "blocks",  # of 32 pixels that a block has; blocks of a unit
+    "sums", "tile",  # where sums of several blocks of channels, and those of one tile, begin
+    "activation", "slope",  # ACTIVATIONS; bits of the parameter
+)  # fmt: skip
+
+# Their weights, [block of channels][panel][channel][tap][filter]: a unit is a panel.
+PANEL_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "channels", "filters", "taps", "block_channels", "n_panels")
 
 # Weights as rows of lanes, [group][block of lanes][row][lane], zeros where there is no lane: a unit is a block.  Lanes are the
 # filters of a convolution, or (its adjoint) its channels.

@@ -114,6 +114,7 @@ include "normalized.pxi"
 include "conv.pxi"
 include "conv_filters.pxi"
 include "weights.pxi"
+include "panels.pxi"
 include "winograd.pxi"
 include "winograd_weights.pxi"
 include "winograd_pieces.pxi"
@@ -164,6 +165,8 @@ KERNELS = {
     "weights:float64": <int64_t><uintptr_t>&weights_f64,
     "weights:uint32": <int64_t><uintptr_t>&weights_u32,
     "weights:uint64": <int64_t><uintptr_t>&weights_u64,
+    "panels:float32": <int64_t><uintptr_t>&panels_f32,
+    "panel_weights:float32": <int64_t><uintptr_t>&panel_weights_f32,
     "winograd:float32": <int64_t><uintptr_t>&winograd_f32,
     "winograd:float64": <int64_t><uintptr_t>&winograd_f64,
     "winograd_weights:float32": <int64_t><uintptr_t>&winograd_weights_f32,

@@ -154,6 +154,7 @@ enum { SOFTMAX, LOG_SOFTMAX, SOFTMAX_BACKWARD, LOG_SOFTMAX_BACKWARD };
 #include "tiles.h"
 
 #include "exact.h"
+#include "panels.h"
 
 /* Sums of integers have no activation. */
 static inline void activate_run_u32(uint32_t *sums, int64_t n, int64_t code, uint32_t slope) {}
