@@ -64,8 +64,8 @@ _ENGINE_MODULES = {
 TABLE = (
     Implementation("conv8", "executor", "cython"),
     Implementation("conv8", "executor", "numba"),
-    Implementation("depthwise", "Depthwise", "cython"),
-    Implementation("depthwise", "Depthwise", "numba"),
+    Implementation("depthwise", "executor", "cython"),
+    Implementation("depthwise", "Depthwise", "numba", leaves="several_a_group"),
     Implementation("winograd", "Winograd", "cython"),
     Implementation("winograd", "Winograd", "numba", leaves="larger_kernels"),
     Implementation("panels", "Panels", "cython"),
@@ -136,7 +136,7 @@ def _dense_planes(p: Any) -> bool:
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
     "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is not for strict precision"),
-    "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for one channel a group"),
+    "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for several groups"),
     "panels": (_dense_planes, "is for many channels and filters of planes"),
     "conv": (_several, "is for several channels or filters, or steps"),
     "overlap": (lambda p: getattr(p, "transforms", ""), "is for large kernels and finite numbers"),

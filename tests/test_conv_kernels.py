@@ -7,6 +7,7 @@ import mmap
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import prod
 
 import conftest
 import numpy as np
@@ -115,6 +116,34 @@ def test_any_problem(kernels, seed, monkeypatch):
         fill, threads = int(rng.choice([0, 0, 2])), int(rng.choice([1, 3]))
         Conv(p, kernels, LANES[case % 3])(x, w, out, bias, fill, threads)
         assert_identical(out, naive(p, x, w, bias, fill), str(p))
+
+
+@ENGINES
+@pytest.mark.parametrize("batch", [1, 2, 4, 9])
+@pytest.mark.parametrize("beyond", [0, 1 << 30])
+def test_many_weights(kernels, batch, beyond, monkeypatch):
+    """Rows of weights in several parts, several small images a unit, and results that are written past the caches."""
+    monkeypatch.setattr("fastconv.algorithms.conv.STREAM_BEYOND", beyond)
+    shapes = ((600, 64, 3, 2, 13), (1100, 40, 1, 1, 7), (1100, 96, 1, 2, 13), (2100, 33, 1, 1, 3), (130, 48, 3, 1, 7))
+    for case, (channels, filters, kernel, stride, size) in enumerate(shapes):
+        rng, pad = np.random.default_rng(case), kernel // 2
+        p = ConvProblem(
+            in_shape=(size, size), kernel_shape=(kernel,) * 2, out_shape=((size + 2 * pad - kernel) // stride + 1,) * 2,
+            in_dtype="float32", kernel_dtype="float32", acc="float32", out_dtype="float32", pad=(pad, pad), bias=True,
+            boundary=("fill",) * 2, stride=(stride,) * 2, dilation=(1, 1), batch=batch, channels=channels, filters=filters,
+            groups=1, channels_last=True, activation="relu" if case == 4 else "",
+        )  # fmt: skip
+        x_shape, w_shape, out_shape = all_shapes(p)
+        x, w = random_array(rng, x_shape, "float32", True), random_array(rng, w_shape, "float32", False)
+        bias = random_array(rng, (filters, 1), "float32", False)[:, 0]
+        for offset in (0, 4):  # lines of results begin where those of memory do, or not
+            memory = np.zeros(prod(out_shape) + 32, "float32")
+            begin = -memory.ctypes.data % 64 // 4 + offset
+            n, f, h, width = out_shape
+            out = np.moveaxis(memory[begin : begin + prod(out_shape)].reshape(n, h, width, f), -1, 1)
+            Conv(p, kernels, True)(x, w, out, bias, 0, 1 + case % 2)
+            assert_identical(out, naive(p, x, w, bias, 0), str(p))
+            assert not memory[:begin].any() and not memory[begin + prod(out_shape) :].any()
 
 
 @ENGINES

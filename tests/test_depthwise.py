@@ -98,6 +98,34 @@ def test_random_problems(engine, dtype):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_groups_of_vectors(engine, dtype):
+    """Several channels a group, those of some groups in a vector (on `cython`); channels are no whole number of vectors."""
+    rng = np.random.default_rng(12)
+    for case in range(48):
+        together, stride, size = (2, 4, 8, 16)[case % 4], case // 4 % 2 + 1, int(rng.integers(1, 19))
+        groups, pad = int(rng.integers(2, 12)), int(rng.integers(0, 3))
+        channels = groups * together
+        out = tuple((max(n + 2 * pad - 3, 0)) // stride + 1 for n in (size + 2, size))
+        p = ConvProblem(
+            in_shape=(size + 2, size), kernel_shape=(3, 3), in_dtype=dtype, kernel_dtype=dtype, acc=accumulator(np.dtype(dtype)),
+            out_dtype=dtype, out_shape=out, pad=(pad, pad), boundary=(str(pick(rng, *BOUNDARIES)),) * 2, stride=(stride,) * 2,
+            dilation=(1, 1), batch=2, channels=channels, filters=channels, groups=groups, bias=case % 3 == 0,
+            activation="relu" if case % 5 == 0 else "", channels_last=case % 2 == 0,
+        )  # fmt: skip
+        assert is_depthwise(p) and (depthwise.several_a_group(p) is None) == (together == 1)
+        x = numbers(rng, (2, channels, *p.in_shape), dtype)
+        w = numbers(rng, (channels, together, 3, 3), dtype)
+        bias = numbers(rng, (channels,), p.acc) if p.bias else None
+        desired = np.empty((2, channels, *out), dtype)
+        computed(p, "reference", x, w, desired, bias, 2)
+        for layout in LAYOUTS:
+            actual = laid_out(np.zeros_like(desired), layout)
+            computed(p, engine, laid_out(x, layout), w, actual, bias, 2, threads=(1, 3)[case % 2])
+            assert_identical(actual, desired, f"{p} {layout}")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_nan_and_infinity_stay_in_their_windows(engine):
     rng = np.random.default_rng(5)
     for layout in LAYOUTS:

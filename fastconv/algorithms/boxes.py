@@ -11,13 +11,15 @@ import numpy as np
 
 from fastconv.algorithms.geometry import Axis
 
-__all__ = ["Boxes", "Layout", "Tiles", "divide", "layout_in_place", "staged_layout"]
+__all__ = ["Boxes", "Layout", "Tiles", "divide", "images_together", "layout_in_place", "staged_layout"]
 
 # Bytes that a unit stages, or reads where it lies: they stay in the second cache while all filters pass.
 BLOCK_BYTES = 768 * 1024
 # Bytes of sums that are kept from one block of channels to the next.
 SUMS_BYTES = 1024 * 1024
 UNITS_PER_THREAD = 4
+# Images of a unit, their pixels, and bytes that are staged of them.
+MOST_IMAGES, MOST_PIXELS, TOGETHER_BYTES = 8, 512, 2 * 2**20
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,23 @@ def _largest(size: int, parts: int, step: int) -> int:
 def _first(most: int, fits: Callable[[int], bool]) -> int:
     """The least number from 1 to `most` that fits, else `most`."""
     return min(most, 1 + bisect_left(range(1, most + 1), True, key=fits))
+
+
+def images_together(images: int, z: Axis, boxes: Boxes, layout: Layout, tiles: Tiles, units: int, threads: int) -> int:
+    """How many images a unit takes: whole planes whose pixels are no whole number of tiles leave less over together."""
+    pixels = boxes.height * boxes.width
+    if not tiles.filter_lanes or z.out_size * boxes.row_units * boxes.col_units > 1 or pixels > MOST_PIXELS:
+        return 1
+    staged = max(1, layout.elements * boxes.block_channels * tiles.itemsize)
+
+    def tiles_of(n: int) -> float:
+        return -(-n * pixels // tiles.rows) / n
+
+    def possible(n: int) -> bool:
+        evenly = images % n == 0 and images // n * units % threads == 0
+        return evenly and n * staged <= TOGETHER_BYTES and n * pixels <= MOST_PIXELS
+
+    return min([1, *filter(possible, range(2, MOST_IMAGES + 1))], key=lambda n: (round(tiles_of(n), 1), n))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms.boxes import Boxes, Layout, Tiles, divide, layout_in_place, staged_layout
+from fastconv.algorithms.boxes import Boxes, Layout, Tiles, divide, images_together, layout_in_place, staged_layout
 from fastconv.algorithms.executor import Bound, ConvExecutor, Copy, kernel_types, refuse_types, run
 from fastconv.algorithms.geometry import NO_AXIS, PARTS, Axis, geometry, mostly_unread, part_size, spatial_axes
 from fastconv.algorithms.weights import Packing
@@ -34,10 +34,9 @@ BLOCK_SLOT = CONV_FIELDS.index("block_channels")
 MIN_FILTERS = 6
 # Windows of so few elements are summed in one go.  Planes of so few channels are staged tap by tap: rows without gaps.
 FEW_PRODUCTS, FEW_CHANNELS = 160, 4
-# Results of so many bytes are written past the caches.
-STREAM_BEYOND = 8 * 2**20
-# Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise.
-PACKED_GAIN = 10
+# Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise, of which
+# results take longer: 2048 to 512 channels at 7x7, 0.73 rather than 0.81 ms, but 512 to 2048 1.15 rather than 0.90.
+PACKED_GAIN, RESULTS_LOSS = 4.5, 4
 # Fewer filters of pixels leave most lanes empty.
 FEW_FILTERS = 8
 # Of planes, one or the other may be lanes.  A product of a tile, an element that is transposed, a weight that is packed (ns,
@@ -47,6 +46,11 @@ NS_PRODUCT, NS_MOVED, NS_PACKED, PIXELS_LOSS = 0.008, 0.25, 0.25, 1.1
 # of 32 channels, 112x112 pixels, take 0.09 to 0.3 ms for 1 to 4 taps, the direct filter 0.7.
 SMALL_PLANE = 256
 DEEP_CHANNELS, DEEP_TAPS = 16, 12
+
+
+# Rows of weights of a block of filters that stay in the second cache beside the pixels of a unit; results of more bytes are
+# written past the caches.
+NEAR_WEIGHT_ROWS, STREAM_BEYOND = 1024, 8 * 2**20
 
 
 def refuse(problem: ConvProblem) -> str | None:
@@ -76,7 +80,10 @@ def prefers_filters(p: ConvProblem, engine: Any, packing: float = 0.0) -> bool:
     if p.channels_last:
         long = p.stride[-1] == 1 and p.out_shape[-1] >= lanes // 2
         narrow = direct and filters < FEW_FILTERS and channels >= 4 and long
-        few = packing > 0 and PACKED_GAIN * p.batch * pixels * (channels + filters) < filters * channels * taps
+        few = (
+            packing > 0
+            and PACKED_GAIN * p.batch * pixels * (channels + RESULTS_LOSS * filters) < filters * channels * taps
+        )
         return not (few or narrow)
     if not direct or taps == 1:
         return False
@@ -192,14 +199,18 @@ class Conv(ConvExecutor):
         if tiles.in_place:
             layout = layout_in_place(z, y, x, channel_of[0] - channel_of[0, 0], tiles)
         maps = [axis.edges() for axis in (z, y, x)]
-        positions = boxes.positions(y, x, tiles)
-        sums_at = tiles.rows * lanes + (0 if tiles.in_place else layout.elements * boxes.block_channels + lanes)
+        together = images_together(images.size, z, boxes, layout, tiles, p.groups * boxes.chunks, threads)
+        positions = together * boxes.positions(y, x, tiles)
+        sums_at = tiles.rows * lanes + (
+            0 if tiles.in_place else together * layout.elements * boxes.block_channels + lanes
+        )
         sums_at = -(-sums_at * size // 64) * 64
         several, store_direct = boxes.block_channels < self.channels, self._store_direct(y, x, filter_of, layout, boxes)
         few = few and not tiles.in_place and not several and store_direct > 0 and self.filters >= tiles.rows
         stream = few and p.batch * p.filters * prod(p.out_shape) * size >= STREAM_BEYOND
-        kept = positions + lanes if several else tiles.rows + 1 if stream else 0  # rows of all filters
-        tables_at = sums_at + kept * -(-boxes.filters // lanes) * lanes * size
+        blocks, parts = -(-boxes.filters // lanes), self.filter_lanes and self.channels * self.taps > NEAR_WEIGHT_ROWS
+        kept = (positions + lanes) * (blocks if several else parts) if several or parts else (tiles.rows + 1) * blocks * stream
+        tables_at = sums_at + kept * lanes * size
         tables_end = tables_at + self.filter_lanes * 16 * (positions + tiles.rows)
         blocks_end = (tiles.rows + lanes) * lanes * size  # of a tile that is transposed
         scratch_bytes = -(-max(tables_end, blocks_end) // 64) * 64
@@ -216,13 +227,14 @@ class Conv(ConvExecutor):
             "in_place": tiles.in_place, "store_direct": store_direct,
             "few": few + stream,
             "n_row_units": boxes.row_units, "n_col_units": boxes.col_units, "n_chunks": boxes.chunks,
+            "images": together,
             "rows": layout.rows, "pitch": layout.pitch, "step_y": layout.step_y, "step_x": layout.step_x,
             "n_phases_y": layout.n_phases_y, "n_phases_x": layout.n_phases_x, "phases": layout.phases.ctypes.data,
             "offsets": layout.offsets.ctypes.data, "joined": layout.joined,
             "sums": sums_at, "tables": tables_at,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
-        units = images.size * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
+        units = images.size // together * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
         tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)
         return Bound(record(CONV_FIELDS, values), units, scratch_bytes, (), tables)
 
@@ -245,7 +257,9 @@ class Conv(ConvExecutor):
         if PARTS.get(p.out_dtype, p.out_dtype) != self.part or p.saturate:
             return 0
         if self.filter_lanes:
-            return int((steps == size).all())
+            in_registers = p.activation in ("", "relu", "relu6", "leaky_relu")
+            beyond = in_registers and p.batch * p.filters * prod(p.out_shape) * size >= STREAM_BEYOND
+            return int((steps == size).all()) * (2 if beyond else 1)
         one_run = layout.pitch == x.out_size and boxes.col_units == 1 and y.out_step == x.out_size * size
         rows = (steps == steps[:, :1]).all() and x.out_step == size
         return int(rows) * (2 if y.out_size == 1 or one_run else 1)

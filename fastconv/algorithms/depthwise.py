@@ -28,19 +28,25 @@ __all__ = [
     "UNITS_PER_THREAD",
     "Depthwise",
     "box_values",
+    "executor",
     "is_ready",
     "refuse",
     "refuse_groups",
     "row_values",
     "scratch_places",
+    "several_a_group",
     "three_axes",
     "window",
 ]
 
 # Fewer channels leave most lanes empty: the direct filter, whose lanes are pixels, wins.
 MIN_CHANNELS = 4
+# Channels of a group that fill a vector with those of others.
+TOGETHER = (2, 4, 8, 16)
 # Bytes of pixels read together; of staged windows; the most that they may take.
 CHUNK_BYTES, BAND_BYTES, MOST_BYTES = 1024, 128 * 1024, 2 * 2**20
+# Pixels that are read where they lie come in longer runs: 576 channels, 14x14, steps of 2, batch 32, 0.75 ms rather than 0.82.
+RUN_BYTES = 4096
 # Columns of one unit in a long row, outputs that are made before they are stored, and units.
 SPAN, BATCH, UNITS_PER_THREAD = 256, 64, 4
 # Larger problems come from beyond the caches: planes are called for so many bytes ahead.
@@ -59,7 +65,35 @@ def refuse(problem: ConvProblem) -> str | None:
         return "does not sum complex numbers"
     if problem.exact:
         return "adds in its own order"
-    return refuse_groups(problem)
+    return None if _groups_of_vectors(problem) else refuse_groups(problem)
+
+
+def several_a_group(problem: ConvProblem) -> str | None:
+    """What is left to others where lanes of several groups are not a vector."""
+    return "is for one channel a group" if problem.groups != problem.channels else None
+
+
+def _groups_of_vectors(p: ConvProblem) -> bool:
+    """Whether the channels of some groups may be those of a vector, and their filters: 3x3 taps of blocks of outputs."""
+    each = p.channels // p.groups
+    return (
+        p.ndim == 2
+        and p.groups > 1
+        and each in TOGETHER
+        and p.filters == p.channels
+        and (p.kernel_shape, p.dilation) == ((3, 3), (1, 1))
+        and p.stride in ((1, 1), (2, 2))
+        and p.acc in ("float32", "float64")
+    )
+
+
+def executor(problem: ConvProblem, engine: Any) -> ConvExecutor:
+    """The executor: groups larger than a vector are products of matrices."""
+    if problem.channels // problem.groups * np.dtype(problem.acc).itemsize > engine.TILE[1] // 2:
+        from fastconv.algorithms.conv import Conv
+
+        return Conv(problem, engine)
+    return Depthwise(problem, engine)
 
 
 def refuse_groups(problem: ConvProblem) -> str | None:
@@ -95,16 +129,18 @@ class Depthwise(ConvExecutor):
         p = self.problem
         z, y, x = three_axes(p, x_strides, out_strides)
         maps = z.edges(), y.edges(), x.edges()
-        if reads_rows(p, self.engine, self.part, x, x_strides, out_strides):
+        if p.groups == p.channels and reads_rows(p, self.engine, self.part, x, x_strides, out_strides):
             return self._bound_to_rows((z, y, x), maps, x_strides, out_strides, threads)
         reading, direct = self._access(x, x_strides, out_strides)
         planes = reading == DEPTHWISE_READING["planes"]
         staged = reading != DEPTHWISE_READING["in_place"]
-        chunk, pitch = self._chunk(planes, z.out_size * -(-y.out_size // 4) * -(-x.out_size // SPAN), threads)
+        chunk, pitch = self._chunk(
+            planes, not staged, z.out_size * -(-y.out_size // 4) * -(-x.out_size // SPAN), threads
+        )
         n_chunks = max(1, p.filters // chunk)
         strip, span = self._box(z, y, x, pitch if staged else 0, p.batch * z.out_size * n_chunks, threads)
         batch = min(strip, max(8, BATCH // span))
-        taps, pixel = prod(p.kernel_shape), pitch * self.itemsize
+        taps, pixel = prod(p.kernel_shape) * p.channels // p.groups, pitch * self.itemsize
         band = z.taps * window(y, strip) * window(x, span) * pixel
         places, at = scratch_places(
             8 * (z.taps + batch * y.stride + z.taps * y.taps + taps),
@@ -155,14 +191,15 @@ class Depthwise(ConvExecutor):
         in_place &= all(step % self.itemsize == 0 for step in x_strides)
         return DEPTHWISE_READING["in_place" if in_place else "pixels"], direct
 
-    def _chunk(self, planes: bool, boxes: int, threads: int) -> tuple[int, int]:
+    def _chunk(self, planes: bool, in_place: bool, boxes: int, threads: int) -> tuple[int, int]:
         """Filters of a unit, and of a pixel in scratch memory."""
         p = self.problem
         if planes:
             vectors = -(-p.filters // self.lanes)
             units = vectors * p.batch
             return max(1, min(vectors, units // (UNITS_PER_THREAD * threads))) * self.lanes, self.lanes
-        chunk = CHUNK_BYTES // self.itemsize
+        widest = RUN_BYTES // (p.channels // p.groups) if in_place else CHUNK_BYTES
+        chunk = max(2 * self.lanes, widest // self.itemsize)
         wanted = threads * UNITS_PER_THREAD if threads > 1 else 1
         while chunk > 2 * self.lanes and p.batch * boxes * (p.filters // chunk) < wanted:
             chunk //= 2
@@ -207,6 +244,7 @@ def box_values(
 ) -> dict[str, int]:  # fmt: skip
     """The slots that tell of the axes, and of boxes of `strip` rows and `span` columns."""
     z, y, x = axes
+    planes = abs(x_strides[1]) > abs(x.x_step)
     return {
         **geometry(p, y, x, maps[1], maps[2]),
         "depth": z.size, "out_depth": z.out_size, "x_plane": z.x_step, "out_plane": z.out_step,
@@ -215,10 +253,10 @@ def box_values(
         "x_image": x_strides[0], "out_image": out_strides[0],
         "x_channel": x_strides[1], "out_channel": out_strides[1],
         "x_end": end_of((p.channels, *p.in_shape), x_strides[1:], part_size(p.in_dtype)),
-        "filters": p.filters, "multiplier": p.filters // p.channels,
+        "filters": p.filters, "multiplier": p.filters // p.channels, "together": p.channels // p.groups,
         "strip": strip, "n_strips": -(-y.out_size // strip), "span": span, "n_spans": -(-x.out_size // span),
         "band_pixels": window(y, strip) * window(x, span),
-        "ahead": CALLED_AHEAD if p.nbytes > (CACHE_BYTES if abs(x_strides[1]) > abs(x.x_step) else STREAMED_BYTES) else 0,
+        "ahead": CALLED_AHEAD if p.nbytes > (CACHE_BYTES if planes else STREAMED_BYTES) else 0,
     }  # fmt: skip
 
 

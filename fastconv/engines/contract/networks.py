@@ -47,8 +47,8 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 # Convolution with many filters, as a matrix product of weights and windows that are found by offsets.  A unit is a box of
-# output pixels of one plane (z) of an image, with a chunk of the filters of a group.  The record begins with the third axis.
-# Scratch memory: one tile, what is staged, then `sums` and `tables`.
+# output pixels of one plane (z) of an image (whole planes of several small ones), with a chunk of the filters of a group.  The
+# record begins with the third axis.  Scratch memory: one tile, what is staged, then `sums` and `tables`.
 CONV_FIELDS = GEOMETRY + (
     "depth", "x_plane", "out_depth", "out_plane", "kernel_z", "stride_z", "dilation_z", "pad_z", "map_z",
     "groups", "channels", "filters",  # channels and filters of one group, complex parts counted
@@ -61,9 +61,12 @@ CONV_FIELDS = GEOMETRY + (
     "w_rows",
     "block_channels",  # channels staged at once
     "in_place",  # windows are read where the image lies
-    "store_direct",  # a tile's rows lie without gaps in the output: 1, those within a row of pixels; 2, all
+    # A tile's rows lie without gaps in the output.  With lanes of pixels 1: those within a row of pixels; 2: all.  With lanes of
+    # filters 2: and the output is larger than the caches, so that it may be written past them.
+    "store_direct",
     "few",  # windows have so few elements that they are summed in one go and stored directly: 1; 2, past the caches
     "n_row_units", "n_col_units", "n_chunks",  # units of a plane of the output, units that share the filters of a group
+    "images",  # with lanes of filters, images of one unit
     "rows", "pitch",  # what is staged: rows of a plane (of a phase), elements from one row to the next
     "step_y", "step_x",  # ... and positions between neighbours
     # ... phases: with lanes of pixels, positions phase, phase + step, ... are a plane of their own
@@ -197,6 +200,8 @@ DEPTHWISE_FIELDS = GEOMETRY + (
     "x_image", "out_image", "x_channel", "out_channel",  # byte strides
     "x_end",  # bytes from an image's first element to the end of its memory
     "filters", "multiplier",  # filters; those that read the same channel
+    # Channels, and filters, of a group: those of several groups are a vector, 3x3 weights are [filter][channel][tap].
+    "together",
     "reading",  # DEPTHWISE_READING
     "store_direct",  # sums are written to the output where it lies
     "chunk", "n_chunks",  # filters in one unit (the last has what is left over), units that share the filters

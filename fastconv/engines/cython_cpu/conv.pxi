@@ -1,6 +1,7 @@
 # Convolution with many filters: a matrix product of weights and windows, which are never laid out as a matrix.
 #
-# A unit is a box of output pixels of one image and one plane, with a chunk of a group's filters.  What its windows read is
+# A unit is a box of output pixels of one image and one plane (or the planes of several small images), with a chunk of a
+# group's filters.  What its windows read is
 # staged once, a block of channels at a time, unless it can be read where it lies; each element of a window is then found
 # by an offset.  Sums of several blocks are kept in scratch; the last ones are stored where they belong if they lie there as
 # they do in registers, else by way of one tile.
@@ -21,7 +22,7 @@ cdef struct ConvArgs:
     const int64_t *out_filter_of
     int64_t n_fills
     int64_t w_rows, block_channels, in_place, store_direct, few
-    int64_t n_row_units, n_col_units, n_chunks
+    int64_t n_row_units, n_col_units, n_chunks, images
     int64_t rows, pitch
     int64_t step_y, step_x
     int64_t n_phases_y, n_phases_x
@@ -264,8 +265,8 @@ cdef void conv_unit(const ConvArgs *a, int64_t unit, acc_t *scratch) noexcept no
     conv_part(col, a.n_col_units, g.out_width, step, &u.x, &u.cols)
     conv_part(row, a.n_row_units, g.out_height, 1, &u.y, &u.rows)
     conv_part(chunk, a.n_chunks, a.filters, filter_step, &u.first, &u.filters)
-    u.image = g.x + rest * a.x_image
-    u.out = g.out + rest * a.out_image + u.z * a.out_plane
+    u.image = g.x + rest * a.images * a.x_image
+    u.out = g.out + rest * a.images * a.out_image + u.z * a.out_plane
     u.channel_of = a.channel_of + u.group * a.channels
     u.filter_of = a.out_filter_of + u.group * a.filters + u.first
     if a.w_rows:

@@ -1,30 +1,35 @@
 # Convolution with many filters, lanes being filters; see conv.pxi.
 
 # Weights that stay in the second cache beside what passes through it: all filters of a tile of pixels before the next pixels.
+# Of other weights NEAR_ROWS rows (NEAR_WEIGHT_ROWS of the executor) of a block: all pixels before the next rows.
 # Where a unit has few tiles of pixels, the next weights are called for rather than the next pixels.
 cdef enum:
     NEAR_WEIGHTS = 256 * 1024
+    NEAR_ROWS = 1024
     FEW_TILES = 8
 
-# Some channels of all pixels and filters of a unit, lanes being filters.
+# Some rows of the weights of all pixels and filters of a unit, lanes being filters.
 cdef struct ConvPass:
     int64_t *pixel_of
     const int64_t *out_of
+    const int64_t *run_of
     const char *src
     int64_t pixels, blocks, runs, length, row_bytes
-    bint first, last
+    int64_t depth, before  # rows of weights of these channels, and those of them that were taken before
+    bint first, last, stream
     const char *w
+    const char *next
     const char *bias
     char *sums
     char *tile
-    int64_t w_block
+    int64_t w_block, sum_blocks
     int64_t source_step, target_step, weights_step
 
 
 cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
     # Lanes are filters; u.first is a multiple of the lanes.
     cdef ConvPass s
-    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, lanes = row_bytes // <int64_t>sizeof(acc_t), n = u.rows * u.cols
+    cdef int64_t row_bytes = GEMM_COLS * VECTOR_BYTES, lanes = row_bytes // <int64_t>sizeof(acc_t), n = a.images * u.rows * u.cols
     cdef int64_t taps = a.kernel_z * a.g.kernel_y * a.g.kernel_x, c = 0, b, p, begin, end, channels, block
     cdef acc_t *staged = tile + GEMM_ROWS * lanes
     cdef int64_t *tile_of = <int64_t *>(<char *>tile + a.tables) + 2 * n
@@ -35,37 +40,70 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
     s.src = conv_tables(a, u, <const char *>staged, s.pixel_of, sizeof(acc_t))
     block = u.group * ((a.filters + lanes - 1) // lanes) + u.first // lanes
     s.bias, inner = <const char *>a.g.bias + block * row_bytes, s.blocks * s.w_block <= NEAR_WEIGHTS
+    s.stream = a.store_direct > 1 and (<int64_t>(u.out + u.filter_of[0]) | a.g.out_col | a.g.out_row) % VECTOR_BYTES == 0
+    s.sum_blocks = s.blocks if a.block_channels < a.channels else 1
     for p in range(GEMM_ROWS):
-        tile_of[p], tile_of[GEMM_ROWS + p] = p * row_bytes, p * s.blocks * row_bytes
+        tile_of[p], tile_of[GEMM_ROWS + p] = p * row_bytes, p * s.sum_blocks * row_bytes
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
         s.first, s.last, s.runs, s.length = c == 0, c + channels == a.channels, taps // a.joined, a.joined * channels
-        s.w = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes
-        conv_steps(a, &s, channels * taps, inner)
+        s.w, s.run_of, s.depth, s.before = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes, a.offsets, channels * taps, 0
+        conv_steps(a, &s, inner)
         if not a.in_place:
-            stage_conv_pixels(a, u, staged, c, channels)
+            stage_conv_images(a, u, staged, c, channels)
         if a.few and n >= GEMM_ROWS:
             few_filters(<const acc_t *>s.w, a.w_rows * lanes, s.src, s.pixel_of, a.offsets, s.runs, s.length, <const acc_t *>s.bias,
                         u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, &finish)
             break
         begin = 0
-        while begin < n:
-            end = begin + product_height(tile, n - begin) if inner else n
+        while inner and begin < n:
+            end = begin + product_height(tile, n - begin)
             for b in range(s.blocks):
-                p = begin
-                while p < end:
-                    p += conv_filters_tile(a, u, &s, tile, p, end, b)
+                s.next = s.w
+                conv_filters_tile(a, u, &s, tile, begin, end, b)
             begin = end
+        for b in range(0 if inner else s.blocks):
+            conv_filters_block(a, u, &s, tile, b)
         c += channels
+    if s.stream:
+        end_stream()
 
 
-cdef void conv_steps(const ConvArgs *a, ConvPass *s, int64_t depth, bint inner) noexcept nogil:
+cdef void stage_conv_images(const ConvArgs *a, const ConvUnit *u, acc_t *staged, int64_t c, int64_t channels) noexcept nogil:
+    cdef ConvUnit v = u[0]
+    cdef int64_t i
+    for i in range(a.images):
+        stage_conv_pixels(a, &v, staged + i * a.kernel_z * a.rows * a.pitch, c, channels)
+        v.image += a.x_image
+
+
+cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPass *s, acc_t *tile, int64_t b) noexcept nogil:
+    # A block of the filters: all pixels with some rows of the weights, which stay in the second cache, then with others.
+    cdef ConvPass t = s[0]
+    cdef int64_t pieces = (s.length + <int64_t>NEAR_ROWS - 1) // NEAR_ROWS, piece = (s.length + pieces - 1) // pieces
+    cdef int64_t runs = max(<int64_t>1, NEAR_ROWS // s.length), run = 0, at, p
+    while run < s.runs:
+        t.runs, t.run_of, at = min(runs, s.runs - run), s.run_of + run, 0
+        while at < s.length:
+            t.length, t.src, t.before = min(piece, s.length - at), s.src + at * <int64_t>sizeof(acc_t), run * s.length + at
+            t.first, t.last = s.first and t.before == 0, s.last and t.before + t.runs * t.length == s.depth
+            t.w = s.w + t.before * s.row_bytes
+            t.next = s.w + b * s.w_block + (s.w_block if t.before + t.runs * t.length == s.depth else
+                                            (t.before + t.runs * t.length) * s.row_bytes)
+            p = 0
+            while p < s.pixels:
+                p += conv_filters_tile(a, u, &t, tile, p, s.pixels, b)
+            at += t.length
+        run += t.runs
+
+
+cdef void conv_steps(const ConvArgs *a, ConvPass *s, bint inner) noexcept nogil:
     # How far what is called for moves with each element of depth, so that the next tile's pixels, where they are read in place,
     # or weights come in time, and the lines that it writes.
-    cdef int64_t passes = depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
+    cdef int64_t passes = s.depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
     s.source_step = s.target_step = s.weights_step = 0
     if s.pixels > GEMM_ROWS:
-        s.target_step = (s.out_of[1] - s.out_of[0]) * GEMM_ROWS // passes
+        s.target_step = 0 if s.stream else (s.out_of[1] - s.out_of[0]) * GEMM_ROWS // passes
         if a.in_place and (inner or tiles > FEW_TILES):
             s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
     if not inner:
@@ -76,29 +114,31 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
                                int64_t b) noexcept nogil:
     # A tile of the pixels p .. end - 1, of block b of the filters; returns how many pixels it has.
     cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), f = b * lanes, some = min(lanes, u.filters - f)
-    cdef int64_t height = product_height(tile, end - p), start_step = 0, depth = s.runs * s.length, after = min(p + height, s.pixels - 1)
+    cdef int64_t height = product_height(tile, end - p), start_step = 0, after = min(p + height, s.pixels - 1)
+    cdef int64_t called = b * s.depth + s.before
     cdef const int64_t *to_of = s.out_of + p
     cdef const char *start = s.bias + b * s.row_bytes
     cdef const char *w = s.w + b * s.w_block
     cdef char *to = u.out + u.filter_of[f]
-    cdef char *sums = s.sums + (p * s.blocks + b) * s.row_bytes
+    cdef char *sums = s.sums + (p * s.sum_blocks + b % s.sum_blocks) * s.row_bytes
     cdef Coming coming
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     coming.source, coming.source_step, coming.target_step = w, s.weights_step, s.target_step
-    coming.target = u.out + u.filter_of[0] + s.out_of[after]
+    coming.target, coming.stream = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, False
     if s.weights_step:
-        coming.source += s.w_block + p // GEMM_ROWS * s.weights_step * depth
-    else:
-        coming.target += b * depth * s.target_step
+        coming.source = s.next + p // GEMM_ROWS * s.weights_step * s.runs * s.length
+        coming.target = to + s.out_of[after]
     if s.source_step and (b == 0 or s.weights_step == 0):
-        coming.source, coming.source_step = s.src + s.pixel_of[after] + b * depth * s.source_step, s.source_step
+        coming.source, coming.source_step = s.src + s.pixel_of[after] + called * s.source_step, s.source_step
     if not s.first:
-        start, start_step = sums, s.blocks * lanes
+        start, start_step = sums, s.sum_blocks * lanes
     if not s.last:
         to, to_of, some = sums, s.out_of + s.pixels + GEMM_ROWS, lanes
     elif not a.store_direct:
         to, to_of, some = s.tile, s.out_of + s.pixels, lanes
-    filters_tile_while(<const acc_t *>w, s.src, s.pixel_of + p, a.offsets, s.runs, s.length, <const acc_t *>start, start_step,
+    else:
+        coming.stream = s.stream and some * <int64_t>sizeof(acc_t) % VECTOR_BYTES == 0
+    filters_tile_while(<const acc_t *>w, s.src, s.pixel_of + p, s.run_of, s.runs, s.length, <const acc_t *>start, start_step,
                        to, to_of, some, &coming, &finish, height)
     if finish.code > LEAKY_RELU and a.store_direct:
         activate_rows(tile, to, to_of, height, some, finish.code, finish.slope)
@@ -111,17 +151,18 @@ cdef const char *conv_tables(const ConvArgs *a, const ConvUnit *u, const char *s
                               int64_t size) noexcept nogil:
     # Where the window of each pixel begins, from what is returned on, and then where each pixel of the output lies.
     cdef const Geometry *g = &a.g
-    cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col, y, x
-    cdef int64_t *out_of = pixel_of + u.rows * u.cols
+    cdef int64_t down = g.stride_y * g.x_row, right = g.stride_x * g.x_col, image = a.x_image, i, y, x
+    cdef int64_t *out_of = pixel_of + a.images * u.rows * u.cols
     if not a.in_place:
         down = g.stride_y // a.step_y * a.pitch * size
-        right = g.stride_x // a.step_x * a.block_channels * size
-    for y in range(u.rows):
-        for x in range(u.cols):
-            pixel_of[0] = y * down + x * right
-            out_of[0] = (u.y + y) * g.out_row + (u.x + x) * g.out_col
-            pixel_of += 1
-            out_of += 1
+        right, image = g.stride_x // a.step_x * a.block_channels * size, a.kernel_z * a.rows * a.pitch * size
+    for i in range(a.images):
+        for y in range(u.rows):
+            for x in range(u.cols):
+                pixel_of[0] = i * image + y * down + x * right
+                out_of[0] = i * a.out_image + (u.y + y) * g.out_row + (u.x + x) * g.out_col
+                pixel_of += 1
+                out_of += 1
     if not a.in_place:
         return staged
     return u.image + u.channel_of[0] + u.z * a.stride_z * a.x_plane + u.y * down + u.x * right

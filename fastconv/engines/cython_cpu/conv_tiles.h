@@ -52,10 +52,10 @@ enum { NAME(apart) = 128 };
 /* The sums of `rows` pixels, added to a row of `start` or each to its own row: a pixel's window is `segments` runs of
  * `length` elements, which begin segment_of[] bytes from its corner.  Row r of the result goes out_of[r] bytes from `out`,
  * `lanes` elements, with `finish` applied.  Of a run, up to `most` products are summed apart: the rounding error of a sum
- * grows like the root of how many are summed in a row.  Weights `ahead` bytes further are called for. */
+ * grows like the root of how many are summed in a row; only then are there sums beside those in registers. */
 #define FILTERS_ARGUMENTS                                                                                                   \
     const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments, int64_t length,      \
-        const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead,  \
+        const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most,                  \
         const struct coming *coming, const struct finish *finish
 #define TILE_SUMS                                            \
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) \
@@ -66,12 +66,11 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
         pixel[r] = (const NAME(lone) *)(src + pixel_of[r]);
         _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
-            sums[r][j] = LOAD(start + r * start_step + j * LANES);
-            acc[r][j] = (V){0};
+            acc[r][j] = LOAD(start + r * start_step + j * LANES);
         }
     }
     const char *source = coming->source, *target = coming->target;
-    int64_t room = most;
+    int64_t room = most, parts = 0;
     for (int64_t s = 0; s < segments; s++) {
         int64_t k = segment_of[s] / (int64_t)sizeof(T);
         const int64_t end = k + length;
@@ -84,10 +83,7 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
                 __builtin_prefetch(target);
                 source += coming->source_step;
                 target += coming->target_step;
-                _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
-                    taps[j] = LOAD(w + j * LANES);
-                    __builtin_prefetch((const char *)(w + j * LANES) + ahead);
-                }
+                _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) taps[j] = LOAD(w + j * LANES);
                 _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
                     const T x = pixel[r][k];
                     _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) acc[r][j] += taps[j] * x;
@@ -97,13 +93,21 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
             room = most;
             _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
                 _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
-                    sums[r][j] += acc[r][j];
+                    sums[r][j] = parts ? sums[r][j] + acc[r][j] : acc[r][j];
                     acc[r][j] = (V){0};
                 }
+            parts++;
         }
     }
-    TILE_SUMS acc[r][j] += sums[r][j];
+    if (parts)
+        TILE_SUMS acc[r][j] += sums[r][j];
     RECTIFY(finish, TILE_SUMS, acc[r][j])
+#ifdef STREAM
+    if (coming->stream) {
+        TILE_SUMS STREAM((char *)out + out_of[r] + j * VECTOR_BYTES, acc[r][j]);
+        return;
+    }
+#endif
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
         NAME(lone) *to = (NAME(lone) *)((char *)out + out_of[r]);
         _Pragma("GCC unroll 4") for (int j = 0; j < cols - 1; j++) STORE(to + j * LANES, acc[r][j]);
@@ -154,12 +158,12 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
 /* A function of its own for each shape of tile. */
 #define SHAPES(h)                                                                                                           \
     static __attribute__((noinline)) void NAME(filters_narrow_##h)(FILTERS_ARGUMENTS) {                                     \
-        NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           coming, finish, h, 1);                                                                           \
+        NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, coming, \
+                           finish, h, 1);                                                                                   \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(filters_wide_##h)(FILTERS_ARGUMENTS) {                                       \
-        NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, \
-                           coming, finish, h, 2);                                                                           \
+        NAME(filters_body)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, coming, \
+                           finish, h, 2);                                                                                   \
     }                                                                                                                       \
     static __attribute__((noinline)) void NAME(pixels_narrow_##h)(PIXELS_ARGUMENTS) {                                       \
         NAME(pixels_body)(w, src, k_of, depth, w_step, start, start_step, resume, out, out_step, finish, h, 1);             \
@@ -174,8 +178,7 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
         (lanes > LANES ? NAME(filters_wide_##h) : NAME(filters_narrow_##h))(                                                \
-            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, coming,     \
-            finish);                                                                                                        \
+            w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, coming, finish);   \
         break;
     switch (rows) { EACH_HEIGHT(CALL) }
 #undef CALL
@@ -183,17 +186,17 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 
 static inline void NAME(filters_part)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead, int64_t rows) {
-    const struct coming nothing = {(const char *)w, 0, out, 0};
+    const char *next = (const char *)w + ahead;
+    const struct coming weights = {next, TILE_WIDTH * sizeof(T), next + VECTOR_BYTES, TILE_WIDTH * sizeof(T), 0};
     const struct finish none = {NO_ACTIVATION, 0};
-    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, ahead, &nothing, &none, rows);
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, &weights, &none, rows);
 }
 
 /* While other memory is called for, too, and sums are finished. */
 static inline void NAME(filters_tile_while)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, const struct coming *coming,
     const struct finish *finish, int64_t rows) {
-    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), 0, coming,
-                       finish, rows);
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), coming, finish, rows);
 }
 
 static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {

@@ -21,6 +21,12 @@
 #define UNROLLED _Pragma("GCC unroll 32")
 #define INLINE static inline __attribute__((always_inline))
 
+#if ELEMENT_BYTES == 4
+typedef int32_t NAME(order) __attribute__((vector_size(VECTOR_BYTES)));
+#else
+typedef int64_t NAME(order) __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+
 /* With constants for the width of the kernel and the stride (taps next to each other), each pixel is loaded once a row. */
 INLINE void NAME(depthwise_tile)(
     const T *w, int64_t pitch, const T *bias, const T *const *rows, int64_t n_rows, int64_t at, int64_t kernel_x,
@@ -97,30 +103,36 @@ static void NAME(depthwise_row)(const T *w, int64_t pitch, const T *bias, const 
         UNROLLED for (int k = 0; k < pixels; k++) __builtin_prefetch(x[j] + (k + across) * col + c);
 
 /* A block of outputs of 3x3: each pixel is loaded once for all of them, 36 loads for 144 multiplications.  `x` has where each
- * row of its pixels begins, `col` elements apart, or (col == 0) where each pixel lies. */
+ * row of its pixels begins, `col` elements apart, or (col == 0) where each pixel lies.  Of `together` channels of a group each
+ * takes its turn: the vector that is loaded has it in all lanes of its group. */
 INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, const T *const *x, const int64_t col, T *dst,
                                   int64_t dst_row, int64_t dst_col, int64_t channels, const struct finish *finish,
-                                  const int height, const int pixels, const int stride, const int ahead) {
+                                  const int height, const int pixels, const int stride, const int ahead, const int64_t together) {
     const int across = (pixels - 1) * stride + 3;
     for (int64_t i = 0; i < channels; i += LANES) {
         const int64_t c = i + LANES > channels ? channels - LANES : i;
         V acc[BLOCK_ROWS][BLOCK_PIXELS], taps[9];
+        NAME(order) order;
+        UNROLLED for (int l = 0; l < LANES; l++) order[l] = l & -together;
         if (ahead) {
             CALL(x, 3 - stride, (height - 1) * stride + 3, pixels * stride, across)
             UNROLLED for (int r = 0; r < height; r++)
                 UNROLLED for (int p = 0; p < pixels; p++) __builtin_prefetch(dst + r * dst_row + (p + pixels) * dst_col + c, 1);
         }
-        UNROLLED for (int t = 0; t < 9; t++) taps[t] = LOAD(w + t * pitch + c);
         UNROLLED for (int r = 0; r < height; r++)
             UNROLLED for (int p = 0; p < pixels; p++) acc[r][p] = LOAD(bias + c);
-        UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
-            UNROLLED for (int k = 0; k < across; k++) {
-                V v = LOAD((col ? x[j] + k * col : x[j * across + k]) + c);
-                HOLD(v);
-                UNROLLED for (int r = 0; r < height; r++)
-                    UNROLLED for (int p = 0; p < pixels; p++)
-                        if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
-                            acc[r][p] += v * taps[(j - r * stride) * 3 + k - p * stride];
+        for (int64_t turn = 0; turn < together; turn++, order += 1) {
+            UNROLLED for (int t = 0; t < 9; t++) taps[t] = LOAD(w + (turn * 9 + t) * pitch + c);
+            UNROLLED for (int j = 0; j < (height - 1) * stride + 3; j++) {
+                UNROLLED for (int k = 0; k < across; k++) {
+                    V v = LOAD((col ? x[j] + k * col : x[j * across + k]) + c);
+                    HOLD(v);
+                    if (together > 1) v = __builtin_shuffle(v, order);
+                    UNROLLED for (int r = 0; r < height; r++)
+                        UNROLLED for (int p = 0; p < pixels; p++)
+                            if (j >= r * stride && j < r * stride + 3 && k >= p * stride && k < p * stride + 3)
+                                acc[r][p] += v * taps[(j - r * stride) * 3 + k - p * stride];
+                }
             }
         }
         RECTIFY(finish, UNROLLED for (int r = 0; r < height; r++) UNROLLED for (int p = 0; p < pixels; p++), acc[r][p])
@@ -132,26 +144,38 @@ INLINE void NAME(depthwise_block)(const T *w, int64_t pitch, const T *bias, cons
 /* Up to BLOCK_ROWS x BLOCK_PIXELS outputs, `stride` 1 or 2 both ways; those that are fewer have a table of their pixels. */
 static void NAME(depthwise_outputs)(const T *w, int64_t pitch, const T *bias, const T *const *x, int64_t col, int64_t stride,
                                     T *dst, int64_t dst_row, int64_t dst_col, int64_t height, int64_t pixels,
-                                    int64_t channels, int64_t ahead, const struct finish *finish) {
+                                    int64_t channels, int64_t ahead, const struct finish *finish, int64_t together) {
 #if IS_FLOAT
-#define BLOCK(h, n, s)                                                                              \
-    case ((s) * 8 + (h)) * 8 + (n):                                                                  \
-        NAME(depthwise_block)(w, pitch, bias, x, 0, dst, dst_row, dst_col, channels, finish, h, n, s, 0); \
+#define BLOCK(h, n, s)                                                                                        \
+    case ((s) * 8 + (h)) * 8 + (n):                                                                           \
+        NAME(depthwise_block)(w, pitch, bias, x, 0, dst, dst_row, dst_col, channels, finish, h, n, s, 0, TOGETHER); \
         break;
 #define BLOCKS(h, s) BLOCK(h, 1, s) BLOCK(h, 2, s) BLOCK(h, 3, s) BLOCK(h, 4, s)
+#if BLOCK_ROWS > 2
+#define EACH_BLOCK                                                                                            \
+    switch ((stride * 8 + height) * 8 + pixels) {                                                             \
+        BLOCKS(1, 1) BLOCKS(2, 1) BLOCKS(3, 1) BLOCKS(4, 1) BLOCKS(1, 2) BLOCKS(2, 2) BLOCKS(3, 2) BLOCKS(4, 2) \
+    }
+#else
+#define EACH_BLOCK                                                                                            \
+    switch ((stride * 8 + height) * 8 + pixels) { BLOCKS(1, 1) BLOCKS(2, 1) BLOCKS(1, 2) BLOCKS(2, 2) }
+#endif
 #define WHOLE(s, ahead) \
-    NAME(depthwise_block)(w, pitch, bias, x, col, dst, dst_row, dst_col, channels, finish, BLOCK_ROWS, BLOCK_PIXELS, s, ahead)
+    NAME(depthwise_block)(w, pitch, bias, x, col, dst, dst_row, dst_col, channels, finish, BLOCK_ROWS, BLOCK_PIXELS, s, ahead, 1)
     if (col && stride == 2) WHOLE(2, 0);
     else if (col && ahead) WHOLE(1, 1);
     else if (col) WHOLE(1, 0);
-    else
-        switch ((stride * 8 + height) * 8 + pixels) {
-            BLOCKS(1, 1) BLOCKS(2, 1) BLOCKS(1, 2) BLOCKS(2, 2)
-#if BLOCK_ROWS > 2
-            BLOCKS(3, 1) BLOCKS(4, 1) BLOCKS(3, 2) BLOCKS(4, 2)
-#endif
-        }
+    else if (together > 1) {
+#define TOGETHER together
+        EACH_BLOCK
+#undef TOGETHER
+    } else {
+#define TOGETHER 1
+        EACH_BLOCK
+#undef TOGETHER
+    }
 #undef WHOLE
+#undef EACH_BLOCK
 #undef BLOCKS
 #undef BLOCK
 #endif

@@ -20,7 +20,7 @@ cdef struct DepthwiseBoxes:
     int64_t kernel_z, stride_z, dilation_z, pad_z
     const int64_t *map_z
     int64_t x_image, out_image, x_channel, out_channel, x_end
-    int64_t filters, multiplier
+    int64_t filters, multiplier, together
     int64_t reading, store_direct
     int64_t chunk, n_chunks
     int64_t strip, n_strips, span, n_spans
@@ -316,7 +316,7 @@ cdef void depthwise_constants(const DepthwiseBoxes *a, const DepthwiseBox *b, ac
     # The weights as [tap][filter], bias, and a pixel of the fill value.
     cdef const Geometry *g = &a.g
     cdef int64_t f
-    pack_depthwise(<const acc_t *>g.w, a.filters, a.kernel_z * g.kernel_y * g.kernel_x, b.first, b.count, a.pitch, w)
+    pack_depthwise(<const acc_t *>g.w, a.filters, a.kernel_z * g.kernel_y * g.kernel_x * a.together, b.first, b.count, a.pitch, w)
     for f in range(a.pitch):
         bias[f] = <acc_t>0 if g.bias == NULL else (<const acc_t *>g.bias)[b.first + min(f, b.count - 1)]
         fill[f] = (<const acc_t *>g.fill)[0]

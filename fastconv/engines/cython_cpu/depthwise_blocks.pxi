@@ -45,10 +45,10 @@ cdef void depthwise_blocks(const DepthwiseBoxes *a, const acc_t *w, const acc_t 
     while i < pixels:
         n = min(<int64_t>DEPTHWISE_PIXELS, pixels - i)
         step = col
-        if not block_inside(g, rows, m, DEPTHWISE_ROWS, n, left, width, col, table):
+        if a.together > 1 or not block_inside(g, rows, m, DEPTHWISE_ROWS, n, left, width, col, table):
             block_pixels(g, rows, (m - 1) * g.stride_y + 3, left, (n - 1) * g.stride_x + 3, width, col, fill, table)
             step = 0
         depthwise_outputs(w, a.pitch, bias, <const acc_t **>table, step, g.stride_x, dst + i * dst_col, dst_row, dst_col, m, n,
-                          channels, a.ahead if a.reading == IN_PLACE else 0, finish)
+                          channels, a.ahead if a.reading == IN_PLACE else 0, finish, a.together)
         i += n
         left += n * g.stride_x

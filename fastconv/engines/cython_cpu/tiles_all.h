@@ -94,12 +94,13 @@ static inline void end_stream(void) {
 #endif
 }
 
-/* Memory that is called for while a tile is summed, at each element of its depth: to be read, and to be written. */
+/* Memory that is called for while a tile is summed, at each element of its depth: to be read, and to be written.  `stream`: the
+ * tile's rows are whole lines, and written past the caches. */
 struct coming {
     const char *source;
     int64_t source_step;
     const char *target;
-    int64_t target_step;
+    int64_t target_step, stream;
 };
 
 /* What becomes of finished sums: an activation, and its parameter.  Those that take an instruction or two are applied in

@@ -1,9 +1,9 @@
 """Convolution with many filters: a matrix product of weights and windows, which are never laid out as a matrix.
 
-A unit is a box of output pixels of one image and one plane, with a chunk of a group's filters.  What its windows read is
-staged once, a block of channels at a time, unless it can be read where it lies; each element of a window is then found by
-an offset.  Sums of several blocks are kept in scratch; the last ones are stored where they belong if they lie there as
-they do in registers, else by way of one tile.
+A unit is a box of output pixels of one image and one plane (or the planes of several small images), with a chunk of a
+group's filters.  What its windows read is staged once, a block of channels at a time, unless it can be read where it lies;
+each element of a window is then found by an offset.  Sums of several blocks are kept in scratch; the last ones are stored
+where they belong if they lie there as they do in registers, else by way of one tile.
 
 Lanes are filters: staged pixels are [plane][row][column][channel], weights are packed [block of filters][k][lane], with
 k = (plane, row, column, channel) for each block of channels.
@@ -131,7 +131,8 @@ def store_pixels(a, tile, out, filter_of, out_of, pixels, filters, acc):
 @inlined
 def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z, y, x, rows, cols, tile, acc):
     size, row_bytes = itemsize(acc), int64(ROW_BYTES)
-    lanes, taps, n = row_bytes // size, a.kernel_z * a.kernel_y * a.kernel_x, rows * cols
+    lanes, taps, plane = row_bytes // size, a.kernel_z * a.kernel_y * a.kernel_x, rows * cols
+    n, staged_image = a.images * plane, a.kernel_z * a.rows * a.pitch * size
     blocks, blocks_of_group = (filters + lanes - 1) // lanes, (a.filters + lanes - 1) // lanes
     staged, sums, pixel_of = tile + ROWS * row_bytes, tile + a.sums, tile + a.tables
     out_of, tile_of, sums_of = pixel_of + 8 * n, pixel_of + 16 * n, pixel_of + 16 * n + 8 * ROWS
@@ -140,9 +141,11 @@ def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z,
         src = image + peek(channel_of, int64) + z * a.stride_z * a.x_plane + y * down + x * right
     else:
         down, right = a.stride_y // a.step_y * a.pitch * size, a.stride_x // a.step_x * a.block_channels * size
+    apart = a.x_image if a.in_place else staged_image
     for i in range(n):
-        poke(pixel_of + 8 * i, i // cols * down + i % cols * right)
-        poke(out_of + 8 * i, (y + i // cols) * a.out_row + (x + i % cols) * a.out_col)
+        row, col = i % plane // cols, i % cols
+        poke(pixel_of + 8 * i, i // plane * apart + row * down + col * right)
+        poke(out_of + 8 * i, i // plane * a.out_image + (y + row) * a.out_row + (x + col) * a.out_col)
     for i in range(ROWS):
         poke(tile_of + 8 * i, i * row_bytes)
         poke(sums_of + 8 * i, i * blocks * row_bytes)
@@ -150,8 +153,9 @@ def conv_filters(a, image, out, channel_of, filter_of, group, first, filters, z,
     for c in range(0, a.channels, a.block_channels):
         channels = min(a.block_channels, a.channels - c)
         last = c + channels == a.channels
-        if a.in_place == 0:
-            stage_pixels(a, staged, image, channel_of + 8 * c, z, y, x, rows, cols, c, channels, acc)
+        for i in range(0 if a.in_place else a.images):
+            at = staged + i * staged_image
+            stage_pixels(a, at, image + i * a.x_image, channel_of + 8 * c, z, y, x, rows, cols, c, channels, acc)
         begin = int64(0)
         while begin < n:
             end, p = (begin + 1 if inner else n), begin
@@ -281,7 +285,7 @@ def make(acc: str, variant: str = "") -> Callable:
         x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if a.w_rows else width)
         y, rows = parted(row, a.n_row_units, a.out_height, int64(1))
         first, filters = parted(chunk, a.n_chunks, a.filters, width if a.w_rows else int64(2))
-        image, out = a.x + n * a.x_image, a.out + n * a.out_image + z * a.out_plane
+        image, out = a.x + n * a.images * a.x_image, a.out + n * a.images * a.out_image + z * a.out_plane
         channels, those = a.channel_of + 8 * group * a.channels, a.out_filter_of + 8 * (group * a.filters + first)
         tile = a.scratch + worker * a.scratch_bytes
         if a.w_rows:
