@@ -85,7 +85,7 @@ def prefers_filters(p: ConvProblem, engine: Any, packing: float = 0.0) -> bool:
             and PACKED_GAIN * p.batch * pixels * (channels + RESULTS_LOSS * filters) < filters * channels * taps
         )
         return not (few or narrow)
-    if not direct or taps == 1:
+    if not direct or (taps == 1 and packing >= 0):
         return False
     if groups > 1:  # 32 of 32, 7x7 pixels, 1.4 times as fast; 16 of 16 with steps 1.3 times, without 0.7 times
         return filters >= (lanes if max(p.stride) == 1 else lanes // 2)

@@ -270,10 +270,11 @@ static inline void NAME(pack_line)(const T *w, int64_t lane_step, int64_t n, int
  * registers, a cache line of a lane at a time.  `readable`: elements from `w` to the end of memory. */
 static void NAME(pack_lanes)(const T *w, int64_t lane_step, int64_t run_step, int64_t runs, int64_t length, int64_t readable,
                              const int64_t *row_of, T *to, int64_t lanes) {
-    enum { AHEAD = 4, LINE = 64 / sizeof(T) };
+    enum { LINE = 64 / sizeof(T) };
+    const int64_t ahead = 4 + 128 / (lanes * lane_step / LINE + 1); /* runs, short ones further */
     for (int64_t r = 0; r < runs; r++, w += run_step, readable -= run_step, row_of += length) {
         if (runs > 1) /* runs are pages apart, where nothing is called for by itself */
-            for (int64_t i = 0; i < lanes * lane_step; i += LINE) __builtin_prefetch(w + AHEAD * run_step + i);
+            for (int64_t i = 0; i < lanes * lane_step; i += LINE) __builtin_prefetch(w + ahead * run_step + i);
         for (int64_t line = 0; line < length; line += LINE) {
             const int64_t n = length - line < LINE ? length - line : LINE;
             for (int64_t h = 0; h < TILE_WIDTH; h += LANES)

@@ -77,7 +77,7 @@ cdef void pack_row(const Operand *s, acc_t *dst, int64_t dst_step, const char *r
         i += inside
 
 
-cdef bint pack_planes(const Operand *s, acc_t *panel, int64_t pitch) noexcept nogil:
+cdef bint pack_planes(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int64_t room) noexcept nogil:
     # `pack` of planes where they lie, whether that can be done: their rows are long, or all lie without gaps.
     cdef int64_t lanes = tile_cols(panel) // TILE_COLS, last = s.first_row + s.n_rows - 1, rows = s.n_rows, m, y, i, k
     cdef int64_t before = max(s.inner - s.first_col, <int64_t>0)
@@ -93,7 +93,7 @@ cdef bint pack_planes(const Operand *s, acc_t *panel, int64_t pitch) noexcept no
             and s.rows[last] - s.rows[s.first_row] == s.n_rows - 1):
         run, rows = s.n_rows * s.n_cols, 1
     if run < lanes:
-        return False
+        return pack_small_planes(s, panel, pitch, lines, room, before, inside)
     for m in range(s.first_image, s.first_image + s.n_images):
         for y in range(s.first_row, s.first_row + rows):
             if s.images[m] == BEYOND or s.rows[y] < 0:
@@ -110,6 +110,41 @@ cdef bint pack_planes(const Operand *s, acc_t *panel, int64_t pitch) noexcept no
     return True
 
 
+cdef bint pack_small_planes(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int64_t room, int64_t before,
+                            int64_t inside) noexcept nogil:
+    # The same of short rows that follow each other: an image's are turned together, then each goes to its place.
+    cdef int64_t lanes = tile_cols(panel) // TILE_COLS, row = s.first_row, end = s.first_row + s.n_rows, rows = 0, m, y, left
+    cdef const char *image
+    cdef acc_t *dst = panel
+    while row < end and s.rows[row] < 0:
+        row += 1
+    while row + rows < end and s.rows[row + rows] == s.rows[row] + rows:
+        rows += 1
+    for y in range(row + rows, end):
+        if s.rows[y] >= 0:
+            return False
+    if s.row != inside * s.col or rows * inside < lanes or rows * inside * pitch > room:
+        return False
+    left = s.n_cols - before - inside
+    for m in range(s.first_image, s.first_image + s.n_images):
+        if s.images[m] == BEYOND:
+            memset(dst, 0, s.n_rows * s.n_cols * pitch * sizeof(acc_t))
+            dst += s.n_rows * s.n_cols * pitch
+            continue
+        image = s.base + s.images[m] + s.channels[0] + s.rows[row] * s.row + s.cols[s.first_col + before] * s.col
+        turn_planes(<const acc_t *>image, (s.channels[1] - s.channels[0]) // <int64_t>sizeof(acc_t), lines, pitch, s.n_channels,
+                    rows * inside)
+        for y in range(s.first_row, end):
+            if row <= y < row + rows:
+                memset(dst, 0, before * pitch * sizeof(acc_t))
+                copy_places(<const acc_t *>lines + (y - row) * inside * pitch, pitch, dst + before * pitch, pitch, s.n_channels, inside)
+                memset(dst + (before + inside) * pitch, 0, left * pitch * sizeof(acc_t))
+            else:
+                memset(dst, 0, s.n_cols * pitch * sizeof(acc_t))
+            dst += s.n_cols * pitch
+    return True
+
+
 cdef void pack(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int64_t line_pitch) noexcept nogil:
     # panel[place][channel] of a block, places in the order (image, row, column).
     cdef int64_t lanes = tile_cols(panel) // TILE_COLS, places = s.n_images * s.n_rows * s.n_cols
@@ -117,7 +152,7 @@ cdef void pack(const Operand *s, acc_t *panel, int64_t pitch, acc_t *lines, int6
     cdef int64_t channels = s.n_channels if s.together else 1, step = s.channels[1] - s.channels[0] if channels > 1 else s.col
     cdef const char *image
     cdef acc_t *dst
-    if not s.together and pack_planes(s, panel, pitch):
+    if not s.together and pack_planes(s, panel, pitch, lines, lanes * line_pitch):
         return
     while c < s.n_channels:
         for lane in range(1 if s.together else min(lanes, s.n_channels - c)):
