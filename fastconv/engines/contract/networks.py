@@ -305,10 +305,11 @@ BIAS_GRADIENT_FIELDS = HEADER + (
     "block", "n_parts",  # channels of a unit (the last has those left over, too), units that share the pixels
 )  # fmt: skip
 
-# The same of 3x3 taps at stride 1, by way of points.  Blocks have even numbers of rows and columns; sources of those too many
-# are -1.
+# The same of 3x3 taps at stride 1, by way of points.  Blocks have rows and columns of whole tiles; sources of those too many are
+# -1.
 WINOGRAD_GRADIENT_FIELDS = (
     *WEIGHT_GRADIENT_FIELDS,
+    "tile",  # rows, and columns, of outputs whose gradients are taken at once
     "points",  # where values at the points begin in the scratch memory, and sums of their products after them (elements)
 )
 

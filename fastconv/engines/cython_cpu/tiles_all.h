@@ -191,7 +191,6 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define turn_planes(from, ...) PICK(turn_planes, from)(from, __VA_ARGS__)
 #define copy_places(from, ...) PICK(copy_places, from)(from, __VA_ARGS__)
 #define outer(a, ...) PICK(outer, a)(a, __VA_ARGS__)
-#define window_values(x, ...) PICK_FLOAT(window_values, x)(x, __VA_ARGS__)
 #define gradient_values(g, ...) PICK_FLOAT(gradient_values, g)(g, __VA_ARGS__)
 #define kernel_of_values(u, ...) PICK_FLOAT(kernel_of_values, u)(u, __VA_ARGS__)
 #define lanes_tile(a, ...) PICK_FLOAT(lanes_tile, a)(a, __VA_ARGS__)

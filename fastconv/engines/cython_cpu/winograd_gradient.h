@@ -1,61 +1,69 @@
-/* Gradients of 3x3 kernels at 16 points: values of 4x4 windows, of their 2x2 gradients, and kernels from their products.
+/* Gradients of 3x3 kernels at Winograd's points (winograd.h): values of m x m gradients of outputs there, and kernels from sums of
+ * products with the values of windows.
  *
- * Of tiles of 2x2 outputs at stride 1, 16 products take the place of 36.  Each function does a vector of channels or filters
- * after the other; `step` is the distance of points.  Included by tiles.h for floats alone. */
+ * Of tiles of 2x2 outputs 16 products take the place of 36, of 4x4 36 that of 144.  Each function does a vector of channels or
+ * filters after the other; `step` is the distance of points.  Included by tiles.h for floats alone. */
 
-#define UNROLL _Pragma("GCC unroll 16")
+#define POINTS 6 /* at most */
+#define EACH(i, n) _Pragma("GCC unroll 6") for (int i = 0; i < (n); i++)
+#define INLINED static inline __attribute__((always_inline))
 
-/* Transposed B^T d B of windows whose pixels and rows are so far apart. */
-static void NAME(window_values)(const T *x, int64_t pixel, int64_t row, T *to, int64_t step, int64_t vectors) {
-    for (int64_t c = 0; c < vectors * LANES; c += LANES) {
-        V down[4][4];
-        UNROLL for (int j = 0; j < 4; j++) {
-            V d[4];
-            UNROLL for (int i = 0; i < 4; i++) d[i] = LOAD(x + c + i * row + j * pixel);
-            down[0][j] = d[0] - d[2], down[1][j] = d[1] + d[2], down[2][j] = d[2] - d[1], down[3][j] = d[1] - d[3];
+/* A line of m gradients at the points: the transposed of `line_of_sums`. */
+INLINED void NAME(gradients_at_points)(const V *g, V *to, const int m) {
+    if (m == 2) {
+        to[0] = g[0], to[1] = g[0] + g[1], to[2] = g[0] - g[1], to[3] = -g[1];
+    } else {
+        const V even = g[0] + g[2], odd = g[1] + g[3], even_2 = g[0] + 4 * g[2], odd_2 = 2 * g[1] + 8 * g[3];
+        to[0] = g[0], to[1] = even + odd, to[2] = even - odd, to[3] = even_2 + odd_2, to[4] = even_2 - odd_2, to[5] = g[3];
+    }
+}
+
+/* Three taps: the transposed of `weights_at_points`. */
+INLINED void NAME(taps_of_points)(const V *v, V *to, const int m) {
+    if (m == 2) {
+        const V sum = (v[1] + v[2]) * (T)0.5;
+        to[0] = v[0] + sum, to[1] = (v[1] - v[2]) * (T)0.5, to[2] = sum + v[3];
+    } else {
+        const V sum = (v[1] + v[2]) * (T)(1 / 6.), sum_2 = v[3] + v[4];
+        to[0] = v[0] * (T)0.25 - sum + sum_2 * (T)(1 / 24.);
+        to[1] = (v[2] - v[1]) * (T)(1 / 6.) + (v[3] - v[4]) * (T)(1 / 12.);
+        to[2] = sum_2 * (T)(1 / 6.) - sum + v[5];
+    }
+}
+
+INLINED void NAME(gradient_values_of)(const T *g, int64_t row, int64_t pixel, T *to, int64_t step, int64_t filters, const int m) {
+    const int n = m + 2;
+    for (int64_t f = 0; f < filters; f += LANES) {
+        V down[POINTS][POINTS], line[POINTS], made[POINTS];
+        EACH(j, m) {
+            EACH(i, m) line[i] = LOAD(g + f + i * row + j * pixel);
+            NAME(gradients_at_points)(line, made, m);
+            EACH(i, n) down[i][j] = made[i];
         }
-        UNROLL for (int i = 0; i < 4; i++) {
-            T *const at = to + c + 4 * i * step;
-            STORE(at, down[i][0] - down[i][2]);
-            STORE(at + step, down[i][1] + down[i][2]);
-            STORE(at + 2 * step, down[i][2] - down[i][1]);
-            STORE(at + 3 * step, down[i][1] - down[i][3]);
+        EACH(i, n) {
+            NAME(gradients_at_points)(down[i], made, m);
+            EACH(j, n) STORE(to + f + (i * n + j) * step, made[j]);
         }
     }
 }
 
-/* A g A^T. */
-static void NAME(gradient_values)(const T *g, int64_t pixel, int64_t row, T *to, int64_t step, int64_t vectors) {
-    for (int64_t f = 0; f < vectors * LANES; f += LANES) {
-        V down[4][2];
-        UNROLL for (int j = 0; j < 2; j++) {
-            const V above = LOAD(g + f + j * pixel), below = LOAD(g + f + row + j * pixel);
-            down[0][j] = above, down[1][j] = above + below, down[2][j] = above - below, down[3][j] = -below;
-        }
-        UNROLL for (int i = 0; i < 4; i++) {
-            T *const at = to + f + 4 * i * step;
-            STORE(at, down[i][0]);
-            STORE(at + step, down[i][0] + down[i][1]);
-            STORE(at + 2 * step, down[i][0] - down[i][1]);
-            STORE(at + 3 * step, -down[i][1]);
-        }
-    }
+/* The gradients of a tile, pixels and rows so far apart, at all points. */
+static void NAME(gradient_values)(const T *g, int64_t row, int64_t pixel, T *to, int64_t step, int64_t filters, int64_t m) {
+    if (m == 2) NAME(gradient_values_of)(g, row, pixel, to, step, filters, 2);
+    else NAME(gradient_values_of)(g, row, pixel, to, step, filters, 4);
 }
 
-/* G^T u G of a vector of filters, taps `tap` elements apart; whether all of the first `n` is finite. */
-static int NAME(kernel_of_values)(const T *u, int64_t step, T *to, int64_t tap, int64_t n) {
-    V down[3][4], nothing = {0};
-    const T half = (T)0.5;
-    UNROLL for (int j = 0; j < 4; j++) {
-        V v[4];
-        UNROLL for (int i = 0; i < 4; i++) v[i] = LOAD(u + (4 * i + j) * step);
-        const V sum = half * (v[1] + v[2]), difference = half * (v[1] - v[2]);
-        down[0][j] = v[0] + sum, down[1][j] = difference, down[2][j] = sum + v[3];
+INLINED int NAME(kernel_of_values_of)(const T *u, int64_t step, T *to, int64_t tap, int64_t filters, const int m) {
+    const int n = m + 2;
+    V down[3][POINTS], line[POINTS], made[3], nothing = {0};
+    EACH(j, n) {
+        EACH(i, n) line[i] = LOAD(u + (i * n + j) * step);
+        NAME(taps_of_points)(line, made, m);
+        EACH(i, 3) down[i][j] = made[i];
     }
-    UNROLL for (int i = 0; i < 3; i++) {
-        const V sum = half * (down[i][1] + down[i][2]), difference = half * (down[i][1] - down[i][2]);
-        const V made[3] = {down[i][0] + sum, difference, sum + down[i][3]};
-        UNROLL for (int j = 0; j < 3; j++) {
+    EACH(i, 3) {
+        NAME(taps_of_points)(down[i], made, m);
+        EACH(j, 3) {
             STORE(to + (3 * i + j) * tap, made[j]);
             nothing += made[j] * 0;
         }
@@ -63,7 +71,14 @@ static int NAME(kernel_of_values)(const T *u, int64_t step, T *to, int64_t tap, 
     T lanes[LANES];
     int finite = 1;
     STORE(lanes, nothing);
-    for (int l = 0; l < LANES && l < n; l++) finite &= lanes[l] == 0;
+    for (int l = 0; l < LANES && l < filters; l++) finite &= lanes[l] == 0;
     return finite;
 }
-#undef UNROLL
+
+/* The kernels of a vector of filters, taps `tap` elements apart, from sums of products; whether all of the first ones is finite. */
+static int NAME(kernel_of_values)(const T *u, int64_t step, T *to, int64_t tap, int64_t filters, int64_t m) {
+    return m == 2 ? NAME(kernel_of_values_of)(u, step, to, tap, filters, 2) : NAME(kernel_of_values_of)(u, step, to, tap, filters, 4);
+}
+#undef POINTS
+#undef EACH
+#undef INLINED
