@@ -209,7 +209,11 @@ class Conv(ConvExecutor):
         few = few and not tiles.in_place and not several and store_direct > 0 and self.filters >= tiles.rows
         stream = few and p.batch * p.filters * prod(p.out_shape) * size >= STREAM_BEYOND
         blocks, parts = -(-boxes.filters // lanes), self.filter_lanes and self.channels * self.taps > NEAR_WEIGHT_ROWS
-        kept = (positions + lanes) * (blocks if several else parts) if several or parts else (tiles.rows + 1) * blocks * stream
+        kept = (
+            (positions + lanes) * (blocks if several else parts)
+            if several or parts
+            else (tiles.rows + 1) * blocks * stream
+        )
         tables_at = sums_at + kept * lanes * size
         tables_end = tables_at + self.filter_lanes * 16 * (positions + tiles.rows)
         blocks_end = (tiles.rows + lanes) * lanes * size  # of a tile that is transposed
