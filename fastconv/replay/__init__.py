@@ -69,6 +69,8 @@ LARGEST_LAYER = 16 * 2**20 - 1
 # Calls with larger ones are made once more to be remembered: after so many.  (64 MiB leave the caches without Python's own data:
 # 3x3 of 4096x4096 takes 2.5 ms on two threads, validation and plans 0.3 to 0.4.)
 OFTEN, MOST = 8, 256 * 2**20
+# Bytes that steps of a call on such arrays may leave between them: passes block by block take no more memory when recorded.
+MOST_HELD = 512 * 1024
 # Tapes of a function.
 REMEMBERED = 64
 # Names of arguments that may be arrays for the result.
@@ -102,11 +104,26 @@ class Copied(NamedTuple):
 class Recorder:
     """Collects the steps of one call whose `arrays` are to be found again, others told apart by their `values`."""
 
-    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray]) -> None:
-        self.n_arrays, self.arrays, self.values = n_arrays, arrays, values
+    def __init__(self, n_arrays: int, arrays: list[np.ndarray], values: list[np.ndarray], large: bool) -> None:
+        self.n_arrays, self.arrays, self.values, self.large = n_arrays, arrays, values, large
         self.steps: list[Launch | Copied] = []
         self.constants: list[np.ndarray] = []
         self.valid = True
+        self._held: dict[int, int] = {}
+
+    def add(self, step: Launch | Copied) -> None:
+        """Keep a step and what it writes; where arrays are large, no more than little besides the largest, the result."""
+        if self.valid:
+            self.steps.append(step)
+        if self.valid and self.large:
+            owner = step.target if isinstance(step, Copied) else step.writes[0]
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            if not any(np.may_share_memory(owner, array) for array in self.arrays):
+                self._held[id(owner)] = owner.nbytes
+            if self._held and sum(self._held.values()) - max(self._held.values()) > MOST_HELD:
+                self.valid = False
+                self.steps.clear()
 
 
 # Set by `fastconv.plan.plan`: calls plan and compute nothing.
@@ -153,12 +170,13 @@ def launched(
         exact = len(bound.slots) >= len(FILTER_FIELDS) and bound.slots[EXACT_SLOT] in LINES
         order_slot = EXACT_SLOT if exact else 0
         if len(copies) > 1:
-            found.steps.append(Copied(w, _zero(w)))
-        found.steps += [Copied(target, source, negative) for source, target, negative in copies]
+            found.add(Copied(w, _zero(w)))
+        for source, target, negative in copies:
+            found.add(Copied(target, source, negative))
     if report is not None:
-        found.steps.append(Copied(report, _zero(report)))
+        found.add(Copied(report, _zero(report)))
     header = (x, w, out, bias, fill)
-    found.steps.append(Launch(kernel, bound, threads, header, writes or (out,), report, order_slot))
+    found.add(Launch(kernel, bound, threads, header, writes or (out,), report, order_slot))
 
 
 def copy_into(target: np.ndarray, array: np.ndarray, negative: bool = False) -> None:
@@ -166,7 +184,7 @@ def copy_into(target: np.ndarray, array: np.ndarray, negative: bool = False) -> 
     target[...] = -array if negative else array
     found = _recorder.get()
     if found is not None:
-        found.steps.append(Copied(target, array, negative))
+        found.add(Copied(target, array, negative))
 
 
 def contiguous(array: np.ndarray, dtype: Any = None) -> np.ndarray:
@@ -174,7 +192,7 @@ def contiguous(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     result = np.ascontiguousarray(array, dtype)
     found = _recorder.get()
     if found is not None and result is not array and not np.may_share_memory(result, array):
-        found.steps.append(Copied(result, array))
+        found.add(Copied(result, array))
     return result
 
 
@@ -183,7 +201,7 @@ def zeros(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     result = np.zeros(shape, dtype)
     found = _recorder.get()
     if found is not None:
-        found.steps.append(Copied(result, _zero(result)))
+        found.add(Copied(result, _zero(result)))
     return result
 
 
@@ -205,7 +223,8 @@ def conjugate(array: np.ndarray) -> np.ndarray:
     result = array.conj()
     found = _recorder.get()
     if found is not None and result is not array:
-        found.steps += [Copied(result.real, array.real), Copied(result.imag, array.imag, True)]
+        found.add(Copied(result.real, array.real))
+        found.add(Copied(result.imag, array.imag, True))
     return result
 
 
@@ -303,7 +322,8 @@ def _record(tapes: Memory, function: Callable[P, R], args: Any, kwargs: Any, lar
     key, given, args, kwargs = tapes.key(args, kwargs)  # lists as the arrays that launches are to be found in
     before = [array.copy() if array.nbytes <= largest else None for array in given]
     values = [a for a in _arrays(args, kwargs.values()) if not any(a is b for b in given)]
-    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values)
+    large = any(array.nbytes > largest for array in given)
+    found = Recorder(tapes.n_arrays + len(given) * tapes.optional, given, values, large)
     token = _recorder.set(found)
     try:
         result = function(*args, **kwargs)
