@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
@@ -19,13 +20,16 @@ import numpy as np
 
 from fastconv import memory
 
-__all__ = ["DeviceArray", "as_device", "native", "new_array", "on_device"]
+__all__ = ["DeviceArray", "as_device", "native", "new_array", "on_device", "recorded"]
 
 # NumPy functions that make views and so need no elements.
 _VIEWS: tuple[Callable, ...] = (np.expand_dims, np.flip, np.moveaxis, np.swapaxes, np.transpose)
 
 # Where the strides of a view without memory are counted from.
 _ORIGIN = np.empty(0, np.uint8)
+
+# Set by `fastconv.replay.device`: launches tell what repeats them, and None stands for what cannot be repeated.
+recorded: ContextVar[list | None] = ContextVar("fastconv_recorded", default=None)
 
 
 class DeviceArray:

@@ -301,12 +301,24 @@ def remembered(
                 result = second.recall(args, kwargs)
                 if result is None:
                     return _record(second, function, args, kwargs, largest)
-            return function(*args, **kwargs) if result is False else result
+            if result is not False:
+                return result
+            result = _on_device(function, args, kwargs)
+            return function(*args, **kwargs) if result is None else result
 
         call.tapes = tapes  # type: ignore[attr-defined]
         return call
 
     return decorate
+
+
+def _on_device(function: Callable[..., R], args: tuple, kwargs: dict[str, Any]) -> R | None:
+    """The result of a call on tensors of a GPU; None for other calls."""
+    if not args or not getattr(args[0], "is_cuda", False):
+        return None
+    from fastconv.replay.device import recall  # few programs have a GPU
+
+    return recall(function, args, kwargs)
 
 
 def forget() -> None:

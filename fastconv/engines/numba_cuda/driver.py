@@ -6,8 +6,10 @@ anew each time.  Here every parameter is a 64-bit slot, and a launch is one call
 
 from __future__ import annotations
 
+import ctypes
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -21,13 +23,16 @@ from fastconv.engines.numba_cuda.launch import INSTALL, Kernel
 
 __all__ = [
     "allocate", "check", "compile_ptx", "current", "current_device", "device_of", "download", "link", "numba_array",
-    "run", "slots_of", "upload", "wait",
+    "prepared", "run", "slots_of", "upload", "wait",
 ]  # fmt: skip
 
-# Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
 # Bytes of shared memory that a block may have without asking.
 USUAL_SHARED = 48 << 10
 
+# What tells the driver that parameters lie one behind the other.
+PARAMETERS, NBYTES, END = 1, 2, 0
+
+# Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
 NUMPY_NAMES = {"row_stack": "vstack"}
 
 
@@ -216,6 +221,44 @@ def run(
         behind = len(kernel.pointers) + sum(2 if name == "complex128" else 1 for name in kernel.scalars)
         addresses = np.insert(addresses, behind, numbers.ctypes.data + np.arange(0, numbers.nbytes, 4, dtype=np.uint64))
     _do(driver.cuLaunchKernel, handle, *grid, *block, shared, stream, addresses.ctypes.data, 0)
+
+
+def prepared(
+    kernel: Kernel,
+    grid: tuple[int, int, int],
+    block: tuple[int, int, int],
+    arrays: Sequence[DeviceArray | None],
+    scalars: Sequence[Any],
+    geometry: tuple,
+    shared: int = 0,
+    constants: Sequence[float] = (),
+) -> tuple[Callable[[int, int, int], int], bytes]:
+    """A launch that has been made once, to be repeated: a function of stream, address and size of the parameters,
+    whose result is the driver's error, and the parameters, the arrays' addresses first."""
+    handle = int(_load(kernel, _capability(current_device()))[0])
+    slots = slots_of(kernel, arrays, scalars, geometry)
+    behind = len(slots) - len(geometry)
+    numbers = np.zeros(-(-len(constants) // 2) * 2, np.float32)  # ends on a multiple of 8 bytes
+    numbers[: len(constants)] = constants
+    parameters = slots[:behind].tobytes() + numbers.tobytes() + slots[behind:].tobytes()
+    launch, sizes = _library().cuLaunchKernel, (*grid, *block, shared)
+    size = ctypes.c_size_t()
+    extra = (ctypes.c_void_p * 5)(PARAMETERS, None, NBYTES, ctypes.addressof(size), END)
+
+    def again(stream: int, address: int, nbytes: int, keep: Any = size) -> int:
+        extra[1], size.value = address, nbytes
+        return launch(handle, *sizes, stream, None, extra)
+
+    return again, parameters
+
+
+@cache
+def _library() -> Any:
+    """The driver's library, for calls that shall take a microsecond; those of its Python bindings take several."""
+    library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    sizes: list[Any] = [ctypes.c_uint] * 7
+    library.cuLaunchKernel.argtypes = [ctypes.c_void_p, *sizes, *[ctypes.c_void_p] * 3]
+    return library
 
 
 def slots_of(

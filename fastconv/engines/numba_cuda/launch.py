@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.device import DeviceArray
+from fastconv.device import DeviceArray, recorded
 from fastconv.install import install_command
 
 __all__ = ["BLOCK", "RULES", "Call", "Kernel", "block_and_grid", "new_numba_array", "require"]
@@ -101,6 +101,7 @@ class Call:
         self._cleanup.enter_context(self._runner.current(self.device))
         for stream in {array.stream for array in self._arrays} - {None, self.stream}:
             self._runner.wait(self.stream, stream)
+            _tell(None)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -110,6 +111,7 @@ class Call:
         """The array itself, or for a host array as much device memory, with its contents if asked for."""
         if array is None or isinstance(array, DeviceArray):
             return array
+        _tell(None)
         memory = self._runner.allocate(array.nbytes, self.stream)
         self._cleanup.callback(memory.free)
         if contents:
@@ -145,6 +147,16 @@ class Call:
     ) -> None:
         """Start a kernel, with so many bytes of shared memory a block."""
         self._runner.run(kernel, grid, block, arrays, scalars, geometry, self.stream, shared, constants)
+        if recorded.get() is not None:
+            again, parameters = self._runner.prepared(kernel, grid, block, arrays, scalars, geometry, shared, constants)
+            _tell((again, parameters, arrays))
+
+
+def _tell(launch: Any) -> None:
+    """Tell of a launch, or (None) of work that new addresses alone do not repeat."""
+    launches = recorded.get()
+    if launches is not None:
+        launches.append(launch)
 
 
 def _stream_of(array: DeviceArray) -> int:
