@@ -222,3 +222,12 @@ def test_random_results_are_close():
         actual = nn.conv2d(x, w)
     desired = oracles.conv2d(x.astype("float64"), w.astype("float64"))
     assert np.linalg.norm(actual - desired) <= 1e-6 * np.linalg.norm(desired)
+
+
+def test_calls_seen_before_are_told_apart(library):
+    """Other values, one array given twice and then two, other alignments: none takes what another's launch remembers."""
+    x, y = (to_device(integers((9, 12), "float32", seed), library) for seed in (1, 2))
+    for image, kernel in ((x, x), (x, y), (y, x), (x[1:, 1:], y), (x[:, 2:], y), (x, x)):
+        expected = on_host(signal.correlate2d, *(to_host(array, library) for array in (image, kernel)))
+        for _ in range(3):
+            assert_identical(to_host(signal.correlate2d(image, kernel), library), expected)

@@ -91,7 +91,10 @@ def _key(kind: Any, function: Callable, args: tuple, kwargs: dict[str, Any], ten
             if not value.is_cuda or value.requires_grad or value.is_neg() or value.dtype.is_complex:
                 return None
             tensors.append(value)
-            parts += (value.shape, value.stride(), value.dtype, value.get_device(), value.data_ptr() % 16)
+            first = next(
+                i for i, tensor in enumerate(tensors) if tensor is value
+            )  # a tape must tell two from one given twice
+            parts += (value.shape, value.stride(), value.dtype, value.get_device(), value.data_ptr() % 16, first)
         elif type(value) is np.ndarray:
             if value.nbytes > LARGEST or value.dtype.hasobject:
                 return None
