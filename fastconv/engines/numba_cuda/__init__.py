@@ -39,9 +39,9 @@ from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
 __all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
 
 
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to 7x7, of larger ones (whose
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to 9x9, of larger ones (whose
 # rows would not stay in registers), and of weights in shared memory.
-STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (8, 4, 5), (4, 8, 3), (8, 4, 4), 49
+STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (4, 4, 6), (4, 8, 3), (8, 4, 4), 81
 
 
 def kernel(operation: str, *types: Any) -> Kernel:

@@ -36,9 +36,7 @@ TileGeometry = namedtuple(
 )
 
 
-def tile_kernel(
-    across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALONG=ALONG, WARPS=WARPS
-) -> Callable:  # TUNE
+def tile_kernel(across: int, wide: int, rest_y: int, rest_x: int, DOWN=DOWN, ALONG=ALONG, WARPS=WARPS) -> Callable:
     """The kernel for tiles of `across` threads a row and kernels of at most `wide` columns.
 
     `rest_y` and `rest_x` are the kernel's height modulo 4 and width modulo 8.  Its arguments are pointers to input,
