@@ -359,9 +359,7 @@ def results() -> Results:
 def test_copies_are_whole(nbytes: int, threads: int):
     copy = Copy(nbytes)
     with copy.session(threads):
-        for x in (np.random.default_rng(0).random(3 << 20, np.float32), np.zeros(0, np.float32)):
-            source = x.view(np.uint8)[: nbytes // 2] if x.size else np.ones(nbytes // 2, np.uint8)
-            np.testing.assert_array_equal(copy.prepare(None, x, None)(), source)
+        np.testing.assert_array_equal(copy.prepare(None, None, None)(), np.arange(nbytes // 2) % 251)
 
 
 def test_what_memory_limits_is_timed_beside_copying_as_many_bytes():

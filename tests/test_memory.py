@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -77,6 +78,31 @@ def test_arrays_own_their_data_and_can_be_resized():
     assert (array[:20] == 3).all() and not array[20:].any()
     array.resize((2, 5), refcheck=False)
     assert (array == 3).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_system_is_offered_what_nobody_wants_for_seconds():
+    def offered():
+        with open("/proc/self/smaps_rollup") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("LazyFree:"))
+
+    for _ in range(2):  # again when the first watch has ended
+        before = offered()
+        array = large()
+        array[...] = 7
+        del array
+        assert offered() - before < MIB
+        deadline = time.monotonic() + 20
+        while offered() - before < 19 * MIB and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert offered() - before >= 19 * MIB
+        assert 20 * MIB <= memory.kept() < 21 * MIB  # still there for who asks
+        again = large()
+        again[...] = 1
+        time.sleep(1.5)
+        memory.keep(0)
+        memory.keep(64 * MIB)
+        del again
 
 
 def test_tracemalloc_sees_results():

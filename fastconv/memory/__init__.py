@@ -1,8 +1,8 @@
 """The memory of results.
 
 Results of 8 MiB and more are written to memory that earlier results have left, if there is some of the same size:
-new pages cost as much as a small filter.  At most ``FASTCONV_KEEP_MIB`` MiB (default 512) are kept; the
-system may take them back whenever it is short of memory.
+new pages cost as much as a small filter.  At most ``FASTCONV_KEEP_MIB`` MiB (default 512) are kept; after two
+seconds the system may take them back whenever it is short of memory.
 """
 
 from __future__ import annotations

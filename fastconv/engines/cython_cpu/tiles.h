@@ -62,28 +62,31 @@ static inline __attribute__((always_inline)) void NAME(block)(
 #if IS_FLOAT && defined(__AVX512F__)
 /* `by` elements of a vector's end and those that follow. */
 #define SHIFT(a, b, by) ((V)_mm512_alignr_epi32((__m512i)(b), (__m512i)(a), (by) * (int)sizeof(T) / 4))
-/* 3x3 neighbouring taps; nothing behind the last of them is read. */
+/* 3x3 neighbouring taps.  Without `beyond` nothing behind the last of them is read; with it, a vector (streaming takes a
+ * tenth less so, without HOLD). */
 static inline __attribute__((always_inline)) void NAME(three_rows)(const T *src, int64_t step, const T *w, const int rows,
-                                                                   const int cols, V acc[TILE_ROWS][MOST_COLS]) {
+                                                                   const int cols, const int beyond,
+                                                                   V acc[TILE_ROWS][MOST_COLS]) {
     const line_lanes next = sizeof(T) == 4 ? _mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 30)
                                            : _mm512_setr_epi32(2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 28, 29);
     _Pragma("GCC unroll 8") for (int j = 0; j < rows + 2; j++) {
-        V a[MOST_COLS], last = LOAD(src + (cols - 1) * LANES + 2);
-        HOLD(last);
+        V a[MOST_COLS + 1];
+        a[cols] = LOAD(src + (beyond ? cols * LANES : (cols - 1) * LANES + 2));
+        if (!beyond) HOLD(a[cols]);
         _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) {
             a[c] = LOAD(src + c * LANES);
-            HOLD(a[c]);
+            if (!beyond) HOLD(a[c]);
         }
         _Pragma("GCC unroll 8") for (int kx = 0; kx < 3; kx++) {
             V x[MOST_COLS];
             _Pragma("GCC unroll 8") for (int c = 0; c < cols; c++) {
                 if (kx == 0)
                     x[c] = a[c];
-                else if (c + 1 < cols)
+                else if (beyond || c + 1 < cols)
                     x[c] = kx == 1 ? SHIFT(a[c], a[c + 1], 1) : SHIFT(a[c], a[c + 1], 2);
                 else
-                    x[c] = kx == 1 ? TURN(a[c], last, next) : last;
-                HOLD(x[c]);
+                    x[c] = kx == 1 ? TURN(a[c], a[cols], next) : a[cols];
+                if (!beyond) HOLD(x[c]);
             }
             _Pragma("GCC unroll 8") for (int r = 0; r < rows; r++)
                 if (j - r >= 0 && j - r < 3) {
@@ -173,7 +176,8 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     const int64_t blocks = row_step == tap_step ? n_blocks(kernel_y, IS_FLOAT) : kernel_y; \
     const int64_t low = kernel_y / blocks, taller = kernel_y % blocks
 #define TILE_SUMS(rows, cols) NAME(tile)(src, row_step, tap_step, col_of, w, blocks, low, taller, kernel_x, acc)
-#define THREE_ROWS(rows, cols) NAME(three_rows)(src, row_step, w, rows, cols, acc)
+#define THREE_ROWS(rows, cols) NAME(three_rows)(src, row_step, w, rows, cols, 0, acc)
+#define THREE_AND_BEYOND(rows, cols) NAME(three_rows)(src, row_step, w, rows, cols, 1, acc)
 
 static void NAME(tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
                         int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, int resume, T init, int64_t n) {
@@ -200,16 +204,16 @@ enum { NAME(streams) = 1 };
 enum { NAME(streams) = 0 };
 #endif
 
-#define FETCH(rows, cols)                                                                                  \
+#define FETCH(rows, cols, to)                                                                              \
     for (int64_t r = top * fetch_rows / TILE_ROWS; r < (top + rows) * fetch_rows / TILE_ROWS; r++)         \
-        for (int c = 0; c < cols; c++) __builtin_prefetch(fetch + r * fetch_step + (i * cols + c) * LANES, 0, 2)
+        for (int c = 0; c < cols; c++) __builtin_prefetch(fetch + r * fetch_step + (i * cols + c) * LANES, 0, to)
 
 /* Tiles that make TILE_ROWS rows, but for their first `skipped` columns and what is left over. */
-#define STREAM_TILES(rows, cols, SUM)                                                                                  \
+#define STREAM_TILES(rows, cols, SUM, to)                                                                              \
     for (int top = 0; top < TILE_ROWS; top += rows) {                                                                  \
         src = left + top * row_step, dst = into + top * dst_step;                                                      \
         if (aligned) {                                                                                                 \
-            EACH_TILE(whole, rows, cols, FETCH(rows, cols), SUM, NAME(put_past)(acc, dst, dst_step, rows, cols))       \
+            EACH_TILE(whole, rows, cols, FETCH(rows, cols, to), SUM, NAME(put_past)(acc, dst, dst_step, rows, cols))   \
             continue;                                                                                                  \
         }                                                                                                              \
         NAME(flow) flow;                                                                                               \
@@ -218,14 +222,15 @@ enum { NAME(streams) = 0 };
             flow.into[r] = (uintptr_t)(dst + r * dst_step) % VECTOR_BYTES;                                             \
             flow.lanes[r] = line_lanes_from((VECTOR_BYTES - flow.into[r]) / 4);                                        \
         }                                                                                                              \
-        EACH_TILE(whole, rows, cols, FETCH(rows, cols), SUM, NAME(put_lines)(acc, dst, dst_step, rows, cols, &flow))   \
+        EACH_TILE(whole, rows, cols, FETCH(rows, cols, to), SUM,                                                       \
+                  NAME(put_lines)(acc, dst, dst_step, rows, cols, &flow))                                              \
         for (int r = 0; r < rows; r++) STORE(dst + r * dst_step - LANES, flow.waiting[r]);                             \
     }
 
 /* A row of tiles, `cols` outputs wide, at least a tile, of a result that streams past the caches.  Rows that begin with a
  * line do so altogether; of others the first tile and the last vectors are stored as usual, and so are last tiles that
- * overlap their neighbours.  Each tile calls for its part of `fetch_rows` rows that will be read next, into the second cache:
- * for four tiles at once, or into the first, where rows displace each other, 3x3 of 4096x4096 takes a quarter more. */
+ * overlap their neighbours.  Each tile calls for its part of `fetch_rows` rows that will be read next, 3x3 into the
+ * first cache, others into the second. */
 static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step, const int64_t *col_of, const T *w,
                                int64_t kernel_y, int64_t kernel_x, T *dst, int64_t dst_step, T init, int64_t cols,
                                const T *fetch, int64_t fetch_step, int64_t fetch_rows) {
@@ -234,18 +239,19 @@ static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step,
 #if IS_FLOAT && defined(STREAM)
     const int three = are_three(row_step, tap_step, col_of, kernel_y, kernel_x), resume = 0;
     const int aligned = ((uintptr_t)dst | (uintptr_t)(dst_step * (int64_t)sizeof(T))) % VECTOR_BYTES == 0;
-    const int64_t first = aligned ? 0 : tile, width = three ? 2 * tile : tile, whole = (cols - first) / width;
+    const int64_t first = aligned ? 0 : tile, width = three ? 2 * tile : tile, rest = cols - first - (three ? LANES : 0);
+    const int64_t whole = rest > 0 ? rest / width : 0; /* with 3x3, reading a vector behind them stays in the row */
     for (int64_t x = first + whole * width; x < cols; x += tile) TILES(x + tile < cols ? x : cols - tile, 1);
     TILES(0, first / tile);
     const T *const left = src + first;
     T *const into = dst + first;
     fetch += first;
     if (three) {
-        STREAM_TILES(LOW_ROWS, MOST_COLS, THREE_ROWS)
+        STREAM_TILES(LOW_ROWS, MOST_COLS, THREE_AND_BEYOND, 3)
         return;
     }
     BLOCKS;
-    STREAM_TILES(TILE_ROWS, TILE_COLS, TILE_SUMS)
+    STREAM_TILES(TILE_ROWS, TILE_COLS, TILE_SUMS, 2)
 #else
     if (cols % tile) TILES(cols - tile, 1);
     TILES(0, cols / tile);
@@ -258,6 +264,7 @@ static void NAME(stream_tiles)(const T *src, int64_t row_step, int64_t tap_step,
 #undef BLOCKS
 #undef TILE_SUMS
 #undef THREE_ROWS
+#undef THREE_AND_BEYOND
 
 /* One row of LINE_COLS vectors: images of a single row, that is, one-dimensional signals. */
 static void NAME(line)(const T *src, int64_t tap_step, const int64_t *col_of, const T *w, int64_t kernel_y,
