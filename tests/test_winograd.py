@@ -10,7 +10,8 @@ from test_conv_kernels import Guarded
 
 import fastconv
 from fastconv import nn
-from fastconv.algorithms.winograd import Division, Tiles, _division
+from fastconv.algorithms.winograd import Tiles
+from fastconv.algorithms.winograd_division import Division, Way, division_of
 from fastconv.engines.level import SIMD
 
 # (images, channels, rows, columns, filters), and other arguments of conv2d.
@@ -176,6 +177,25 @@ def test_what_is_not_finite_stays_in_its_windows(cpu, what, layout, precision, a
         assert np.abs(result - expected)[usual].max() < 0.01
 
 
+@pytest.mark.parametrize("what", ["image", "everywhere", "weights", "small weights", "overflow"])
+@pytest.mark.parametrize("size", [(23, 19), (90, 70)], ids=str)
+@pytest.mark.parametrize("precision", ["default", "fast"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_what_is_not_finite_stays_in_its_windows_of_gradients(cpu, what, size, precision):
+    """Weights read as they are, by each unit (few pixels) or packed before."""
+    g, w, _ = spoilt(what, *arrays(((2, 64, *size, 70), {}), "NCHW"))
+    w = np.ascontiguousarray(w.swapaxes(0, 1))
+    results = []
+    for allowed in ("strict", precision):
+        with fastconv.use(engine=cpu, precision=allowed):
+            results.append(nn.grad.conv2d_input((2, 70, *size), w, g, padding=1))
+    expected, result = results
+    usual = np.isfinite(expected) & (np.abs(expected) < 1e6)
+    for test in (np.isnan, np.isposinf, np.isneginf):
+        assert np.array_equal(test(result), test(expected))
+    assert np.abs(result - expected)[usual].max() < 0.01
+
+
 @pytest.mark.parametrize("channels, size", [(64, 56), (128, 28), (256, 14), (512, 14)])
 def test_errors_are_those_that_the_precisions_promise(cpu, channels, size):
     """Root mean squares, in parts of the results': PyTorch's are 2.2e-7 to 2.3e-7; "fast" may make ten times as large ones."""
@@ -207,14 +227,18 @@ def test_errors_of_larger_kernels(channels, size, taps):
 SIZES = [(1, 1), (2, 5), (3, 3), (4, 7), (7, 7), (9, 6), (13, 21), (18, 4)]
 
 
-@pytest.mark.parametrize("tile, taps", [(2, 3), (4, 3), (2, 5), (2, 7)])
-def test_nothing_beyond_the_arrays_is_touched(cpu, tile, taps):
+@pytest.mark.parametrize(
+    "way, taps",
+    [(Way(2), 3), (Way(4), 3), (Way(2, fresh=True), 3), (Way(4, fresh=True), 3), (Way(2), 5), (Way(2), 7)],
+    ids=str,
+)
+def test_nothing_beyond_the_arrays_is_touched(cpu, way, taps):
     """A kernel that reads or writes beyond an array ends the process; sizes of all kinds, tiles that stick out."""
     if taps > 3 and cpu == "numba":
         return  # leaves them to the other engine
     kernels, kept = import_module(f"fastconv.engines.{cpu}_cpu"), []
     for case in range(40):
-        rng = np.random.default_rng([tile, case])
+        rng = np.random.default_rng([way.tile, way.fresh, case])
         dtype, last, groups = ("float32", "float64")[case % 2], bool(rng.integers(2)), int(rng.integers(1, 3))
         channels, filters = groups * int(rng.integers(1, 50)), groups * int(rng.integers(1, 70))
         n, (rows, cols), pad = int(rng.integers(1, 4)), SIZES[case % len(SIZES)], int(rng.integers(taps // 2, taps))
@@ -226,12 +250,17 @@ def test_nothing_beyond_the_arrays_is_touched(cpu, tile, taps):
             array[...] = rng.integers(-4, 5, lying)
             return np.moveaxis(array, -1, 1) if last else array
 
-        x, w = guarded((n, channels, rows, cols), last), guarded((filters, channels // groups, taps, taps), False)
+        x, adjoint = guarded((n, channels, rows, cols), last), taps == 3 and bool(rng.integers(2))
+        w = given_w = guarded((filters, channels // groups, taps, taps), False)
+        if adjoint:
+            given_w = guarded((channels, filters // groups, 3, 3), False)
+            w = given_w.reshape(groups, -1, *given_w.shape[1:]).swapaxes(1, 2)[..., ::-1, ::-1]
+            w = w.reshape(filters, -1, 3, 3)
         layout = "NHWC" if last else "NCHW"
         given = np.moveaxis(x, 1, -1) if last else x
         problem = fastconv.plan(nn.conv2d, given, w, padding=pad, groups=groups, data_format=layout).problem
         out = guarded((n, filters, rows + 2 * pad - taps + 1, cols + 2 * pad - taps + 1), last)
-        Tiles(problem, kernels, tile)(x, np.ascontiguousarray(w), out, None, 0, int(rng.choice([1, 3])))
+        Tiles(problem, kernels, way, adjoint)(x, given_w, out, None, 0, int(rng.choice([1, 3])))
         with fastconv.use(precision="strict", engine="cython"):
             expected = nn.conv2d(
                 given.astype("float64"), w.astype("float64"), padding=pad, groups=groups, data_format=layout
@@ -246,8 +275,8 @@ def test_units_are_as_many_as_threads_need(shape, threads):
     n, channels, size, filters = shape
     x, w = np.ones((n, channels, size, size), "float32"), np.ones((filters, channels, 3, 3), "float32")
     problem = fastconv.plan(nn.conv2d, x, w, padding=1).problem
-    for tile in (2, 4):
-        division: Division = _division(problem, tile, threads)
+    for way in (Way(2), Way(4), Way(2, fresh=True), Way(4, fresh=True)):
+        division: Division = division_of(problem, way, threads)
         units = division.strips * division.chunks
         assert units / (-(-units // threads) * threads) >= 0.75
 

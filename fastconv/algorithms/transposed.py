@@ -23,6 +23,7 @@ from fastconv.algorithms.panels import Panels
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.algorithms.weights import AdjointPacking
+from fastconv.algorithms.winograd import Winograd
 from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, FoldProblem, Problem, TransposedProblem
 from fastconv.replay import by_value, contiguous, kept_weights
@@ -241,6 +242,7 @@ class Transposed:
         self.complete = _all_reached(problem)
         self.executors = {step: executor_of(step, engine) for step in _steps_in_full(problem)}
         self.engine, self.packings = engine, dict[tuple[int, ...], AdjointPacking]()
+        self.adjoint = self._points()
         self.packs = self._packs()
         if self.packs:
             rows = sum(len(taken) for taken in self._taps()) * problem.conv.filters // problem.conv.groups
@@ -260,7 +262,7 @@ class Transposed:
                 arrays = [self._arrays(x[images], out[images], phase) for phase in self.phases]
             else:
                 arrays = [(x[images], self._pixels(out))]
-            weights = weights or (self._packed(w, arrays, threads) if self.packs else self.weights(w, threads))
+            weights = weights or self._weights(w, arrays, threads)
             for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
                 executor = self.executors[phase.conv]
                 (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
@@ -286,6 +288,15 @@ class Transposed:
         taps = np.arange(prod(shape)).reshape(shape)
         return [taps[_taken(self.problem.conv, phase)].ravel() for phase in self.phases]
 
+    def _points(self) -> bool:
+        """Whether all is one convolution that reads the weights as they are, taking them to its points."""
+        convs = [phase.conv for phase in self.phases]
+        whole = len(convs) == 1 and convs[0].kernel_shape == self.problem.conv.kernel_shape
+        if not whole or not isinstance(executor := self.executors[convs[0]], Winograd) or executor.packs_directly:
+            return False
+        self.executors[convs[0]] = Winograd(convs[0], self.engine, adjoint=True)
+        return True
+
     def _packs(self) -> bool:
         """Whether the weights of all phases are packed at once, as rows of channels, rather than transposed first."""
         p, engine = self.problem.conv, self.engine
@@ -293,6 +304,12 @@ class Transposed:
         if p.acc in PARTS or not convs or any(type(self.executors[conv]) not in (Conv, Panels) for conv in convs):
             return False
         return prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
+
+    def _weights(self, w: np.ndarray, arrays: list[tuple[np.ndarray, np.ndarray]], threads: int) -> list[np.ndarray]:
+        """The weights of each phase, as its executor reads them."""
+        if self.adjoint:
+            return [w]
+        return self._packed(w, arrays, threads) if self.packs else self.weights(w, threads)
 
     def _packed(self, w: np.ndarray, arrays: list[tuple[np.ndarray, np.ndarray]], threads: int) -> list[np.ndarray]:
         """The packed weights of each phase."""

@@ -8,16 +8,14 @@ m = 2 makes rounding errors like the direct sum's, m = 4 about six times as larg
 ``precision="fast"`` takes it.  NaN, infinity and overflow at the points are noticed, and tiles that hold them summed directly.
 
 The kernel (`WINOGRAD_FIELDS` of the contract) makes all products of some rows of tiles while they are in the second cache.
-Weights at the points are packed for each call, unless they are prepared: where that takes longer than it saves, the
-matrix product of `fastconv.algorithms.conv` does the work.
+Weights that are not prepared are packed at the points for each call, or where units are few each takes them there by itself,
+some channels at a time, so that they never leave the second cache.  Where both take longer than they save, the matrix product
+of `fastconv.algorithms.conv` does the work.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,8 +24,18 @@ from fastconv import costs
 from fastconv.algorithms.conv import Conv
 from fastconv.algorithms.conv import is_ready as conv_is_ready
 from fastconv.algorithms.executor import Bound, ConvExecutor, run
-from fastconv.algorithms.geometry import geometry, part_size, spatial_axes
+from fastconv.algorithms.geometry import geometry, spatial_axes
 from fastconv.algorithms.weights import aligned
+from fastconv.algorithms.winograd_division import (
+    TILES,
+    TURNED_VECTORS,
+    Way,
+    best_way,
+    division_of,
+    pieces_of,
+    products_of,
+    tiles_of,
+)
 from fastconv.engines.contract import (
     ACTIVATIONS,
     WINOGRAD_FIELDS,
@@ -41,25 +49,9 @@ from fastconv.replay import constant, contiguous, copy_into, kept_weights, zeros
 
 __all__ = ["Winograd", "is_ready", "larger_kernels", "refuse"]
 
-# Outputs of a tile along each axis that a precision allows.
-TILES = {"default": (2,), "fast": (2, 4)}
 KERNELS = [(taps, taps) for taps in range(3, 16, 2)]
-# What work takes, in nanoseconds, float32, one thread; only ratios count.  An operation of the direct sum, and of the products;
-# of a tile, each channel taken at the points, and each filter summed; each channel and filter of weights taken there, and
-# packed for the direct sum.
-DIRECT_NS, PRODUCT_NS = 1 / 235, 1 / 235
-TILE_NS = {2: (2.0, 1.6), 4: (5.0, 5.0)}
-WEIGHTS_NS, DIRECT_WEIGHTS_NS = {2: 4.0, 4: 8.0}, 2.5
-# Rows of products, and pixels of an image, that are lost where tiles are not full.
-LEAST_ROWS, LEAST_PIXELS = 2, 14
-# A byte of weights from memory, and those larger than the second cache again from the third, each time that all are read.
-MEMORY_NS, NEAR_BYTES, BYTE_NS = 1 / 34, 2**20, 1 / 150
-LEAST_GAIN = 1.1
-# Bytes of values at the points that a unit should make, and the fewest tiles of it; the most bytes of all that it makes.
-UNIT_BYTES, UNIT_TILES, MOST_BYTES = 512 * 1024, 28, 4 * 2**20
 # Results of so many bytes are written past the caches.
 STREAM_BEYOND = 8 * 2**20
-LINE_BYTES = 64
 
 
 def refuse(problem: ConvProblem) -> str | None:
@@ -72,7 +64,7 @@ def refuse(problem: ConvProblem) -> str | None:
         return "is for 3x3, 5x5, 7x7 ... 15x15 taps next to each other, and stride 1"
     if problem.acc not in ("float32", "float64") or problem.exact or problem.saturate:
         return "is for floating-point sums in any order"
-    if _best_tile(problem, prepared=True) is None:
+    if best_way(problem, prepared=True) is None:
         return "needs more channels, filters or pixels to be faster"
     return None
 
@@ -88,118 +80,22 @@ def is_ready(problem: ConvProblem, engine: Any) -> bool:
     return kernels and conv_is_ready(problem, engine)
 
 
-def _best_tile(p: ConvProblem, prepared: bool) -> int | None:
-    """The size of tile that is the fastest, or None if the direct sum is."""
-    allowed = [m for m in TILES[p.precision] if m == 2 or _pieces(p) == 1]
-    allowed = [m for m in allowed if _division(p, m, 1).scratch_bytes <= MOST_BYTES]
-    best = min(allowed, key=lambda m: _nanoseconds(p, m, prepared), default=None)
-    if best is None or _nanoseconds(p, best, prepared) * LEAST_GAIN > _direct_nanoseconds(p, prepared):
-        return None
-    return best
-
-
-def _direct_nanoseconds(p: ConvProblem, prepared: bool) -> float:
-    """About how long the direct sum takes: float32, one thread."""
-    packing = 0.0 if prepared else p.channels * p.filters // p.groups * DIRECT_WEIGHTS_NS
-    return p.flops * DIRECT_NS * (1 + LEAST_PIXELS / prod(p.out_shape)) + packing
-
-
-def _nanoseconds(p: ConvProblem, m: int, prepared: bool) -> float:
-    """About how long minimal filtering takes: float32, one thread."""
-    rows, cols = _tiles(p, m)
-    channels, filters = (
-        p.groups * -(-n // p.groups // lanes) * lanes for n, lanes in ((p.channels, 16), (p.filters, 32))
-    )
-    tiles, points, pairs = p.batch * rows * cols, _products(p, m), channels * filters // p.groups
-    units, weights = -(-tiles // UNIT_TILES), points * pairs * 4
-    more = _pieces(p) - 1
-    values = p.batch * (rows + more) * (cols + more)
-    took = 2 * points * (tiles + LEAST_ROWS * units) * pairs * PRODUCT_NS
-    took += values * channels * TILE_NS[m][0] + tiles * filters * TILE_NS[m][1]
-    took += units * weights * BYTE_NS if weights > NEAR_BYTES else 0.0
-    return max(took, weights * MEMORY_NS) + (0.0 if prepared else pairs * WEIGHTS_NS[m] * _pieces(p) ** 2)
-
-
-def _pieces(p: ConvProblem) -> int:
-    """How many pieces a kernel is the sum of along an axis."""
-    return (p.kernel_shape[0] - 1) // 2
-
-
-def _products(p: ConvProblem, m: int) -> int:
-    """Products of a tile: all pieces but the last have none at the point of infinity."""
-    return ((m + 1) * _pieces(p) + 1) ** 2
-
-
-def _tiles(p: ConvProblem, m: int) -> tuple[int, int]:
-    """Rows and columns of tiles of an image."""
-    return -(-p.out_shape[0] // m), -(-p.out_shape[1] // m)
-
-
-@dataclass(frozen=True)
-class Division:
-    """How the work is cut into units, and where parts of a unit's scratch memory begin: WINOGRAD_FIELDS."""
-
-    strips: int
-    chunks: int
-    pitch: int
-    step: int
-    places: tuple[int, ...]  # "values", "products", "sums", "lines", "tables"
-    scratch_bytes: int
-
-
-def _division(p: ConvProblem, m: int, threads: int, lanes: int = 16) -> Division:
-    tile_rows, tile_cols = _tiles(p, m)
-    size, points, all_rows = part_size(p.acc), (m + 2) ** 2, p.batch * tile_rows
-    more = _pieces(p) - 1
-    pitch, wide = -(-p.channels // p.groups // lanes) * lanes, 2 * lanes
-    rows = max(1, max(UNIT_TILES, UNIT_BYTES // (points * pitch * size)) // tile_cols)
-    strips, chunks = -(-all_rows // rows), 1
-    if threads > 1:
-        ways = [(-(-all_rows // n), chunks) for n in range(1, rows + 1) for chunks in _chunks(p, wide)]
-        strips, chunks = min(ways, key=lambda way: _nanoseconds_of(p, m, threads, way[0], way[1], wide))
-    rows = -(-all_rows // strips)
-    images = min(rows, (rows - 2) // tile_rows + 2) if rows > 1 else 1
-    tiles, cols, values = rows * tile_cols, tile_cols * m, (rows + images * more) * (tile_cols + more)
-    step = values * pitch + (LINE_BYTES // size if values * pitch * size % 4096 == 0 else 0)
-    reach = p.kernel_shape[0] - 1
-    parts = (
-        (rows * m + reach * images) * (cols + reach) * pitch + lanes * pitch,
-        points * step,
-        points * tiles * wide,
-        rows * m * cols * wide + lanes * wide,
-        lanes * (cols + reach + lanes),
-    )
-    places = list(accumulate((-(-part * size // LINE_BYTES) * LINE_BYTES for part in parts), initial=0))
-    scratch_bytes = places[-1] + wide * size + 8 * (1 + 2 * tiles + 2 * (more + 1) ** 2) + LINE_BYTES
-    return Division(strips, chunks, pitch, step, tuple(places[1:]), scratch_bytes)
-
-
-def _chunks(p: ConvProblem, wide: int) -> list[int]:
-    """Numbers of chunks of a group's filters, one for each number of blocks that the largest may have."""
-    blocks = -(-p.filters // p.groups // wide)
-    return sorted({-(-blocks // each) for each in range(1, blocks + 1)})
-
-
-def _nanoseconds_of(p: ConvProblem, m: int, threads: int, strips: int, chunks: int, wide: int) -> float:
-    """About how long so many strips and chunks take on several threads, each of which makes one unit after the other."""
-    rows, cols = _tiles(p, m)
-    channels, filters, points = p.channels // p.groups, p.filters // p.groups, _products(p, m)
-    tiles, some = -(-p.batch * rows // strips) * cols, -(-filters // wide // chunks) * wide
-    taken = tiles * (channels * TILE_NS[m][0] + some * TILE_NS[m][1])
-    products = 2 * points * channels * some * (tiles + LEAST_ROWS * -(-tiles // UNIT_TILES)) * PRODUCT_NS
-    return -(-p.groups * strips * chunks // threads) * (taken + products)
-
-
 class Winograd:
     """Executes a `ConvProblem` by minimal filtering, or where weights are not prepared and that takes too long, directly."""
 
-    def __init__(self, problem: ConvProblem, engine: Any):
-        prepared, packing = (_best_tile(problem, prepared) for prepared in (True, False))
+    def __init__(self, problem: ConvProblem, engine: Any, adjoint: bool = False):
+        prepared = best_way(problem, prepared=True)
+        packing = best_way(problem, prepared=False)
         assert prepared is not None, "refused"
-        self.prepared = Tiles(problem, engine, prepared)
+        self.prepared = Tiles(problem, engine, prepared, adjoint)
         self.packing: ConvExecutor = self.prepared
         if packing != prepared:
-            self.packing = Conv(problem, engine) if packing is None else Tiles(problem, engine, packing)
+            self.packing = Conv(problem, engine) if packing is None else Tiles(problem, engine, packing, adjoint)
+
+    @property
+    def packs_directly(self) -> bool:
+        """Whether weights that are not prepared go to the direct sum, which cannot read an adjoint's."""
+        return isinstance(self.packing, Conv)
 
     def __call__(
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
@@ -223,12 +119,13 @@ class Tiles(ConvExecutor):
 
     operation = "winograd"
 
-    def __init__(self, problem: ConvProblem, engine: Any, m: int):
+    def __init__(self, problem: ConvProblem, engine: Any, way: Way, adjoint: bool = False):
+        """`adjoint`: weights are those of the convolution whose adjoint this is, [channel][filter][the last tap first]."""
         super().__init__(problem, engine)
-        self.tile = m
+        self.way, self.tile, self.adjoint = way, way.tile, adjoint
         self.lanes = engine.GEMM[1] // 2 // self.itemsize
         self.weights_kernel = engine.kernel(
-            "winograd_pieces" if _pieces(problem) > 1 else "winograd_weights", problem.acc
+            "winograd_pieces" if pieces_of(problem) > 1 else "winograd_weights", problem.acc
         )
         self.blocks = problem.groups * -(-problem.filters // problem.groups // (2 * self.lanes))
 
@@ -241,14 +138,17 @@ class Tiles(ConvExecutor):
         def packed() -> np.ndarray:
             return self._packed(contiguous(w, self.part), threads)
 
-        weights = packed() if kept is None else kept.get((self.problem, self.tile), w, packed)
+        if self.way.fresh:
+            weights = contiguous(w, self.part)
+        else:
+            weights = packed() if kept is None else kept.get((self.problem, self.tile, self.adjoint), w, packed)
         run(self.kernel, bound, x, weights, out, self._biases(bias), self._constants(fill), threads)
 
     def __str__(self) -> str:
         m, taps = self.tile, self.problem.kernel_shape[0]
-        return (
-            f"minimal filtering F({m}x{m}, {taps}x{taps}), {_products(self.problem, m)} products for {(taps * m) ** 2}"
-        )
+        own = ", weights taken to the points by each unit" if self.way.fresh else ""
+        products = products_of(self.problem, m)
+        return f"minimal filtering F({m}x{m}, {taps}x{taps}), {products} products for {(taps * m) ** 2}{own}"
 
     def _pack(self, w: np.ndarray, order: tuple[int, ...]) -> tuple[np.ndarray, list]:
         raise NotImplementedError("weights are packed by a kernel")
@@ -265,12 +165,12 @@ class Tiles(ConvExecutor):
         """The record of the packing kernel, and how many elements it makes."""
         p, wide = self.problem, 2 * self.lanes
         pitch = -(-p.channels // p.groups // self.lanes) * self.lanes
-        if _pieces(p) > 1:
+        if pieces_of(p) > 1:
             return self._packing_of_pieces(pitch)
-        scratch_bytes = wide * self.lanes * (2 * 9 + (self.tile + 2) ** 2) * self.itemsize
+        scratch_bytes = wide * self.lanes * (TURNED_VECTORS + (self.tile + 2) ** 2) * self.itemsize
         values = {
             "scratch_bytes": scratch_bytes, "groups": p.groups, "filters": p.filters // p.groups,
-            "channels": p.channels // p.groups, "pitch": pitch, "tile": self.tile,
+            "channels": p.channels // p.groups, **self._places(), "pitch": pitch, "tile": self.tile,
         }  # fmt: skip
         matrices = self.blocks * ((self.tile + 2) ** 2 + 9)
         size = matrices * pitch * wide + -(-self.blocks // wide) * wide
@@ -283,8 +183,14 @@ class Tiles(ConvExecutor):
             "scratch_bytes": scratch_bytes, "groups": p.groups, "filters": p.filters // p.groups,
             "channels": p.channels // p.groups, "pitch": pitch, "taps": taps,
         }  # fmt: skip
-        size = self.blocks * (16 * _pieces(p) ** 2 + taps**2) * pitch * wide
+        size = self.blocks * (16 * pieces_of(p) ** 2 + taps**2) * pitch * wide
         return Bound(record(WINOGRAD_PIECES_FIELDS, values), self.blocks, scratch_bytes, (), ()), size
+
+    def _places(self) -> dict[str, int]:
+        """Where dense weights lie, in elements."""
+        filters, channels = self.problem.filters // self.problem.groups, self.problem.channels // self.problem.groups
+        steps = (9, filters * 9) if self.adjoint else (channels * 9, 9)
+        return {"w_filter": steps[0], "w_channel": steps[1], "flipped": int(self.adjoint)}
 
     def _biases(self, bias: np.ndarray | None) -> np.ndarray:
         """One for each filter, as lanes; 0 if there are none."""
@@ -300,7 +206,7 @@ class Tiles(ConvExecutor):
         p, size = self.problem, self.itemsize
         y, x = spatial_axes(p, x_strides, out_strides)
         maps = [axis.edges() for axis in (y, x)]
-        division, (tile_rows, tile_cols) = _division(p, self.tile, threads, self.lanes), _tiles(p, self.tile)
+        division, (tile_rows, tile_cols) = division_of(p, self.way, threads, self.lanes), tiles_of(p, self.tile)
         direct = p.out_dtype == self.part and (out_strides[1] == size or p.filters == 1)
         values = {
             **geometry(p, y, x, *maps),
@@ -313,7 +219,9 @@ class Tiles(ConvExecutor):
             "planes": not p.channels_last, "store_direct": direct,
             "stream": p.batch * p.filters * y.out_size * x.out_size * size >= STREAM_BEYOND,
             "pitch": division.pitch, "step": division.step,
-            **dict(zip(("values", "products", "sums", "lines", "tables"), division.places, strict=True)),
+            **dict(zip(("values", "products", "sums", "lines", "weights", "tables"), division.places, strict=True)),
+            "w_filter": 0, "w_channel": 0, "flipped": 0, **(self._places() if self.way.fresh else {}),
+            "some_channels": division.some[0], "some_step": division.some[1],
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         units = p.groups * division.strips * division.chunks

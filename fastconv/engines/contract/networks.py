@@ -180,13 +180,20 @@ WINOGRAD_FIELDS = GEOMETRY + (
     "stream",  # whether the output is larger than the caches, and may be written past them
     "pitch", "step",  # elements of a staged pixel; from one matrix of values to the next
     "values", "products", "sums", "lines", "tables",  # where parts of the scratch memory begin
+    # Weights that are no packed ones (0: they are): elements between filters, and channels; whether the last tap is the first;
+    # channels taken at the points at once, elements from point to point of these; where they lie in the scratch memory.
+    "w_filter", "w_channel", "flipped", "some_channels", "some_step", "weights",
     "activation", "slope",  # ACTIVATIONS; bits of the parameter
 )  # fmt: skip
 
-# Its weights [group][filter][channel][tap] as [group][block of filters][point][channel][lane]; then, for each block, whether
-# a value is not finite, or a weight made of the values has another sign (up to a multiple of the lanes), and the weights of
-# such blocks, [block][tap][channel][lane].  A unit is a block.
-WINOGRAD_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "tile")
+# Its weights [group][filter][channel][tap], or [group][channel][filter][tap], as [group][block of filters][point][channel][lane];
+# then, for each block, whether a value is not finite, or a weight made of the values has another sign (up to a multiple of the
+# lanes), and the weights of such blocks, [block][tap][channel][lane].  A unit is a block.
+WINOGRAD_WEIGHTS_FIELDS = HEADER + (
+    "scratch_bytes", "groups", "filters", "channels",
+    "w_filter", "w_channel", "flipped",  # elements between filters, and channels; whether the last tap is the first
+    "pitch", "tile",
+)  # fmt: skip
 
 # ... of 5x5 or 7x7 taps as [group][block of filters][point][piece][channel][lane]; then the weights, [block][tap][channel][lane].
 # A unit is a block.

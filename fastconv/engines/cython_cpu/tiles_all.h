@@ -212,6 +212,7 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
 #define window_points(from, ...) PICK_FLOAT(window_points, from)(from, __VA_ARGS__)
+#define unit_points(from, ...) PICK_FLOAT(unit_points, from)(from, __VA_ARGS__)
 #define point_sums(from, ...) PICK_FLOAT(point_sums, from)(from, __VA_ARGS__)
 #define window_sums(from, ...) PICK_FLOAT(window_sums, from)(from, __VA_ARGS__)
 #define wide_window_sums(from, ...) PICK_FLOAT(wide_window_sums, from)(from, __VA_ARGS__)

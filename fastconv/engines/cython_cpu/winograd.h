@@ -224,29 +224,44 @@ typedef int32_t NAME(signs) __attribute__((vector_size(VECTOR_BYTES)));
 typedef int64_t NAME(signs) __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 
-INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step, const int m) {
+/* A vector's 3x3 weights, `tap` elements apart, at all points, `step` elements apart; `lost` becomes NaN where one is not finite. */
+INLINED void NAME(taps_at_points)(const T *weights, int64_t tap, T *to, int64_t step, V *lost, const int m) {
+    const int n = m + 2;
+    V g[POINTS][POINTS];
+    EACH(i, 3) {
+        EACH(j, 3) g[i][j] = LOAD(weights + (i * 3 + j) * tap);
+        NAME(weights_at_points)(g[i], m);
+    }
+    EACH(j, n) {
+        V line[POINTS];
+        EACH(i, 3) line[i] = g[i][j];
+        NAME(weights_at_points)(line, m);
+        EACH(i, n) {
+            STORE(to + (i * n + j) * step, line[i]);
+            if (lost) *lost += line[i] * 0;
+        }
+    }
+}
+
+/* Weights of some channels and WIDTH filters, [channel][tap][filter], at all points, `step` elements apart: those of one unit. */
+static void NAME(unit_points)(const T *from, int64_t tap, T *to, int64_t step, int64_t channels, int64_t m) {
+    for (int64_t c = 0; c < channels; c++, from += 9 * WIDTH, to += WIDTH)
+        for (int64_t f = 0; f < WIDTH; f += LANES)
+            if (m == 2) NAME(taps_at_points)(from + f, tap, to + f, step, NULL, 2);
+            else NAME(taps_at_points)(from + f, tap, to + f, step, NULL, 4);
+}
+
+INLINED int NAME(kernel_points_of)(const T *from, int64_t tap, T *block, T *to, int64_t step, const int m) {
     const int n = m + 2, size = LANES / 2 * WIDTH;
     V lost = {0};
     NAME(signs) others = {0};
     for (int64_t at = 0; at < size; at += LANES) {
         const T *weights = from + at / WIDTH * 9 * WIDTH + at % WIDTH;
         V g[POINTS][POINTS];
-        EACH(i, 3) {
-            EACH(j, 3) g[i][j] = LOAD(weights + (i * 3 + j) * WIDTH);
-            NAME(weights_at_points)(g[i], m);
-        }
-        EACH(j, n) {
-            V line[POINTS];
-            EACH(i, 3) line[i] = g[i][j];
-            NAME(weights_at_points)(line, m);
-            EACH(i, n) {
-                STORE(block + (i * n + j) * size + at, line[i]);
-                lost += line[i] * 0;
-            }
-        }
+        NAME(taps_at_points)(weights, tap, block + at, size, &lost, m);
         NAME(weights_of)(g, block + at, NULL, size, m);
         EACH(i, 3) EACH(j, 3) {
-            const V weight = LOAD(weights + (i * 3 + j) * WIDTH);
+            const V weight = LOAD(weights + (i * 3 + j) * tap);
             others |= (NAME(signs))((weight > 0) ^ (g[i][j] > 0)) | (NAME(signs))((weight < 0) ^ (g[i][j] < 0));
         }
     }
@@ -265,13 +280,14 @@ INLINED int NAME(kernel_points_of)(const T *from, T *block, T *to, int64_t step,
     return any;
 }
 
-/* Weights of LANES channels and WIDTH filters, [channel][tap][filter], at all points, `step` elements apart; whether one of
- * these is not finite, or weights made of them have other signs, which infinite pixels show (0 is one).  They are put together in a `block` first, which fits into the first cache: the matrices of the points
- * share sets of the caches. */
-static int NAME(kernel_points)(const T *from, T *block, T *to, int64_t step, int64_t m) {
+/* Weights of LANES channels and WIDTH filters, [channel][tap][filter], taps `tap` elements apart, at all points, `step`
+ * elements apart; whether one of these is not finite, or weights made of them have other signs, which infinite pixels show (0
+ * is one).  They are put together in a `block` first, which fits into the first cache: the matrices of the points share sets
+ * of the caches. */
+static int NAME(kernel_points)(const T *from, int64_t tap, T *block, T *to, int64_t step, int64_t m) {
     int any = 0;
     for (int half = 0; half < 2; half++, from += LANES / 2 * 9 * WIDTH, to += LANES / 2 * WIDTH)
-        any |= m == 2 ? NAME(kernel_points_of)(from, block, to, step, 2) : NAME(kernel_points_of)(from, block, to, step, 4);
+        any |= m == 2 ? NAME(kernel_points_of)(from, tap, block, to, step, 2) : NAME(kernel_points_of)(from, tap, block, to, step, 4);
     return any;
 }
 

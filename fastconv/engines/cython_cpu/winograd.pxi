@@ -26,6 +26,7 @@ cdef extern from "tiles_all.h" nogil:
     void window_sums(...)
     void wide_window_sums(...)
     bint kernel_points(...)
+    void unit_points(...)
     void store_pixels(...)
     void call_for(const char *at, int64_t step, int64_t n, int64_t bytes, bint written)
 
@@ -39,6 +40,7 @@ cdef struct WinogradArgs:
     int64_t planes, store_direct, stream
     int64_t pitch, step
     int64_t values, products, sums, lines, tables
+    int64_t w_filter, w_channel, flipped, some_channels, some_step, weights
     int64_t activation, slope
 
 
@@ -121,9 +123,11 @@ cdef void winograd_pixels(const WinogradArgs *a, real_t *to, const char *row, re
         col += run
 
 
-cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const real_t *w, const real_t *values, const real_t *zeros,
-                            real_t *products, const int64_t *tables, int64_t tiles, int64_t block) noexcept nogil:
-    # At each point, of all tiles with all filters of a block.  Meanwhile rows of planes are called for, which are written next.
+cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const real_t *w, int64_t w_step, const real_t *values,
+                            int64_t depth, const real_t *zeros, real_t *products, const int64_t *tables, int64_t tiles, int64_t block,
+                            bint first) noexcept nogil:
+    # At each point, of `depth` channels of all tiles with all filters of a block.  Meanwhile rows of planes are called for,
+    # which are written next.
     cdef const Geometry *g = &a.g
     cdef const int64_t *runs = tables + 1 + 2 * tiles
     cdef int64_t pieces = pieces_along(a), missing
@@ -132,7 +136,7 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
     cdef int64_t i = 0, row = 0, width = g.out_width * <int64_t>sizeof(real_t)
     cdef const char *out = g.out + s.image * a.out_image + (s.group * a.filters + block * lanes) * a.out_filter + s.row * a.tile * g.out_row
     for point in range(points):
-        while a.planes and i < some and (i * rows + row) * points < (point + 1) * some * rows:
+        while a.planes and first and i < some and (i * rows + row) * points < (point + 1) * some * rows:
             call_for(out + i * a.out_filter + row * g.out_row, <int64_t>0, <int64_t>1, width, True)
             row += 1
             if row == rows:
@@ -140,20 +144,41 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
         t = missing = 0
         if pieces > 1 and (point >= 12 or point % 4 == 3):
             missing = pieces * pieces - 1 if point == 15 else (pieces - 1) * pieces
-        w += missing * a.pitch * lanes
         while t < tiles:
             height = product_height(w, tiles - t)
-            filters_part(w, <const char *>values, tables + 1 + t, runs + (pieces * pieces if point % 4 == 3 else 0) + missing,
-                         pieces * pieces - missing, a.pitch, zeros, <int64_t>0, <char *>products,
-                         tables + 1 + tiles + t, lanes, <int64_t>PRODUCTS_APART, <int64_t>(AHEAD_BYTES if t == 0 else 0), height)
+            filters_part(w + missing * a.pitch * lanes, <const char *>values, tables + 1 + t,
+                         runs + (pieces * pieces if point % 4 == 3 else 0) + missing, pieces * pieces - missing, depth,
+                         zeros if first else <const real_t *>products + t * lanes, <int64_t>0 if first else lanes, <char *>products,
+                         tables + 1 + tiles + t, lanes, <int64_t>PRODUCTS_APART,
+                         <int64_t>(AHEAD_BYTES if t == 0 and depth == a.pitch else 0), height)
             t += height
-        w += (pieces * pieces - missing) * a.pitch * lanes
+        w += w_step
         values += a.step
         products += tiles * lanes
 
 
+cdef void winograd_fresh_products(const WinogradArgs *a, const WinogradStrip *s, const real_t *w, char *scratch, const real_t *values,
+                                  const real_t *zeros, const int64_t *tables, int64_t tiles, int64_t block) noexcept nogil:
+    # The same, some channels at a time, with weights that are taken at the points first.
+    cdef int64_t narrow = VECTOR_BYTES // <int64_t>sizeof(real_t), lanes = GEMM_COLS * narrow, c = 0, i, depth
+    cdef int64_t filters = min(lanes, s.first + s.filters - block * lanes)
+    cdef real_t *loose = <real_t *>(scratch + a.weights)
+    cdef real_t *turned = loose + (9 * narrow + 1) * lanes
+    cdef real_t *fresh = turned + 10 * narrow * lanes
+    while c < a.pitch:
+        depth, i = min(a.some_channels, a.pitch - c), 0
+        while i < depth:
+            turn_taps(w + (c + i) * a.w_channel, a.w_filter, a.w_channel, filters, a.channels - c - i, loose, turned)
+            unit_points(<const real_t *>turned + (8 * lanes if a.flipped else 0), -lanes if a.flipped else lanes, fresh + i * lanes,
+                        a.some_step, narrow, a.tile)
+            i += narrow
+        winograd_products(a, s, <const real_t *>fresh, a.some_step, values + c, depth, zeros, <real_t *>(scratch + a.products), tables,
+                          tiles, block, c == 0)
+        c += depth
+
+
 cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const real_t *staged, const real_t *w, const real_t *taps,
-                        const real_t *products, real_t *sums, real_t *lines, int64_t tiles, int64_t block) noexcept nogil:
+                        const real_t *products, real_t *sums, real_t *lines, real_t *fresh, int64_t tiles, int64_t block) noexcept nogil:
     # Of the strip's tiles and a block of filters: stored where they belong, or tile by tile, or all together.
     cdef const Geometry *g = &a.g
     cdef int64_t wide = GEMM_COLS * VECTOR_BYTES, lanes = wide // <int64_t>sizeof(real_t), m = a.tile
@@ -177,6 +202,9 @@ cdef void winograd_sums(const WinogradArgs *a, const WinogradStrip *s, const rea
             to, row, col = <char *>sums + (y * a.tile_cols * m + x) * wide, a.tile_cols * m * wide, wide
         if point_sums(products + (s.tile + t) * lanes, tiles * lanes, bias, to, row, col, <int64_t>(whole and a.stream), &finish, m):
             window = staged + (y * cols + x) * a.pitch
+            if a.w_filter and taps == NULL:
+                plain_taps(w, a.w_filter, a.w_channel, a.flipped, some, a.channels, fresh, a.pitch * lanes)
+                taps = fresh
             if g.kernel_y > 3:
                 wide_window_sums(window, cols * a.pitch, a.pitch, taps, a.pitch * lanes, g.kernel_y, a.channels, bias, to, row, col)
             else:
@@ -254,6 +282,7 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
     cdef int64_t *tables = <int64_t *>(zeros + lanes)
     cdef const real_t *taps
     cdef const real_t *flags
+    cdef const real_t *of_block
     cdef real_t *at
     cdef WinogradStrip s
     s.group = unit // a.n_chunks // a.n_strips
@@ -276,18 +305,24 @@ cdef void winograd_unit(const WinogradArgs *a, int64_t unit, char *scratch, cons
     for b in range(s.first // lanes, (s.first + s.filters + lanes - 1) // lanes):
         block = s.group * blocks + b
         taps = NULL
-        if pieces > 1:
-            taps = flags + block * a.g.kernel_y * a.g.kernel_x * a.pitch * lanes
-        elif flags[block] != 0:
-            taps = flags + whole_blocks(a.groups * blocks, lanes) + block * 9 * a.pitch * lanes
         first_strip(a, begin, end, begin, &s)
-        winograd_products(a, &s, w + block * matrices * a.pitch * lanes, values, <const real_t *>zeros, products, tables, tiles, b)
+        if a.w_filter:
+            of_block = w + s.group * a.filters * a.channels * 9 + b * lanes * a.w_filter
+            winograd_fresh_products(a, &s, of_block, scratch, <const real_t *>values, <const real_t *>zeros, tables, tiles, b)
+        else:
+            if pieces > 1:
+                taps = flags + block * a.g.kernel_y * a.g.kernel_x * a.pitch * lanes
+            elif flags[block] != 0:
+                taps = flags + whole_blocks(a.groups * blocks, lanes) + block * 9 * a.pitch * lanes
+            of_block = w + block * matrices * a.pitch * lanes
+            winograd_products(a, &s, of_block, pieces * pieces * a.pitch * lanes, <const real_t *>values, a.pitch,
+                              <const real_t *>zeros, products, tables, tiles, b, True)
         row = begin
         at = staged
         while row < end:
             first_strip(a, row, end, begin, &s)
-            winograd_sums(a, &s, <const real_t *>at, w + block * matrices * a.pitch * lanes, taps, <const real_t *>products,
-                          <real_t *>(scratch + a.sums), <real_t *>(scratch + a.lines), tiles, b)
+            winograd_sums(a, &s, <const real_t *>at, of_block, taps, <const real_t *>products, <real_t *>(scratch + a.sums),
+                          <real_t *>(scratch + a.lines), <real_t *>(scratch + a.weights), tiles, b)
             at += (s.rows * a.tile + a.g.kernel_y - 1) * staged_row
             row += s.rows
     end_stream()

@@ -21,6 +21,7 @@ from fastconv.engines.numba_cpu.points import take
 from fastconv.engines.numba_cpu.product import COLS, filters_product
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke, tile_load, tile_store
 from fastconv.engines.numba_cpu.stage import mapped, source_row, stage_row
+from fastconv.engines.numba_cpu.winograd_weights import channel_points, plain_taps
 
 __all__ = ["FIELDS", "MAKERS"]
 
@@ -88,10 +89,10 @@ def window_points(a, window, row, values, zeros, acc):
 
 
 @part
-def products(w, src, pixel_of, run_of, length, start, to, to_of, width, left, acc):
+def products(w, src, pixel_of, run_of, length, start, start_step, to, to_of, width, left, acc):
     most = int64(PRODUCTS_APART)
     return filters_product(
-        w, src, pixel_of, run_of, int64(1), length, start, int64(0), to, to_of, width, most, int64(0), 0.0,
+        w, src, pixel_of, run_of, int64(1), length, start, start_step, to, to_of, width, most, int64(0), 0.0,
         left, acc,
     )  # fmt: skip
 
@@ -209,19 +210,36 @@ def values_of_strips(a, staged, group, begin, end, acc):
 
 
 @part
-def block_products(a, staged, w, tiles, acc):
-    # At each point, of all tiles with the filters of a block.
+def block_products(a, staged, w, w_step, first, depth, tiles, acc):
+    # At each point, of `depth` channels from the `first` on of all tiles with the filters of a block.
     size, row_bytes, zeros = itemsize(acc), int64(ROW_BYTES), staged + a.tables
     pixel_of = zeros + row_bytes + 8
     to_of = pixel_of + 8 * tiles
     for point in range((a.tile + 2) * (a.tile + 2)):
-        line, values = w + point * a.pitch * row_bytes, staged + a.values + point * a.step * size
+        line, values = w + point * w_step, staged + a.values + (point * a.step + first) * size
         to, t = staged + a.products + point * tiles * row_bytes, int64(0)
         while t < tiles:
+            start, start_step = zeros, int64(0)
+            if first > 0:
+                start, start_step = to + t * row_bytes, row_bytes
             t += products(
-                line, values, pixel_of + 8 * t, zeros + row_bytes, a.pitch, zeros, to, to_of + 8 * t,
+                line, values, pixel_of + 8 * t, zeros + row_bytes, depth, start, start_step, to, to_of + 8 * t,
                 row_bytes // size, tiles - t, acc,
             )  # fmt: skip
+
+
+@part
+def fresh_products(a, staged, w, filters, tiles, acc):
+    # The same of all channels, some at a time, with weights that are taken at the points first.
+    size, row_bytes, first = itemsize(acc), int64(ROW_BYTES), int64(0)
+    turned = staged + a.weights
+    fresh = turned + 10 * row_bytes
+    while first < a.pitch:
+        depth = min(a.some_channels, a.pitch - first)
+        for c in range(depth):
+            channel_points(a, w, first + c, filters, turned, fresh + c * row_bytes, a.some_step * size, acc)
+        block_products(a, staged, fresh, a.some_step * size, first, depth, tiles, acc)
+        first += depth
 
 
 @part
@@ -237,6 +255,9 @@ def store_strip(a, staged, at, values, tiles, w, taps, bias, out, first, rows, s
             to = sums + y * sums_row + x * row_bytes
         if point_sums(a, values + t * row_bytes, tiles * row_bytes, bias, to, sums_row, acc) != 0:
             window = at + y * line + x * pixel
+            if a.w_filter != 0 and taps == 0:
+                taps = staged + a.weights
+                plain_taps(a, w, some, taps, acc)
             window_sums(a, window, line, w, taps, bias, to, sums_row, staged + a.lines, staged + a.tables, acc)
         if a.store_direct:
             activate_sums(a, to, m * m * wide, acc)
@@ -278,10 +299,15 @@ def make(acc: str, variant: str = "") -> Callable:
             chunk * whole // a.n_chunks, blocks if chunk + 1 == a.n_chunks else (chunk + 1) * whole // a.n_chunks
         ):
             block, taps = group * blocks + b, int64(0)
-            if peek(flags + block * size, acc_type) != 0:
-                taps = flags + (a.groups * blocks + wide - 1) // wide * row_bytes + block * 9 * matrix
-            w, bias, some = a.w + block * points * matrix, a.bias + block * row_bytes, min(wide, a.filters - b * wide)
-            block_products(a, staged, w, tiles, acc_type)
+            bias, some = a.bias + block * row_bytes, min(wide, a.filters - b * wide)
+            w = a.w + block * points * matrix
+            if a.w_filter != 0:
+                w = a.w + (group * a.filters * a.channels * 9 + b * wide * a.w_filter) * size
+                fresh_products(a, staged, w, some, tiles, acc_type)
+            else:
+                if peek(flags + block * size, acc_type) != 0:
+                    taps = flags + (a.groups * blocks + wide - 1) // wide * row_bytes + block * 9 * matrix
+                block_products(a, staged, w, matrix, int64(0), a.pitch, tiles, acc_type)
             row, at = begin, staged
             while row < end:
                 image, first, rows = strip_at(a, row, end)

@@ -1,5 +1,6 @@
-"""Weights of 3x3 taps at Winograd's points, [group][block of filters][point][channel][lane]: a unit is a block.
+"""Weights of 3x3 taps, or of an adjoint's, at Winograd's points, [group][block of filters][point][channel][lane].
 
+A unit is a block.
 Behind all of them stands, for each block, whether weights made of them are the same to infinite pixels, and then, of those
 that are not, the weights, [block][tap][channel][lane].
 """
@@ -16,7 +17,7 @@ from fastconv.engines.numba_cpu.points import take
 from fastconv.engines.numba_cpu.product import COLS
 from fastconv.engines.numba_cpu.simd import VECTOR_BYTES, itemsize, peek, poke
 
-__all__ = ["FIELDS", "MAKERS"]
+__all__ = ["FIELDS", "MAKERS", "channel_points", "plain_taps"]
 
 FIELDS = WINOGRAD_WEIGHTS_FIELDS
 
@@ -34,6 +35,38 @@ def other_signs(weights, back, acc):
     return count
 
 
+@part
+def channel_points(a, w, c, filters, turned, to, step, acc):
+    # A channel of a block of filters: its taps as nine rows of lanes, and a row of zeros, and these at the points.
+    size, row_bytes, lost, n = itemsize(acc), int64(ROW_BYTES), int64(0), a.tile + 2
+    zeros = turned + 9 * row_bytes
+    for k in range(9):
+        tap = 8 - k if a.flipped != 0 else k
+        for f in range(row_bytes // size):
+            there = c < a.channels and f < filters
+            at = w + (f * a.w_filter + c * a.w_channel + tap) * size
+            poke(turned + k * row_bytes + f * size, peek(at, acc) if there else acc(0))
+            poke(zeros + f * size, acc(0))
+    for f in range(0, row_bytes, int64(VECTOR_BYTES)):
+        if a.tile == 2:
+            lost += take("weights", 2, turned + f, 3 * row_bytes, row_bytes, zeros, to + f, n * step, step, acc)
+        else:
+            lost += take("weights", 4, turned + f, 3 * row_bytes, row_bytes, zeros, to + f, n * step, step, acc)
+    return lost
+
+
+@part
+def plain_taps(a, w, filters, taps, acc):
+    # [tap][channel][lane] of a block.
+    size, step = itemsize(acc), a.pitch * int64(ROW_BYTES)
+    for i in range(a.channels * 9):
+        tap = 8 - i % 9 if a.flipped != 0 else i % 9
+        for f in range(int64(ROW_BYTES) // size):
+            at = w + (f * a.w_filter + i // 9 * a.w_channel + tap) * size
+            value = peek(at, acc) if f < filters else acc(0)
+            poke(taps + i % 9 * step + i // 9 * int64(ROW_BYTES) + f * size, value)
+
+
 def make(acc: str, variant: str = "") -> Callable:
     """The kernel that takes weights of type `acc` at the points."""
     acc_type = getattr(types, acc)
@@ -43,36 +76,24 @@ def make(acc: str, variant: str = "") -> Callable:
         wide, step, points = row_bytes // size, a.pitch * row_bytes, (a.tile + 2) * (a.tile + 2)
         blocks = (a.filters + wide - 1) // wide
         group, first = unit // blocks, unit % blocks * wide
-        w, to = a.x + (group * a.filters + first) * a.channels * 9 * size, a.out + unit * points * step
+        w = a.x + (group * a.filters * a.channels * 9 + first * a.w_filter) * size
+        to, filters = a.out + unit * points * step, min(wide, a.filters - first)
         flags = a.out + a.groups * blocks * points * step
         taps = flags + (a.groups * blocks + wide - 1) // wide * row_bytes + unit * 9 * step
-        # Of one channel: nine rows of lanes, and one of zeros.
-        turned = a.scratch + worker * a.scratch_bytes
-        zeros, lost, n = turned + 9 * row_bytes, int64(0), a.tile + 2
-        vector, back = int64(VECTOR_BYTES), turned + 10 * row_bytes
-        for f in range(wide):
-            poke(zeros + f * size, acc_type(0))
+        turned, lost, n = a.scratch + worker * a.scratch_bytes, int64(0), a.tile + 2
+        zeros, vector, back = turned + 9 * row_bytes, int64(VECTOR_BYTES), turned + 10 * row_bytes
         for c in range(a.pitch):
-            for k in range(9):
-                for f in range(wide):
-                    there = c < a.channels and first + f < a.filters
-                    at = w + ((f * a.channels + c) * 9 + k) * size
-                    poke(turned + k * row_bytes + f * size, peek(at, acc_type) if there else acc_type(0))
+            lost += channel_points(a, w, c, filters, turned, to + c * row_bytes, step, acc_type)
             for f in range(0, row_bytes, int64(VECTOR_BYTES)):
                 at, taken = to + c * row_bytes + f, turned + f
                 if a.tile == 2:
-                    lost += take("weights", 2, taken, 3 * row_bytes, row_bytes, zeros, at, n * step, step, acc_type)
                     take("back", 2, at, n * step, step, zeros, back, 3 * vector, vector, acc_type)
                 else:
-                    lost += take("weights", 4, taken, 3 * row_bytes, row_bytes, zeros, at, n * step, step, acc_type)
                     take("back", 4, at, n * step, step, zeros, back, 3 * vector, vector, acc_type)
                 lost += other_signs(taken, back, acc_type)
         poke(flags + unit * size, acc_type(1) if lost > 0 else acc_type(0))
-        for i in range(a.channels * 9 if lost > 0 else 0):
-            for f in range(wide):
-                there = first + f < a.filters
-                value = peek(w + (f * a.channels * 9 + i) * size, acc_type) if there else acc_type(0)
-                poke(taps + i % 9 * step + i // 9 * row_bytes + f * size, value)
+        if lost > 0:
+            plain_taps(a, w, filters, taps, acc_type)
 
     return kernel
 
