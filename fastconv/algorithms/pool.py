@@ -155,6 +155,7 @@ class Pool:
         packed = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
         if staging == "flat" and packed and lanes == 1 and self._fits_registers(w):
             staging = "planes"
+        height = (p.stride[-2:-1] or (1,), p.pad[-2:-1] or (0,)) if isinstance(p, PoolProblem) else ((1,), (0,))
         spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) else None
         if spread is not None:
             staging = "planes"
@@ -184,7 +185,7 @@ class Pool:
             * (staging not in ("windows", "planes") and w.stride_x > 1),
             "gathered": (max(cols * lanes, phase) + VECTOR) * self.acc_size * (staging in ("gather", "staged")),
             "result": (block * pitch + VECTOR) * self.acc_size * (staging != "planes" and (p.kind != "max" or p.indices)),
-            "places": (block * pitch + VECTOR) * 8 * p.indices,
+            "places": (block * pitch + VECTOR) * 8 * (p.indices and staging != "planes"),
             "stored": (block * lanes + VECTOR) * (8 if p.indices else self.acc_size) * (not store_direct),
         })  # fmt: skip
         rows = p.batch * channels * w.out_shape[0] * w.out_shape[1]
@@ -197,6 +198,7 @@ class Pool:
             "power": slope_bits(p.power) if isinstance(p, PoolProblem) else 0,
             "batch": p.batch, "channels": channels, "lanes": lanes, "height": w.in_shape[1], "width": w.in_shape[2],
             "rows": w.kernel[0] * w.kernel[1], "kernel_x": w.kernel[2], "stride_x": w.stride_x, "pad_x": w.pad_x,
+            "stride_y": height[0][0], "pad_y": height[1][0],
             **dict(zip(("out_depth", "out_height", "out_width"), w.out_shape, strict=True)),
             **dict(zip(("dilation_z", "dilation_y", "dilation_x"), w.dilation, strict=True)),
             **_steps("x", x), **_steps("out", out), **_steps("idx", idx),
@@ -238,7 +240,9 @@ class Pool:
         lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
         small = prod(w.kernel) <= PLANE_TAPS and w.stride_x in (1, 2) and w.dilation[2] == 1 and w.kernel[2] > 1
         near = w.pad_x <= lanes and w.kernel[2] - 1 - w.pad_x <= lanes
-        plain = isinstance(p, PoolProblem) and p.dtype in ("float32", "float64") and not p.indices
+        if p.indices:  # rows are scanned one by one, and their positions counted in 32 bits
+            small = small and w.kernel[0] == w.dilation[1] == 1 and prod(w.in_shape[1:]) <= np.iinfo(np.int32).max
+        plain = isinstance(p, PoolProblem) and p.dtype in ("float32", "float64")
         return plain and small and near and all((table[:, 1] > 0).all() for table in w.tables)
 
     def _counts_of_columns(self, w: PoolWindows) -> np.ndarray:

@@ -18,6 +18,7 @@ POOL_FIELDS = HEADER + (
     "rows", "kernel_x",  # taps of a whole window: rows, columns
     "stride_x",  # 0: windows are those of the table, else it tells only which of their taps are inside
     "dilation_z", "dilation_y", "dilation_x", "pad_x",
+    "stride_y", "pad_y",  # of maxima with indices whose windows are folded in registers
     "x_n", "x_c", "x_z", "x_row", "x_col", "x_lane",  # byte strides of the input
     "out_n", "out_c", "out_z", "out_row", "out_col", "out_lane",  # byte strides of the output
     "idx_n", "idx_c", "idx_z", "idx_row", "idx_col", "idx_lane",  # byte strides of the int64 indices

@@ -73,6 +73,7 @@ cdef struct PoolArgs:
     int64_t batch, channels, lanes, height, width, out_depth, out_height, out_width
     int64_t rows, kernel_x
     int64_t stride_x, dilation_z, dilation_y, dilation_x, pad_x
+    int64_t stride_y, pad_y
     int64_t x_n, x_c, x_z, x_row, x_col, x_lane
     int64_t out_n, out_c, out_z, out_row, out_col, out_lane
     int64_t idx_n, idx_c, idx_z, idx_row, idx_col, idx_lane
@@ -380,6 +381,9 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
 
 cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
+    if a.staging == WHOLE_PLANES:
+        scan_unit(a, unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, True)
 
 

@@ -6,7 +6,8 @@ typedef int32_t marks_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(1), 
 typedef int64_t marks_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 
 /* The first n lanes loaded, the others those of `none`; n lanes stored; the maximum, the first of equals.  A comparison of
- * the value alone is no part of the chain of maxima. */
+ * the value alone is no part of the chain of maxima.  Lanes of a span loaded; a maximum and its place, of which those of a
+ * value that is greater take the place. */
 #if defined(__AVX512F__)
 #define PARTS(S, T, INSTR)                                                                          \
     HERE lanes_##S load_some_##S(const char *src, int64_t n, lanes_##S none) {                      \
@@ -15,6 +16,17 @@ typedef int64_t marks_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), 
     HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) { _mm512_mask_storeu_##INSTR(dst, (1u << n) - 1, v); } \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm512_mask_max_##INSTR(value, _mm512_cmp_##INSTR##_mask(value, value, _CMP_ORD_Q), value, acc); \
+    }                                                                                               \
+    HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
+        const int64_t n = VECTOR_BYTES / sizeof(T);                                                 \
+        const uint32_t low = from > n ? n : from < 0 ? 0 : from, high = to > n ? n : to < 0 ? 0 : to; \
+        return _mm512_mask_loadu_##INSTR(none, ((1u << high) - 1) & ~((1u << low) - 1), src);       \
+    }                                                                                               \
+    HERE void pick_##S(lanes_##S *top, marks_##S *place, lanes_##S value, marks_##S at) {           \
+        const __mmask16 number = _mm512_cmp_##INSTR##_mask(value, value, _CMP_ORD_Q);               \
+        const __mmask16 stays = _mm512_mask_cmp_##INSTR##_mask(number, value, *top, _CMP_NGT_UQ);   \
+        *top = _mm512_mask_mov_##INSTR(value, stays, *top);                                         \
+        *place = (marks_##S)_mm512_mask_mov_##INSTR((lanes_##S)at, stays, (lanes_##S)*place);       \
     }
 PARTS(f32, float, ps)
 PARTS(f64, double, pd)
@@ -33,6 +45,18 @@ PARTS(f64, double, pd)
     }                                                                                               \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm256_blendv_##INSTR(_mm256_max_##INSTR(value, acc), value, _mm256_cmp_##INSTR(value, value, _CMP_UNORD_Q)); \
+    }                                                                                               \
+    HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
+        const int64_t n = VECTOR_BYTES / sizeof(T);                                                 \
+        const __m256i before = first_##S(from > n ? n : from < 0 ? 0 : from);                       \
+        const __m256i some = _mm256_andnot_si256(before, first_##S(to > n ? n : to < 0 ? 0 : to));  \
+        return BLEND((marks_##S)some, (lanes_##S)_mm256_maskload_##INSTR((const T *)src, some), none); \
+    }                                                                                               \
+    HERE void pick_##S(lanes_##S *top, marks_##S *place, lanes_##S value, marks_##S at) {           \
+        const lanes_##S taken = _mm256_or_##INSTR(_mm256_cmp_##INSTR(value, *top, _CMP_GT_OQ),      \
+                                                  _mm256_cmp_##INSTR(value, value, _CMP_UNORD_Q));  \
+        *top = _mm256_blendv_##INSTR(*top, value, taken);                                           \
+        *place = (marks_##S)_mm256_blendv_##INSTR((lanes_##S)*place, (lanes_##S)at, taken);         \
     }
 PARTS(f32, float, ps)
 PARTS(f64, double, pd)
@@ -47,7 +71,16 @@ PARTS(f64, double, pd)
         for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
             if (i < n) ((T *)dst)[i] = v[i];                                                        \
     }                                                                                               \
-    HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) { return MAX(acc, value); }
+    HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) { return MAX(acc, value); }              \
+    HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
+        for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
+            if (from <= i && i < to) none[i] = ((const T *)src)[i];                                 \
+        return none;                                                                                \
+    }                                                                                               \
+    HERE void pick_##S(lanes_##S *top, marks_##S *place, lanes_##S value, marks_##S at) {           \
+        const marks_##S taken = GREATER(value, *top);                                               \
+        *top = BLEND(taken, value, *top), *place = BLEND(taken, at, *place);                        \
+    }
 typedef float float_some LOOSE;
 typedef double double_some LOOSE;
 PARTS(f32, float_some)
@@ -85,4 +118,15 @@ HERE void save_positions(char *dst, const void *places, int64_t size, int64_t co
     if (size == 4)
         for (int i = 0; i < 2; i++) ((positions *)dst)[i] = __builtin_convertvector(half[i], positions) + corner;
     else *(positions *)dst = *(const positions *)half + corner;
+}
+
+/* The first n of them. */
+HERE void save_some_positions(char *dst, const void *places, int64_t size, int64_t corner, int64_t n) {
+    char whole[2 * VECTOR_BYTES];
+    const int64_t lanes = VECTOR_BYTES / 8;
+    save_positions(whole, places, size, corner);
+    if (n >= lanes) {
+        *(lanes_f64 *)dst = *(const lanes_f64 *)whole;
+        if (n > lanes) save_some_f64(dst + VECTOR_BYTES, *(const lanes_f64 *)(whole + VECTOR_BYTES), n - lanes);
+    } else save_some_f64(dst, *(const lanes_f64 *)whole, n);
 }

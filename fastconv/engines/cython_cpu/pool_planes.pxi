@@ -1,4 +1,5 @@
-# Small windows of planes, folded in registers: all that `pool_unit` does, where nothing has to be staged.
+# Small windows of planes, folded in registers: all that `pool_unit` does, where nothing has to be staged; maxima with
+# their positions, too.
 
 cdef extern from "pooling.h" nogil:
     ctypedef struct PlaneRows:
@@ -9,6 +10,13 @@ cdef extern from "pooling.h" nogil:
     ctypedef void PoolRows(const PlaneRows *p, char *dst, const char *end, const char *plane, int64_t nz, int64_t tall,
                            int64_t first, int64_t last) noexcept nogil
     PoolRows *pool_rows(const PlaneRows *p, bint average, int64_t size)
+    ctypedef struct PlaneScan:
+        int64_t x_row, out_row, idx_row, height, width, n, rows, taps, stride_y, stride_x, pad_y, pad_x, ahead
+    ctypedef void PoolScan(const PlaneScan *p, char *out, char *idx, const char *plane, int64_t base, int64_t begin,
+                           int64_t end) noexcept nogil
+    PoolScan *pool_scan(const PlaneScan *p, int64_t size)
+    enum:
+        AHEAD
 
 
 cdef inline bint follows(int64_t step, int64_t count, int64_t inner) noexcept nogil:
@@ -41,4 +49,24 @@ cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nog
         fold(&p, out, end,
              a.x + plane // a.channels * a.x_n + plane % a.channels * a.x_c + window[FIRST] * a.x_z, window[TAPS],
              a.divisor if a.divisor > 0 else window[COUNTED], y, y + rows)
+        row += rows
+
+
+cdef void scan_unit(const PoolArgs *a, int64_t unit) noexcept nogil:
+    # Maxima and their positions; windows have one plane.
+    cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows, first
+    cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
+    cdef int64_t bytes = max(a.x_row * a.height, 1)
+    cdef PlaneScan p = PlaneScan(a.x_row, a.out_row, a.idx_row, a.height, a.width, a.out_width, a.rows, a.kernel_x,
+                                 a.stride_y, a.stride_x, a.pad_y, a.pad_x, (AHEAD + bytes - 1) // bytes * bytes)
+    cdef PoolScan *scan = pool_scan(&p, size)
+    while row < last:
+        plane, y = row // a.out_height, row % a.out_height
+        rows = min(a.out_height - y, last - row)
+        z, plane = plane % a.out_depth, plane // a.out_depth
+        first = (<const int64_t *>a.windows_z)[z * WINDOW_SLOTS + FIRST]
+        scan(&p, a.out + plane // a.channels * a.out_n + plane % a.channels * a.out_c + z * a.out_z + y * a.out_row,
+             a.idx + plane // a.channels * a.idx_n + plane % a.channels * a.idx_c + z * a.idx_z + y * a.idx_row,
+             a.x + plane // a.channels * a.x_n + plane % a.channels * a.x_c + first * a.x_z,
+             first * a.height * a.width, y, y + rows)
         row += rows
