@@ -16,7 +16,7 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.algorithms.pool_windows import PoolWindows, regular, windows_of
+from fastconv.algorithms.pool_windows import PoolWindows, lookup, regular, windows_of
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.problem.pooling import itemsize
@@ -37,6 +37,8 @@ WINDOW_BYTES = 64
 PLANE_TAPS = 49
 # Gradients of averages of planes are added and spread in registers where windows have so many taps, rows and columns.
 SPREAD_TAPS, SPREAD_ROWS, SPREAD_COLUMNS = 8, 32, 65536
+# Kinds of staging without scratch memory.
+REGISTERS = ("planes", "small")
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
 # Elements that the scan for indices takes at once.
@@ -156,7 +158,10 @@ class Pool:
         if staging == "flat" and packed and lanes == 1 and self._fits_registers(w):
             staging = "planes"
         height = (p.stride[-2:-1] or (1,), p.pad[-2:-1] or (0,)) if isinstance(p, PoolProblem) else ((1,), (0,))
-        spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) else None
+        small = self._small(w, x, (out, idx) if p.indices else (out,)) if lanes == 1 else None
+        if small is not None:
+            staging = "small"
+        spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) and small is None else None
         if spread is not None:
             staging = "planes"
         store_direct = packed and p.dtype not in HALVES and spread is None
@@ -167,6 +172,8 @@ class Pool:
         cols, phase, col_of = _columns(w, lanes, block, self.fractional)
         if spread is not None:
             cols, block, (phase, col_of) = w.in_shape[2], w.out_shape[2], spread
+        elif small is not None:
+            block, (phase, col_of) = prod(w.in_shape), small
         elif staging == "planes":
             col_of = self._counts_of_columns(w)
         in_place = (
@@ -182,14 +189,16 @@ class Pool:
             * (spread is not None or (staging in ("flat", "staged", "gather") and not in_place
                                       and (w.stride_x <= 1 or staging != "gather"))),
             "phases": (max(2, min(w.stride_x, (w.kernel[2] - 1) * w.dilation[2] + 1)) * phase + VECTOR) * self.acc_size
-            * (staging not in ("windows", "planes") and w.stride_x > 1),
+            * (staging not in ("windows", *REGISTERS) and w.stride_x > 1),
             "gathered": (max(cols * lanes, phase) + VECTOR) * self.acc_size * (staging in ("gather", "staged")),
-            "result": (block * pitch + VECTOR) * self.acc_size * (staging != "planes" and (p.kind != "max" or p.indices)),
-            "places": (block * pitch + VECTOR) * 8 * (p.indices and staging != "planes"),
+            "result": (block * pitch + VECTOR) * self.acc_size * (staging not in REGISTERS and (p.kind != "max" or p.indices)),
+            "places": (block * pitch + VECTOR) * 8 * (p.indices and staging not in REGISTERS),
             "stored": (block * lanes + VECTOR) * (8 if p.indices else self.acc_size) * (not store_direct),
         })  # fmt: skip
         rows = p.batch * channels * w.out_shape[0] * w.out_shape[1]
         strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
+        if small is not None:  # whole planes
+            strip = -(-strip // (w.out_shape[0] * w.out_shape[1])) * (w.out_shape[0] * w.out_shape[1])
         row_of, window_of = _taps_in_place(w, x, staging)
         kept = (row_of, window_of, col_of, *w.tables, *([] if w.weights is None else [w.weights]))
         values = {
@@ -233,6 +242,21 @@ class Pool:
         vectors = np.stack([at, np.where(tap < taps, -1, 0)], 2).astype(kind)
         rows = np.concatenate([base.reshape(blocks, 1).view(np.uint8), vectors.reshape(blocks, -1).view(np.uint8)], 1)
         return most, np.ascontiguousarray(rows)
+
+    def _small(self, w: PoolWindows, x: Steps, results: tuple[Steps, ...]) -> tuple[int, np.ndarray] | None:
+        """Of planes that the engine can hold in registers, and that lie without gaps, `lookup`'s taps."""
+        fits = self.plain or w.weights is not None
+        if self.pool.dtype not in ("float32", "float64") or not fits or self.fractional or w.collapsed:
+            return None
+        sizes = [(x, w.in_shape, self.size), *((at, w.out_shape, each) for at, each in zip(results, (self.size, 8)))]
+        gaps = any(
+            n > 1 and at[2 + i] != each * prod(shape[i + 1 :])
+            for at, shape, each in sizes
+            for i, n in enumerate(shape)
+        )
+        if gaps or not getattr(self.engine, "PLANES_IN_REGISTERS", False):
+            return None
+        return lookup(w, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
 
     def _fits_registers(self, w: PoolWindows) -> bool:
         """Whether windows are small, none is empty, and the engine folds such in registers."""

@@ -9,11 +9,13 @@ import numpy as np
 
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
-__all__ = ["PoolWindows", "regular", "windows_of"]
+__all__ = ["PoolWindows", "lookup", "regular", "windows_of"]
 
 Shape = tuple[int, ...]
 Steps = tuple[int, ...]
 
+# Planes in registers: vectors of a plane, bytes of the table of its taps, taps of a window.
+PLANE_VECTORS, TABLE_BYTES, MOST_TAPS = 4, 16384, 16
 # Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
 PLANES_TOGETHER = 64
 
@@ -152,3 +154,39 @@ def spread_tables(
         ends = np.append(changes, len(window))
         table[:, 3] = ends[np.searchsorted(changes, np.arange(len(window)), "right")]
     return tuple(found.get(axis, np.array([[0, 1, 1, 1]], np.int64)) for axis in range(3))
+
+
+def lookup(w: PoolWindows, lanes: int, size: int, kind: str, divisor: int) -> tuple[int, np.ndarray] | None:
+    """Of planes that fit into a few vectors of so many lanes: how many taps an output has, and where they are.
+
+    See `pool_small.h`; None where they do not fit, or a maximum or average is of nothing.
+    """
+    outputs, elements = prod(w.out_shape), prod(w.in_shape)
+    vectors = 2 if elements < 2 * lanes else PLANE_VECTORS
+    blocks, bound = -(-outputs // lanes), min(prod(w.kernel), MOST_TAPS + 1)
+    if elements > vectors * lanes or blocks * bound * lanes * size > TABLE_BYTES or bound > MOST_TAPS:
+        return None
+    steps = (w.in_shape[1] * w.in_shape[2], w.in_shape[2], 1)
+    at, inside, counted = np.zeros((1, 1), np.int64), np.ones((1, 1), bool), np.ones(1, np.int64)
+    for table, kernel, dilation, step in zip(w.tables, w.kernel, w.dilation, steps, strict=True):
+        tap = np.arange(kernel)
+        here, some = (table[:, :1] + tap * dilation) * step, tap < table[:, 1:2]
+        at = (at[:, None, :, None] + here[None, :, None, :]).reshape(len(at) * len(here), -1)
+        inside = (inside[:, None, :, None] & some[None, :, None, :]).reshape(at.shape)
+        counted = np.multiply.outer(counted, table[:, 2]).reshape(-1)
+    if not inside.all() and elements == vectors * lanes or w.weights is None and not inside.any(1).all():
+        return None
+    order = np.argsort(~inside, axis=1, kind="stable")[:, : max(1, int(inside.sum(1).max()))]
+    at = np.take_along_axis(np.where(inside, at, vectors * lanes - 1), order, 1)
+    at = np.pad(at, ((0, blocks * lanes - outputs), (0, 0)))
+    parts = [at.T.reshape(-1, blocks, lanes).swapaxes(0, 1).astype(f"i{size}").view(f"f{size}")]
+    if w.weights is None and kind == "avg":
+        counts = counted if divisor <= 0 else np.full(outputs, divisor)
+        counts = np.pad(counts, (0, blocks * lanes - outputs), constant_values=1).reshape(blocks, 1, lanes)
+        parts.insert(0, counts.astype(f"f{size}"))
+    rows = [np.concatenate(parts, 1).reshape(-1)]
+    if w.weights is not None:
+        high, wide, deep = np.split(w.weights, np.cumsum(w.in_shape[1:]))
+        weights = (deep[:, None, None] * high[:, None] * wide).reshape(-1)
+        rows.insert(0, np.pad(weights, (0, vectors * lanes - elements)).astype(f"f{size}"))
+    return at.shape[1], np.concatenate(rows)

@@ -65,5 +65,7 @@ FOLD_FIELDS = HEADER + (
 
 # flat: rows of pixels without gaps are folded where they lie; gather: rows are copied element by element first;
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies; staged: rows are converted,
-# raised to powers or weighed first; planes: rows and columns of small windows are folded in registers.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4}
+# raised to powers or weighed first; planes: rows and columns of small windows are folded in registers;
+# small: whole planes are held in registers, and `col_of` is the table of taps there (pool_small.h), `phase` of each output's,
+# `block` the elements of a plane.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5}

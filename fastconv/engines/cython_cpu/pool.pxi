@@ -46,7 +46,7 @@ cdef extern from "pooling.h" nogil:
     void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const double *weights, double all)
 
 cdef enum:
-    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES
+    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES, SMALL_PLANES
 
 # Numbers of a window in its table.
 cdef enum:
@@ -376,6 +376,9 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
     if a.staging == WHOLE_PLANES:
         plane_unit(a, False, unit)
         return
+    if a.staging == SMALL_PLANES:
+        lanes_unit(a, LANES_MAX, unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
 
@@ -384,11 +387,17 @@ cdef void max_pool_indices(const int64_t *args, int64_t unit, int64_t worker) no
     if a.staging == WHOLE_PLANES:
         scan_unit(a, unit)
         return
+    if a.staging == SMALL_PLANES:
+        lanes_unit(a, LANES_PLACES, unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, True)
 
 
 cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PoolArgs *a = <const PoolArgs *>args
+    if a.staging == SMALL_PLANES:
+        lanes_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
+        return
     if a.staging == WHOLE_PLANES and a.weights != NULL:
         pool_gradient_unit(a, unit, worker)
         return

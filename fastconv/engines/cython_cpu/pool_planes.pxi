@@ -15,8 +15,15 @@ cdef extern from "pooling.h" nogil:
     ctypedef void PoolScan(const PlaneScan *p, char *out, char *idx, const char *plane, int64_t base, int64_t begin,
                            int64_t end) noexcept nogil
     PoolScan *pool_scan(const PlaneScan *p, int64_t size)
+    ctypedef struct PlaneLanes:
+        const char *table
+        int64_t size "in"
+        int64_t out, taps, x_step, out_step, idx_step, flat
+    ctypedef void PoolLanes(const PlaneLanes *p, char *out, const char *end, char *idx, int64_t count,
+                            const char *src) noexcept nogil
+    PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size)
     enum:
-        AHEAD
+        AHEAD, LANES_MAX, LANES_AVERAGE, LANES_GRADIENT, LANES_PLACES
 
 
 cdef inline bint follows(int64_t step, int64_t count, int64_t inner) noexcept nogil:
@@ -52,21 +59,57 @@ cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nog
         row += rows
 
 
+cdef struct PlaneAt:
+    int64_t n, c, z, y  # the next row of outputs
+
+
+cdef inline PlaneAt plane_at(const PoolArgs *a, int64_t row) noexcept nogil:
+    cdef int64_t plane = row // a.out_height, channel = plane // a.out_depth
+    return PlaneAt(channel // a.channels, channel % a.channels, plane % a.out_depth, row % a.out_height)
+
+
+cdef inline void next_plane(const PoolArgs *a, PlaneAt *at) noexcept nogil:
+    at.y = 0
+    at.z += 1
+    if at.z == a.out_depth:
+        at.z = 0
+        at.c += 1
+        if at.c == a.channels:
+            at.c = 0
+            at.n += 1
+
+
 cdef void scan_unit(const PoolArgs *a, int64_t unit) noexcept nogil:
     # Maxima and their positions; windows have one plane.
-    cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows, first
-    cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
-    cdef int64_t bytes = max(a.x_row * a.height, 1)
+    cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, first, rows, bytes = max(a.x_row * a.height, 1)
+    cdef int64_t left = min(a.strip, a.batch * a.channels * a.out_depth * a.out_height - unit * a.strip)
     cdef PlaneScan p = PlaneScan(a.x_row, a.out_row, a.idx_row, a.height, a.width, a.out_width, a.rows, a.kernel_x,
                                  a.stride_y, a.stride_x, a.pad_y, a.pad_x, (AHEAD + bytes - 1) // bytes * bytes)
     cdef PoolScan *scan = pool_scan(&p, size)
-    while row < last:
-        plane, y = row // a.out_height, row % a.out_height
-        rows = min(a.out_height - y, last - row)
-        z, plane = plane % a.out_depth, plane // a.out_depth
-        first = (<const int64_t *>a.windows_z)[z * WINDOW_SLOTS + FIRST]
-        scan(&p, a.out + plane // a.channels * a.out_n + plane % a.channels * a.out_c + z * a.out_z + y * a.out_row,
-             a.idx + plane // a.channels * a.idx_n + plane % a.channels * a.idx_c + z * a.idx_z + y * a.idx_row,
-             a.x + plane // a.channels * a.x_n + plane % a.channels * a.x_c + first * a.x_z,
-             first * a.height * a.width, y, y + rows)
-        row += rows
+    cdef PlaneAt at = plane_at(a, unit * a.strip)
+    while left > 0:
+        rows = min(a.out_height - at.y, left)
+        first = (<const int64_t *>a.windows_z)[at.z * WINDOW_SLOTS + FIRST]
+        scan(&p, a.out + at.n * a.out_n + at.c * a.out_c + at.z * a.out_z + at.y * a.out_row,
+             a.idx + at.n * a.idx_n + at.c * a.idx_c + at.z * a.idx_z + at.y * a.idx_row,
+             a.x + at.n * a.x_n + at.c * a.x_c + first * a.x_z, first * a.height * a.width, at.y, at.y + rows)
+        next_plane(a, &at)
+        left -= rows
+
+
+cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
+    # Planes that fit into registers; a unit has whole planes.
+    cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, rows = a.out_depth * a.out_height, outputs = rows * a.out_width
+    cdef int64_t plane = unit * a.strip // rows, last = min(plane + a.strip // rows, a.batch * a.channels), n, c, count
+    cdef PlaneLanes p = PlaneLanes(<const char *>a.col_of, a.block, outputs, a.phase, a.x_c, a.out_c, a.idx_c,
+                                   outputs_follow(a, size))
+    cdef PoolLanes *pool = pool_lanes(&p, kind, size)
+    cdef const char *end = a.out + last * outputs * size
+    cdef char *out
+    while plane < last:
+        n, c = plane // a.channels, plane % a.channels
+        count = min(a.channels - c, last - plane)
+        out = a.out + n * a.out_n + c * a.out_c
+        pool(&p, out, end if p.flat else out + outputs * size, a.idx + n * a.idx_n + c * a.idx_c, count,
+             a.x + n * a.x_n + c * a.x_c)
+        plane += count
