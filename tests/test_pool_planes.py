@@ -44,6 +44,49 @@ def test_rows_of_any_width(engine, window, dtype, width):
                 np.testing.assert_allclose(function(images, *args), desired, rtol=1e-6)
 
 
+@pytest.mark.parametrize("window", [*WINDOWS, ((1, 4), 1, (0, 2)), ((5, 3), (3, 1), (2, 1)), (4, 2, (2, 1))])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_maxima_are(engine, window, dtype):
+    for size in ((7, 7), (1, 5), (8, 8), (9, 14), (13, 16), (6, 33), (28, 28), (5, 70)):
+        x = planes((2, 3, *size), dtype)
+        x = np.where(np.isnan(x), x, np.round(x / 16))  # many equals
+        x[1, 1] = -np.inf
+        for images in (x, x[:1, ::2], x[1, 2:]):
+            for ceil_mode in (False, True):
+                try:
+                    desired = reference(nn.max_pool2d, images, *window, 1, ceil_mode, True)
+                except ValueError:  # windows larger than the plane
+                    continue
+                for threads in (1, 3):
+                    result = nn.max_pool2d(images, *window, 1, ceil_mode, True, threads=threads)
+                    np.testing.assert_array_equal(result[0], desired[0])
+                    np.testing.assert_array_equal(result[1], desired[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(2, 3, 4), (3, 3, 3), (1, 7, 7), (2, 5, 6)])
+def test_small_solids(engine, dtype, size):
+    x = np.random.default_rng(5).integers(-9, 10, (2, 5, *size)).astype(dtype)
+    for window in ((2, 1, 1), ((1, 2, 2), (1, 2, 2), 0), ((2, 3, 3), 1, (1, 1, 1))):
+        try:
+            desired = reference(nn.max_pool3d, x, *window, return_indices=True)
+        except ValueError:
+            continue
+        for got, wanted in zip(nn.max_pool3d(x, *window, return_indices=True), desired, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        desired = reference(nn.avg_pool3d, x, *window)
+        np.testing.assert_allclose(nn.avg_pool3d(x, *window), desired, rtol=1e-6, atol=1e-6)
+        desired = reference(grad.avg_pool3d_backward, x[..., :1], (*x.shape[:4], 1), 1)
+        np.testing.assert_array_equal(grad.avg_pool3d_backward(x[..., :1], (*x.shape[:4], 1), 1), desired)
+    for to in (1, 2, (1, 3, 2)):
+        desired = reference(nn.adaptive_max_pool3d, x, to, return_indices=True)
+        for got, wanted in zip(nn.adaptive_max_pool3d(x, to, return_indices=True), desired, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        pooled = nn.adaptive_avg_pool3d(x, to)
+        desired = reference(grad.adaptive_avg_pool3d_backward, pooled, x.shape)
+        np.testing.assert_allclose(grad.adaptive_avg_pool3d_backward(pooled, x.shape), desired, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_what_lies_between_rows_of_results_stays(engine, threads):
     x = planes((2, 5, 14, 14))

@@ -248,11 +248,12 @@ class Pool:
         fits = self.plain or w.weights is not None
         if self.pool.dtype not in ("float32", "float64") or not fits or self.fractional or w.collapsed:
             return None
-        sizes = [(x, w.in_shape, self.size), *((at, w.out_shape, each) for at, each in zip(results, (self.size, 8)))]
+        sizes = [
+            (x, w.in_shape, self.size),
+            *((at, w.out_shape, each) for at, each in zip(results, (self.size, 8), strict=False)),
+        ]
         gaps = any(
-            n > 1 and at[2 + i] != each * prod(shape[i + 1 :])
-            for at, shape, each in sizes
-            for i, n in enumerate(shape)
+            n > 1 and at[2 + i] != each * prod(shape[i + 1 :]) for at, shape, each in sizes for i, n in enumerate(shape)
         )
         if gaps or not getattr(self.engine, "PLANES_IN_REGISTERS", False):
             return None
@@ -264,7 +265,7 @@ class Pool:
         lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
         small = prod(w.kernel) <= PLANE_TAPS and w.stride_x in (1, 2) and w.dilation[2] == 1 and w.kernel[2] > 1
         near = w.pad_x <= lanes and w.kernel[2] - 1 - w.pad_x <= lanes
-        if p.indices:  # rows are scanned one by one, and their positions counted in 32 bits
+        if self.pool.indices:  # rows are scanned one by one, and their positions counted in 32 bits
             small = small and w.kernel[0] == w.dilation[1] == 1 and prod(w.in_shape[1:]) <= np.iinfo(np.int32).max
         plain = isinstance(p, PoolProblem) and p.dtype in ("float32", "float64")
         return plain and small and near and all((table[:, 1] > 0).all() for table in w.tables)

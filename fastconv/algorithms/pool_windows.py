@@ -174,19 +174,18 @@ def lookup(w: PoolWindows, lanes: int, size: int, kind: str, divisor: int) -> tu
         at = (at[:, None, :, None] + here[None, :, None, :]).reshape(len(at) * len(here), -1)
         inside = (inside[:, None, :, None] & some[None, :, None, :]).reshape(at.shape)
         counted = np.multiply.outer(counted, table[:, 2]).reshape(-1)
-    if not inside.all() and elements == vectors * lanes or w.weights is None and not inside.any(1).all():
+    if (elements == vectors * lanes and not inside.all()) or (w.weights is None and not inside.any(1).all()):
         return None
     order = np.argsort(~inside, axis=1, kind="stable")[:, : max(1, int(inside.sum(1).max()))]
     at = np.take_along_axis(np.where(inside, at, vectors * lanes - 1), order, 1)
     at = np.pad(at, ((0, blocks * lanes - outputs), (0, 0)))
-    parts = [at.T.reshape(-1, blocks, lanes).swapaxes(0, 1).astype(f"i{size}").view(f"f{size}")]
+    rows = at.T.reshape(-1, blocks, lanes).swapaxes(0, 1).astype(f"i{size}").view(f"f{size}")
     if w.weights is None and kind == "avg":
         counts = counted if divisor <= 0 else np.full(outputs, divisor)
         counts = np.pad(counts, (0, blocks * lanes - outputs), constant_values=1).reshape(blocks, 1, lanes)
-        parts.insert(0, counts.astype(f"f{size}"))
-    rows = [np.concatenate(parts, 1).reshape(-1)]
+        rows = np.concatenate([counts.astype(rows.dtype), rows], 1)
+    factors = np.empty(0)
     if w.weights is not None:
         high, wide, deep = np.split(w.weights, np.cumsum(w.in_shape[1:]))
-        weights = (deep[:, None, None] * high[:, None] * wide).reshape(-1)
-        rows.insert(0, np.pad(weights, (0, vectors * lanes - elements)).astype(f"f{size}"))
-    return at.shape[1], np.concatenate(rows)
+        factors = np.pad((deep[:, None, None] * high[:, None] * wide).reshape(-1), (0, vectors * lanes - elements))
+    return at.shape[1], np.concatenate([factors.astype(rows.dtype), rows.reshape(-1)])

@@ -25,38 +25,6 @@ typedef void (*ScanWindows)(char *out, char *idx, const char *src, const Scanned
 typedef void (*Runs)(char *dst, const char *src, const int64_t *windows, int64_t n);
 typedef void (*ScanRuns)(char *best, char *place, const char *src, const int64_t *windows, int64_t offset, int64_t n);
 
-/* Small windows of planes: see pool_plane.h. */
-typedef struct {
-    const int64_t *windows_y;              /* the contract's table */
-    int64_t z_step, row_step;              /* bytes from a window's plane to its next, from its row to the next */
-    int64_t x_row, out_row, width, n;      /* bytes between rows of input and output; columns of both */
-    int64_t taps, pad, stride;             /* of columns */
-    const void *counts;                    /* taps of each output's columns that count, or NULL: the divisor is `tall` */
-    int64_t flat;                          /* rows of all outputs follow each other without gaps */
-} PlaneRows;
-/* Rows first to last of a plane from dst on; windows have `nz` planes, of which `tall` count.  Nothing is written from `end` on. */
-typedef void PoolRows(const PlaneRows *p, char *dst, const char *end, const char *plane, int64_t nz, int64_t tall,
-                      int64_t first, int64_t last);
-/* The same with positions: see pool_scan.h. */
-typedef struct {
-    int64_t x_row, out_row, idx_row;    /* bytes between rows */
-    int64_t height, width, n;           /* rows and columns of the input, columns of outputs */
-    int64_t rows, taps;                 /* of a window */
-    int64_t stride_y, stride_x, pad_y, pad_x;
-    int64_t ahead;                      /* bytes to what is called for */
-} PlaneScan;
-/* Rows begin to end of a plane whose first element has the position `base`. */
-typedef void PoolScan(const PlaneScan *p, char *out, char *idx, const char *plane, int64_t base, int64_t begin, int64_t end);
-/* Planes that fit into registers: see pool_small.h. */
-enum { LANES_MAX, LANES_AVERAGE, LANES_GRADIENT, LANES_PLACES };
-typedef struct {
-    const char *table;
-    int64_t in, out, taps;              /* elements of a plane, outputs, taps of each */
-    int64_t x_step, out_step, idx_step; /* bytes between planes */
-    int64_t flat;                       /* those of outputs follow each other without gaps */
-} PlaneLanes;
-/* `count` planes; nothing is written from `end` on, that of the first plane's outputs unless all are flat. */
-typedef void PoolLanes(const PlaneLanes *p, char *out, const char *end, char *idx, int64_t count, const char *src);
 /* Lines that are called for so many bytes ahead come in time: 2x2 windows of 512 planes of 112x112 take 0.6 ms rather than 1.9. */
 #define AHEAD 8192
 
@@ -343,67 +311,7 @@ static void pool_positions(char *dst, const char *place, int64_t size, int64_t c
 #define NAME(x) x##_f64
 #include "pool_average.h"
 
-#define T float
-#define SUFFIX f32
-#define IDENTITY ((lanes_f32){0} - INFINITY)
-#define OP top_f32
-#define DIVIDED 0
-#define NAME(x) plane_max_f32_##x
-#include "pool_plane.h"
-#define IDENTITY ((lanes_f32){0})
-#define OP add_f32
-#define DIVIDED 1
-#define NAME(x) plane_avg_f32_##x
-#include "pool_plane.h"
-#undef T
-#undef SUFFIX
-#define T double
-#define SUFFIX f64
-#define IDENTITY ((lanes_f64){0} - INFINITY)
-#define OP top_f64
-#define DIVIDED 0
-#define NAME(x) plane_max_f64_##x
-#include "pool_plane.h"
-#define IDENTITY ((lanes_f64){0})
-#define OP add_f64
-#define DIVIDED 1
-#define NAME(x) plane_avg_f64_##x
-#include "pool_plane.h"
-#undef T
-#undef SUFFIX
-
-#define T float
-#define T_PLACE int32_t
-#define SUFFIX f32
-#define NAME(x) scan_f32_##x
-#include "pool_scan.h"
-#define T double
-#define T_PLACE int64_t
-#define SUFFIX f64
-#define NAME(x) scan_f64_##x
-#include "pool_scan.h"
-
-#define T float
-#define T_PLACE int32_t
-#define SUFFIX f32
-#define NAME(x) small_f32_##x
-#include "pool_small.h"
-#define T double
-#define T_PLACE int64_t
-#define SUFFIX f64
-#define NAME(x) small_f64_##x
-#include "pool_small.h"
-
-static PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size) {
-    return size == 4 ? small_f32_of(p, kind) : small_f64_of(p, kind);
-}
-static PoolScan *pool_scan(const PlaneScan *p, int64_t size) { return size == 4 ? scan_f32_of(p) : scan_f64_of(p); }
-
-/* By whether averages are made, and of elements of `size` bytes. */
-static PoolRows *pool_rows(const PlaneRows *p, int average, int64_t size) {
-    if (average) return size == 4 ? plane_avg_f32_rows(p) : plane_avg_f64_rows(p);
-    return size == 4 ? plane_max_f32_rows(p) : plane_max_f64_rows(p);
-}
+#include "pool_planes.h"
 
 /* By DTYPE_CODES. */
 static const PoolOps *const MAX_POOL[] = {
