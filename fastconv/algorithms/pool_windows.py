@@ -182,8 +182,8 @@ def lookup(w: PoolWindows, lanes: int, size: int, kind: str, divisor: int) -> tu
     rows = at.T.reshape(-1, blocks, lanes).swapaxes(0, 1).astype(f"i{size}").view(f"f{size}")
     if w.weights is None and kind == "avg":
         counts = counted if divisor <= 0 else np.full(outputs, divisor)
-        counts = np.pad(counts, (0, blocks * lanes - outputs), constant_values=1).reshape(blocks, 1, lanes)
-        rows = np.concatenate([counts.astype(rows.dtype), rows], 1)
+        padded = np.pad(counts, (0, blocks * lanes - outputs), constant_values=1).reshape(blocks, 1, lanes)
+        rows = np.concatenate([padded.astype(rows.dtype), rows], 1)
     factors = np.empty(0)
     if w.weights is not None:
         high, wide, deep = np.split(w.weights, np.cumsum(w.in_shape[1:]))
