@@ -11,6 +11,7 @@ import pytest
 from cases import COMPLEX, FLOATS, INTEGERS, integers, names, values
 
 from fastconv import nn, reference, use
+from fastconv.engines.level import SIMD
 from fastconv.nn import grad
 from fastconv.plan import execute
 from fastconv.problem import ConvProblem, TransposedProblem, WeightGradientProblem, accumulator
@@ -290,10 +291,10 @@ def test_units_of_one_tap_stay_in_their_scratch_memory(engine, channels, filters
         np.testing.assert_allclose(found, desired, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("precision, most", [("default", 4e-7), ("fast", 2.5e-6)])
+@pytest.mark.parametrize("precision, most", [("default", 4e-7 if SIMD == "v2" else 2.2e-7), ("fast", 2.5e-6)])
 @pytest.mark.parametrize("batch, channels, size", [(1, 64, 56), (2, 64, 28), (8, 64, 14)])
 def test_errors_of_gradients_by_points(batch, channels, size, precision, most):
-    """Root mean square: 2e-7 to 3e-7 at 16 points, 1e-6 to 2e-6 at 36 (PyTorch 1.2e-7 to 3e-6)."""
+    """Root mean square: 1.4e-7 to 2e-7 at 16 points, 1e-6 to 2e-6 at 36 (PyTorch 0.9e-7 to 3e-6)."""
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((batch, channels, size, size)) for _ in range(2))
     shape = channels, channels, 3, 3

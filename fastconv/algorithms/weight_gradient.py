@@ -234,6 +234,17 @@ class WeightGradient:
             sums.real, sums.imag = real, imag
         return sums.reshape(p.filters, -1, *p.kernel_shape)
 
+    def _turned_plane(self, a_pitch: int, b_pitch: int) -> int:
+        """Elements of a line where planes whose rows are shorter than a vector are turned together, those of a block."""
+        sizes = [
+            (1, *(shape[a] for a in self.inner))[-2:]
+            for shape in (self.problem.conv.in_shape, self.problem.conv.out_shape)
+        ]
+        pitches = (b_pitch, a_pitch) if self.swapped else (a_pitch, b_pitch)
+        rows = self.packed[0].width(self.block[1], self.taps[0]), self.block[1]
+        parts = zip(rows, sizes, pitches, strict=True)
+        return max(-(-min(n, h) * w * pitch // self.lanes) if w < self.lanes else 0 for n, (h, w), pitch in parts)
+
     # -- the record ------------------------------------------------------------------------
 
     def _bind(self, *key: Any) -> tuple[Bound, bool]:
@@ -266,7 +277,7 @@ class WeightGradient:
         b_pitch = _up(b_channels, 2 * self.lanes)
         b_pitch = b_pitch if b_pitch <= 4 * self.lanes else _odd(b_pitch, self.lanes)  # two tiles are read whole
         depth = a_channels * prod(self.taps)
-        line = _odd(max(self.places, depth) + self.lanes, self.lanes)
+        line = _odd(max(self.places, depth, self._turned_plane(a_pitch, b_pitch)) + self.lanes, self.lanes)
         lengths = [
             (_up(depth, self.lanes) + self.lanes) * b_pitch,
             (self.places + self.lanes) * a_pitch + 2 * self.lanes,

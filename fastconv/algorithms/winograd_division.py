@@ -29,8 +29,8 @@ TILES = {"default": (2,), "fast": (2, 4)}
 DIRECT_NS, PRODUCT_NS = 1 / 235, 1 / 235
 TILE_NS = {2: (2.0, 1.6), 4: (5.0, 5.0)}
 WEIGHTS_NS, DIRECT_WEIGHTS_NS = {2: 4.0, 4: 8.0}, 2.5
-# ... taken there by the unit that needs them.
-FRESH_NS = {2: 1.6, 4: 2.4}
+# ... taken there by the unit that needs them, 1.6 and 2.4 where there is but one; more of them leave less to the caches.
+FRESH_NS = {2: 2.5, 4: 3.8}
 # Rows of products, and pixels of an image, that are lost where tiles are not full.
 LEAST_ROWS, LEAST_PIXELS = 2, 14
 # A byte of weights from memory, and those larger than the second cache again from the third, each time that all are read.
@@ -41,7 +41,7 @@ FRESH_CHANNELS = {2: 128, 4: 64}
 # Bytes of values at the points that a unit should make, and the fewest tiles of it; the most bytes of all that it makes.
 UNIT_BYTES, UNIT_TILES, MOST_BYTES = 512 * 1024, 28, 4 * 2**20
 # Tiles of a unit that takes weights to the points itself.
-FRESH_TILES = 64
+FRESH_TILES = {2: 100, 4: 64}
 # Vectors of each of a block's lanes in which taps are put in order.
 TURNED_VECTORS = 20
 LINE_BYTES = 64
@@ -124,7 +124,7 @@ def division_of(p: ConvProblem, way: Way, threads: int, lanes: int = 16) -> Divi
     tile_rows, tile_cols = tiles_of(p, way.tile)
     size, all_rows, wide = part_size(p.acc), p.batch * tile_rows, 2 * lanes
     pitch = -(-p.channels // p.groups // lanes) * lanes
-    least = FRESH_TILES if way.fresh else UNIT_TILES
+    least = FRESH_TILES[way.tile] if way.fresh else UNIT_TILES
     rows = max(1, max(least, UNIT_BYTES // ((way.tile + 2) ** 2 * pitch * size)) // tile_cols)
 
     def too_large(rows: int) -> bool:

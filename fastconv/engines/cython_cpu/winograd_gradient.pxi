@@ -2,6 +2,12 @@
 # at the points tile by tile, and multiplied there, one matrix product for each point.  A unit whose sums are not all finite
 # is done again directly, so NaN and infinity stay in their windows.
 
+cdef enum:
+    # Tiles whose products are summed apart: of 14x14 to 56x56 pixels errors are 1.4e-7 to 1.8e-7 rather than 2.0e-7 to 2.4e-7, for
+    # up to 5% of the time.
+    TILES_APART = 16
+
+
 cdef extern from "tiles_all.h" nogil:
     void gradient_values(...)
     int kernel_of_values(...)
@@ -44,18 +50,33 @@ cdef bint make_kernels(const Tiles *t, const real_t *sums, real_t *to, int64_t h
     return finite
 
 
+cdef void tile_products(const real_t *a, int64_t pitch_a, const real_t *b, int64_t pitch_b, int64_t n, int64_t apart, real_t *to,
+                        bint add, int64_t height) noexcept nogil:
+    # The products of `n` tiles at a point, in parts that are summed apart.
+    cdef char memory[2 * GEMM_ROWS * VECTOR_BYTES + 64]
+    cdef int64_t lanes = tile_cols(a) // TILE_COLS, k, i, first
+    cdef real_t *sums = <real_t *>next_line(memory) if add and apart > 1 else to
+    for k in range(apart):
+        first = k * n // apart
+        lanes_tile(a + first * pitch_a, pitch_a, <int64_t>0, b + first * pitch_b, pitch_b, <int64_t>0, lanes, <int64_t>1,
+                   (k + 1) * n // apart - first, sums, <int>(k > 0 or (add and apart == 1)), height, <int64_t>2)
+    for i in range(2 * height * lanes if add and apart > 1 else 0):
+        to[i] += sums[i]
+
+
 cdef bint multiply_points(const Tiles *t, const real_t *a, const real_t *b, int64_t n, real_t *sums, bint add, bint last, bint waits,
                           real_t *out) noexcept nogil:
     # The products of `n` tiles, at all points of a tile of sums after the other; at last kernels, and whether all is finite.
     cdef int64_t lanes = tile_cols(a) // TILE_COLS, tiles = (t.channels + GEMM_ROWS - 1) // GEMM_ROWS
     cdef int64_t height = (t.channels + tiles - 1) // tiles, points = (t.tile + 2) * (t.tile + 2), point, lane = 0, i, c
+    cdef int64_t apart = (n + TILES_APART - 1) // TILES_APART if t.tile == 2 else 1
     cdef bint finite = True
     while lane < t.lanes:
         for i in range(tiles):
             c = min(i * height, t.channels - height)
             for point in range(points):
-                lanes_tile(a + point * t.step_a + c, t.pitch_a, <int64_t>0, b + point * t.step_b + lane, t.pitch_b, <int64_t>0,
-                           lanes, <int64_t>1, n, sums + point * 2 * height * lanes, <int>add, height, <int64_t>2)
+                tile_products(a + point * t.step_a + c, t.pitch_a, b + point * t.step_b + lane, t.pitch_b, n, apart,
+                              sums + point * 2 * height * lanes, add, height)
             if last and not make_kernels(t, <const real_t *>sums, out + c * 9 * t.pitch_b + lane, height, lane):
                 finite = False
             sums += waits * points * 2 * height * lanes
