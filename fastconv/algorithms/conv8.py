@@ -88,6 +88,11 @@ def executor(problem: Any, engine: Any) -> Conv8:
         from fastconv.algorithms.depthwise8 import Depthwise8
 
         return Depthwise8(problem, engine)
+    if in_rows and isinstance(problem, QuantizedProblem) and not problem.conv.channels_last:
+        from fastconv.algorithms.panels8 import Panels8, takes
+
+        if takes(problem.conv):
+            return Panels8(problem, engine)
     return Conv8(problem, engine)
 
 

@@ -46,11 +46,9 @@ from fastconv.engines.contract.networks import (
     ACTIVATION_FIELDS,
     ACTIVATIONS,
     BIAS_GRADIENT_FIELDS,
-    CONV8_FIELDS,
     CONV_FIELDS,
     DEFORM_FIELDS,
     DEFORM_GRADIENT_FIELDS,
-    DEPTHWISE8_FIELDS,
     DEPTHWISE_FIELDS,
     DEPTHWISE_GRADIENT_FIELDS,
     DEPTHWISE_INPUT_FIELDS,
@@ -63,7 +61,6 @@ from fastconv.engines.contract.networks import (
     SOFTMAX_KINDS,
     TRANSPOSED_WEIGHTS_FIELDS,
     WEIGHT_GRADIENT_FIELDS,
-    WEIGHTS8_FIELDS,
     WEIGHTS_FIELDS,
     WINOGRAD_FIELDS,
     WINOGRAD_GRADIENT_FIELDS,
@@ -72,6 +69,13 @@ from fastconv.engines.contract.networks import (
     slope_bits,
 )
 from fastconv.engines.contract.pooling import FOLD_FIELDS, POOL_FIELDS, POOL_STAGING, UNPOOL_FIELDS, UNPOOL_KINDS
+from fastconv.engines.contract.quantized import (
+    CONV8_FIELDS,
+    DEPTHWISE8_FIELDS,
+    PANEL_WEIGHTS8_FIELDS,
+    PANELS8_FIELDS,
+    WEIGHTS8_FIELDS,
+)
 from fastconv.engines.contract.windows import (
     FUNCTION_RECORD,
     PASS_SLOTS,
@@ -113,7 +117,9 @@ __all__ = [
     "NORMALIZED_FIELDS",
     "NUMBERS",
     "OVERLAP_FIELDS",
+    "PANELS8_FIELDS",
     "PANELS_FIELDS",
+    "PANEL_WEIGHTS8_FIELDS",
     "PANEL_WEIGHTS_FIELDS",
     "PASS_SLOTS",
     "POINTWISE_GRADIENT_FIELDS",

@@ -142,6 +142,7 @@ include "taps.pxi"
 include "quantized.pxi"
 include "conv8.pxi"
 include "depthwise8.pxi"
+include "panels8.pxi"
 include "deform.pxi"
 include "deform_gradient.pxi"
 include "weight_gradient.pxi"
@@ -192,6 +193,8 @@ KERNELS = {
     "conv8:int32": <int64_t><uintptr_t>&conv8_int32,
     "weights8:int32": <int64_t><uintptr_t>&weights8_int32,
     "depthwise8:int32": <int64_t><uintptr_t>&depthwise8_int32,
+    "panels8:int32": <int64_t><uintptr_t>&panels8_int32,
+    "panel_weights8:int32": <int64_t><uintptr_t>&panel_weights8_int32,
     "deform:float32": <int64_t><uintptr_t>&deform_f32,
     "deform:float64": <int64_t><uintptr_t>&deform_f64,
     "deform_places:float32": <int64_t><uintptr_t>&deform_places_f32,
