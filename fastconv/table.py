@@ -68,6 +68,7 @@ TABLE = (
     Implementation("depthwise", "Depthwise", "numba", leaves="several_a_group"),
     Implementation("winograd", "Winograd", "cython"),
     Implementation("winograd", "Winograd", "numba", leaves="larger_kernels"),
+    Implementation("winograd_line", "WinogradLine", "cython"),
     Implementation("panels", "Panels", "cython"),
     Implementation("conv", "Conv", "cython"),
     Implementation("conv", "Conv", "numba"),
@@ -132,10 +133,15 @@ def _dense_planes(p: Any) -> bool:
     return isinstance(p, ConvProblem) and not p.channels_last and min(p.channels, p.filters) > 8 and p.groups == 1
 
 
+def _one_line(p: Any) -> bool:
+    return isinstance(p, ConvProblem) and p.precision != "strict" and p.ndim == 2 and min(p.kernel_shape) == 1
+
+
 # What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
     "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is not for strict precision"),
+    "winograd_line": (_one_line, "is for kernels along one of two axes, and not for strict precision"),
     "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for several groups"),
     "panels": (_dense_planes, "is for many channels and filters of planes"),
     "conv": (_several, "is for several channels or filters, or steps"),

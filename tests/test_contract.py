@@ -110,6 +110,8 @@ ONLY_CYTHON = {
     "panel_weights8",
     "pointwise_gradient",
     "winograd_gradient",
+    "winograd_line",
+    "winograd_line_weights",
     "winograd_pieces",
 }
 

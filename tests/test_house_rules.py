@@ -391,7 +391,7 @@ def test_importing_is_cheap_and_silent():
         if n.startswith(("fastconv.engines.cython_cpu", "fastconv.engines.numba", "fastconv.algorithms"))
     }
     assert "fastconv.reference" not in ours and "fastconv.bench" not in ours
-    assert len(ours) < 90, sorted(ours)
+    assert len(ours) <= 90, sorted(ours)
 
 
 def test_the_first_call_waits_for_no_compiler():

@@ -49,7 +49,7 @@ def test_planes(kernel, padding, stride):
             numbers(rng, (filters, channels, *kernel), weight_dtype),
         )
         bias = None if i % 3 == 0 else rng.integers(-999, 999, filters).astype("int32")
-        options = {"padding": padding, "stride": stride, "dilation": 2 if 20 < height and 20 < width else 1}
+        options = {"padding": padding, "stride": stride, "dilation": 2 if min(height, width) > 20 else 1}
         q = quantization(rng, filters, dtype, weight_dtype, out_dtype, channels * kernel[0] * kernel[1])
         desired = definition(2, (x, w, bias), options, q)
         with fastconv.use(engine="cython"):

@@ -290,7 +290,7 @@ def test_strict_precision_takes_the_direct_sum(cpu):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"stride": 2}, {"dilation": 2}, {"weights": (64, 64, 3, 1)}, {"channels": 3}, {"filters": 4}], ids=str
+    "kwargs", [{"stride": 2}, {"dilation": 2}, {"weights": (64, 64, 3, 2)}, {"channels": 3}, {"filters": 4}], ids=str
 )
 def test_others_are_left_to_the_direct_sum(kwargs):
     channels, filters = kwargs.pop("channels", 64), kwargs.pop("filters", 64)

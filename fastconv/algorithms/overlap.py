@@ -278,7 +278,8 @@ class Overlap:
             "scratch_bytes": self._scratch_bytes(blocks), "lines": blocks.lines, "pitch": self._pitch(blocks),
             "slice": self._slice(blocks),
             "spectrum_step": 0 if lines else 2 * self.lanes * lengths[2],
-            "rounded": _rounding(self.problem), "doubts": self.doubts,
+            "rounded": _rounding(self.problem), "doubts": self.doubts, "units": blocks.units,
+            "multiplier": 1, "x_kernel": 0, "out_kernel": 0, "w_kernel": 0, "biases": 0, "activation": 0, "slope": 0,
         }  # fmt: skip
 
     def _analysis(self, common: dict[str, int], axes: tuple[Axis, ...], steps: list[int], blocks: Blocks) -> Bound:
@@ -292,7 +293,7 @@ class Overlap:
         weights = replace(p, in_dtype=p.kernel_dtype, out_dtype="float64", saturate=False)
         values = geometry(weights, y, x, none, none) | common | {
             "src_planes": src.ctypes.data, "out_planes": 0, "positions": z.size, "out_depth": z.size, "kernel_z": 1,
-            "blocks_z": 1, "blocks_y": 1, "blocks_x": 1, "n_entries": lines, "lines": lines,
+            "blocks_z": 1, "blocks_y": 1, "blocks_x": 1, "n_entries": lines, "lines": lines, "units": 1,
             "imaginary": part_size(p.kernel_dtype) if p.kernel_dtype in PARTS else 0, "analysis": 1,
         }  # fmt: skip
         return Bound(record(OVERLAP_FIELDS, values), 1, common["scratch_bytes"], (), (src, none, *self._tables))

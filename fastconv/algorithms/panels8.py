@@ -140,7 +140,7 @@ class Panels8(Conv8):
         most = max(1, min(all_tiles, PACKED_BYTES // (LANES * 4 * self.fours)))
         most_chunks = 1 if threads == 1 else min(self.panels, 2 * threads)
         ways = [(tiles, chunks) for tiles in range(most, 0, -1) for chunks in range(1, most_chunks + 1)]
-        return min(ways, key=lambda way: self._took(pixels, *way, threads))
+        return min(ways, key=lambda way: self._took(pixels, way[0], way[1], threads))
 
     def _took(self, pixels: int, tiles: int, chunks: int, threads: int) -> float:
         """About how many cycles the thread with the most units takes."""

@@ -29,6 +29,7 @@ from fastconv.algorithms.weights import aligned
 from fastconv.algorithms.winograd_division import (
     TILES,
     TURNED_VECTORS,
+    Division,
     Way,
     best_way,
     division_of,
@@ -206,7 +207,7 @@ class Tiles(ConvExecutor):
         p, size = self.problem, self.itemsize
         y, x = spatial_axes(p, x_strides, out_strides)
         maps = [axis.edges() for axis in (y, x)]
-        division, (tile_rows, tile_cols) = division_of(p, self.way, threads, self.lanes), tiles_of(p, self.tile)
+        division, (tile_rows, tile_cols) = self._division(threads)
         direct = p.out_dtype == self.part and (out_strides[1] == size or p.filters == 1)
         values = {
             **geometry(p, y, x, *maps),
@@ -227,3 +228,7 @@ class Tiles(ConvExecutor):
         units = p.groups * division.strips * division.chunks
         scratch_bytes = division.scratch_bytes
         return Bound(record(WINOGRAD_FIELDS, values), units, scratch_bytes, (), tuple(maps))
+
+    def _division(self, threads: int) -> tuple[Division, tuple[int, int]]:
+        """Units, and rows and columns of tiles of an image."""
+        return division_of(self.problem, self.way, threads, self.lanes), tiles_of(self.problem, self.tile)

@@ -87,6 +87,9 @@ OVERLAP_FIELDS = GEOMETRY + (
     "rounded",
     "doubts",  # how many; `bias` points to int64[workers][1 + doubts]: how many there were, byte offsets in `out`.
     # Where sums are not rounded, to one int64, which becomes 1 if the first output of a block is not finite.
+    "units",  # of a kernel; several filter planes of their own: as many as `multiplier` says the same ones
+    "multiplier", "x_kernel", "out_kernel", "w_kernel",  # bytes from one's source, result and spectrum to the next's
+    "biases", "activation", "slope",  # where in `fill` the first kernel's bias stands, or 0; ACTIVATIONS; bits of the parameter
 )  # fmt: skip
 
 # Lines of bytes, down the columns and then across; `w` has the weights down, if lines run down, then those across.

@@ -28,6 +28,7 @@ __all__ = [
     "WEIGHT_GRADIENT_FIELDS",
     "WINOGRAD_FIELDS",
     "WINOGRAD_GRADIENT_FIELDS",
+    "WINOGRAD_LINE_WEIGHTS_FIELDS",
     "WINOGRAD_PIECES_FIELDS",
     "WINOGRAD_WEIGHTS_FIELDS",
     "slope_bits",
@@ -135,6 +136,10 @@ WINOGRAD_WEIGHTS_FIELDS = HEADER + (
 # ... of 5x5 or 7x7 taps as [group][block of filters][point][piece][channel][lane]; then the weights, [block][tap][channel][lane].
 # A unit is a block.
 WINOGRAD_PIECES_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "taps")
+
+# ... of 1xK or Kx1 taps as [group][block of filters][point][piece][channel][lane]; then the weights, [block][tap][channel][lane].
+# A unit is a block.
+WINOGRAD_LINE_WEIGHTS_FIELDS = HEADER + ("scratch_bytes", "groups", "filters", "channels", "pitch", "taps", "tile")
 
 # Depthwise convolution: each filter reads one channel.  A unit is a box of outputs of one image, and a chunk of filters.
 DEPTHWISE_FIELDS = GEOMETRY + (

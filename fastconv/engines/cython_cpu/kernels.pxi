@@ -118,6 +118,7 @@ include "panels.pxi"
 include "winograd.pxi"
 include "winograd_weights.pxi"
 include "winograd_pieces.pxi"
+include "winograd_line.pxi"
 include "depthwise.pxi"
 include "depthwise_blocks.pxi"
 include "depthwise_rows.pxi"
@@ -175,6 +176,10 @@ KERNELS = {
     "winograd_weights:float64": <int64_t><uintptr_t>&winograd_weights_f64,
     "winograd_pieces:float32": <int64_t><uintptr_t>&winograd_pieces_f32,
     "winograd_pieces:float64": <int64_t><uintptr_t>&winograd_pieces_f64,
+    "winograd_line:float32": <int64_t><uintptr_t>&winograd_line_f32,
+    "winograd_line:float64": <int64_t><uintptr_t>&winograd_line_f64,
+    "winograd_line_weights:float32": <int64_t><uintptr_t>&winograd_line_weights_f32,
+    "winograd_line_weights:float64": <int64_t><uintptr_t>&winograd_line_weights_f64,
     "depthwise:float32": <int64_t><uintptr_t>&depthwise_f32,
     "depthwise:float64": <int64_t><uintptr_t>&depthwise_f64,
     "depthwise:uint32": <int64_t><uintptr_t>&depthwise_u32,

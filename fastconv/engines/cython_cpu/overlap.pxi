@@ -21,6 +21,8 @@ cdef struct OverlapArgs:
     int64_t imaginary
     int64_t spectrum_step
     int64_t analysis, rounded, doubts
+    int64_t units, multiplier, x_kernel, out_kernel, w_kernel
+    int64_t biases, activation, slope
 
 
 cdef struct Entry:
@@ -88,6 +90,12 @@ cdef inline void report_if_not_finite(const OverlapArgs *a, real_t first) noexce
 
 
 cdef inline void store_line(const OverlapArgs *a, real_t *src, char *out, int64_t n, int64_t worker) noexcept nogil:
+    cdef int64_t i
+    if a.biases:
+        for i in range(n):
+            src[i] += (<const real_t *>a.g.fill)[a.biases]
+    if a.activation:
+        activate_run(src, n, a.activation, slope_of(a.slope))
     if a.rounded == 3:
         note_doubts(a, <const double *>src, out, n, worker)
     elif a.rounded:
@@ -173,9 +181,17 @@ cdef void overlap_across(const OverlapArgs *a, real_t *re, real_t *im, real_t *t
             n += 1
 
 
-cdef void overlap_unit(const OverlapArgs *a, int64_t unit, real_t *re, int64_t worker) noexcept nogil:
-    cdef int64_t size = a.lines * a.pitch if a.lines > 1 else a.length_z * a.slice
+cdef void overlap_unit(const OverlapArgs *all_kernels, int64_t unit, real_t *re, int64_t worker) noexcept nogil:
+    # Units run over (kernel, pair of blocks).
+    cdef OverlapArgs own = all_kernels[0]
+    cdef const OverlapArgs *a = &own
+    cdef int64_t size = own.lines * own.pitch if own.lines > 1 else own.length_z * own.slice, kernel = unit // own.units
     cdef real_t *im = re + size
+    own.g.x += kernel // own.multiplier * own.x_kernel
+    own.g.out += kernel * own.out_kernel
+    own.g.w = <const char *>own.g.w + kernel * own.w_kernel
+    own.biases += kernel if own.biases else 0
+    unit -= kernel * own.units
     gather(a, re, im, unit)
     overlap_down(a, re, im, False)
     overlap_across(a, re, im, im + size)

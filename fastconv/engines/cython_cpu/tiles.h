@@ -318,6 +318,7 @@ static inline V NAME(rectified)(V x, const int code, T slope) { return x; }
 #include "pointwise_gradient.h"
 #include "winograd_gradient.h"
 #include "winograd.h"
+#include "winograd_line.h"
 #endif
 
 #undef PIECE
