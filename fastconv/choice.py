@@ -41,8 +41,6 @@ from fastconv.separability import with_rank
 
 __all__ = ["Way", "chosen", "forced", "ways_of"]
 
-# How many times the direct sum's typical error the transforms' may be.
-COMPARABLE = {"default": 2.0, "fast": 16.0}
 # Integers are cut into at most as many parts.
 MOST_PARTS = 4
 
@@ -194,7 +192,7 @@ def _accurate(kernel: np.ndarray, points: int) -> bool:
     weights = np.abs(kernel).astype(np.float64)
     with np.errstate(over="ignore"):
         total, norm = float(weights.sum()), sqrt(float(np.square(weights).sum()))  # no BLAS: its threads would wake
-    allowed = COMPARABLE[config.current_precision()] * sqrt(kernel.size) * total
+    allowed = costs.COMPARABLE[config.current_precision()] * sqrt(kernel.size) * total
     return isfinite(norm) and sqrt(points * log2(points)) * norm <= allowed
 
 

@@ -14,6 +14,7 @@ from fastconv import rates
 
 __all__ = [
     "BLOCKS_CALL_SECONDS",
+    "COMPARABLE",
     "FOURIER_CALL_SECONDS",
     "MIN_SEPARABLE_TAPS",
     "MIN_TRANSFORM_SECONDS",
@@ -38,6 +39,8 @@ MIN_SEPARABLE_TAPS = 81
 # Transforms are not considered for smaller kernels, nor for direct sums that take less: to look at the values costs 20-50 us,
 # and the call is not replayed.
 MIN_TRANSFORM_TAPS, MIN_TRANSFORM_SECONDS = 24, 60e-6
+# How many times the direct sum's typical error the transforms' may be: see `fastconv.choice`.
+COMPARABLE = {"default": 2.0, "fast": 16.0}
 # What no operation of a direct sum exceeds, in seconds: sums of few operations need no estimate, which takes 10 us itself.
 SLOWEST_SUM = 100e-12
 

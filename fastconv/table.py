@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from typing import Any
 
 from fastconv.problem import ConvProblem, LinesProblem, Problem, SeparableProblem
@@ -64,6 +65,8 @@ _ENGINE_MODULES = {
 TABLE = (
     Implementation("conv8", "executor", "cython"),
     Implementation("conv8", "executor", "numba"),
+    Implementation("depthwise_planes", "DepthwisePlanes", "cython"),
+    Implementation("overlap_planes", "OverlapPlanes", "cython"),
     Implementation("depthwise", "executor", "cython"),
     Implementation("depthwise", "Depthwise", "numba", leaves="several_a_group"),
     Implementation("winograd", "Winograd", "cython"),
@@ -133,6 +136,10 @@ def _dense_planes(p: Any) -> bool:
     return isinstance(p, ConvProblem) and not p.channels_last and min(p.channels, p.filters) > 8 and p.groups == 1
 
 
+def _large_planes(p: Any) -> bool:
+    return isinstance(p, ConvProblem) and p.groups > 1 and prod(p.kernel_shape) > 100
+
+
 def _one_line(p: Any) -> bool:
     return isinstance(p, ConvProblem) and p.precision != "strict" and p.ndim == 2 and min(p.kernel_shape) == 1
 
@@ -142,6 +149,8 @@ _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
     "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is not for strict precision"),
     "winograd_line": (_one_line, "is for kernels along one of two axes, and not for strict precision"),
+    "depthwise_planes": (_large_planes, "is for depthwise kernels of many taps"),
+    "overlap_planes": (_large_planes, "is for depthwise kernels of many taps"),
     "depthwise": (lambda p: getattr(p, "groups", 1) > 1, "is for several groups"),
     "panels": (_dense_planes, "is for many channels and filters of planes"),
     "conv": (_several, "is for several channels or filters, or steps"),
