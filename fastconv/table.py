@@ -122,7 +122,10 @@ TABLE = (
     Implementation("deform", "Deform", "numba", leaves="beyond_numba"),
     Implementation("deform_gradient", "DeformGradient", "cython", leaves="beyond_cython"),
     Implementation("deform_gradient", "DeformGradient", "numba", leaves="beyond_numba"),
+    Implementation("device_lines", "executor", "cuda"),
     Implementation("device_tile", "executor", "cuda"),
+    Implementation("device_bytes", "executor", "cuda"),
+    Implementation("device_windows", "executor", "cuda"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

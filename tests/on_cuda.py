@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
+import scipy.ndimage
 from cases import CONVS, FILTERS_2D, POOLS, integers, names, values
 from numba import config, cuda
 
 import fastconv
-from fastconv import nn, signal
+from fastconv import ndimage, nn, signal
 from fastconv.device import as_device
 from fastconv.engines.numba_cuda import launch
 from fastconv.testing import assert_identical
@@ -121,6 +122,105 @@ def test_pools(library, case):
     best, places = nn.max_pool2d(device, *case[2:], return_indices=True)
     assert_identical(to_host(best, library), desired)
     assert_identical(to_host(places, library), where)
+
+
+# -- fast kernels, at every edge ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape, size", [((37, 130), (3, 3)), ((33, 136), (9, 11)), ((18, 260), (7, 2))])
+def test_filters_of_wide_images(library, shape, size):
+    """Several blocks along both axes, weights by value and in shared memory."""
+    image, kernel = integers(shape, "float32"), integers(size, "float32", 1)
+    x, desired = to_device(image, library), on_host(signal.correlate2d, image, kernel, "same", "symm")
+    assert_identical(to_host(signal.correlate2d(x, kernel, "same", "symm"), library), desired)
+    actual = signal.correlate2d(x, to_device(kernel, library), "same", "symm")
+    assert_identical(to_host(actual, library), desired, "kernel on the device")
+
+
+WINDOWS = [
+    ((2, 2), (2, 2), (0, 0)),
+    ((3, 3), (2, 2), (1, 1)),
+    ((3, 3), (1, 1), (1, 1)),
+    ((3, 2), (1, 2), (0, 1)),
+    ((4, 1), (3, 4), (2, 0)),
+]
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 9, 16), (1, 3, 7, 12), (2, 4, 5, 7), (1, 1, 12, 35)], ids=str)
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_small_windows(shape, window, dtype):
+    """Vectors of every length, along x and along the channels; what does not lie in the image is not read."""
+    x = integers(shape, dtype)
+    x[0, 0, 1, 2], x[0, -1, 0, 0], x[-1, -1, 2, 3] = np.nan, -np.inf, np.inf
+    for layout in ("NCHW", "NHWC"):
+        image = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if layout == "NHWC" else x
+        for function, options in [
+            (nn.max_pool2d, {"ceil_mode": True}),
+            (nn.avg_pool2d, {}),
+            (nn.avg_pool2d, {"count_include_pad": False}),
+            (nn.avg_pool2d, {"ceil_mode": True, "divisor_override": 7}),
+        ]:
+            arguments = image, *window
+            with fastconv.use(engine="cuda"):
+                plan = fastconv.plan(function, *arguments, data_format=layout, **options)
+                actual = function(*arguments, data_format=layout, **options)
+            assert plan.implementation == "cuda:device_windows"
+            assert_identical(
+                actual, on_host(function, *arguments, data_format=layout, **options), f"{layout} {options}"
+            )
+
+
+def test_windows_of_views_are_not_in_vectors(library):
+    whole = integers((2, 3, 9, 24), "float32")
+    device = to_device(whole, library)
+    for key in [
+        (..., slice(1, None)),
+        (..., slice(None, None, 2)),
+        (slice(None), slice(1, 3)),
+        (..., slice(2, 9), slice(4, 20)),
+    ]:
+        expected = on_host(nn.max_pool2d, np.ascontiguousarray(whole[key]), 3, 2, 1)
+        assert_identical(to_host(nn.max_pool2d(device[key], 3, 2, 1), library), expected)
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (19, 530)], ids=str)
+@pytest.mark.parametrize("size", [(3, 3), (5, 4), (2, 7)], ids=str)
+def test_bytes_are_truncated_as_scipy_does(shape, size):
+    """Flat parts and weights of 1/9 make sums that are integers but for rounding errors."""
+    image = integers(shape, "uint8")
+    image[1:4, 3:30] = 200
+    taps = int(np.prod(size))
+    for weights in (
+        values(size, "float64", 1),
+        np.abs(values(size, "float64", 1)) / taps,
+        np.full(size, 1 / taps),
+        integers(size, "float64", 1) / 16,
+        integers(size, "int64", 1),
+    ):
+        for mode in ("reflect", "constant"):
+            with fastconv.use(engine="cuda"):
+                assert fastconv.plan(ndimage.correlate, image, weights).implementation == "cuda:device_bytes"
+                actual = ndimage.correlate(image, weights, mode=mode, cval=7)
+            assert_identical(actual, scipy.ndimage.correlate(image, weights, mode=mode, cval=7))
+    with fastconv.use(engine="cuda"):
+        kernel = integers(size, "uint8", 2)
+        actual = signal.correlate2d(image, kernel, "full", "wrap")
+        fraction = ndimage.correlate(image, weights, mode="constant", cval=2.5)  # beyond the border no byte
+    assert_identical(actual, on_host(signal.correlate2d, image, kernel, "full", "wrap"))
+    assert_identical(fraction, scipy.ndimage.correlate(image, weights, mode="constant", cval=2.5))
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (5, 129), (33, 132)], ids=str)
+@pytest.mark.parametrize("sigma", [(1, 1), (0.5, 1.5)], ids=str)
+def test_separable_filters(shape, sigma):
+    image = integers(shape, "float32")
+    for mode in ("reflect", "constant", "wrap"):
+        with fastconv.use(engine="cuda"):
+            assert fastconv.plan(ndimage.gaussian_filter, image, sigma).implementation == "cuda:device_lines"
+            actual = ndimage.gaussian_filter(image, sigma, mode=mode, cval=7)
+        desired = scipy.ndimage.gaussian_filter(image.astype("float64"), sigma, mode=mode, cval=7)
+        assert np.abs(actual - desired).max() <= 4e-6 * np.abs(image).max()
 
 
 # -- views, out, streams --------------------------------------------------------------------------

@@ -97,6 +97,8 @@ KERNELS = [
     ("max_2x2", "float32"),
     ("avg", "float64"),
     ("avg", "int16"),
+    ("max", "float16", "indices"),
+    ("avg", "float16"),
 ]
 HAS_COMPILER = all(find_spec("nvidia") and list(Path(find_spec("nvidia").submodule_search_locations[0]).rglob(library))
                    for library in ("libnvvm.so*", "libnvrtc.so*"))  # fmt: skip
@@ -120,6 +122,41 @@ def test_kernels_compile_to_lean_code(types):
     assert set(parameters) <= {"u64", "f64"}
     assert ".local" not in ptx and "call" not in ptx
     assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
+
+
+# By stream: kernel, phase, rows, warps, blocks, weights by value; tile: threads of a row, padded width, rest of the kernel.
+WINDOW = (0, 2, 4, 4, 4, False, False, 128)
+FAST = [
+    *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in ((3, (4, 4, 6)), (7, (4, 4, 6)), (15, (4, 8, 3)))),
+    ("stream", 7, 7, 1, 8, 4, 4, 0),
+    ("tile", 32, 32, 3, 7),
+    ("tile", 8, 64, 0, 5),
+    *(("lines", k, k, -(k // 2) % 4) for k in (3, 7, 11, 15, 31)),
+    *(("bytes", k, k, -(k // 2) % 16, 4, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
+    ("windows", "float32", "max", 2, 2, 2, 2, *WINDOW),
+    ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, True, 128),
+    ("windows", "float16", "max", 3, 3, 1, 1, 0, 2, 8, 1, 2, False, False, 128),
+    ("windows", "float16", "max", 3, 3, 2, 2, 0, 2, 2, 8, 8, True, False, 128),
+    ("windows", "float32", "avg", 4, 4, 1, 1, 0, 2, 2, 1, 1, True, True, 128),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("types", FAST, ids=lambda types: ":".join(map(str, types)))
+def test_fast_kernels_stay_in_registers(types):
+    """The machine code, as nvJitLink makes it, has no stack and spills nothing."""
+    nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink")
+    from fastconv.engines.numba_cuda.driver import compile_ptx
+
+    ptx = compile_ptx(define(*types), (9, 0))[0].encode()
+    options = ["-arch=sm_90", "-verbose"]
+    handle = nvjitlink.create(len(options), options)
+    nvjitlink.add_data(handle, nvjitlink.InputType.PTX, ptx, len(ptx), "kernel")
+    nvjitlink.complete(handle)
+    log = bytearray(nvjitlink.get_info_log_size(handle))
+    nvjitlink.get_info_log(handle, log)
+    spills = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log.decode())
+    assert spills and set(spills) == {"0"}
 
 
 @needs_compiler

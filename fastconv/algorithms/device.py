@@ -25,6 +25,7 @@ AXES = "zyx"
 ORDERED = ("line", "symmetric", "antisymmetric")
 ACCUMULATORS = ("float32", "float64", "uint32", "uint64", "complex64", "complex128")
 ELEMENTS = (*ACCUMULATORS, "bool", "int8", "uint8", "int16", "uint16", "int32", "int64")
+POOLED = ("float16", *(name for name in ELEMENTS if name[0] != "c"))
 
 
 def refuse(problem: Problem) -> str | None:
@@ -45,7 +46,7 @@ def refuse(problem: Problem) -> str | None:
             return "sums no powers"
         if problem.pad_after not in ((), problem.pad):
             return "pads both ends of an axis alike"
-        return None if problem.dtype in ELEMENTS and problem.dtype[0] != "c" else f"does not pool {problem.dtype}"
+        return None if problem.dtype in POOLED else f"does not pool {problem.dtype}"
     if problem.acc not in ACCUMULATORS:
         return f"does not sum in {problem.acc}"
     for dtype in (problem.in_dtype, problem.out_dtype):
@@ -150,7 +151,7 @@ class DevicePool:
             return ("avg", p.dtype)
         if p.indices:
             return ("max", p.dtype, "indices")
-        two = p.kernel_shape == p.stride == (2, 2) and p.pad == (0, 0) and p.dilation == (1, 1)
+        two = p.kernel_shape == p.stride == (2, 2) and p.pad == (0, 0) and p.dilation == (1, 1) and p.dtype != "float16"
         inside = all(2 * n <= size for n, size in zip(p.out_shape, p.in_shape, strict=True))
         return ("max_2x2", p.dtype) if two and inside else ("max", p.dtype, "")
 
@@ -159,11 +160,15 @@ class DevicePool:
             return
         with self.engine.Call(out, x, indices) as call:
             source, where, target = call.put(x), call.put(indices, contents=False), call.put(out, contents=False)
-            geometry = self.geometry(self.kernel.geometry, steps_of(source), steps_of(where), steps_of(target))
-            call.launch(self.kernel, geometry[:3], (source, where, target), (), geometry)
+            self.start(call, source, where, target)
             call.get(target, out)
             if indices is not None:
                 call.get(where, indices)
+
+    def start(self, call: Any, x: Any, indices: Any, out: Any) -> None:
+        """Launch the kernel on an image and results that lie on the device."""
+        geometry = self.geometry(self.kernel.geometry, steps_of(x), steps_of(indices), steps_of(out))
+        call.launch(self.kernel, geometry[:3], (x, indices, out), (), geometry)
 
     def workspace(self, threads: int) -> int:
         """Device arrays need no scratch memory; host arrays are copied, which is not counted."""

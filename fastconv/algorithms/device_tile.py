@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ MAX_STEP = (1 << 29) - 1
 # The largest kernels for which wide tiles are summed from where the image lies: with weights in shared memory, and as arguments.
 STREAMED = (7, 15)
 
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps, of larger ones
+# (whose rows would not stay in registers), and of weights in shared memory.
+STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (4, 4, 6), (4, 8, 3), (8, 4, 4), 81
+
 
 def refuse(problem: device.Problem) -> str | None:
     """Why tiles are not for a problem, or None."""
@@ -41,7 +46,7 @@ def refuse(problem: device.Problem) -> str | None:
         return "is for one channel a group, planes apart"
     width = p.kernel_shape[-1]
     layout = _Layout(p)
-    if max(layout.grid[1:]) > MAX_BLOCKS:
+    if max(2 * layout.grid[1], layout.grid[2]) > MAX_BLOCKS:  # streams have half as many rows, where they are small
         return f"is for {MAX_BLOCKS} planes at most"
     return None if width <= WIDTHS[-1] and layout.shared <= SHARED_BYTES else "is for smaller kernels"
 
@@ -76,24 +81,37 @@ class Tile(device.DeviceFilter):
         """The kernel for weights and biases as they lie; weights on the host are arguments of small kernels."""
         if not self._is_fast(w, bias):
             return super().kernel(w, bias)
-        p, layout = self.problem, self.layout
-        by_value = p.channels == 1 and not isinstance(w, DeviceArray)
-        if layout.across == 32 and max(layout.kernel_y, layout.kernel_x) <= STREAMED[by_value]:
-            phase = -(0, *p.pad)[-1] % 4
-            return self.engine.kernel("stream", layout.kernel_y, layout.kernel_x, phase, int(by_value))
+        layout, streamed = self.layout, self._streamed(w)
+        if streamed:
+            size, phase = (layout.kernel_y, layout.kernel_x), -(0, *self.problem.pad)[-1] % 4
+            return self.engine.kernel("stream", *size, phase, *streamed)
         return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
+
+    def _streamed(self, w: Any) -> tuple[int, int, int, int] | None:
+        """Rows of a thread, warps of a block, blocks of a multiprocessor, and whether weights go by value; None for tiles."""
+        by_value = self.problem.channels == 1 and not isinstance(w, DeviceArray)
+        size = self.layout.kernel_y, self.layout.kernel_x
+        if self.layout.across < 32 or max(size) > STREAMED[by_value]:
+            return None
+        shape = STREAM_SHARED if not by_value else STREAM_SMALL if prod(size) <= SMALL else STREAM_LARGE
+        return (*shape, int(by_value))
 
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
         """Launch the kernel on an image and a result that lie on the device."""
         if not self._is_fast(w, bias):
             return super().start(call, x, w, out, bias, fill)
-        kernel, layout = self.kernel(w, bias), self.layout
+        kernel, layout, streamed = self.kernel(w, bias), self.layout, self._streamed(w)
         constants = np.ascontiguousarray(w, FLOAT32).ravel() if kernel.constants else ()
         w = None if kernel.constants else call.put(w)
         aligned = x.address % 16 == 0
         geometry = self.geometry(kernel.geometry, *(device.steps_of(array) for array in (x, w, out, bias)), aligned)
+        across, down, planes = layout.grid
+        if streamed:
+            down = -(-layout.height // (streamed[0] * streamed[1]))
         block = (kernel.bounds[0], 1, 1)
-        call.start(kernel, layout.grid, block, (x, w, out, bias), (fill,), geometry, layout.shared, constants)
+        call.start(
+            kernel, (across, down, planes), block, (x, w, out, bias), (fill,), geometry, layout.shared, constants
+        )
 
     def _is_fast(self, *arrays: DeviceArray | None) -> bool:
         return all(array is None or array.dtype == FLOAT32 or not isinstance(array, DeviceArray) for array in arrays)

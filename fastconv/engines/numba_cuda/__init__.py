@@ -39,9 +39,10 @@ from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
 __all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
 
 
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to 9x9, of larger ones (whose
-# rows would not stay in registers), and of weights in shared memory.
-STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (4, 4, 6), (4, 8, 3), (8, 4, 4), 81
+# Blocks that a multiprocessor shall hold of kernels that pool.
+WINDOW_BLOCKS = 6
+BYTES_BLOCKS = 3
+LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 
 def kernel(operation: str, *types: Any) -> Kernel:
@@ -60,13 +61,23 @@ def kernel(operation: str, *types: Any) -> Kernel:
 def define(operation: str, *types: Any) -> Kernel:
     """The Python function of a kernel and its types, which need no GPU.
 
-    ``stream``: kernel height and width, phase (see `stream.stream_kernel`), and whether weights go by value.
+    ``stream``: kernel height and width, phase, rows of a thread, warps of a block, blocks that a multiprocessor shall hold,
+    and whether weights go by value (see `stream.stream_kernel`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
+    ``lines``: kernel height and width, and phase.
+    ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
+    ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
     if operation == "filter":
         return _filter(*types)
+    if operation == "windows":
+        return _windows(*types)
+    if operation == "lines":
+        return _lines(*types)
+    if operation == "bytes":
+        return _bytes(*types)
     if operation in ("tile", "stream"):
         return _planes(operation, *map(int, types))
     return _pool(operation, *map(str, types))
@@ -87,11 +98,39 @@ def _planes(operation: str, *numbers: int) -> Kernel:
     if operation == "tile":
         function = tile.tile_kernel(*numbers)
         return Kernel(function, pointers, scalars, tile.TileGeometry, (tile.THREADS, tile.BLOCKS))
-    height, width, phase, by_value = numbers
-    taps = height * width
-    rows, warps, blocks = STREAM_SHARED if not by_value else STREAM_SMALL if taps <= SMALL else STREAM_LARGE
+    height, width, phase, rows, warps, blocks, by_value = numbers
     function = stream.stream_kernel(height, width, phase, rows, warps, bool(by_value))
-    return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), taps * by_value)
+    return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), height * width * by_value)
+
+
+def _lines(height: int, width: int, phase: int) -> Kernel:
+    from fastconv.engines.numba_cuda import lines
+
+    blocks = next(blocks for taps, blocks in LINES_BLOCKS if height <= taps)
+    function = lines.lines_kernel(height, width, phase)
+    return Kernel(
+        function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (lines.THREADS, blocks), height + width
+    )
+
+
+def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:
+    from fastconv.engines.numba_cuda import stream_bytes
+    from fastconv.engines.numba_cuda.emit_bytes import Bytes
+
+    function = stream_bytes.bytes_kernel(Bytes((height, width), phase, rows, mode), warps)
+    constants = height * width * (1 if mode == "ring" else 3)  # float32 weights, and the halves of float64 ones
+    return Kernel(
+        function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, (32 * warps, BYTES_BLOCKS), constants
+    )
+
+
+def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:
+    from fastconv.engines.numba_cuda import windows
+    from fastconv.engines.numba_cuda.emit_windows import Windows
+
+    kernel_y, kernel_x, stride_y, stride_x, *rest, threads = numbers
+    function = windows.windows_kernel(Windows(dtype, kind, (kernel_y, kernel_x), (stride_y, stride_x), *rest), threads)
+    return Kernel(function, (dtype,) * 2, ("float64",) * 2, windows.WindowsGeometry, (threads, WINDOW_BLOCKS))
 
 
 def _pool(operation: str, dtype: str, *rest: str) -> Kernel:

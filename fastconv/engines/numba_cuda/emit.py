@@ -14,7 +14,8 @@ import numpy as np
 from numba import config
 
 __all__ = [
-    "COLUMNS", "ROWS", "copy_async", "multiplied", "multiply_add", "store_tile", "stream", "tile_of", "wait_async",
+    "COLUMNS", "ROWS", "copy_async", "copy_vector", "four", "gathered", "multiplied", "multiply_add", "store_tile", "stream",
+    "tile_of", "wait_async",
 ]  # fmt: skip
 
 ROWS, COLUMNS = 8, 4
@@ -32,7 +33,7 @@ def multiplied(
     """
     sums, rows = list(sums), len(sums) // COLUMNS
     for row in range(rows + down - 1):
-        values = _gathered(lambda i, row=row: load(row, i), phase + taps + COLUMNS - 1)[phase:]
+        values = gathered(lambda i, row=row: load(row, i), phase + taps + COLUMNS - 1)[phase:]
         for k in range(max(0, row - rows + 1), min(down, row + 1)):
             line = weights(k)
             for tap in range(taps):
@@ -46,7 +47,7 @@ def _padded(count: int) -> int:
     return -(-count // 4) * 4
 
 
-def _gathered(load: Callable, count: int) -> list:
+def gathered(load: Callable, count: int) -> list:
     return [value for i in range(0, count, 4) for value in load(i)]
 
 
@@ -82,6 +83,10 @@ if SIMULATED:
     def copy_async(staged: Any, at: Any, source: Any, offset: Any) -> None:
         staged[at] = source[offset]
 
+    def copy_vector(staged: Any, at: Any, source: Any, offset: Any) -> None:
+        for i in range(16 // staged.dtype.itemsize):
+            staged[at + i] = source[offset + i]
+
     def wait_async() -> None:
         pass
 
@@ -111,8 +116,8 @@ else:
             def code(context, build, signature, args):
                 base = _shared(context, build, signature.args[1], args[1])
                 first, origin = (build.gep(base, [build.sext(args[i], INT64)]) for i in (2, 3))
-                rows = [_gathered(lambda i, k=k: _four(build, first, k * wide + i), taps) for k in range(down)]
-                load = lambda row, i: _four(build, origin, row * pitch + i)  # noqa: E731
+                rows = [gathered(lambda i, k=k: four(build, first, k * wide + i), taps) for k in range(down)]
+                load = lambda row, i: four(build, origin, row * pitch + i)  # noqa: E731
                 after = multiplied(build, _parts(build, args[0], TILE), down, rows.__getitem__, load, taps)
                 return context.make_tuple(build, signature.return_type, after)
 
@@ -142,10 +147,10 @@ else:
                     starts = [build.addrspacecast(start, ir.PointerType(FLOAT, 1)) for start in starts]
                 if isinstance(weights, types.Array):
                     place = build.gep(_shared(context, build, weights, numbers), [first])
-                    line = lambda k: _gathered(lambda i: _four(build, place, k * wide + i, again=True), taps)  # noqa: E731
+                    line = lambda k: gathered(lambda i: four(build, place, k * wide + i, again=True), taps)  # noqa: E731
                 else:
                     line = lambda k: _parts(build, numbers, weights)[k * taps : (k + 1) * taps]  # noqa: E731
-                load = lambda row, i: _four(build, starts[row], i, constant=not is_shared)  # noqa: E731
+                load = lambda row, i: four(build, starts[row], i, constant=not is_shared)  # noqa: E731
                 after = multiplied(build, [value] * len(tile), down, line, load, taps, phase)
                 return context.make_tuple(build, signature.return_type, after)
 
@@ -160,7 +165,7 @@ else:
         places = [build.gep(first, [build.mul(nbytes, ir.Constant(INT64, i))]) for i in range(count)]
         return [build.bitcast(place, origin.type) for place in places]
 
-    def _four(build: Any, start: Any, offset: int, constant: bool = False, again: bool = False) -> list:
+    def four(build: Any, start: Any, offset: int, constant: bool = False, again: bool = False) -> list:
         """Four neighbours from an offset on, which is aligned.
 
         `constant`: in memory that nobody writes meanwhile; `again`: not kept in registers from another load.
@@ -186,21 +191,25 @@ else:
 
         return TILE(types.float32), code
 
-    @intrinsic
-    def copy_async(typing, staged, at, source, offset):
-        """Start to copy an element to shared memory."""
+    def _copying(kind: str, nbytes: int) -> Callable:
+        @intrinsic
+        def copy(typing, staged, at, source, offset):
+            def code(context, build, signature, args):
+                target = build.gep(_shared(context, build, signature.args[0], args[0]), [args[1]])
+                origin = build.gep(args[2], [args[3]])
+                text = (
+                    "{ .reg .u64 wide; .reg .u32 narrow; cvta.to.shared.u64 wide, $0; cvt.u32.u64 narrow, wide; "
+                    f"cp.async.{kind}.shared.global [narrow], [$1], {nbytes}; }}"
+                )
+                _assembly(build, text, "l,l", [build.ptrtoint(target, INT64), build.ptrtoint(origin, INT64)])
+                return context.get_dummy_value()
 
-        def code(context, build, signature, args):
-            target = build.gep(_shared(context, build, signature.args[0], args[0]), [args[1]])
-            origin = build.gep(args[2], [args[3]])
-            text = (
-                "{ .reg .u64 wide; .reg .u32 narrow; cvta.to.shared.u64 wide, $0; cvt.u32.u64 narrow, wide; "
-                "cp.async.ca.shared.global [narrow], [$1], 4; }"
-            )
-            _assembly(build, text, "l,l", [build.ptrtoint(target, INT64), build.ptrtoint(origin, INT64)])
-            return context.get_dummy_value()
+            return types.void(staged, types.int64, source, types.int64), code
 
-        return types.void(staged, types.int64, source, types.int64), code
+        return copy
+
+    # Start to copy an element of 4 bytes, or an aligned vector of 16, to shared memory.
+    copy_async, copy_vector = _copying("ca", 4), _copying("cg", 16)
 
     @intrinsic
     def wait_async(typing):

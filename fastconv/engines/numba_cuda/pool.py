@@ -43,7 +43,8 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
 
     The arguments of every pooling kernel are pointers to input, indices and output, and a `PoolGeometry`.
     """
-    lowest = getattr(np, in_memory(dtype))(_lowest(dtype))
+    number, stored = getattr(np, _compared(dtype)), getattr(np, in_memory(dtype))
+    lowest = number(_lowest(dtype))
 
     @inlined
     def largest(x, g, first, z, y, column):
@@ -57,7 +58,7 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
                 for kx in range(g.kernel_x):
                     ix = column * g.stride_x + kx * g.dilation_x - g.pad_x
                     if ix >= 0 and ix < g.width:
-                        value = x[first + iz * g.x_z + iy * g.x_y + ix * g.x_x]
+                        value = number(x[first + iz * g.x_z + iy * g.x_y + ix * g.x_x])
                         if where < 0 or value > best or value != value:
                             best, where = value, (iz * g.height + iy) * g.width + ix
         return best, where
@@ -65,7 +66,7 @@ def max_kernel(dtype: str, with_indices: bool) -> Callable:
     @inlined
     def max_pool(x, indices, out, at, g, n, c, z, y, column):
         best, where = largest(x, g, n * g.x_n + c * g.x_c, z, y, column)
-        out[at] = best
+        out[at] = stored(best)
         if with_indices:
             row = n * g.indices_n + c * g.indices_c + z * g.indices_z + y * g.indices_y
             indices[row + column * g.indices_x] = where
@@ -93,7 +94,7 @@ def max_2x2_kernel() -> Callable:
 def avg_kernel(dtype: str) -> Callable:
     """The kernel of average pooling; integers are summed in 64 bits and divided truncating toward zero."""
     kind = np.dtype(dtype).kind
-    acc = {"f": dtype, "u": "uint64"}.get(kind, "int64")
+    acc = {"f": _compared(dtype), "u": "uint64"}.get(kind, "int64")
     to_acc, to_out, floors = getattr(np, acc), conversion(acc, dtype), kind in "bi"
 
     @inlined
@@ -125,6 +126,11 @@ def avg_kernel(dtype: str) -> Callable:
         out[at] = to_out(mean(x, g, n * g.x_n + c * g.x_c, z, y, column))
 
     return _kernel(avg_pool)
+
+
+def _compared(dtype: str) -> str:
+    """The type in which numbers are compared, and summed if they are floating-point numbers."""
+    return "float32" if dtype == "float16" else in_memory(dtype)
 
 
 def _lowest(dtype: str) -> float | int:
