@@ -20,7 +20,7 @@ __all__ = ["executor", "refuse"]
 
 # The largest kernels, and rows of a thread and warps of a block.
 LARGEST = 7
-ROWS, WARPS = 4, 4
+ROWS, WARPS = 2, 4
 VECTOR = 16
 
 # The largest value of a byte, what sums must stay below, half a float32's precision, the largest guard that

@@ -41,7 +41,7 @@ __all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
 
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
-BYTES_BLOCKS = 3
+BYTES_BLOCKS = 5
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 

@@ -33,7 +33,7 @@ def bytes_kernel(shape: emit_bytes.Bytes, warps: int) -> Callable:
     Its arguments are pointers to image and output, the value beyond the border and the guard (see
     `fastconv.algorithms.device_bytes`), weights, and a `BytesGeometry`.
     """
-    kernel_y, _ = shape.kernel
+    kernel_y, kernel_x = shape.kernel
     phase, rows, guarded = shape.phase, shape.rows, shape.mode != "ring"
     width, height, vectors = 32 * COLUMNS, rows * warps, 31 + shape.vectors
     pitch, tall = COLUMNS * vectors, height + kernel_y - 1
@@ -44,12 +44,12 @@ def bytes_kernel(shape: emit_bytes.Bytes, warps: int) -> Callable:
     def stage(x, staged, first, beyond, g, top, left, thread):
         for i in range(thread, tall * vectors, 32 * warps):
             row = i // vectors
-            at, column = i * COLUMNS, left + (i - row * vectors) * COLUMNS
-            iy = mapped(top + row, g.height, g.rule_y)
+            base, iy = (i - row * vectors) * COLUMNS, mapped(top + row, g.height, g.rule_y)
+            at, column = i * COLUMNS, left + base
             if g.aligned and iy >= 0 and column >= 0 and column + COLUMNS <= g.width:
                 emit.copy_vector(staged, at, x, first + iy * g.x_y + column)
-            else:
-                for k in range(COLUMNS):
+            else:  # what no window meets is left out
+                for k in range(max(phase - base, 0), min(phase + width + kernel_x - 1 - base, COLUMNS)):
                     ix = mapped(column + k, g.width, g.rule_x)
                     value = beyond
                     if iy >= 0 and ix >= 0:
