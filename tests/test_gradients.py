@@ -304,6 +304,25 @@ def test_errors_of_gradients_by_points(batch, channels, size, precision, most):
     assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < most
 
 
+@pytest.mark.parametrize("cpu", ["cython", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size, kernel, stride", [((40, 41), 3, (2, 2)), ((9, 12), 2, (1, 2)), ((7, 5), 4, (3, 2))])
+def test_strided_planes_are_turned_from_pixels(cpu, size, kernel, stride, dtype):
+    """By phases that write every other column; more than are turned at once, into memory of the caller's, too."""
+    for groups in (1, 2):
+        x, w = integers((9, 35 * groups, *size), dtype), integers((35 * groups, 33, kernel, kernel), dtype, 1)
+        bias = integers((33 * groups,), dtype, 2)
+        kwargs = {"stride": stride, "padding": 1, "groups": groups, "activation": "relu"}
+        with use(engine="reference"):
+            expected = nn.conv_transpose2d(x[-2:], w, bias, **kwargs)
+        with use(engine=cpu):
+            found = nn.conv_transpose2d(x, w, bias, **kwargs, threads=3)
+            memory = np.empty((*found.shape[:3], found.shape[3] + 3), dtype)[..., :-3]
+            assert nn.conv_transpose2d(x, w, bias, **kwargs, out=memory) is memory
+        assert_identical(found[-2:], expected)
+        assert_identical(memory, found)
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("channels, kernel", [(5, 3), (64, 3), (576, 1), (40, 1)])
 def test_weight_gradients_do_not_depend_on_the_threads(engine, channels, kernel, layout):

@@ -22,6 +22,7 @@ from fastconv.algorithms.geometry import PARTS
 from fastconv.algorithms.panels import Panels
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
+from fastconv.algorithms.turned_pixels import TurnedPixels, few_images, turns
 from fastconv.algorithms.weights import AdjointPacking
 from fastconv.algorithms.winograd import Winograd
 from fastconv.boundary import index_map
@@ -236,13 +237,23 @@ class Transposed:
             return
         spread = _spread(problem)
         self.spread = None if spread is None else fold.Fold(spread, engine)
-        self.images = _together(problem.conv) if spread is None else spread.batch
-        problem = replace(problem, conv=replace(problem.conv, batch=self.images))
+        self.engine, self.complete = engine, _all_reached(problem)
+        self.turns = turns(problem.conv, engine) and self.complete and spread is None
+        self._plan(problem, _together(problem.conv) if spread is None else spread.batch)
+        self.turned: TurnedPixels | None = None
+        if self.packs and self.turns:
+            p, pixels = problem.conv, prod(problem.conv.in_shape)
+            self._plan(problem, few_images(p))
+            self.turned = TurnedPixels(self.images, p.channels, pixels, p.in_dtype, engine)
+
+    def _plan(self, problem: TransposedProblem, images: int) -> None:
+        """The phases of so many images at a time, and what computes them."""
+        engine, self.images = self.engine, images
+        problem = replace(problem, conv=replace(problem.conv, batch=images))
         self.phases = _phases(problem)
         self.weights = TransposedWeights(problem.conv, [_taken(problem.conv, phase) for phase in self.phases], engine)
-        self.complete = _all_reached(problem)
         self.executors = {step: executor_of(step, engine) for step in _steps_in_full(problem)}
-        self.engine, self.packings = engine, dict[tuple[int, ...], AdjointPacking]()
+        self.packings = dict[tuple[int, ...], AdjointPacking]()
         self.adjoint = self._points()
         self.packs = self._packs()
         if self.packs:
@@ -257,10 +268,13 @@ class Transposed:
         if not self.complete and self.spread is None:
             self._untouched(out, bias, threads)
         weights: list[np.ndarray] = []
+        turned = self.turned if out.flags.c_contiguous else None
+        pixels = None if turned is None else np.empty((self.images, *out.shape[2:], out.shape[1]), out.dtype)
         for first in range(0, len(x), self.images):
             images = slice(first, first + self.images)
             if self.spread is None:
-                arrays = [self._arrays(x[images], out[images], phase) for phase in self.phases]
+                results = out[images] if pixels is None else np.moveaxis(pixels, -1, 1)
+                arrays = [self._arrays(x[images], results, phase) for phase in self.phases]
             else:
                 arrays = [(x[images], self._pixels(out))]
             weights = weights or self._weights(w, arrays, threads)
@@ -269,6 +283,8 @@ class Transposed:
                 (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
                 if self.spread is not None:
                     self.spread(outputs[:, :, None, None], None, out[images], None, 0, threads)
+            if turned is not None and pixels is not None:
+                turned(pixels, out[images], threads)
 
     def _pixels(self, out: np.ndarray) -> np.ndarray:
         """Memory for the pixels that are spread over the result, in its layout."""
@@ -310,7 +326,7 @@ class Transposed:
             and p.batch * prod(p.out_shape) >= MANY_PIXELS
         ):
             return False
-        return prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
+        return self.turns or prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
 
     def _weights(self, w: np.ndarray, arrays: list[tuple[np.ndarray, np.ndarray]], threads: int) -> list[np.ndarray]:
         """The weights of each phase, as its executor reads them."""
@@ -340,7 +356,8 @@ class Transposed:
             size = p.batch * p.channels * int(np.prod(p.in_shape)) * np.dtype(p.acc).itemsize
             return size + self.inner.workspace(threads)
         spread = 0 if self.spread is None else self.spread.problem.flops * np.dtype(self.problem.conv.in_dtype).itemsize
-        return spread + max((executor.workspace(threads) for executor in self.executors.values()), default=0)
+        turned = 0 if self.turned is None else prod(self.turned.shape) * np.dtype(self.problem.conv.in_dtype).itemsize
+        return spread + turned + max((executor.workspace(threads) for executor in self.executors.values()), default=0)
 
     def _untouched(self, out: np.ndarray, bias: Any, threads: int) -> None:
         """Fill the result with what stands where no tap reaches."""

@@ -14,6 +14,7 @@ __all__ = [
     "PLANES_IN_REGISTERS",
     "SIMD",
     "TILE",
+    "TURNS_IN_REGISTERS",
     "WINDOWS_IN_PLACE",
     "is_ready",
     "kernel",
@@ -35,6 +36,8 @@ WINDOWS_IN_PLACE = True
 PLANES_IN_REGISTERS = True
 # Depthwise kernels read rows of planes where they lie, and gradients of such kernels pixels.
 DEPTHWISE_IN_PLACE = True
+# Weights are transposed in registers; so are pixels that strided adjoints turn into planes.
+TURNS_IN_REGISTERS = True
 
 
 def kernel(operation: str, dtype: str, *_: str) -> int:
