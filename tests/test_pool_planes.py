@@ -78,6 +78,9 @@ def test_small_solids(engine, dtype, size):
         np.testing.assert_allclose(nn.avg_pool3d(x, *window), desired, rtol=1e-6, atol=1e-6)
         desired = reference(grad.avg_pool3d_backward, x[..., :1], (*x.shape[:4], 1), 1)
         np.testing.assert_array_equal(grad.avg_pool3d_backward(x[..., :1], (*x.shape[:4], 1), 1), desired)
+    pooled = nn.avg_pool3d(x, (1, 2, 1), (3, 3, 1))  # planes and rows that no window has
+    desired = reference(grad.avg_pool3d_backward, pooled, x.shape, (1, 2, 1), (3, 3, 1))
+    np.testing.assert_array_equal(grad.avg_pool3d_backward(pooled, x.shape, (1, 2, 1), (3, 3, 1)), desired)
     for to in (1, 2, (1, 3, 2)):
         desired = reference(nn.adaptive_max_pool3d, x, to, return_indices=True)
         for got, wanted in zip(nn.adaptive_max_pool3d(x, to, return_indices=True), desired, strict=True):
@@ -85,6 +88,26 @@ def test_small_solids(engine, dtype, size):
         pooled = nn.adaptive_avg_pool3d(x, to)
         desired = reference(grad.adaptive_avg_pool3d_backward, pooled, x.shape)
         np.testing.assert_allclose(grad.adaptive_avg_pool3d_backward(pooled, x.shape), desired, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(13, 13), (5, 33), (20, 32), (9, 63), (11, 70)])
+def test_windows_that_vary(engine, dtype, size):
+    x = np.random.default_rng(6).standard_normal((2, 3, *size)).astype(dtype)
+    for to in (1, 3, (4, 7), (2, 30)):
+        for images in (x, x[:, ::2], x[1]):
+            for function in (nn.adaptive_max_pool2d, nn.adaptive_avg_pool2d):
+                np.testing.assert_allclose(function(images, to), reference(function, images, to), rtol=1e-5, atol=1e-6)
+        pooled = nn.adaptive_avg_pool2d(x, to)
+        desired = reference(grad.adaptive_avg_pool2d_backward, pooled, x.shape)
+        np.testing.assert_allclose(grad.adaptive_avg_pool2d_backward(pooled, x.shape), desired, rtol=1e-5, atol=1e-6)
+    for window in ((2, 3, 0), (3, 4, 1), (2, (3, 5))):
+        desired = reference(nn.max_pool2d, x, *window)
+        np.testing.assert_array_equal(nn.max_pool2d(x, *window), desired)
+        pooled = nn.avg_pool2d(x, *window)
+        np.testing.assert_allclose(pooled, reference(nn.avg_pool2d, x, *window), rtol=1e-5, atol=1e-6)
+        desired = reference(grad.avg_pool2d_backward, pooled, x.shape, *window)
+        np.testing.assert_allclose(grad.avg_pool2d_backward(pooled, x.shape, *window), desired, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -7,6 +7,7 @@ to each other in memory, a pixel is all of them, else each channel has a plane o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -38,7 +39,7 @@ PLANE_TAPS = 49
 # Gradients of averages of planes are added and spread in registers where windows have so many taps, rows and columns.
 SPREAD_TAPS, SPREAD_ROWS, SPREAD_COLUMNS = 8, 32, 65536
 # Kinds of staging without scratch memory.
-REGISTERS = ("planes", "small")
+REGISTERS = ("planes", "small", "lines")
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
 # Elements that the scan for indices takes at once.
@@ -161,6 +162,9 @@ class Pool:
         small = self._small(w, x, (out, idx) if p.indices else (out,)) if lanes == 1 else None
         if small is not None:
             staging = "small"
+        elif lanes == 1 and packed and _packed(x, 1, size) and not p.indices:
+            small = self._lines(w)
+            staging = "lines" if small is not None else staging
         spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) and small is None else None
         if spread is not None:
             staging = "planes"
@@ -197,7 +201,7 @@ class Pool:
         })  # fmt: skip
         rows = p.batch * channels * w.out_shape[0] * w.out_shape[1]
         strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
-        if small is not None:  # whole planes
+        if staging == "small":  # whole planes
             strip = -(-strip // (w.out_shape[0] * w.out_shape[1])) * (w.out_shape[0] * w.out_shape[1])
         row_of, window_of = _taps_in_place(w, x, staging)
         kept = (row_of, window_of, col_of, *w.tables, *([] if w.weights is None else [w.weights]))
@@ -258,6 +262,24 @@ class Pool:
         if gaps or not getattr(self.engine, "PLANES_IN_REGISTERS", False):
             return None
         return lookup(w, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
+
+    def _lines(self, w: PoolWindows) -> tuple[int, np.ndarray] | None:
+        """Of windows of one plane whose rows the engine can hold in registers, `lookup`'s taps of columns."""
+        fits = (self.plain and w.stride_x == 0) or w.weights is not None
+        one = w.kernel[0] == w.dilation[1] == 1 and not self.fractional and not w.collapsed
+        floats = self.pool.dtype in ("float32", "float64") and getattr(self.engine, "PLANES_IN_REGISTERS", False)
+        some = [(table[:, 1] > 0).all() for table in w.tables[: 2 if w.weights is None else 1]]
+        if not (fits and one and floats and all(some)):
+            return None
+        weights = w.weights
+        if weights is not None:
+            weights = np.concatenate([[1.0], weights[w.in_shape[1] :][: w.in_shape[2]], [1.0]])
+        width, outputs, taps = ((1, 1, shape[2]) for shape in (w.in_shape, w.out_shape, w.kernel))
+        one_row = np.array([[0, 1, 1, 1]])
+        columns = replace(
+            w, in_shape=width, out_shape=outputs, kernel=taps, tables=(one_row, one_row, w.tables[2]), weights=weights
+        )
+        return lookup(columns, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
 
     def _fits_registers(self, w: PoolWindows) -> bool:
         """Whether windows are small, none is empty, and the engine folds such in registers."""

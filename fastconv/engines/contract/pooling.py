@@ -67,5 +67,5 @@ FOLD_FIELDS = HEADER + (
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies; staged: rows are converted,
 # raised to powers or weighed first; planes: rows and columns of small windows are folded in registers;
 # small: whole planes are held in registers, and `col_of` is the table of taps there (pool_small.h), `phase` of each output's,
-# `block` the elements of a plane.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5}
+# `block` the elements of a plane; lines: the same of rows, which are folded before.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5, "lines": 6}

@@ -9,6 +9,9 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
     if a.staging == SMALL_PLANES:
         lanes_unit(a, LANES_MAX, unit)
         return
+    if a.staging == SHORT_ROWS:
+        lines_unit(a, LANES_MAX, unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
 
@@ -27,6 +30,9 @@ cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
     cdef const PoolArgs *a = <const PoolArgs *>args
     if a.staging == SMALL_PLANES:
         lanes_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
+        return
+    if a.staging == SHORT_ROWS:
+        lines_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
         return
     if a.staging == WHOLE_PLANES and a.weights != NULL:
         pool_gradient_unit(a, unit, worker)

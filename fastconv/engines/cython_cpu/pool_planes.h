@@ -31,6 +31,18 @@ typedef struct {
 } PlaneLanes;
 /* `count` planes; nothing is written from `end` on, that of the first plane's outputs unless all are flat. */
 typedef void PoolLanes(const PlaneLanes *p, char *out, const char *end, char *idx, int64_t count, const char *src);
+/* Planes whose rows do: see pool_lines.h. */
+typedef struct {
+    const int64_t *windows_y; /* the contract's table */
+    const char *table;
+    const double *weights;    /* of rows */
+    int64_t width, n, taps;   /* columns of input and output, taps of each */
+    int64_t x_row, out_row;   /* bytes between rows */
+    int64_t flat, divided;    /* as above; whether all windows are divided by the same number */
+} PlaneLines;
+/* Rows first to last of a plane; `tall` is how many of its planes count, or what else all are multiplied by. */
+typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
+                       int64_t last);
 
 #define T float
 #define SUFFIX f32
@@ -85,6 +97,9 @@ typedef void PoolLanes(const PlaneLanes *p, char *out, const char *end, char *id
 
 static PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size) {
     return size == 4 ? small_f32_of(p, kind) : small_f64_of(p, kind);
+}
+static PoolLines *pool_lines(const PlaneLines *p, int kind, int64_t size) {
+    return size == 4 ? small_f32_lines_of(p, kind) : small_f64_lines_of(p, kind);
 }
 static PoolScan *pool_scan(const PlaneScan *p, int64_t size) { return size == 4 ? scan_f32_of(p) : scan_f64_of(p); }
 

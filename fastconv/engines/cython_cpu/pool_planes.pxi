@@ -22,6 +22,14 @@ cdef extern from "pooling.h" nogil:
     ctypedef void PoolLanes(const PlaneLanes *p, char *out, const char *end, char *idx, int64_t count,
                             const char *src) noexcept nogil
     PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size)
+    ctypedef struct PlaneLines:
+        const int64_t *windows_y
+        const char *table
+        const double *weights
+        int64_t width, n, taps, x_row, out_row, flat, divided
+    ctypedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
+                            int64_t last) noexcept nogil
+    PoolLines *pool_lines(const PlaneLines *p, int kind, int64_t size)
     enum:
         AHEAD, LANES_MAX, LANES_AVERAGE, LANES_GRADIENT, LANES_PLACES
 
@@ -113,3 +121,28 @@ cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
         pool(&p, out, end if p.flat else out + outputs * size, a.idx + n * a.idx_n + c * a.idx_c, count,
              a.x + n * a.x_n + c * a.x_c)
         plane += count
+
+
+cdef void lines_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
+    # Rows that fit into registers; windows have one plane.
+    cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, rows
+    cdef int64_t all_rows = a.batch * a.channels * a.out_depth * a.out_height, left = min(a.strip, all_rows - unit * a.strip)
+    cdef PlaneLines p = PlaneLines(<const int64_t *>a.windows_y, <const char *>a.col_of, a.weights, a.width, a.out_width,
+                                   a.phase, a.x_row, a.out_row, outputs_follow(a, size), a.divisor > 0)
+    cdef PoolLines *pool = pool_lines(&p, kind, size)
+    cdef const char *end = a.out + (unit * a.strip + left) * a.out_width * size
+    cdef PlaneAt at = plane_at(a, unit * a.strip)
+    cdef const int64_t *window
+    cdef double tall
+    while left > 0:
+        rows = min(a.out_height - at.y, left)
+        window = <const int64_t *>a.windows_z + at.z * WINDOW_SLOTS
+        tall = 1
+        if kind == LANES_GRADIENT:
+            tall = a.weights[a.height + a.width + window[FIRST]]
+        elif a.divisor <= 0:
+            tall = window[COUNTED]
+        pool(&p, a.out + at.n * a.out_n + at.c * a.out_c + at.z * a.out_z + at.y * a.out_row, end,
+             a.x + at.n * a.x_n + at.c * a.x_c + window[FIRST] * a.x_z, tall, at.y, at.y + rows)
+        next_plane(a, &at)
+        left -= rows

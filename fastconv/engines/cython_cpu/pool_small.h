@@ -18,10 +18,23 @@ HERE V NAME(tap)(const V *v, P at, const int pairs) {
     return BLEND((at & (T_PLACE)(2 * LANES)) != 0, high, low);
 }
 
+/* Whether all divisors are powers of two, which are multiplied by exactly: 2x2 windows of 7x7 take two thirds of the time. */
+HERE int NAME(inverse)(V *inverse, const T *divisor) {
+    int exact = 1;
+    for (int i = 0; i < LANES; i++) {
+        const int64_t n = (int64_t)divisor[i];
+        exact &= (n & (n - 1)) == 0;
+        (*inverse)[i] = 1 / divisor[i];
+    }
+    return exact;
+}
+
 HERE void NAME(planes)(const PlaneLanes *given, char *out, const char *end, char *idx, int64_t count, const char *src,
                        const int kind, const int pairs, const int64_t taps) {
     const PlaneLanes copy = *given, *p = &copy; /* stores might change the original */
     const V none = (V){0} - (kind == LANES_MAX || kind == LANES_PLACES ? INFINITY : 0);
+    V inverse = none;
+    const int exact = kind == LANES_AVERAGE && p->out <= LANES && NAME(inverse)(&inverse, (const T *)p->table);
     for (; count; count--, src += p->x_step, out += p->out_step, idx += p->idx_step) {
         const char *table = p->table;
         V v[4];
@@ -47,7 +60,7 @@ HERE void NAME(planes)(const PlaneLanes *given, char *out, const char *end, char
                 else acc += value;
             }
             table += taps * VECTOR_BYTES;
-            if (kind == LANES_AVERAGE) acc /= *divisor;
+            if (kind == LANES_AVERAGE) acc = exact ? acc * inverse : acc / *divisor;
             char *to = out + i * (int64_t)sizeof(T);
             if (to + VECTOR_BYTES <= end) {
                 *(V *)to = acc;
@@ -83,6 +96,7 @@ static PoolLanes *NAME(of)(const PlaneLanes *p, int kind) {
     return kind == LANES_MAX ? OF(max) : kind == LANES_AVERAGE ? OF(average) : kind == LANES_GRADIENT ? OF(gradient) : OF(places);
 #undef OF
 }
+#include "pool_lines.h"
 #undef V
 #undef P
 #undef LANES
