@@ -25,6 +25,10 @@ __all__ = ["DeviceArray", "as_device", "native", "new_array", "on_device", "reco
 # NumPy functions that make views and so need no elements.
 _VIEWS: tuple[Callable, ...] = (np.expand_dims, np.flip, np.moveaxis, np.swapaxes, np.transpose)
 
+# Libraries that have a current stream, in whose order their arrays are; and what interfaces call the default stream.
+ORDERED = ("torch", "cupy")
+LEGACY = 1
+
 # Where the strides of a view without memory are counted from.
 _ORIGIN = np.empty(0, np.uint8)
 
@@ -170,7 +174,12 @@ def as_device(name: str, value: Any) -> DeviceArray | None:
         raise TypeError(f"{name} must be an array of numbers in native byte order; got dtype {interface['typestr']}")
     address, read_only = interface["data"]
     shape, strides = tuple(interface["shape"]), interface.get("strides")
-    return DeviceArray.at(value, address, shape, dtype, strides, interface.get("stream"), read_only)
+    stream = interface.get("stream")
+    if type(value).__module__.partition(".")[0] in ORDERED:
+        stream = None
+    elif stream == LEGACY:
+        stream = 0
+    return DeviceArray.at(value, address, shape, dtype, strides, stream, read_only)
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype, like: Iterable[Any]) -> Any:

@@ -20,7 +20,9 @@ from numba import config, cuda
 
 import fastconv
 from fastconv import ndimage, nn, signal
+from fastconv.algorithms import device_host
 from fastconv.device import as_device
+from fastconv.engines import numba_cuda as engine
 from fastconv.engines.numba_cuda import launch
 from fastconv.testing import assert_identical
 
@@ -287,6 +289,69 @@ def test_auto_keeps_host_arrays_on_the_host():
     plan = fastconv.plan(signal.convolve2d, np.ones((9, 9)), np.ones((3, 3)))
     assert not plan.implementation.startswith("cuda")
     assert all(not name.startswith("cuda") for name, _ in plan.refusals)
+
+
+# -- large host arrays go in tiles ------
+
+
+@pytest.fixture
+def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Host arrays of any size go in tiles of 400 bytes; how many each call has made."""
+    made: list[int] = []
+    several = engine.in_tiles
+    monkeypatch.setattr(device_host, "WORTH", 1)
+    monkeypatch.setattr(device_host, "TILE", 400)
+    monkeypatch.setattr(device_host, "PIECE", 100)
+    monkeypatch.setattr(engine, "in_tiles", lambda parts: (made.append(len(parts)), several(parts)))
+    return made
+
+
+@pytest.mark.parametrize("boundary", ["fill", "wrap", "symm"])
+@pytest.mark.parametrize(
+    "shape, kernel_shape", [((37, 11), (5, 4)), ((9, 13), (7, 3)), ((50, 3), (1, 3)), ((1, 60), (1, 8))]
+)
+def test_tiles_of_an_image(tiles, boundary, shape, kernel_shape):
+    image, kernel = integers(shape, "float64"), integers(kernel_shape, "float64", 1)
+    for mode in ("full", "same", "valid"):
+        desired = on_host(signal.convolve2d, image, kernel, mode, boundary, 3)
+        with fastconv.use(engine="cuda"):
+            assert_identical(signal.convolve2d(image, kernel, mode, boundary, 3), desired)
+            assert_identical(
+                signal.convolve2d(image[::-1, ::-1], kernel, mode, boundary, 3)[0],
+                on_host(signal.convolve2d, image[::-1, ::-1], kernel, mode, boundary, 3)[0],
+            )
+    assert max(tiles) > 1 or shape[0] == 1
+
+
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "wrap", "constant"])
+def test_tiles_of_bytes(tiles, mode):
+    image, weights = integers((41, 30), "uint8"), np.array([[1, 2, 3], [0, 1, 0], [2, 1, 1], [0, 0, 1]]) / 4
+    desired = on_host(ndimage.correlate, image, weights, mode=mode, cval=7)
+    with fastconv.use(engine="cuda"):
+        assert_identical(ndimage.correlate(image, weights, mode=mode, cval=7), desired)
+        assert_identical(
+            ndimage.correlate(image, weights, mode=mode, cval=0.5),
+            on_host(ndimage.correlate, image, weights, mode=mode, cval=0.5),
+        )
+        desired = on_host(ndimage.gaussian_filter, image.astype("f4"), 1.5, mode=mode)
+        np.testing.assert_allclose(
+            ndimage.gaussian_filter(image.astype("f4"), 1.5, mode=mode), desired, rtol=1e-5, atol=1e-5
+        )
+    assert max(tiles) > 1
+
+
+def test_tiles_of_batches(tiles):
+    x, w, bias = integers((5, 2, 12, 9), "float32"), integers((3, 2, 3, 2), "float32", 1), integers((3,), "float32", 2)
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for stride, padding, dilation in ((1, 0, 1), (2, 1, 1), (3, 2, 2)):
+        desired = oracles.conv2d(x, w, bias, stride, padding, dilation, 1)
+        with fastconv.use(engine="cuda"):
+            assert_identical(nn.conv2d(x, w, bias, stride, padding, dilation), desired)
+            actual = nn.conv2d(last, w, bias, stride, padding, dilation, data_format="NHWC")
+            assert_identical(np.moveaxis(actual, -1, 1), desired)
+            small = x[:, :, :4, :3]
+            assert_identical(nn.conv2d(small, w, None, 1, 1), oracles.conv2d(small, w, None, 1, 1, 1, 1))
+    assert len(tiles) == 9
 
 
 # -- grids ----------------------------------------------------------------------------------------

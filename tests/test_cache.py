@@ -16,8 +16,8 @@ import pytest
 import fastconv
 from fastconv import folders as user_folders
 from fastconv.engines import numba_cpu
-from fastconv.engines.numba_cpu import folder as folders
-from fastconv.engines.numba_cpu.folder import PrivateFolder
+from fastconv.engines import private_folder as folders
+from fastconv.engines.private_folder import PrivateFolder
 from fastconv.plan import plan_for, planned
 
 LIMIT = 1 << 20

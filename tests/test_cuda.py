@@ -111,7 +111,7 @@ needs_compiler = pytest.mark.skipif(
 @pytest.mark.parametrize("types", KERNELS, ids=lambda types: ":".join(map(str, types)))
 def test_kernels_compile_to_lean_code(types):
     """Parameters are 64-bit slots; everything is inlined and stays in registers; exact sums are not fused."""
-    from fastconv.engines.numba_cuda.driver import compile_ptx
+    from fastconv.engines.numba_cuda.cubins import compile_ptx
 
     kernel = define(*types)
     ptx, entry = compile_ptx(kernel, (9, 0))
@@ -168,7 +168,7 @@ vars(np).pop("row_stack", None)
 removed = np.__getattr__
 np.__getattr__ = lambda name: removed("no_such_name" if name == "row_stack" else name)
 from fastconv.engines.numba_cuda import define
-from fastconv.engines.numba_cuda.driver import compile_ptx
+from fastconv.engines.numba_cuda.cubins import compile_ptx
 print(".entry" in compile_ptx(define("max_2x2", "float32"), (8, 0))[0], hasattr(np, "row_stack"))
 """
     assert output_of(program).split() == ["True", "False"]

@@ -217,7 +217,7 @@ LAYERS = [
     ["folders"],
     ["memory", "rates", "install"],
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
-    ["engines.level"],
+    ["engines.level", "engines.private_folder"],
     ["engines", "reference", "config"],
     ["replay"],
     ["separability"],

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.algorithms.device_host import by_tiles
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, PoolProblem, SeparableProblem
 
@@ -90,7 +91,7 @@ class DeviceFilter:
 
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
         p = self.problem
-        if out.size == 0:
+        if out.size == 0 or by_tiles(self.problem, self.engine, x, w, out, bias, fill):
             return
         w, bias = (a if a is None or isinstance(a, DeviceArray) else np.asarray(a).astype(p.acc) for a in (w, bias))
         with self.engine.Call(out, x, w, bias) as call:

@@ -12,7 +12,7 @@ __all__ = ["are_ready", "executor_of", "lacking"]
 
 def _name(engine: Any) -> str:
     """The name of an engine's module in the table."""
-    return engine.__name__.rpartition(".")[2].removesuffix("_cpu")
+    return engine.__name__.rpartition(".")[2].removesuffix("_cpu").replace("numba_cuda", "cuda")
 
 
 def _row(part: ConvProblem, engine: str) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 from fastconv import config
 from fastconv.costs import REPLAYED_KERNEL, REPLAYED_RESULT
 from fastconv.engines.contract import EXACT_CODES, FILTER_FIELDS
-from fastconv.engines.threads._tape import Memory, play, same_bytes
+from fastconv.engines.threads._tape import DeviceMemory, Memory, play, same_bytes
 
 __all__ = [
     "LARGEST",
@@ -71,8 +71,8 @@ LARGEST_LAYER = 16 * 2**20 - 1
 OFTEN, MOST = 8, 256 * 2**20
 # Bytes that steps of a call on such arrays may leave between them: passes block by block take no more memory when recorded.
 MOST_HELD = 512 * 1024
-# Tapes of a function.
-REMEMBERED = 64
+# Tapes of a function, and of all functions on arrays of a GPU.
+REMEMBERED, REMEMBERED_ON_DEVICES = 64, 1024
 # Names of arguments that may be arrays for the result.
 WRITTEN = frozenset(("output", "out", "target"))
 
@@ -131,6 +131,7 @@ planning: ContextVar[list | None] = ContextVar("fastconv_planning", default=None
 # Set by `fastconv.prepared`: weights as kernels read them are kept from call to call.
 kept_weights: ContextVar[WeightsInTurn | None] = ContextVar("fastconv_kept_weights", default=None)
 _recorder: ContextVar[Recorder | None] = ContextVar("fastconv_recorder", default=None)
+device_tapes = DeviceMemory(config.SETTINGS, (planning, _recorder), WRITTEN, REMEMBERED_ON_DEVICES)
 memories: list[Memory] = []
 
 
@@ -297,14 +298,17 @@ def remembered(
             result = tapes.recall(args, kwargs)
             if result is None:
                 return _record(tapes, function, args, kwargs, largest)
+            if result is False:
+                found = device_tapes.recall(function, args, kwargs)
+                if found is not None:
+                    return found
             if result is False and second is not None:
                 result = second.recall(args, kwargs)
                 if result is None:
                     return _record(second, function, args, kwargs, largest)
             if result is not False:
                 return result
-            result = _on_device(function, args, kwargs)
-            return function(*args, **kwargs) if result is None else result
+            return _on_device(function, args, kwargs)
 
         call.tapes = tapes  # type: ignore[attr-defined]
         return call
@@ -312,13 +316,13 @@ def remembered(
     return decorate
 
 
-def _on_device(function: Callable[..., R], args: tuple, kwargs: dict[str, Any]) -> R | None:
-    """The result of a call on tensors of a GPU; None for other calls."""
-    if not args or not getattr(args[0], "is_cuda", False):
-        return None
-    from fastconv.replay.device import recall  # few programs have a GPU
+def _on_device(function: Callable[..., R], args: tuple, kwargs: dict[str, Any]) -> R:
+    """The result of a call that is not replayed; one on arrays of a GPU is remembered."""
+    if not args or isinstance(args[0], np.ndarray) or not hasattr(args[0], "__cuda_array_interface__"):
+        return function(*args, **kwargs)
+    from fastconv.replay.device import record  # few programs have a GPU
 
-    return recall(function, args, kwargs)
+    return record(device_tapes, function, args, kwargs)
 
 
 def forget() -> None:

@@ -30,7 +30,7 @@ from numba.extending import infer_getattr, models, register_model
 
 from fastconv import folders
 from fastconv.engines import contract, level
-from fastconv.engines.numba_cpu.folder import PrivateFolder
+from fastconv.engines.private_folder import PrivateFolder
 
 __all__ = ["Record", "cache_folder", "compile_kernel", "inlined", "part"]
 

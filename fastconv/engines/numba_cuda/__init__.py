@@ -22,21 +22,24 @@ neighbours in memory, `middle` and `outer` are looped over, since a grid's y and
 geometry and refuses what the kernel cannot do.  A kernel made for a case of its own takes
 its place as a row of the table before the plain ones.
 
-The modules: `filter` and `pool` hold the kernels, `elements` what they share; `driver`
-compiles, loads and launches with the CUDA driver, `simulator` is its twin on Numba's
-simulator; `launch` puts the arrays of one call on the device and in stream order.
+The modules: `filter` and `pool` hold the kernels, `elements` what they share; `cubins`
+compiles, `driver` loads and launches with the CUDA driver, `simulator` is its twin on Numba's
+simulator; `launch` puts the arrays of one call on the device and in stream order,
+`pipeline` sends host arrays through in tiles.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
+from fastconv.engines.numba_cuda.pipeline import Tile, in_tiles
 
-__all__ = ["RULES", "Call", "define", "is_ready", "kernel"]
+__all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 
 
 # Blocks that a multiprocessor shall hold of kernels that pool.
@@ -70,6 +73,10 @@ def define(operation: str, *types: Any) -> Kernel:
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
+    return replace(_made(operation, types), name="-".join(map(str, (operation, *types))))
+
+
+def _made(operation: str, types: tuple) -> Kernel:
     if operation == "filter":
         return _filter(*types)
     if operation == "windows":

@@ -1,4 +1,4 @@
-"""Kernels on a real GPU: Numba compiles them, the CUDA driver loads and launches them.
+"""Kernels on a real GPU: the CUDA driver loads and launches what `cubins` has compiled.
 
 Numba's own launcher takes 22 us and more for a call with two arrays, since it types its arguments
 anew each time.  Here every parameter is a 64-bit slot, and a launch is one call of the driver.
@@ -7,33 +7,28 @@ anew each time.  Here every parameter is a 64-bit slot, and a launch is one call
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from cuda.bindings import driver
 
 from fastconv.device import DeviceArray
-from fastconv.engines.numba_cuda.elements import in_memory
-from fastconv.engines.numba_cuda.launch import INSTALL, Kernel
+from fastconv.engines.numba_cuda.cubins import code_of
+from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "check", "compile_ptx", "current", "current_device", "device_of", "download", "link", "numba_array",
-    "prepared", "run", "slots_of", "upload", "wait",
+    "allocate", "check", "current", "current_device", "device_of", "download", "entry_points", "event", "finish",
+    "new_stream", "numba_array", "pinned", "prepared", "record", "run", "slots_of", "synchronize", "upload", "wait",
+    "wait_for",
 ]  # fmt: skip
 
 # Bytes of shared memory that a block may have without asking.
 USUAL_SHARED = 48 << 10
-
-# What tells the driver that parameters lie one behind the other.
-PARAMETERS, NBYTES, END = 1, 2, 0
-
-# Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
-NUMPY_NAMES = {"row_stack": "vstack"}
 
 
 def check() -> None:
@@ -100,10 +95,35 @@ def _capability(device: int) -> tuple[int, int]:
 
 def wait(stream: int, other: int) -> None:
     """Let a stream wait for what another has been given so far; the host does not wait."""
-    event = _do(driver.cuEventCreate, driver.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
-    _do(driver.cuEventRecord, event, other)
+    passed = event()
+    record(passed, other)
+    wait_for(stream, passed)
+    _do(driver.cuEventDestroy, passed)
+
+
+def new_stream() -> int:
+    """A stream of the current device that no other waits for."""
+    return int(_do(driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_NON_BLOCKING.value))
+
+
+def event() -> Any:
+    """A new event."""
+    return _do(driver.cuEventCreate, driver.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
+
+
+def record(event: Any, stream: int) -> None:
+    """Let an event happen when a stream has done what it has been given so far."""
+    _do(driver.cuEventRecord, event, stream)
+
+
+def wait_for(stream: int, event: Any) -> None:
+    """Let a stream wait for an event; the host does not wait."""
     _do(driver.cuStreamWaitEvent, stream, event, 0)
-    _do(driver.cuEventDestroy, event)
+
+
+def finish(event: Any) -> None:
+    """Wait for an event."""
+    _do(driver.cuEventSynchronize, event)
 
 
 # -- memory, allocated and freed in stream order ----------------------------------------------------
@@ -131,10 +151,24 @@ def upload(host: np.ndarray, address: int, stream: int) -> None:
     _do(driver.cuMemcpyHtoDAsync, address, host.ctypes.data, host.nbytes, stream)
 
 
-def download(address: int, host: np.ndarray, stream: int) -> None:
-    """Copy from an address to a contiguous host array, and wait for it."""
+def download(address: int, host: np.ndarray, stream: int, wait: bool = True) -> None:
+    """Copy from an address to a contiguous host array, and wait for it (unless it is pinned, only if asked to)."""
     _do(driver.cuMemcpyDtoHAsync, host.ctypes.data, address, host.nbytes, stream)
+    if wait:
+        synchronize(stream)
+
+
+def synchronize(stream: int) -> None:
+    """Wait until a stream has done all that it has been given."""
     _do(driver.cuStreamSynchronize, stream)
+
+
+def pinned(nbytes: int) -> np.ndarray:
+    """New bytes of the host that the device reads and writes by itself."""
+    address = int(_do(driver.cuMemHostAlloc, max(nbytes, 1), driver.CU_MEMHOSTALLOC_PORTABLE))
+    memory = (ctypes.c_uint8 * nbytes).from_address(address)
+    finalize(memory, driver.cuMemFreeHost, address).atexit = False  # the driver's own end may come first
+    return np.frombuffer(memory, np.uint8)
 
 
 def numba_array(shape: tuple[int, ...], dtype: np.dtype, stream: int) -> Any:
@@ -147,42 +181,6 @@ def numba_array(shape: tuple[int, ...], dtype: np.dtype, stream: int) -> Any:
 # -- kernels ----------------------------------------------------------------------------------------
 
 
-def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
-    """A kernel as PTX, and the name of its entry; needs the compiler's libraries, but no GPU."""
-    with _numpy_names():
-        from numba import cuda
-        from numba.cuda import types
-
-        pointers = [types.CPointer(getattr(types, in_memory(name))) for name in kernel.pointers]
-        scalars = [getattr(types, name) for name in kernel.scalars]
-        geometry = types.NamedUniTuple(types.int64, len(kernel.geometry._fields), kernel.geometry)
-        constants = [types.UniTuple(types.float32, kernel.constants)] if kernel.constants else []
-        signature = types.void(*pointers, *scalars, *constants, geometry)
-        try:
-            ptx, _ = cuda.compile(
-                kernel.function,
-                signature,
-                device=False,
-                abi="numba",
-                cc=capability,
-                launch_bounds=kernel.bounds or None,
-            )
-        except (ImportError, OSError, RuntimeError) as error:
-            libraries = f"its compiler libraries come with {INSTALL}"
-            raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error
-    entry = re.search(r"\.visible \.entry (\w+)", ptx)
-    assert entry is not None
-    return ptx, entry[1]
-
-
-def link(ptx: str, capability: tuple[int, int]) -> Any:
-    """PTX as machine code; needs nvJitLink, or the driver."""
-    from cuda.core import Linker, LinkerOptions, ObjectCode
-
-    options = LinkerOptions(arch="sm_{}{}".format(*capability))
-    return Linker(ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin")
-
-
 @cache
 def _allow_shared(loaded: Any, device: int, nbytes: int) -> None:
     """Let a kernel have more shared memory than blocks have unasked."""
@@ -193,8 +191,10 @@ def _allow_shared(loaded: Any, device: int, nbytes: int) -> None:
 @cache
 def _load(kernel: Kernel, capability: tuple[int, int]) -> tuple[Any, Any]:
     """The loaded kernel's handle, and the object that keeps it."""
-    ptx, entry = compile_ptx(kernel, capability)
-    loaded = link(ptx, capability).get_kernel(entry)
+    from cuda.core import ObjectCode
+
+    entry, code = code_of(kernel, capability, int(_do(driver.cuDriverGetVersion)))
+    loaded = ObjectCode.from_cubin(code).get_kernel(entry)
     return driver.CUfunction(int(loaded.handle)), loaded
 
 
@@ -232,33 +232,26 @@ def prepared(
     geometry: tuple,
     shared: int = 0,
     constants: Sequence[float] = (),
-) -> tuple[Callable[[int, int, int], int], bytes]:
-    """A launch that has been made once, to be repeated: a function of stream, address and size of the parameters,
-    whose result is the driver's error, and the parameters, the arrays' addresses first."""
-    handle = int(_load(kernel, _capability(current_device()))[0])
+) -> tuple[int, int, tuple[int, ...], bytes, Sequence[DeviceArray | None]]:
+    """What repeats a launch that has been made: device, kernel, grid and block and bytes of shared memory, the
+    parameters one behind the other, and the arrays whose addresses come first among them."""
+    device = current_device()
+    handle = int(_load(kernel, _capability(device))[0])
     slots = slots_of(kernel, arrays, scalars, geometry)
     behind = len(slots) - len(geometry)
     numbers = np.zeros(-(-len(constants) // 2) * 2, np.float32)  # ends on a multiple of 8 bytes
     numbers[: len(constants)] = constants
     parameters = slots[:behind].tobytes() + numbers.tobytes() + slots[behind:].tobytes()
-    launch, sizes = _library().cuLaunchKernel, (*grid, *block, shared)
-    size = ctypes.c_size_t()
-    extra = (ctypes.c_void_p * 5)(PARAMETERS, None, NBYTES, ctypes.addressof(size), END)
-
-    def again(stream: int, address: int, nbytes: int, keep: Any = size) -> int:
-        extra[1], size.value = address, nbytes
-        return launch(handle, *sizes, stream, None, extra)
-
-    return again, parameters
+    return device, handle, (*grid, *block, shared), parameters, arrays
 
 
 @cache
-def _library() -> Any:
-    """The driver's library, for calls that shall take a microsecond; those of its Python bindings take several."""
+def entry_points() -> tuple[int, int]:
+    """Addresses of the driver's cuLaunchKernel and cuCtxGetDevice: calls through its Python bindings take microseconds."""
     library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    sizes: list[Any] = [ctypes.c_uint] * 7
-    library.cuLaunchKernel.argtypes = [ctypes.c_void_p, *sizes, *[ctypes.c_void_p] * 3]
-    return library
+    launch, device = (ctypes.cast(f, ctypes.c_void_p).value for f in (library.cuLaunchKernel, library.cuCtxGetDevice))
+    assert launch is not None and device is not None
+    return launch, device
 
 
 def slots_of(
@@ -271,15 +264,3 @@ def slots_of(
         for value, name in zip(scalars, kernel.scalars, strict=True)
     ]
     return np.concatenate([np.array(pointers, np.int64), *numbers, np.array(geometry, np.int64)])
-
-
-@contextmanager
-def _numpy_names() -> Iterator[None]:
-    missing = {old: new for old, new in NUMPY_NAMES.items() if not hasattr(np, old)}
-    for old, new in missing.items():
-        setattr(np, old, getattr(np, new))
-    try:
-        yield
-    finally:
-        for old in missing:
-            delattr(np, old)

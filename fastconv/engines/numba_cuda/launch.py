@@ -44,6 +44,7 @@ class Kernel:
     geometry: Any
     bounds: tuple[int, ...] = ()  # threads of a block at most, and how many blocks a multiprocessor shall hold
     constants: int = 0  # float32 numbers that go by value, behind the scalars
+    name: str = ""  # tells its code on disk apart from that of all others; without one it is not kept there
 
 
 @cache
@@ -148,8 +149,7 @@ class Call:
         """Start a kernel, with so many bytes of shared memory a block."""
         self._runner.run(kernel, grid, block, arrays, scalars, geometry, self.stream, shared, constants)
         if recorded.get() is not None:
-            again, parameters = self._runner.prepared(kernel, grid, block, arrays, scalars, geometry, shared, constants)
-            _tell((again, parameters, arrays))
+            _tell(self._runner.prepared(kernel, grid, block, arrays, scalars, geometry, shared, constants))
 
 
 def _tell(launch: Any) -> None:

@@ -16,7 +16,8 @@ from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "check", "current", "current_device", "device_of", "download", "numba_array", "prepared", "run", "upload", "wait",
+    "allocate", "check", "current", "current_device", "device_of", "download", "event", "finish", "new_stream",
+    "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
 ]  # fmt: skip
 
 
@@ -44,6 +45,36 @@ def wait(stream: int, other: int) -> None:
     """Does nothing: everything is done when its call returns."""
 
 
+def new_stream() -> int:
+    """The default stream."""
+    return 0
+
+
+def event() -> None:
+    """Nothing: everything is done when its call returns."""
+
+
+def record(event: None, stream: int) -> None:
+    """Does nothing."""
+
+
+def wait_for(stream: int, event: None) -> None:
+    """Does nothing."""
+
+
+def finish(event: None) -> None:
+    """Does nothing."""
+
+
+def synchronize(stream: int) -> None:
+    """Does nothing."""
+
+
+def pinned(nbytes: int) -> np.ndarray:
+    """New bytes."""
+    return np.full(nbytes, 0xA5, np.uint8)
+
+
 class Memory:
     """Memory that belongs to a call."""
 
@@ -66,7 +97,7 @@ def upload(host: np.ndarray, address: int, stream: int) -> None:
     ctypes.memmove(address, host.ctypes.data, host.nbytes)
 
 
-def download(address: int, host: np.ndarray, stream: int) -> None:
+def download(address: int, host: np.ndarray, stream: int, wait: bool = True) -> None:
     """Copy from an address to a contiguous host array."""
     ctypes.memmove(host.ctypes.data, address, host.nbytes)
 
@@ -124,6 +155,6 @@ def run(
         cuda.jit(kernel.function)[grid, block, 0, shared](*pointers, *numbers, *weights, geometry)
 
 
-def prepared(*arguments: Any) -> tuple[Any, bytes]:
-    """No launch is repeated here: only tensors of PyTorch are remembered, and none is of the simulator."""
+def prepared(*arguments: Any) -> Any:
+    """No launch is repeated here: only arrays of PyTorch and CuPy are remembered, and none is of the simulator."""
     raise NotImplementedError("the simulator repeats no launches")

@@ -1,0 +1,116 @@
+"""Host arrays through a GPU in tiles: rows of images, or some images at a time.
+
+A tile's buffer holds all the rows that its outputs read, those that the boundary rule tells of included: so tiles
+are problems without a boundary along their first axis, and rows of the table do them like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastconv.algorithms.parts import executor_of
+from fastconv.boundary import index_map
+from fastconv.device import DeviceArray
+from fastconv.problem import ConvProblem, SeparableProblem
+
+__all__ = ["by_tiles"]
+
+# Bytes of a tile's outputs or inputs, of an array that is worth tiles, and of a copy that one thread makes.
+TILE, WORTH, PIECE = 16 << 20, 48 << 20, 2 << 20
+
+Problem = ConvProblem | SeparableProblem
+
+
+def by_tiles(problem: Problem, engine: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> bool:
+    """Compute a filter of large host arrays; False if it is none, or its tiles would not be the whole's."""
+    p = problem.conv if isinstance(problem, SeparableProblem) else problem
+    if any(isinstance(array, DeviceArray) for array in (x, w, out, bias)) or max(x.nbytes, out.nbytes) < WORTH:
+        return False
+    if not p.ndim or np.asarray(fill).astype(p.in_dtype) != fill or np.may_share_memory(x, out):
+        return False  # rows of fill values must be what the kernels take for them
+    executor = lru_cache(maxsize=None)(lambda part: executor_of(part, engine))
+    engine.in_tiles([_tile(problem, p, part, executor, engine, x, w, out, bias, fill) for part in _parts(p)])
+    return True
+
+
+def _parts(p: ConvProblem) -> Iterator[tuple[int, int, int, int]]:
+    """(first image, images, first row, rows) of the outputs of each tile."""
+    image = max(
+        np.dtype(p.in_dtype).itemsize * p.channels * int(np.prod(p.in_shape)),
+        np.dtype(p.out_dtype).itemsize * p.filters * int(np.prod(p.out_shape)),
+    )
+    images, height = max(TILE // image, 1), p.out_shape[0]
+    rows = height if images > 1 else max(TILE * height // image, 1)
+    for first in range(0, p.batch, images):
+        for row in range(0, height, rows):
+            yield first, min(images, p.batch - first), row, min(rows, height - row)
+
+
+def _tile(problem: Problem, p: ConvProblem, part: tuple, executor: Any, engine: Any,
+          x: Any, w: Any, out: Any, bias: Any, fill: Any) -> Any:  # fmt: skip
+    first, images, row, rows = part
+    above = row * p.stride[0] - p.pad[0]
+    reach = (rows - 1) * p.stride[0] + (p.kernel_shape[0] - 1) * p.dilation[0] + 1
+    conv = replace(
+        p, batch=images, in_shape=(reach, *p.in_shape[1:]), out_shape=(rows, *p.out_shape[1:]), pad=(0, *p.pad[1:])
+    )
+    here = replace(problem, conv=conv) if isinstance(problem, SeparableProblem) else conv
+    source, target = x[first : first + images], out[first : first + images, :, row : row + rows]
+    shapes = (images, p.channels, *conv.in_shape), (images, p.filters, *conv.out_shape)
+    dtypes = x.dtype, out.dtype
+    sizes = tuple(int(np.prod(shape)) * dtype.itemsize for shape, dtype in zip(shapes, dtypes, strict=True))
+
+    def compute(at: int, to: int, stream: int) -> None:
+        arrays = (
+            _placed(DeviceArray.at(None, address, *_laid(p, shape, dtype), stream=stream), p)
+            for address, shape, dtype in zip((at, to), shapes, dtypes, strict=True)
+        )
+        given, result = arrays
+        executor(here)(given, w, result, bias, fill, 1)
+
+    def buffer(memory: np.ndarray, side: int) -> np.ndarray:
+        shape, dtype = _laid(p, shapes[side], dtypes[side])
+        return _placed(memory[: sizes[side]].view(dtype).reshape(shape), p)
+
+    return engine.Tile(
+        sizes,
+        lambda memory: _rows(buffer(memory, 0), source, above, p, fill),
+        compute,
+        lambda memory: _pieces(target, buffer(memory, 1)),
+    )
+
+
+def _laid(p: ConvProblem, shape: tuple[int, ...], dtype: np.dtype) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape in the order in which buffers hold it."""
+    return ((shape[0], *shape[2:], shape[1]) if p.channels_last else shape), dtype
+
+
+def _placed(array: Any, p: ConvProblem) -> Any:
+    """A buffer's array in the order of problems."""
+    return np.moveaxis(array, -1, 1) if p.channels_last else array
+
+
+def _rows(buffer: np.ndarray, source: np.ndarray, above: int, p: ConvProblem, fill: Any) -> Iterator[tuple]:
+    """Copies of the rows from `above` on, as the boundary rule continues the image."""
+    reach, height = buffer.shape[2], source.shape[2]
+    low, high = min(max(-above, 0), reach), max(min(height - above, reach), 0)
+    if low < high:
+        yield from _pieces(buffer[:, :, low:high], source[:, :, above + low : above + high])
+    outside = [*range(low), *range(max(low, high), reach)] if low < high else range(reach)
+    for at in outside:
+        row = int(index_map(np.array(above + at), height, p.boundary[0]))
+        yield buffer[:, :, at], fill if row < 0 else source[:, :, row]
+
+
+def _pieces(to: np.ndarray, source: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A copy as several, cut along the longer of images and rows."""
+    axis = 2 if to.shape[2] >= to.shape[0] else 0
+    each = max(1, PIECE * to.shape[axis] // max(to.nbytes, 1))
+    for first in range(0, to.shape[axis], each):
+        key = (slice(None),) * axis + (slice(first, first + each),)
+        yield to[key], source[key]

@@ -1,0 +1,135 @@
+"""Host arrays through a device, tile by tile: uploads, kernels and downloads of neighbouring tiles at the same time.
+
+Only memory that the system cannot move takes part in transfers at full speed, so tiles go through buffers of such
+memory, into and out of which threads of the host copy while the device works on the tiles before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from fastconv.engines.numba_cuda.launch import require
+
+__all__ = ["Tile", "in_tiles"]
+
+# Tiles under way; the host fills the buffers of one and empties those of another meanwhile.
+SLOTS = 4
+COPIERS = min(8, os.cpu_count() or 1)
+
+Copies = Iterable[tuple[np.ndarray, Any]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: how many bytes go in and come out, the copies (to, from) into a buffer of bytes and out of another,
+    and what starts its kernels at the addresses of source and target, in the order of a stream."""
+
+    sizes: tuple[int, int]
+    fill: Callable[[np.ndarray], Copies]
+    compute: Callable[[int, int, int], None]
+    empty: Callable[[np.ndarray], Copies]
+
+
+class _Slot:
+    """Buffers of a tile on both sides."""
+
+    def __init__(self, runner: Any, sizes: tuple[int, int], stream: int):
+        self.host = [runner.pinned(size) for size in sizes]
+        self.device = [runner.allocate(size, stream) for size in sizes]
+        self.sent, self.computed, self.done = (runner.event() for _ in range(3))
+        self.tile: Tile | None = None
+
+
+class _Pipeline:
+    """Streams and slots of one device, kept for later calls."""
+
+    def __init__(self, device: int):
+        self.runner, self.device, self.lock = require(), device, Lock()
+        self.sizes = (0, 0)
+        self.slots: list[_Slot] = []
+        self.up, self.work, self.down = (self.runner.new_stream() for _ in range(3))
+
+    def run(self, tiles: list[Tile]) -> None:
+        """Send all tiles through; what they write to the host is complete when this returns."""
+        runner = self.runner
+        self._reserve(*(max(tile.sizes[side] for tile in tiles) for side in range(2)))
+        try:
+            for i, tile in enumerate(tiles):
+                slot = self.slots[i % SLOTS]
+                copies = [*self._emptied(slot), *tile.fill(slot.host[0])]
+                _copy(copies)
+                source, target = (memory.address for memory in slot.device)
+                runner.upload(slot.host[0][: tile.sizes[0]], source, self.up)
+                runner.record(slot.sent, self.up)
+                runner.wait_for(self.work, slot.sent)
+                tile.compute(source, target, self.work)
+                runner.record(slot.computed, self.work)
+                runner.wait_for(self.down, slot.computed)
+                runner.download(target, slot.host[1][: tile.sizes[1]], self.down, wait=False)
+                runner.record(slot.done, self.down)
+                slot.tile = tile
+            for i in range(len(tiles), len(tiles) + SLOTS):
+                _copy(self._emptied(self.slots[i % SLOTS]))
+        except BaseException:
+            for stream in (self.up, self.work, self.down):
+                runner.synchronize(stream)  # the buffers are not in use any more
+            raise
+        finally:
+            for slot in self.slots:
+                slot.tile = None
+
+    def _emptied(self, slot: _Slot) -> list[tuple[np.ndarray, Any]]:
+        """What brings the result of the slot's tile to where it belongs, once it has come."""
+        if slot.tile is None:
+            return []
+        self.runner.finish(slot.done)
+        tile, slot.tile = slot.tile, None
+        return list(tile.empty(slot.host[1]))
+
+    def _reserve(self, inward: int, outward: int) -> None:
+        if inward > self.sizes[0] or outward > self.sizes[1]:
+            for slot in self.slots:
+                for memory in slot.device:
+                    memory.free()
+            self.slots.clear()  # before the new ones are made
+            self.sizes = (0, 0)
+            sizes = (inward, outward)
+            self.slots = [_Slot(self.runner, sizes, self.work) for _ in range(SLOTS)]
+            self.runner.synchronize(self.work)  # memory belongs to the stream until then
+            self.sizes = sizes
+
+
+def in_tiles(tiles: list[Tile]) -> None:
+    """Compute tiles of host arrays on the current device."""
+    runner = require()
+    device = runner.current_device()
+    with runner.current(device):
+        pipeline = _pipeline(device)
+        with pipeline.lock:
+            pipeline.run(tiles)
+
+
+@cache
+def _pipeline(device: int) -> _Pipeline:
+    return _Pipeline(device)
+
+
+@cache
+def _copiers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(COPIERS, "fastconv-copy")
+
+
+def _copy(copies: list[tuple[np.ndarray, Any]]) -> None:
+    if len(copies) > 1:
+        list(_copiers().map(lambda copy: np.copyto(*copy, casting="unsafe"), copies))
+    else:
+        for to, source in copies:
+            np.copyto(to, source, casting="unsafe")
