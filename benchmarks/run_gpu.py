@@ -1,205 +1,144 @@
-"""Checks and times the CUDA kernels on a GPU, beside PyTorch and CuPy where they are installed.
+"""Checks and times the CUDA engine on a GPU beside its limits and the libraries that are installed.
 
-    python benchmarks/run_gpu.py --json gpu.json
+    python benchmarks/run_gpu.py --json benchmarks/results/gpu.json
 
-Device time by CUDA events: the median over repetitions of a batch of calls into a given output, with
-inputs taken in turn so that together they exceed the L2 cache.  Every timed output is first filled with
-NaN (the largest integer) and then compared, at its corners and at random places, with float64 sums made
-one by one in NumPy.  Copying memory is measured in the same run: it is the ceiling of small kernels.
+Device time: the median of batches of calls between CUDA events, results allocated by the call, inputs taken in
+turn.  Every row is checked first: into an output full of NaN (of the largest integer), at its corners and random
+places, against sums made one by one in float64; then the timed call must give the same, wherever its memory lay.
+The limits are measured in the run: bandwidth of a copy, multiplications and additions of one instruction, PCIe.
+Rows on the host: wall clock.  A library that is missing, or cannot do a row, has no figure there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from math import prod
 from typing import Any
 
 import numpy as np
 
 import fastconv
-from fastconv import nn, signal
-from fastconv.engines.numba_cuda.launch import require
+from fastconv import ndimage, nn, signal
 
-REPEATS = 15
-BATCH_SECONDS = 4e-3
-L2_BYTES = 128 << 20  # inputs taken in turn span at least this much
-RIVALS = ("torch", "cupy")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX takes the device's memory for itself
+N, REPEATS, BATCH_SECONDS, SLOW, PLACES = 8192, 9, 4e-3, 0.05, 100
+RIVALS = ("torch", "cupy", "jax")
+PACKAGES = "numpy numba numba-cuda llvmlite cuda-bindings cuda-core torch cupy-cuda13x cupy-cuda12x jax nvidia-cudnn-cu13".split()
 
 Times = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A call: "filter" (image and kernel), "conv" (input, weight), "max" or "avg" (input and window)."""
-
-    kind: str
-    x: tuple[int, ...]
-    k: tuple[int, ...]
-    dtype: str = "float32"
-    stride: int = 1
-    pad: int = 0
-    groups: int = 1
-
-    @property
-    def name(self) -> str:
-        sizes = "x".join(map(str, self.x)) + ":k" + "x".join(map(str, self.k))
-        groups = f"g{self.groups}" if self.groups > 1 else ""
-        return f"{self.kind}:{self.dtype}:{sizes}s{self.stride}p{self.pad}{groups}"
-
-    @property
-    def out(self) -> tuple[int, ...]:
-        sizes = [(n + 2 * self.pad - k) // self.stride + 1 for n, k in zip(self.x[-2:], self.k[-2:], strict=True)]
-        return (
-            (*sizes,) if self.kind == "filter" else (self.x[0], self.k[0] if self.kind == "conv" else self.x[1], *sizes)
-        )
-
-    @property
-    def flops(self) -> int:
-        return 2 * prod(self.out) * prod(self.k[-3:] if self.kind == "conv" else self.k)
-
-    @property
-    def nbytes(self) -> int:
-        weights = prod(self.k) if self.kind in ("filter", "conv") else 0
-        return (prod(self.x) + prod(self.out) + weights) * np.dtype(self.dtype).itemsize
-
-
-CASES = [
-    *(Case("filter", (n, n), (k, k)) for n in (2048, 8192) for k in (3, 5, 7, 15, 31)),
-    *(Case("filter", (8192, 8192), (k, k), "uint8") for k in (3, 7)),
-    Case("filter", (4096, 4096), (5, 5), "float64"),
-    Case("conv", (32, 64, 56, 56), (64, 64, 3, 3), pad=1),
-    Case("conv", (32, 128, 28, 28), (128, 128, 3, 3), pad=1),
-    Case("conv", (32, 256, 14, 14), (256, 256, 3, 3), pad=1),
-    Case("conv", (32, 512, 7, 7), (512, 512, 3, 3), pad=1),
-    Case("conv", (32, 256, 56, 56), (64, 256, 1, 1)),
-    Case("conv", (32, 3, 224, 224), (64, 3, 7, 7), stride=2, pad=3),
-    Case("conv", (32, 128, 56, 56), (128, 1, 3, 3), pad=1, groups=128),
-    *(Case(kind, (32, 64, 112, 112), (2, 2), stride=2) for kind in ("max", "avg")),
-    *(Case(kind, (32, 64, 112, 112), (3, 3), stride=2, pad=1) for kind in ("max", "avg")),
-    Case("max", (32, 64, 112, 112), (3, 3), pad=1),
-]
+Call = Callable[[int], Any]
 
 
 @dataclass
 class Row:
-    """What was measured of a case: times in microseconds as (median, least, largest)."""
+    """A workload: microseconds (median, least, most), what it is held to, and the rivals' times."""
 
-    case: str
-    ours: Times
-    first_call_seconds: float
-    gbytes_per_s: float
-    tflops: float
-    of_copy: float
-    rivals: dict[str, Times] = field(default_factory=dict)
-
-
-# -- data, and what it must come to -------------------------------------------------------------
+    name: str
+    us: Times
+    limit: str  # "copy", "fma", "pcie" or "torch": what bounds it
+    limit_us: float
+    of_limit: float  # the limit's time over ours; the other way round where less is better
+    rivals: dict[str, Times | None] = field(default_factory=dict)
+    error: str = ""
 
 
-def random(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
-    r = np.random.default_rng(seed)
-    if np.dtype(dtype).kind == "f":
-        return r.standard_normal(shape, "float32").astype(dtype)
-    return r.integers(0, 256, shape, dtype)
+# -- the libraries ----------------------------------------------------------------------------------
 
 
-def expected(case: Case, x: np.ndarray, w: np.ndarray, at: tuple[int, ...]) -> tuple[float, float]:
-    """One output in float64, and the sum of the magnitudes of its terms."""
-    *lead, y, column = at
-    corner = np.array([y, column]) * case.stride - case.pad
-    low, high = np.maximum(corner, 0), np.minimum(corner + case.k[-2:], x.shape[-2:])
-    inside = (slice(low[0], high[0]), slice(low[1], high[1]))
-    if case.kind in ("max", "avg"):
-        window = x[lead[0], lead[1]][inside].astype("float64")
-        result = window.max() if case.kind == "max" else window.sum() / prod(case.k)
-        return result, np.abs(window).sum()
-    taps = (slice(low[0] - corner[0], high[0] - corner[0]), slice(low[1] - corner[1], high[1] - corner[1]))
-    if case.kind == "filter":
-        terms = x[inside].astype("float64") * w[taps].astype("float64")
-    else:
-        n, f = lead
-        channels = case.k[1]
-        first = f // (case.k[0] // case.groups) * channels
-        terms = x[(n, slice(first, first + channels), *inside)].astype("float64") * w[(f, slice(None), *taps)]
-    return terms.sum(), np.abs(terms).sum()
+class Torch:
+    name = "torch"
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
+        self.torch, self.functional = torch, torch.nn.functional
+
+    def put(self, array: np.ndarray) -> Any:
+        return self.torch.from_numpy(array).cuda()
+
+    def get(self, array: Any) -> np.ndarray:
+        return array.cpu().numpy()
+
+    def filter(self, x: Any, w: np.ndarray) -> Any:
+        weight = self.put(w)[None, None]
+        return lambda: self.functional.conv2d(x[None, None], weight, padding="same")
+
+    def pool(self, x: Any, kind: str, k: int, s: int, p: int, last: bool) -> Any:
+        x = x.permute(0, 3, 1, 2) if last else x
+        function = self.functional.max_pool2d if kind == "max" else self.functional.avg_pool2d
+        return lambda: function(x, k, s, p)
 
 
-def check(case: Case, x: np.ndarray, w: np.ndarray, out: np.ndarray, places: int = 200) -> None:
-    """Compare an output with float64, and make sure that all of it was written."""
-    if out.dtype.kind == "f":
-        assert not np.isnan(out).any(), f"{case.name}: {np.isnan(out).sum()} outputs were not written"
-    r = np.random.default_rng(3)
-    corners = [tuple(0 for _ in out.shape), tuple(n - 1 for n in out.shape)]
-    for at in corners + [tuple(int(r.integers(n)) for n in out.shape) for _ in range(places)]:
-        value, scale = expected(case, x, w, at)
-        if out.dtype.kind == "f":
-            tolerance = np.finfo(out.dtype).eps * (case.flops / prod(case.out) / 2 + 2) * scale
-            assert abs(float(out[at]) - value) <= tolerance, f"{case.name}{list(at)}: {out[at]}, not {value}"
-        else:
-            assert int(out[at]) == int(value) % 256, f"{case.name}{list(at)}: {out[at]}, not {int(value) % 256}"
+class Cupy:
+    name = "cupy"
+
+    def __init__(self) -> None:
+        import cupy
+        from cupyx.scipy import ndimage as theirs
+
+        self.cupy, self.ndimage = cupy, theirs
+        self.put, self.get = cupy.asarray, cupy.asnumpy
+
+    def filter(self, x: Any, w: np.ndarray) -> Any:
+        weight, out = self.put(w), self.cupy.empty_like(x)
+        return lambda: self.ndimage.correlate(x, weight, out, "constant")
+
+    def lines(self, x: Any, line: np.ndarray) -> Any:
+        weight, out = self.put(line), self.cupy.empty_like(x)
+        return lambda: self.ndimage.correlate1d(
+            self.ndimage.correlate1d(x, weight, 0, mode="constant"), weight, 1, out, "constant"
+        )
+
+    def fft(self, x: Any, w: np.ndarray) -> Any:
+        from cupyx.scipy.signal import fftconvolve
+
+        weight = self.put(w[::-1, ::-1].copy())
+        return lambda: fftconvolve(x, weight, "same")
 
 
-# -- the calls, ours and the rivals' --------------------------------------------------------------
+class Jax:
+    name = "jax"
+
+    def __init__(self) -> None:
+        import jax
+
+        self.jax, self.put = jax, jax.numpy.asarray
+        assert jax.devices()[0].platform in ("gpu", "cuda")
+
+    def filter(self, x: Any, w: np.ndarray) -> Any:
+        lax, weight = self.jax.lax, self.put(w)[None, None]
+        run = self.jax.jit(
+            lambda x: lax.conv_general_dilated(x[None, None], weight, (1, 1), "SAME", precision=lax.Precision.HIGHEST)
+        )
+        return lambda: run(x)
 
 
-def our_call(case: Case) -> Callable[[Any, Any, Any], Any]:
-    if case.kind == "filter":
-        return lambda x, w, out: signal.correlate2d(x, w, "valid", out=out)
-    if case.kind == "conv":
-        return lambda x, w, out: nn.conv2d(x, w, None, case.stride, case.pad, 1, case.groups, out=out)
-    function = nn.max_pool2d if case.kind == "max" else nn.avg_pool2d
-    return lambda x, w, out: function(x, case.k, case.stride, case.pad, out=out)
-
-
-def torch_call(case: Case, xs: list[np.ndarray], w: np.ndarray) -> Callable[[int], Any] | None:
-    if np.dtype(case.dtype).kind != "f":
-        return None
-    import torch
-    import torch.nn.functional as F
-
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
-    inputs, weight = [torch.from_numpy(x).cuda() for x in xs], torch.from_numpy(w).cuda()
-    if case.kind == "filter":
-        inputs, weight = [x[None, None] for x in inputs], weight[None, None]
-    if case.kind in ("filter", "conv"):
-        return lambda i: F.conv2d(inputs[i], weight, None, case.stride, case.pad, 1, case.groups)
-    function = F.max_pool2d if case.kind == "max" else F.avg_pool2d
-    return lambda i: function(inputs[i], case.k, case.stride, case.pad)
-
-
-def cupy_call(case: Case, xs: list[np.ndarray], w: np.ndarray) -> Callable[[int], Any] | None:
-    if case.kind != "filter":
-        return None
-    import cupy
-    from cupyx.scipy import ndimage
-
-    inputs, weight = [cupy.asarray(x) for x in xs], cupy.asarray(w)
-    outs = cupy.empty_like(inputs[0])
-    return lambda i: ndimage.correlate(inputs[i], weight, outs, "constant")
-
-
-# -- time -----------------------------------------------------------------------------------------
+# -- time -------------------------------------------------------------------------------------------
 
 
 class Clock:
-    """CUDA events on the default stream."""
+    """CUDA events on the default stream, and what bounds all."""
 
     def __init__(self) -> None:
         from cuda.bindings import driver
 
+        from fastconv.engines.numba_cuda.launch import require
+
         self.driver = driver
-        self.context = require().current(0)  # kept: for the rest of the program
-        self.context.__enter__()
+        self.context = require().current(0)
+        self.context.__enter__()  # for the rest of the program
         self.events = [self.do("cuEventCreate", 0) for _ in range(2)]
 
     def do(self, name: str, *arguments: Any) -> Any:
@@ -216,172 +155,358 @@ class Clock:
         self.do("cuEventSynchronize", end)
         return self.do("cuEventElapsedTime", start, end) * 1e-3
 
-    def microseconds(self, call: Callable[[int], Any], turns: int) -> Times:
-        """Median, least and largest time of a call, over batches."""
-        for i in range(turns + 1):
-            call(i % turns)
-        batch = max(1, min(200, int(BATCH_SECONDS / max(self.seconds(lambda: call(0)), 1e-6))))
-        times = [self.seconds(lambda: [call(i % turns) for i in range(batch)]) / batch * 1e6 for _ in range(REPEATS)]
-        return statistics.median(times), min(times), max(times)
+    def microseconds(self, calls: list[Callable[[], Any]]) -> Times:
+        """Median, least and most of a call's time."""
+        turns = len(calls)
+        for call in calls:
+            call()
+        one = max(self.seconds(calls[0]), 1e-6)
+        batch = max(1, min(200, int(BATCH_SECONDS / one)))
+        repeats = REPEATS if one < SLOW else 3
+        times = [self.seconds(lambda: [calls[i % turns]() for i in range(batch)]) / batch * 1e6 for _ in range(repeats)]
+        return _spread(times)
+
+    def jax_microseconds(self, call: Callable[[], Any]) -> Times:
+        """By the wall clock: what XLA launches is on streams of its own."""
+        call().block_until_ready()
+        times = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            for _ in range(5):
+                result = call()
+            result.block_until_ready()
+            times.append((time.perf_counter() - start) / 5 * 1e6)
+        return _spread(times)
 
     def copy_rate(self, nbytes: int) -> float:
-        """Bytes read and written a second by a copy of so many bytes."""
-        turns = max(1, L2_BYTES // nbytes)
-        source, target = (self.do("cuMemAlloc", nbytes * turns) for _ in range(2))
-        self.do("cuMemsetD8", source, 1, nbytes * turns)
-
-        def copy(i: int) -> None:
-            self.do("cuMemcpyDtoDAsync", int(target) + i * nbytes, int(source) + i * nbytes, nbytes, 0)
-
-        median, _, _ = self.microseconds(copy, turns)
+        """Bytes read and written a second by copies of so many."""
+        source, target = (self.do("cuMemAlloc", 2 * nbytes) for _ in range(2))
+        self.do("cuMemsetD8", source, 1, 2 * nbytes)
+        calls = [
+            lambda i=i: self.do("cuMemcpyDtoDAsync", int(target) + i * nbytes, int(source) + i * nbytes, nbytes, 0)
+            for i in range(2)
+        ]
+        median = self.microseconds(calls)[0]
         for memory in (source, target):
             self.do("cuMemFree", memory)
         return 2 * nbytes / median * 1e6
 
+    def fma_rate(self) -> float:
+        """Operations a second of float32 multiplications and additions, from registers."""
+        from cuda.core import Program, ProgramOptions
 
-def measure(case: Case, clock: Clock, rivals: list[str]) -> Row:
-    turns = max(1, min(16, L2_BYTES // case.nbytes))
-    xs = [random(case.x, case.dtype, seed) for seed in range(turns)]
-    w = random(case.k, case.dtype, 99) if case.kind in ("filter", "conv") else np.zeros(1, case.dtype)
-    ours, first = measure_ours(case, clock, xs, w)
-    rate, copied = case.nbytes / ours[0] * 1e6, clock.copy_rate(max(case.nbytes // 2, 1))
-    row = Row(case.name, ours, first, rate / 1e9, case.flops / ours[0] / 1e6, rate / copied)
-    for rival in rivals:
-        theirs = {"torch": torch_call, "cupy": cupy_call}[rival](case, xs, w)
-        if theirs is not None:
-            row.rivals[rival] = clock.microseconds(theirs, turns)
-    return row
+        code = """extern "C" __global__ void __launch_bounds__(256) peak(float *o, float a, float b, int n) {
+            float v[16]; for (int i = 0; i < 16; i++) v[i] = threadIdx.x + i;
+            for (int k = 0; k < n; k++)
+            #pragma unroll
+            for (int u = 0; u < 8; u++)
+            #pragma unroll
+            for (int i = 0; i < 16; i++) v[i] = fmaf(v[i], a, b);
+            float s = 0; for (int i = 0; i < 16; i++) s += v[i]; if (s == 1.2345f) o[0] = s; }"""
+        major, minor = self.attribute("COMPUTE_CAPABILITY_MAJOR"), self.attribute("COMPUTE_CAPABILITY_MINOR")
+        compiled = Program(code, "c++", ProgramOptions(arch=f"sm_{major}{minor}")).compile("cubin")
+        kernel = compiled.get_kernel("peak")
+        blocks, turns = 8 * self.attribute("MULTIPROCESSOR_COUNT"), 2000
+        out = self.do("cuMemAlloc", 4)
+        values = [np.array([v], t) for v, t in ((int(out), "u8"), (0.999, "f4"), (0.001, "f4"), (turns, "i4"))]
+        addresses = np.array([v.ctypes.data for v in values], np.uint64)
+        function = self.driver.CUfunction(int(kernel.handle))
+        launch = lambda: self.do("cuLaunchKernel", function, blocks, 1, 1, 256, 1, 1, 0, 0, addresses.ctypes.data, 0)  # noqa: E731
+        return 2 * 16 * 8 * turns * blocks * 256 / self.microseconds([launch])[0] * 1e6
 
+    def pcie_seconds(self, nbytes: int) -> tuple[float, float]:
+        """Up and down, each alone, between memory that stays in place and the device."""
+        piece = min(nbytes, 256 << 20)
+        host, device = self.do("cuMemHostAlloc", piece, 0), self.do("cuMemAlloc", piece)
+        up = self.microseconds([lambda: self.do("cuMemcpyHtoDAsync", device, host, piece, 0)])[0]
+        down = self.microseconds([lambda: self.do("cuMemcpyDtoHAsync", host, device, piece, 0)])[0]
+        self.do("cuMemFreeHost", host)
+        self.do("cuMemFree", device)
+        return up * nbytes / piece / 1e6, down * nbytes / piece / 1e6
 
-def measure_ours(case: Case, clock: Clock, xs: list[np.ndarray], w: np.ndarray) -> tuple[Times, float]:
-    """The time of a call, and the seconds that the first one took."""
-    from numba import cuda
-
-    unwritten = np.nan if np.dtype(case.dtype).kind == "f" else np.iinfo(case.dtype).max
-    poison, call = np.full(case.out, unwritten, case.dtype), our_call(case)
-    inputs, weight, out = [cuda.to_device(x) for x in xs], cuda.to_device(w), cuda.to_device(poison)
-    start = time.perf_counter()
-    call(inputs[0], weight, out)
-    cuda.synchronize()
-    first = time.perf_counter() - start
-    check(case, xs[0], w, out.copy_to_host())
-    ours = clock.microseconds(lambda i: call(inputs[i], weight, out), len(xs))
-    out.copy_to_device(poison)
-    call(inputs[-1], weight, out)
-    check(case, xs[-1], w, out.copy_to_host())
-    return ours, first
-
-
-def host_microseconds(rivals: list[str]) -> dict[str, float]:
-    """What a small call costs the host: 3x3 max pooling of 8x8, 500 calls without waiting."""
-    x = np.ones((1, 1, 8, 8), "float32")
-    calls: dict[str, Callable[[], Any]] = {}
-    from numba import cuda
-
-    inputs, out = cuda.to_device(x), cuda.to_device(np.ones((1, 1, 4, 4), "float32"))
-    calls["fastconv, numba arrays, out="] = lambda: nn.max_pool2d(inputs, 2, out=out)
-    calls["fastconv, numba arrays"] = lambda: nn.max_pool2d(inputs, 2)
-    if "torch" in rivals:
-        import torch
-
-        tensor = torch.from_numpy(x).cuda()
-        calls["fastconv, torch tensors"] = lambda: nn.max_pool2d(tensor, 2)
-        calls["torch"] = lambda: torch.nn.functional.max_pool2d(tensor, 2)
-    if "cupy" in rivals:
-        import cupy
-
-        array = cupy.asarray(x)
-        calls["fastconv, cupy arrays"] = lambda: nn.max_pool2d(array, 2)
-    result = {}
-    for name, call in calls.items():
-        for _ in range(20):
-            call()
-        times = []
-        for _ in range(5):
-            cuda.synchronize()
-            start = time.perf_counter()
-            for _ in range(100):
-                call()
-            times.append((time.perf_counter() - start) / 100 * 1e6)
-        result[name] = statistics.median(times)
-    return result
-
-
-# -- the report -----------------------------------------------------------------------------------
-
-
-def machine(clock: Clock) -> dict[str, Any]:
-    def number(name: str) -> int:
-        return clock.do(
-            "cuDeviceGetAttribute", getattr(clock.driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}"), 0
+    def attribute(self, name: str) -> int:
+        return self.do(
+            "cuDeviceGetAttribute", getattr(self.driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}"), 0
         )
 
-    versions = {}
-    for package in (
-        "numpy",
-        "numba",
-        "numba-cuda",
-        "cuda-bindings",
-        "cuda-core",
-        "torch",
-        "cupy-cuda13x",
-        "cupy-cuda12x",
-    ):
+
+def _spread(times: list[float]) -> Times:
+    return statistics.median(times), min(times), max(times)
+
+
+# -- what results must be -----------------------------------------------------------------------------
+
+
+def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    r = np.random.default_rng(3)
+    corners = [tuple(0 for _ in shape), tuple(n - 1 for n in shape)]
+    return corners + [tuple(int(r.integers(n)) for n in shape) for _ in range(PLACES)]
+
+
+def check_filter(name: str, x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
+    """A correlation of the same size with zeros around; integers are truncated."""
+    ky, kx = w.shape
+    for y, c in places(out.shape):
+        top, left = y - ky // 2, c - kx // 2
+        rows, columns = slice(max(top, 0), min(top + ky, x.shape[0])), slice(max(left, 0), min(left + kx, x.shape[1]))
+        part = x[rows, columns].astype("float64")
+        terms = part * w[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        exact, scale = terms.sum(), np.abs(terms).sum()
+        tolerance = np.finfo("f4").eps * (w.size + 2) * scale if out.dtype.kind == "f" else 1 - 1e-9
+        assert abs(float(out[y, c]) - exact) <= tolerance, f"{name}[{y}, {c}]: {out[y, c]}, not {exact}"
+
+
+def check_pool(name: str, x: np.ndarray, case: tuple, out: np.ndarray) -> None:
+    kind, k, s, p, last = case
+    x, out = (np.moveaxis(a, -1, 1) if last else a for a in (x, out))
+    for n, c, y, z in places(out.shape):
+        top, left = y * s - p, z * s - p
+        part = x[n, c, max(top, 0) : top + k, max(left, 0) : left + k].astype("float64")
+        exact = part.max() if kind == "max" else part.sum() / k**2
+        tolerance = np.finfo(out.dtype).eps * np.abs(part).sum()
+        assert abs(float(out[n, c, y, z]) - exact) <= tolerance, (
+            f"{name}[{n}, {c}, {y}, {z}]: {out[n, c, y, z]}, not {exact}"
+        )
+
+
+# -- the rows -----------------------------------------------------------------------------------------
+
+
+class Run:
+    """One run: clocks, limits, libraries, rows."""
+
+    def __init__(self, pattern: str, rivals: list[str], check: bool = False) -> None:
+        self.clock, self.pattern, self.check = Clock(), pattern, check
+        self.rows: list[Row] = []
+        self.failures: list[str] = []
+        self.libraries: dict[str, Any] = {}
+        for kind in (Torch, Cupy, Jax):
+            if kind.name in rivals:
+                with suppress(Exception):
+                    self.libraries[kind.name] = kind()
+        own = self.libraries.get("torch") or self.libraries.get("cupy")
+        if own is None:
+            raise SystemExit("PyTorch or CuPy must be installed: arrays and the memory of results are theirs")
+        self.put, self.get = own.put, own.get
+        self.copy = self.clock.copy_rate(4 * N * N)
+        self.fma = self.clock.fma_rate()
+
+    def row(self, name: str, call: Callable[[Any], Any], xs: list[np.ndarray], check: Callable[[np.ndarray], None],
+            limit: tuple[str, float], rivals: dict[str, Callable[[Any], Any]]) -> None:  # fmt: skip
+        """Check and time a call on each of some arrays; rivals make calls of arrays."""
+        if not fnmatchcase(name, self.pattern):
+            return
+        arrays = [self.put(x) for x in xs]
         try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "gpu": clock.do("cuDeviceGetName", 128, 0).split(b"\0")[0].decode(),
-        "multiprocessors": number("MULTIPROCESSOR_COUNT"),
-        "l2_bytes": number("L2_CACHE_SIZE"),
-        "compute_capability": [number("COMPUTE_CAPABILITY_MAJOR"), number("COMPUTE_CAPABILITY_MINOR")],
-        "driver_cuda": clock.do("cuDriverGetVersion"),
-        "host": platform.platform(),
-        "python": platform.python_version(),
-        "fastconv": fastconv.__version__,
-        "versions": versions,
-    }
+            first, again = (self.get(call(arrays[i])) for i in (0, 1))
+            check(first)
+            assert not np.array_equal(first, again), f"{name}: other inputs gave the same"
+            if self.check:
+                print(f"{name}: right", flush=True)
+                return
+            us = self.clock.microseconds([lambda a=a: call(a) for a in arrays])
+            assert np.array_equal(self.get(call(arrays[0])), first, equal_nan=True), (
+                f"{name}: the timed call gave another result"
+            )
+        except Exception as error:
+            self.failures.append(f"{name}: {error}"[:300])
+            print("FAILED", self.failures[-1], flush=True)
+            return
+        row = Row(name, us, limit[0], limit[1], limit[1] / us[0])
+        for rival, make in rivals.items():
+            library = self.libraries.get(rival.partition(" ")[0])
+            if library is None:
+                continue
+            try:
+                if library.name == "jax":
+                    row.rivals[rival] = self.clock.jax_microseconds(make(library)(library.put(xs[0])))
+                else:
+                    theirs = [make(library)(library.put(x)) for x in xs]
+                    row.rivals[rival] = self.clock.microseconds(theirs)
+            except Exception as error:  # what a rival cannot do
+                print(f"  {rival}: {str(error)[:120]}", flush=True)
+        del arrays
+        self.add(row)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        ratios = "  ".join(f"{name} {times[0] / row.us[0]:.2f}x" for name, times in row.rivals.items() if times)
+        print(f"{row.name:34} {row.us[0]:10.1f} us  {row.of_limit:6.3f} of {row.limit:5}  {ratios}", flush=True)
+
+    def filters(self) -> None:
+        r = np.random.default_rng(0)
+        xs = [r.standard_normal((N, N), "float32") for _ in range(2)]
+        for k in (3, 5, 7, 9, 11, 15, 21, 31, 47, 63, 127):
+            w = r.standard_normal((k, k), "float32")
+            copy, fma = 8 * N * N / self.copy * 1e6, 2 * k * k * N * N / self.fma * 1e6
+            direct = lambda lib, w=w: lambda x: lib.filter(x, w)  # noqa: E731
+            rivals: dict[str, Callable[[Any], Any]] = {}
+            if k <= 63:
+                rivals["torch"] = direct
+            if k <= 31:
+                rivals |= {"cupy": direct, "jax": direct}
+            if k >= 11:
+                rivals["cupy fft"] = lambda lib, w=w: lambda x: lib.fft(x, w)
+            limit = ("copy", copy) if k <= 7 else ("fma", fma)
+            self.row(
+                f"filter float32 {k}x{k}", lambda x, w=w: signal.correlate2d(x, w, "same"), xs,
+                lambda out, w=w: check_filter("filter", xs[0], w, out), limit, rivals,
+            )  # fmt: skip
+        for k in (3, 5, 7, 11, 15, 31):
+            sigma = k / 5
+            line = np.exp(-(((np.arange(k) - k // 2) / sigma) ** 2) / 2)
+            line /= line.sum()
+            self.row(
+                f"separable float32 {k}x{k}",
+                lambda x, k=k, s=sigma: ndimage.gaussian_filter(x, s, mode="constant", radius=k // 2),
+                xs,
+                lambda out, line=line: check_filter("separable", xs[0], np.multiply.outer(line, line), out),
+                ("copy", 8 * N * N / self.copy * 1e6),
+                {"cupy": lambda lib, line=line: lambda x: lib.lines(x, line.astype("f4"))},
+            )
+
+    def images(self) -> None:
+        r = np.random.default_rng(1)
+        xs = [r.integers(0, 256, (N, N), "uint8") for _ in range(2)]
+        for k in (3, 5, 7):
+            w = r.random((k, k))
+            w /= w.sum() * 1.01
+            self.row(
+                f"filter uint8 {k}x{k}", lambda x, w=w: ndimage.correlate(x, w, mode="constant"), xs,
+                lambda out, w=w: self.check_bytes(xs[0], w, out), ("copy", 2 * N * N / self.copy * 1e6),
+                {"cupy": lambda lib, w=w: lambda x: lib.filter(x, w)},
+            )  # fmt: skip
+
+    def check_bytes(self, x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
+        """To the bit as on the CPU, at the top; as float64 sums truncated everywhere else."""
+        rows = 64
+        with fastconv.use(engine="reference"):
+            top = ndimage.correlate(x[: rows + w.shape[0], :512], w, mode="constant")[:rows, : 512 - w.shape[1]]
+        assert np.array_equal(out[:rows, : 512 - w.shape[1]], top), "uint8: not the bytes of the CPU engines"
+        check_filter("uint8", x, w, out)
+
+    def pools(self) -> None:
+        r = np.random.default_rng(2)
+        for dtype in ("float32", "float16"):
+            for last in (False, True):
+                shape = (32, 112, 112, 64) if last else (32, 64, 112, 112)
+                xs = [r.standard_normal(shape, "float32").astype(dtype) for _ in range(2)]
+                for k, s, p in ((2, 2, 0), (3, 2, 1), (3, 1, 1)):
+                    for kind in ("max", "avg"):
+                        self.pool(xs, (kind, k, s, p, last))
+
+    def pool(self, xs: list[np.ndarray], case: tuple) -> None:
+        kind, k, s, p, last = case
+        x, layout = xs[0], "NHWC" if last else "NCHW"
+        name = f"{kind} pool {x.dtype} {layout} {k}x{k}/{s}"
+        function = nn.max_pool2d if kind == "max" else nn.avg_pool2d
+        out_size = (112 + 2 * p - k) // s + 1
+        nbytes = x.nbytes + x.nbytes // 112**2 * out_size**2
+        self.row(
+            name, lambda x: function(x, k, s, p, data_format=layout), xs, lambda out: check_pool(name, x, case, out),
+            ("copy", nbytes / self.copy * 1e6), {"torch": lambda lib: lambda x: lib.pool(x, *case)},
+        )  # fmt: skip
+
+    def overhead(self) -> None:
+        """What a call costs the host: a 3x3 filter of 64x256 with its output allocated, ours and theirs in turn."""
+        r = np.random.default_rng(4)
+        x, w = r.standard_normal((1, 1, 64, 256), "float32"), r.standard_normal((1, 1, 3, 3), "float32")
+        torch = self.libraries.get("torch")
+        if torch is None or self.check or not fnmatchcase("call", self.pattern):
+            return
+        xt, wt = torch.put(x), torch.put(w)
+        calls = {
+            "torch": lambda: torch.functional.conv2d(xt, wt, padding=1),
+            "call, torch tensors": lambda: nn.conv2d(xt, wt, padding=1),
+        }
+        if "cupy" in self.libraries:
+            xc, wc = self.libraries["cupy"].put(x), self.libraries["cupy"].put(w)
+            calls["call, CuPy arrays"] = lambda: nn.conv2d(xc, wc, padding=1)
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(25):
+            for name, call in calls.items():
+                for _ in range(20):
+                    call()
+                self.clock.do("cuCtxSynchronize")
+                start = time.perf_counter()
+                for _ in range(200):
+                    call()
+                times[name].append((time.perf_counter() - start) / 200 * 1e6)
+        theirs = _spread(times.pop("torch")[1:])
+        for name, found in times.items():
+            us = _spread(found[1:])
+            self.add(Row(name, us, "torch", theirs[0], us[0] / theirs[0], {"torch": theirs}))
+
+    def host(self) -> None:
+        """A host array in, a host array out."""
+        if self.check or not fnmatchcase("host array", self.pattern):
+            return
+        n = 2 * N
+        x = np.random.default_rng(5).standard_normal((n, n), "float32")
+        w = np.random.default_rng(6).standard_normal((3, 3), "float32")
+        slower = max(self.clock.pcie_seconds(x.nbytes)) * 1e6
+        for name, source, out in (
+            ("host array, out given", x, np.zeros_like(x)),
+            ("host array, pinned", *self.pinned(x)),
+        ):
+            out[...] = np.nan
+            times = []
+            with fastconv.use(engine="cuda"):
+                for _ in range(6):
+                    start = time.perf_counter()
+                    signal.correlate2d(source, w, "same", out=out)
+                    times.append((time.perf_counter() - start) * 1e6)
+            check_filter(name, x, w, out)
+            us = _spread(times[1:])
+            self.add(Row(name, us, "pcie", slower, us[0] / slower))
+
+    def pinned(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        from fastconv.engines.numba_cuda.launch import require
+
+        source, out = (require().pinned(x.nbytes).view(x.dtype).reshape(x.shape) for _ in range(2))
+        source[...] = x
+        return source, out
+
+    def machine(self) -> dict[str, Any]:
+        versions = {}
+        for package in PACKAGES:
+            with suppress(PackageNotFoundError):
+                versions[package] = version(package)
+        return {
+            "gpu": self.clock.do("cuDeviceGetName", 128, 0).split(b"\0")[0].decode(),
+            "multiprocessors": self.clock.attribute("MULTIPROCESSOR_COUNT"),
+            "driver_cuda": self.clock.do("cuDriverGetVersion"),
+            "cores": len(os.sched_getaffinity(0)),
+            "host": platform.platform(), "python": platform.python_version(),
+            "fastconv": fastconv.__version__, "versions": versions,
+        }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default="*", help="only the cases whose names match this pattern")
+    parser.add_argument("--cases", default="*", help="only the rows whose names match this pattern")
     parser.add_argument("--rivals", default=",".join(RIVALS), help="comma-separated; those that are installed run")
+    parser.add_argument("--check", action="store_true", help="check results (and compile kernels), time nothing")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
-    wanted = [name for name in options.rivals.split(",") if name]
-    rivals = [name for name in wanted if find_spec(name)]
-    print(*(f"{name} is not installed" for name in wanted if name not in rivals), sep="\n")
-    clock = Clock()
-    report: dict[str, Any] = {"machine": machine(clock), "copy_gbytes_per_s": clock.copy_rate(256 << 20) / 1e9}
-    print(report["machine"]["gpu"], f"copies {report['copy_gbytes_per_s']:.0f} GB/s, read and written")
-    report["host_us"] = host_microseconds(rivals)
-    for name, us in report["host_us"].items():
-        print(f"{name:40} {us:8.1f} us a call on the host")
-    print(f"{'case':55} {'us':>9} {'GB/s':>6} {'TFLOP/s':>8} {'of copy':>7} {'first, s':>8}  ratio to")
-    rows, failures = [], []
-    for case in CASES:
-        if not fnmatchcase(case.name, options.cases):
-            continue
+    rivals = [name for name in options.rivals.split(",") if name and find_spec(name)]
+    run = Run(options.cases, rivals, options.check)
+    machine = run.machine()
+    print(machine["gpu"], f"copy {run.copy / 1e9:.0f} GB/s, {run.fma / 1e12:.1f} TFLOP/s", flush=True)
+    started = time.perf_counter()
+    for part in (run.overhead, run.host, run.filters, run.images, run.pools):
         try:
-            row = measure(case, clock, rivals)
-        except AssertionError as error:
-            failures.append(str(error))
-            print("WRONG", error)
-            continue
-        rows.append(asdict(row))
-        ratios = "  ".join(f"{name} {times[0] / row.ours[0]:.2f}" for name, times in row.rivals.items())
-        print(
-            f"{row.case:55} {row.ours[0]:9.1f} {row.gbytes_per_s:6.0f} {row.tflops:8.2f} {row.of_copy:7.2f} "
-            f"{row.first_call_seconds:8.2f}  {ratios}",
-            flush=True,
-        )
-    report["rows"], report["failures"] = rows, failures
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(report, file, indent=1)
-    sys.exit(1 if failures else 0)
+            part()
+        except Exception as error:
+            run.failures.append(f"{part.__name__}: {error}"[:300])
+            print("FAILED", run.failures[-1])
+        print(f"[{time.perf_counter() - started:.0f} s]", flush=True)
+        if options.json:
+            report = {"machine": machine, "copy_bytes_per_s": run.copy, "fma_per_s": run.fma,
+                      "rows": [asdict(row) for row in run.rows], "failures": run.failures}  # fmt: skip
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
+    sys.exit(1 if run.failures else 0)
 
 
 if __name__ == "__main__":

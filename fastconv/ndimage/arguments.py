@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import memory
 from fastconv.boundary import NDIMAGE_MODES
+from fastconv.device import DeviceArray, as_device, native, new_array
 from fastconv.replay import by_value
 from fastconv.validate import ArgumentError, ArgumentTypeError, axis_index, check_size, choice, type_name
 
@@ -56,7 +56,8 @@ def output_array(
     shape = image.shape if shape is None else shape
     complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"
     if output is not None and not isinstance(output, (str, type, np.dtype)):
-        output = output if isinstance(output, np.ndarray) else np.asarray(output)  # as SciPy, which returns it
+        if not isinstance(output, np.ndarray):
+            output = as_device("output", output) or np.asarray(output)  # as SciPy, which returns it
         if output.shape != shape:
             raise ArgumentError(f"output must have shape {shape}; got {output.shape}")
         dtype = output.dtype
@@ -81,8 +82,10 @@ def output_array(
     check_size("output", shape, dtype)
     if isinstance(output, np.ndarray):
         return output, np.asarray(output)
-    result = memory.empty(shape, dtype)
-    return result, result
+    if isinstance(output, DeviceArray):
+        return native(output), output
+    result = new_array(shape, dtype, (image, kernel))
+    return native(result), result
 
 
 def boundary_rule(mode: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.config import current_engine, current_precision
+from fastconv.device import new_array
 from fastconv.ndimage.arguments import DTYPES, output_array, writable
 from fastconv.ndimage.linear import as_real, correlate_into, in_rows, lie_in_rows, line_order
 from fastconv.plan import execute
@@ -99,7 +100,7 @@ def correlate_passes(
         correlate_passes(image, native, passes, cval, threads)
         target[...] = native
     else:
-        spare = np.empty(target.shape, target.dtype) if len(passes) > 1 else target
+        spare = new_array(target.shape, target.dtype, (target,)) if len(passes) > 1 else target
         for i, (axis, line, rule) in enumerate(passes, 1):
             destination = spare if (len(passes) - i) % 2 else target
             around = [1] * image.ndim

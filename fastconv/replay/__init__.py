@@ -289,6 +289,7 @@ def remembered(
         found = names[:arrays] if isinstance(arrays, int) else list(arrays)
         shared = (WRITTEN, config.SETTINGS, (planning, _recorder), REMEMBERED)
         tapes = Memory(names, found, optional, *shared)
+        tapes.function, tapes.on_devices = function, device_tapes
         second = Memory(names, found[:1], (), *shared, by_second) if arrays == 2 and not optional else None
         if listed:
             memories.extend((tapes, second) if second else (tapes,))
@@ -298,10 +299,6 @@ def remembered(
             result = tapes.recall(args, kwargs)
             if result is None:
                 return _record(tapes, function, args, kwargs, largest)
-            if result is False:
-                found = device_tapes.recall(function, args, kwargs)
-                if found is not None:
-                    return found
             if result is False and second is not None:
                 result = second.recall(args, kwargs)
                 if result is None:

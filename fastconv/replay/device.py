@@ -46,7 +46,7 @@ def _register(kind: Any) -> bool:
         Library(kind, _torch_empty(torch), torch._C._cuda_getCurrentRawStream, flags, methods)
         _libraries[kind] = lambda result: (tuple(result.shape), result.stride(), result.dtype)
     elif cupy is not None and kind is cupy.ndarray:
-        Library(kind, cupy.ndarray, lambda device: cupy.cuda.get_current_stream().ptr)
+        Library(kind, cupy.ndarray, cupy.cuda.get_current_stream)
         _libraries[kind] = lambda result: (result.shape, result.dtype)
     else:
         return False
@@ -76,8 +76,7 @@ def _tape(launches: list[Any], arrays: list[Any], result: Any) -> DeviceTape | N
     if any(array is None for array in known) or not known[-1].flags.c_contiguous:  # type: ignore[union-attr]
         return None
     made = []
-    device = -1
-    for device, kernel, sizes, parameters, used in launches:
+    for _, kernel, sizes, parameters, used in launches:
         places = []
         for position, array in enumerate(used):
             if array is None:
@@ -88,6 +87,6 @@ def _tape(launches: list[Any], arrays: list[Any], result: Any) -> DeviceTape | N
             places.append((position, owner, array.address - known[owner].address))  # type: ignore[union-attr]
         made.append((kernel, sizes, parameters, places))
     try:
-        return DeviceTape(device, _libraries[type(result)](result), made)
+        return DeviceTape(launches[0][0], _libraries[type(result)](result), made)
     except OverflowError:
         return None

@@ -23,7 +23,7 @@ from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
     "allocate", "check", "current", "current_device", "device_of", "download", "entry_points", "event", "finish",
-    "new_stream", "numba_array", "pinned", "prepared", "record", "run", "slots_of", "synchronize", "upload", "wait",
+    "is_pinned", "new_stream", "numba_array", "pinned", "prepared", "record", "run", "slots_of", "synchronize", "upload", "wait",
     "wait_for",
 ]  # fmt: skip
 
@@ -171,6 +171,17 @@ def pinned(nbytes: int) -> np.ndarray:
     return np.frombuffer(memory, np.uint8)
 
 
+def is_pinned(array: np.ndarray) -> bool:
+    """Whether the device reads and writes a host array by itself."""
+    attribute, host = (
+        driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+        driver.CUmemorytype.CU_MEMORYTYPE_HOST,
+    )
+    low, high = np.lib.array_utils.byte_bounds(array)
+    answers = [driver.cuPointerGetAttribute(attribute, address) for address in (low, high - 1)]
+    return all(error == driver.CUresult.CUDA_SUCCESS and int(kind) == int(host) for error, kind in answers)
+
+
 def numba_array(shape: tuple[int, ...], dtype: np.dtype, stream: int) -> Any:
     """A new device array of Numba's."""
     from numba import cuda
@@ -236,7 +247,7 @@ def prepared(
     """What repeats a launch that has been made: device, kernel, grid and block and bytes of shared memory, the
     parameters one behind the other, and the arrays whose addresses come first among them."""
     device = current_device()
-    handle = int(_load(kernel, _capability(device))[0])
+    handle = int(_do(driver.cuKernelGetFunction, driver.CUkernel(int(_load(kernel, _capability(device))[0]))))
     slots = slots_of(kernel, arrays, scalars, geometry)
     behind = len(slots) - len(geometry)
     numbers = np.zeros(-(-len(constants) // 2) * 2, np.float32)  # ends on a multiple of 8 bytes

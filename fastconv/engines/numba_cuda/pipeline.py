@@ -45,7 +45,8 @@ class _Slot:
         self.host = [runner.pinned(size) for size in sizes]
         self.device = [runner.allocate(size, stream) for size in sizes]
         self.sent, self.computed, self.done = (runner.event() for _ in range(3))
-        self.tile: Tile | None = None
+        self.busy = False
+        self.staged: list[tuple[np.ndarray, Any]] = []
 
 
 class _Pipeline:
@@ -64,18 +65,26 @@ class _Pipeline:
         try:
             for i, tile in enumerate(tiles):
                 slot = self.slots[i % SLOTS]
-                copies = [*self._emptied(slot), *tile.fill(slot.host[0])]
-                _copy(copies)
                 source, target = (memory.address for memory in slot.device)
-                runner.upload(slot.host[0][: tile.sizes[0]], source, self.up)
+                staged, direct = self._split(tile.fill(slot.host[0]), inward=True)
+                _copy([*self._emptied(slot), *staged])
+                if not direct:
+                    runner.upload(slot.host[0][: tile.sizes[0]], source, self.up)
+                for to, array in [*((to, to) for to, _ in staged if direct), *direct]:
+                    runner.upload(array, source + _distance(to, slot.host[0]), self.up)
                 runner.record(slot.sent, self.up)
                 runner.wait_for(self.work, slot.sent)
                 tile.compute(source, target, self.work)
                 runner.record(slot.computed, self.work)
                 runner.wait_for(self.down, slot.computed)
-                runner.download(target, slot.host[1][: tile.sizes[1]], self.down, wait=False)
+                slot.staged, direct = self._split(tile.empty(slot.host[1]), inward=False)
+                if slot.staged:
+                    runner.download(target, slot.host[1][: tile.sizes[1]], self.down, wait=False)
+                for to, array in direct if not slot.staged else ():
+                    runner.download(target + _distance(array, slot.host[1]), to, self.down, wait=False)
+                slot.staged += direct if slot.staged else []
                 runner.record(slot.done, self.down)
-                slot.tile = tile
+                slot.busy = True
             for i in range(len(tiles), len(tiles) + SLOTS):
                 _copy(self._emptied(self.slots[i % SLOTS]))
         except BaseException:
@@ -84,15 +93,28 @@ class _Pipeline:
             raise
         finally:
             for slot in self.slots:
-                slot.tile = None
+                slot.busy, slot.staged = False, []
 
     def _emptied(self, slot: _Slot) -> list[tuple[np.ndarray, Any]]:
         """What brings the result of the slot's tile to where it belongs, once it has come."""
-        if slot.tile is None:
+        if not slot.busy:
             return []
         self.runner.finish(slot.done)
-        tile, slot.tile = slot.tile, None
-        return list(tile.empty(slot.host[1]))
+        slot.busy = False
+        return slot.staged
+
+    def _split(self, copies: Copies, inward: bool) -> tuple[list, list]:
+        """Copies that go by way of the buffer, and those that the device makes itself, whose memory is pinned."""
+        staged, direct = [], []
+        copies = list(copies)
+        apart = all(to.flags.c_contiguous for to, _ in copies)  # pieces of the buffer that are sent one by one
+        for to, source in copies:
+            far = source if inward else to
+            alike = isinstance(source, np.ndarray) and (to.shape, to.dtype) == (source.shape, source.dtype)
+            (direct if apart and alike and source.flags.c_contiguous and self.runner.is_pinned(far) else staged).append(
+                (to, source)
+            )
+        return staged, direct
 
     def _reserve(self, inward: int, outward: int) -> None:
         if inward > self.sizes[0] or outward > self.sizes[1]:
@@ -105,6 +127,10 @@ class _Pipeline:
             self.slots = [_Slot(self.runner, sizes, self.work) for _ in range(SLOTS)]
             self.runner.synchronize(self.work)  # memory belongs to the stream until then
             self.sizes = sizes
+
+
+def _distance(array: np.ndarray, buffer: np.ndarray) -> int:
+    return array.__array_interface__["data"][0] - buffer.__array_interface__["data"][0]
 
 
 def in_tiles(tiles: list[Tile]) -> None:

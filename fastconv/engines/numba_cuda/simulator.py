@@ -16,7 +16,7 @@ from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "check", "current", "current_device", "device_of", "download", "event", "finish", "new_stream",
+    "allocate", "check", "current", "current_device", "device_of", "download", "event", "finish", "is_pinned", "new_stream",
     "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
 ]  # fmt: skip
 
@@ -73,6 +73,11 @@ def synchronize(stream: int) -> None:
 def pinned(nbytes: int) -> np.ndarray:
     """New bytes."""
     return np.full(nbytes, 0xA5, np.uint8)
+
+
+def is_pinned(array: np.ndarray) -> bool:
+    """Whether the array's memory starts on an odd line, so that tests have some of both kinds."""
+    return bool(array.ctypes.data & 64)
 
 
 class Memory:

@@ -45,17 +45,17 @@ def use_driver(launch, device):
 cdef class Library:
     """How the arrays of one library are looked at and made.
 
-    `kind`: their class; `new`: makes one; `stream`: tells the current stream on a device, for classes without DLPack's
-    C functions; `flags`, `methods`: attributes and methods that must be false.
+    `kind`: their class; `new`: makes one; `stream`: tells the current stream, for classes without DLPack's C functions; `flags`, `methods`: attributes and methods that must be false.
     """
 
     cdef object kind, new, stream
+    cdef bint has_method  # tensors of PyTorch before it had DLPack's functions
     cdef tuple flags, methods
     cdef const Exchange *exchange
 
     def __init__(self, kind, new, stream, tuple flags=(), tuple methods=()):
         self.kind, self.new, self.stream, self.flags, self.methods = kind, new, stream, flags, methods
-        self.exchange = NULL
+        self.exchange, self.has_method = NULL, hasattr(kind, "data_ptr")
         capsule = getattr(kind, "__dlpack_c_exchange_api__", None)
         if capsule is not None:
             self.exchange = <const Exchange *>PyCapsule_GetPointer(capsule, b"dlpack_exchange_api")
@@ -93,7 +93,7 @@ cdef class Library:
         cdef tuple shape = array.shape, strides
         cdef int64_t head[4]
         address[0] = self.address_of(array)
-        if hasattr(self.kind, "data_ptr"):
+        if self.has_method:
             strides, head[0], head[2] = array.stride(), array.get_device(), <uintptr_t><void *>array.dtype
             if head[0] < 0 or array.is_complex():
                 return False
@@ -113,14 +113,14 @@ cdef class Library:
     cdef char *address_of(self, object array) except? NULL:
         cdef View view
         if self.exchange == NULL:
-            return <char *><uintptr_t>(array.data_ptr() if hasattr(self.kind, "data_ptr") else array.data.ptr)
+            return <char *><uintptr_t>(array.data_ptr() if self.has_method else array.data.ptr)
         self.exchange.view(<void *>array, &view)
         return view.data + view.offset
 
     cdef void *current_stream(self, int device) except? NULL:
         cdef void *stream = NULL
         if self.exchange == NULL:
-            return <void *><uintptr_t>self.stream(device)
+            return <void *><uintptr_t>(self.stream(device) if self.has_method else self.stream().ptr)
         self.exchange.stream(ON_CUDA, device, &stream)
         return stream
 

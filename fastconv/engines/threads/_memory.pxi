@@ -21,6 +21,7 @@ cdef class Memory:
     cdef Py_ssize_t most, bytes
     cdef readonly int plays
     cdef readonly bint optional
+    cdef public object function, on_devices  # the function itself, and where its tapes on arrays of a GPU are, or None
 
     def __init__(self, list names, arrays, optional, written, tuple settings, tuple unless, int limit, Py_ssize_t most=MAX_BY_VALUE):
         """Of the function's arguments of these `names`, `arrays` must be arrays, lists or tuples, `optional` ones may
@@ -104,6 +105,9 @@ cdef class Memory:
     def recall(self, tuple args, dict kwargs):
         """The result of a call that has a tape; None if it is new, False if it cannot be remembered."""
         cdef list arrays = []
+        if libraries and self.on_devices is not None and args and type(args[0]) in libraries:
+            result = (<DeviceMemory>self.on_devices).recall(self.function, args, kwargs)
+            return False if result is None else result
         key = self.key_of(args, kwargs, arrays, None, None)
         if key is None:
             return False

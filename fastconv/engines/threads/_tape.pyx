@@ -293,8 +293,8 @@ cdef class Tape:
 
 
 include "_key.pxi"
-include "_memory.pxi"
 include "_device.pxi"
+include "_memory.pxi"
 
 
 def same_bytes(cnp.ndarray a, cnp.ndarray b):
