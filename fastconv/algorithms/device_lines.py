@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import device
+from fastconv.algorithms.device_host import by_tiles
 from fastconv.algorithms.device_tile import FLOAT32, MAX_BLOCKS
 from fastconv.problem import ConvProblem, SeparableProblem
 
@@ -65,7 +66,7 @@ class DeviceStrips(device.DeviceLines):
         self.layout = lru_cache(maxsize=8)(self._layout)
 
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
-        if out.size == 0:
+        if out.size == 0 or by_tiles(self.lines, self.engine, x, w, out, bias, fill):
             return
         with self.engine.Call(out, x) as call:
             source, target = call.put(x), call.put(out, contents=False)
