@@ -1,6 +1,7 @@
 """Checks and times the CUDA engine on a GPU beside its limits and the libraries that are installed.
 
     python benchmarks/run_gpu.py --json benchmarks/results/gpu.json
+    python benchmarks/run_gpu.py --table benchmarks/results/gpu.json --page docs/gpu.md   # needs no GPU
 
 Device time: the median of batches of calls between CUDA events, results allocated by the call, inputs taken in
 turn.  Every row is checked first: into an output full of NaN (of the largest integer), at its corners and random
@@ -482,13 +483,59 @@ class Run:
         }  # fmt: skip
 
 
+# -- the page -----------------------------------------------------------------------------------------
+
+LIMITS = {"copy": "of copy", "fma": "of FMA peak", "torch": "of torch's time", "pcie": "of PCIe's time"}
+LIBRARIES = ("torch", "cupy", "cupy fft", "jax")
+
+
+def table(report: dict[str, Any]) -> str:
+    """The results as a table in Markdown: losses included."""
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [
+        f"{machine['gpu']}, {machine['host']}: copy {report['copy_bytes_per_s'] / 1e9:.0f} GB/s, "
+        f"float32 {report['fma_per_s'] / 1e12:.1f} TFLOP/s. {versions}.",
+        "",
+        "| workload | µs (least…most) | limit | " + " | ".join(f"vs {name}" for name in LIBRARIES) + " |",
+        "| --- | ---: | ---: |" + " ---: |" * len(LIBRARIES),
+    ]
+    for row in report["rows"]:
+        us, rivals = row["us"], row["rivals"]
+        cells = [f"{rivals[name][0] / us[0]:.2f}×" if rivals.get(name) else "–" for name in LIBRARIES]
+        spread = f"{us[0]:.1f} ({us[1]:.1f}…{us[2]:.1f})"
+        lines.append(
+            f"| {row['name']} | {spread} | {row['of_limit']:.2f} {LIMITS[row['limit']]} | " + " | ".join(cells) + " |"
+        )
+    return "\n".join(lines)
+
+
+def write_page(path: str, text: str) -> None:
+    """Put the table between the page's marks."""
+    start, end = "<!-- gpu table -->\n", "<!-- end of gpu table -->"
+    with open(path) as file:
+        page = file.read()
+    before, _, rest = page.partition(start)
+    with open(path, "w") as file:
+        file.write(f"{before}{start}{text}\n{end}{rest.partition(end)[2]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default="*", help="only the rows whose names match this pattern")
     parser.add_argument("--rivals", default=",".join(RIVALS), help="comma-separated; those that are installed run")
     parser.add_argument("--check", action="store_true", help="check results (and compile kernels), time nothing")
     parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument(
+        "--table", metavar="JSON", help="run nothing: print earlier results as a table, or put it into --page"
+    )
+    parser.add_argument("--page", help="the page that has the table")
     options = parser.parse_args()
+    if options.table:
+        with open(options.table) as file:
+            text = table(json.load(file))
+        print(text) if not options.page else write_page(options.page, text)
+        return
     rivals = [name for name in options.rivals.split(",") if name and find_spec(name)]
     run = Run(options.cases, rivals, options.check)
     machine = run.machine()

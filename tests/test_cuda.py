@@ -78,6 +78,167 @@ def test_without_numba_cuda():
     assert "needs the package numba-cuda: pip install " in message and "[cuda]" in message
 
 
+class FakeDriver:
+    """A driver whose calls fail, or answer, as they are told."""
+
+    def __init__(self, **answers: object):
+        self.answers = answers
+
+    def __getattr__(self, name: str) -> object:
+        from cuda.bindings import driver
+
+        if not name.startswith("cu") or name in ("cuda",):
+            return getattr(driver, name)
+
+        def call(*arguments: object) -> tuple:
+            answer = self.answers.get(name, 0)
+            if isinstance(answer, str):
+                return (getattr(driver.CUresult, f"CUDA_ERROR_{answer}"),)
+            return driver.CUresult.CUDA_SUCCESS, answer
+
+        call.__name__ = name
+        return call
+
+
+@pytest.mark.parametrize(
+    "answers, message",
+    [
+        ({"cuInit": "NO_DEVICE"}, "needs an NVIDIA GPU and its driver: .*NO_DEVICE.*other engines"),
+        ({"cuDeviceGetCount": 0}, "needs an NVIDIA GPU; the driver sees none.*other engines"),
+        ({"cuDeviceGetCount": 1, "cuDriverGetVersion": 11080}, "driver for CUDA 12.0; this one is for 11.8: update it"),
+    ],
+)
+def test_what_is_wrong_with_a_machine_is_said(monkeypatch, answers, message):
+    from fastconv.engines.numba_cuda import driver
+
+    monkeypatch.setattr(driver, "driver", FakeDriver(**answers))
+    with pytest.raises(RuntimeError, match=message):
+        driver.check()
+
+
+@pytest.mark.parametrize(
+    "error, kind, message",
+    [
+        ("OUT_OF_MEMORY", MemoryError, "no memory left on the GPU.*smaller ones"),
+        ("ILLEGAL_ADDRESS", RuntimeError, "ILLEGAL_ADDRESS: an earlier kernel.*start a new one"),
+        ("NO_BINARY_FOR_GPU", RuntimeError, "the driver is older than the compiler's libraries"),
+        ("INVALID_VALUE", RuntimeError, "cuMemAllocAsync failed with CUDA_ERROR_INVALID_VALUE"),
+    ],
+)
+def test_what_a_call_of_the_driver_lacked_is_said(monkeypatch, error, kind, message):
+    from fastconv.engines.numba_cuda import driver
+
+    monkeypatch.setattr(driver, "driver", FakeDriver(cuMemAllocAsync=error))
+    with pytest.raises(kind, match=message):
+        driver.allocate(100, 0)
+
+
+def test_arrays_on_two_devices_are_refused(monkeypatch):
+    from fastconv.engines.numba_cuda import launch
+
+    class Runner:
+        device_of = staticmethod(lambda address: address >> 32)
+
+    monkeypatch.setattr(launch, "require", Runner)
+    x, y = (DeviceArray.at(object(), device << 32, (4,), np.dtype("f4")) for device in (1, 2))
+    with pytest.raises(ValueError, match=r"all arrays must be on one device; got arrays on devices \[1, 2\]"):
+        launch.Call(x, None, y)
+
+
+# -- compiled code is kept ------------------------------------------------------------------------
+
+
+def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
+    from fastconv.engines.numba_cuda import cubins
+
+    compiled = []
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cubins, "compile_ptx", lambda kernel, capability: (f"ptx of {kernel.name}", "entry"))
+    monkeypatch.setattr(cubins, "link", lambda ptx, capability: compiled.append(ptx) or Code(ptx.encode()))
+    cubins.cache_folder.cache_clear()
+    try:
+        first, second = define("max_2x2", "float32"), define("avg", "float32")
+        for kernel, capability, driver in [
+            (first, (9, 0), 13000), (first, (8, 0), 13000), (first, (9, 0), 12080), (second, (9, 0), 13000)
+        ] * 2:  # fmt: skip
+            assert cubins.code_of(kernel, capability, driver) == ("entry", f"ptx of {kernel.name}".encode())
+        assert len(compiled) == len(cubins.cache_folder().sizes()) == 4
+        for file in (tmp_path / "cuda").iterdir():
+            file.write_bytes(b"damaged")
+        assert cubins.code_of(first, (9, 0), 13000)[0] == "entry" and len(compiled) == 5
+    finally:
+        cubins.cache_folder.cache_clear()
+
+
+class Code:
+    def __init__(self, code: bytes):
+        self.code = code
+
+
+# -- calls seen before ----------------------------------------------------------------------------
+
+
+class OnDevice:
+    """An array of a library with CuPy's attributes, in host memory."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: object):
+        self.memory = np.empty(shape, dtype)
+        self.shape, self.strides, self.dtype = shape, self.memory.strides, self.memory.dtype
+        self.data = Place(self.memory.ctypes.data)
+
+
+class Place:
+    device_id = 0
+
+    def __init__(self, ptr: int):
+        self.ptr = ptr
+
+
+def test_a_call_seen_before_goes_to_the_driver(monkeypatch):
+    import ctypes
+
+    from fastconv import replay
+    from fastconv.engines.threads import _tape
+
+    seen, others = [], [ctypes.c_void_p] * 3
+    launcher = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, *[ctypes.c_uint] * 7, *others)
+    asker = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int))
+
+    @launcher
+    def launch(kernel, *rest):
+        *sizes, stream, _, extra = rest
+        words = (ctypes.c_void_p * 5).from_address(extra)
+        size = ctypes.c_size_t.from_address(words[3]).value
+        seen.append((kernel, tuple(sizes), stream, np.frombuffer(ctypes.string_at(words[1], size), np.int64).tolist()))
+        return 0 if len(seen) < 3 else 700
+
+    @asker
+    def current(device):
+        device[0] = 0
+        return 0
+
+    _tape.use_driver(*(ctypes.cast(function, ctypes.c_void_p).value for function in (launch, current)))
+    _tape.Library(OnDevice, OnDevice, lambda: Place(77))
+
+    def function():
+        raise AssertionError("the long way")
+
+    x, y, w = OnDevice((4, 5), "f4"), OnDevice((4, 5), "f4"), OnDevice((3, 3), "f4")
+    tapes = replay.device_tapes
+    key, arrays = tapes.key(function, (x, w, "same"), {"k": 2})
+    assert arrays == [x, w]
+    launches = [(12345, (1, 2, 3, 32, 1, 1, 48), np.arange(5).tobytes(), [(0, 0, 4), (1, 1, 0), (2, 2, 8)])]
+    tapes.store(key, _tape.DeviceTape(0, ((4, 5), np.dtype("f4")), launches))
+    for image in (x, y):
+        result = tapes.recall(function, (image, w, "same"), {"k": 2})
+        expected = [image.data.ptr + 4, w.data.ptr, result.data.ptr + 8, 3, 4]
+        assert seen[-1] == (12345, (1, 2, 3, 32, 1, 1, 48), 77, expected)
+    other = [((x, x, "same"), {"k": 2}), ((x, w, "full"), {"k": 2}), ((x, w, "same"), {}), ((x, w, "same"), {"out": y})]
+    assert all(tapes.recall(function, *call) is None for call in other)
+    assert tapes.recall(function, (x, w, "same"), {"k": 2}) is None  # the driver took no launch
+    tapes.store(key, False)
+
+
 # -- compiled code --------------------------------------------------------------------------------
 
 KERNELS = [
@@ -146,7 +307,7 @@ FAST = [
 def test_fast_kernels_stay_in_registers(types):
     """The machine code, as nvJitLink makes it, has no stack and spills nothing."""
     nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink")
-    from fastconv.engines.numba_cuda.driver import compile_ptx
+    from fastconv.engines.numba_cuda.cubins import compile_ptx
 
     ptx = compile_ptx(define(*types), (9, 0))[0].encode()
     options = ["-arch=sm_90", "-verbose"]

@@ -51,7 +51,7 @@ def checked_cval(cval: Any, image: np.ndarray, kernel: np.ndarray) -> Any:
 
 def output_array(
     output: Any, image: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, Any]:
     """The array to return, and the same as a base-class array to write to; of the image's shape, unless one is given."""
     shape = image.shape if shape is None else shape
     complex_result = image.dtype.kind == "c" or kernel.dtype.kind == "c"

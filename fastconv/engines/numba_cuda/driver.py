@@ -27,6 +27,9 @@ __all__ = [
     "wait_for",
 ]  # fmt: skip
 
+# The oldest CUDA whose driver has all that is called here.
+LEAST_CUDA = 12000
+
 # Bytes of shared memory that a block may have without asking.
 USUAL_SHARED = 48 << 10
 
@@ -42,17 +45,36 @@ def check() -> None:
         ) from None
     if not count:
         raise RuntimeError(f"engine 'cuda' needs an NVIDIA GPU; the driver sees none. {_OTHERS}")
+    serves = int(_do(driver.cuDriverGetVersion))
+    if serves < LEAST_CUDA:
+        need, have = (f"{number // 1000}.{number % 1000 // 10}" for number in (LEAST_CUDA, serves))
+        raise RuntimeError(
+            f"engine 'cuda' needs a driver for CUDA {need}; this one is for {have}: update it. {_OTHERS}"
+        )
 
 
 _OTHERS = "The other engines run without them."
 
 
 def _do(function: Any, *arguments: Any) -> Any:
-    """Call the driver; its failure is a RuntimeError."""
+    """Call the driver; its failure is a RuntimeError that says what to do, or a MemoryError."""
     error, *values = function(*arguments)
-    if error != driver.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"{function.__name__} failed with {error.name}")
-    return values[0] if values else None
+    if error == driver.CUresult.CUDA_SUCCESS:
+        return values[0] if values else None
+    what = f"{function.__name__} failed with {error.name}"
+    if error.name == "CUDA_ERROR_OUT_OF_MEMORY":
+        raise MemoryError(f"engine 'cuda' has no memory left on the GPU or pinned on the host: {what}. {_SMALLER}")
+    raise RuntimeError(f"engine 'cuda': {what}{_HINTS.get(error.name, '')}")
+
+
+_SMALLER = "Free arrays (torch.cuda.empty_cache, cupy's free_all_blocks), or use smaller ones."
+_OLD = ": the driver is older than the compiler's libraries; update it, or install numba-cuda[cu12] for a driver before 580"
+_BROKEN = ": an earlier kernel, of whatever library, has left the GPU unusable for this process; start a new one"
+_HINTS = {
+    **dict.fromkeys(("CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "CUDA_ERROR_NO_BINARY_FOR_GPU"), _OLD),
+    **dict.fromkeys(("CUDA_ERROR_INVALID_IMAGE", "CUDA_ERROR_INVALID_SOURCE"), _OLD),
+    **dict.fromkeys(("CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_ASSERT"), _BROKEN),
+}
 
 
 # -- devices and streams ------------------------------------------------------------------------
@@ -168,7 +190,7 @@ def pinned(nbytes: int) -> np.ndarray:
     address = int(_do(driver.cuMemHostAlloc, max(nbytes, 1), driver.CU_MEMHOSTALLOC_PORTABLE))
     memory = (ctypes.c_uint8 * nbytes).from_address(address)
     finalize(memory, driver.cuMemFreeHost, address).atexit = False  # the driver's own end may come first
-    return np.frombuffer(memory, np.uint8)
+    return np.ctypeslib.as_array(memory)
 
 
 def is_pinned(array: np.ndarray) -> bool:
@@ -205,7 +227,10 @@ def _load(kernel: Kernel, capability: tuple[int, int]) -> tuple[Any, Any]:
     from cuda.core import ObjectCode
 
     entry, code = code_of(kernel, capability, int(_do(driver.cuDriverGetVersion)))
-    loaded = ObjectCode.from_cubin(code).get_kernel(entry)
+    try:
+        loaded = ObjectCode.from_cubin(code).get_kernel(entry)
+    except Exception as error:  # of the bindings' own classes
+        raise RuntimeError(f"engine 'cuda' could not load a kernel: {error}{_OLD}") from error
     return driver.CUfunction(int(loaded.handle)), loaded
 
 

@@ -105,7 +105,8 @@ class _Pipeline:
 
     def _split(self, copies: Copies, inward: bool) -> tuple[list, list]:
         """Copies that go by way of the buffer, and those that the device makes itself, whose memory is pinned."""
-        staged, direct = [], []
+        staged: list[tuple[np.ndarray, Any]] = []
+        direct: list[tuple[np.ndarray, Any]] = []
         copies = list(copies)
         apart = all(to.flags.c_contiguous for to, _ in copies)  # pieces of the buffer that are sent one by one
         for to, source in copies:
@@ -155,7 +156,7 @@ def _copiers() -> ThreadPoolExecutor:
 
 def _copy(copies: list[tuple[np.ndarray, Any]]) -> None:
     if len(copies) > 1:
-        list(_copiers().map(lambda copy: np.copyto(*copy, casting="unsafe"), copies))
+        list(_copiers().map(lambda copy: np.copyto(copy[0], copy[1], casting="unsafe"), copies))
     else:
         for to, source in copies:
             np.copyto(to, source, casting="unsafe")
