@@ -56,6 +56,8 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
     few = kernel.size < costs.MIN_TRANSFORM_TAPS and kernel.size < costs.MIN_SEPARABLE_TAPS
     if few or p.flops * costs.SLOWEST_SUM < costs.MIN_TRANSFORM_SECONDS:
         return p
+    if on_device(image, kernel) or config.current_engine() == "cuda":
+        return _on_device(with_rank(p, kernel, fill), kernel)
     workers = config.resolve_threads(threads)
     filtered = sum(taps > 1 for taps in p.kernel_shape)
     exact = np.dtype(p.in_dtype).itemsize if p.exact else 0
@@ -74,6 +76,23 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
         if asked is not None and way.seconds * (2 if asked.whole else prod(asked.parts)) < seconds:
             return asked
     return found
+
+
+def _on_device(p: ConvProblem, kernel: Any) -> ConvProblem:
+    """The problem by a GPU's transforms, if they pay; of weights that lie there, a kernel looks at the values."""
+    from fastconv.algorithms import device_fourier
+
+    precision = config.current_precision()
+    if precision == "strict" or not device_fourier.pays(p):
+        return p
+    asked = replace(p, transforms=device_fourier.NAME, precision=precision)
+    if on_device(kernel):
+        return asked
+    by_values_of(kernel)
+    weights = np.abs(kernel).astype(np.float64)
+    norm = sqrt(float(np.square(weights).sum()))
+    least = device_fourier.least_sum(asked, COMPARABLE[precision])
+    return asked if isfinite(norm) and float(weights.sum()) >= least * norm else p
 
 
 @contextmanager

@@ -123,6 +123,7 @@ TABLE = (
     Implementation("deform_gradient", "DeformGradient", "cython", leaves="beyond_cython"),
     Implementation("deform_gradient", "DeformGradient", "numba", leaves="beyond_numba"),
     Implementation("device_lines", "executor", "cuda"),
+    Implementation("device_fourier", "Fourier", "cuda"),
     Implementation("device_tile", "executor", "cuda"),
     Implementation("device_bytes", "executor", "cuda"),
     Implementation("device_windows", "executor", "cuda"),

@@ -396,3 +396,82 @@ def test_calls_seen_before_are_told_apart(library):
         expected = on_host(signal.correlate2d, *(to_host(array, library) for array in (image, kernel)))
         for _ in range(3):
             assert_identical(to_host(signal.correlate2d(image, kernel), library), expected)
+
+
+# -- transforms -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Transforms of 16x16 points, which the simulator can do, for whatever they can do."""
+    from fastconv import costs
+    from fastconv.algorithms import device_fourier
+
+    for module, name, value in (
+        (device_fourier, "SIZES", {16: (16, 1, 0.0, 0.0)}),
+        (device_fourier, "DIRECT_US", 1.0),
+        (device_fourier, "POINTS_OF_PARTS", 16),
+        (costs, "MIN_TRANSFORM_SECONDS", 0.0),
+        (costs, "MIN_TRANSFORM_TAPS", 0),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+TRANSFORMED = [((29, 41), (5, 4)), ((20, 33), (7, 7)), ((9, 70), (2, 11)), ((25, 24), (20, 9))]
+
+
+@pytest.mark.parametrize(("shape", "kernel"), TRANSFORMED, ids=str)
+@pytest.mark.parametrize(
+    ("mode", "boundary"), [("full", "symm"), ("same", "wrap"), ("valid", "fill"), ("same", "fill")]
+)
+def test_transforms(library, small_blocks, shape, kernel, mode, boundary):
+    image, weights = values(shape, "float32"), np.abs(values(kernel, "float32", 1)) + np.float32(0.5)
+    x, desired = to_device(image, library), on_host(signal.correlate2d, image, weights, mode, boundary, 0.5)
+    for w in (weights, to_device(weights, library)):
+        actual = to_host(signal.correlate2d(x, w, mode, boundary, 0.5), library)
+        np.testing.assert_allclose(actual, desired, atol=3e-6 * np.abs(weights).sum() * np.abs(image).max())
+
+
+def test_transforms_are_planned_where_they_pay(library, small_blocks):
+    image, kernel = (
+        to_device(values((30, 31), "float32"), library),
+        np.ones((6, 5), np.float32) - np.eye(6, 5, dtype=np.float32),
+    )
+    plan = fastconv.plan(signal.convolve2d, image, kernel, "same")
+    assert "device_fourier" in str(plan) and "16x16 points" in str(plan) and "2.01 KiB" in str(plan)
+    with fastconv.use(precision="strict"):
+        assert "points" not in str(fastconv.plan(signal.convolve2d, image, kernel, "same"))
+    uneven = kernel * 0 + np.eye(6, 5, dtype=np.float32) * np.float32(1e-9)
+    uneven[0, 0] = 1
+    assert "points" not in str(fastconv.plan(signal.convolve2d, image, uneven, "same"))
+
+
+def test_uneven_weights_on_the_device_are_summed_directly(library, small_blocks):
+    image, kernel = integers((30, 34), "float32"), np.zeros((6, 5), np.float32)
+    kernel[1, 2] = 1
+    actual = signal.correlate2d(to_device(image, library), to_device(kernel, library), "same")
+    assert_identical(to_host(actual, library), on_host(signal.correlate2d, image, kernel, "same"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_is_not_finite_stays_where_it_is(library, small_blocks, value):
+    image, kernel = values((40, 45), "float32"), np.abs(values((5, 6), "float32", 1)) + np.float32(0.5)
+    image[20, 22] = value
+    with np.errstate(over="ignore", invalid="ignore"):
+        desired = on_host(signal.correlate2d, image, kernel, "same")
+    actual = to_host(signal.correlate2d(to_device(image, library), kernel, "same"), library)
+    assert_identical(np.isfinite(actual), np.isfinite(desired))
+    np.testing.assert_allclose(actual, desired, rtol=1e-4, atol=1e-4)
+
+
+if not config.ENABLE_CUDASIM:  # blocks of 256 and 1024 threads
+
+    @pytest.mark.parametrize("taps", [(19, 23), (31, 31), (64, 33), (95, 96), (127, 127)])
+    def test_transforms_of_large_kernels(library, taps):
+        image, kernel = values((1500, 1700), "float32"), values(taps, "float32", 1)
+        x = to_device(image, library)
+        assert "device_fourier" in str(fastconv.plan(signal.correlate2d, x, kernel, "same", "symm"))
+        with fastconv.use(precision="strict"):
+            desired = to_host(signal.correlate2d(x, kernel, "same", "symm"), library)
+        actual = to_host(signal.correlate2d(x, kernel, "same", "symm"), library)
+        np.testing.assert_allclose(actual, desired, atol=2e-6 * np.abs(kernel).sum() * np.abs(image).max())

@@ -47,6 +47,9 @@ WINDOW_BLOCKS = 6
 BYTES_BLOCKS = 5
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
+# Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
+FOURIER_BLOCKS = {16: 4, 32: 4, 64: 3, 128: 1}
+
 
 def kernel(operation: str, *types: Any) -> Kernel:
     """The kernel of an operation for the given element types; see `define`.
@@ -67,6 +70,7 @@ def define(operation: str, *types: Any) -> Kernel:
     ``stream``: kernel height and width, phase, rows of a thread, warps of a block, blocks that a multiprocessor shall hold,
     and whether weights go by value (see `stream.stream_kernel`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
+    ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``lines``: kernel height and width, and phase.
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
@@ -87,6 +91,8 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _bytes(*types)
     if operation in ("tile", "stream"):
         return _planes(operation, *map(int, types))
+    if operation in ("spectrum", "fourier"):
+        return _fourier(operation, *map(int, types))
     return _pool(operation, *map(str, types))
 
 
@@ -138,6 +144,18 @@ def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:
     kernel_y, kernel_x, stride_y, stride_x, *rest, threads = numbers
     function = windows.windows_kernel(Windows(dtype, kind, (kernel_y, kernel_x), (stride_y, stride_x), *rest), threads)
     return Kernel(function, (dtype,) * 2, ("float64",) * 2, windows.WindowsGeometry, (threads, WINDOW_BLOCKS))
+
+
+def _fourier(operation: str, n: int, points: int, parts: int = 0) -> Kernel:
+    from fastconv.engines.numba_cuda import fourier
+
+    bounds = (n * n // points, FOURIER_BLOCKS[n])
+    if operation == "spectrum":
+        return Kernel(
+            fourier.spectrum_kernel(n, points), ("float32", "complex64"), ("float64",), fourier.FourierGeometry, bounds
+        )
+    pointers, function = ("float32", "float32", "float32", "complex64"), fourier.fourier_kernel(n, points, bool(parts))
+    return Kernel(function, pointers, ("float64",), fourier.FourierGeometry, bounds)
 
 
 def _pool(operation: str, dtype: str, *rest: str) -> Kernel:

@@ -1,0 +1,136 @@
+"""Filters of float32 planes on a GPU by Fourier transforms of overlapping blocks (`engines.numba_cuda.fourier`)."""
+
+from __future__ import annotations
+
+from math import log2, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.algorithms import device
+from fastconv.device import DeviceArray
+from fastconv.problem import ConvProblem
+
+__all__ = ["NAME", "Blocks", "Fourier", "blocks_for", "least_sum", "pays", "refuse"]
+
+NAME = "device_fourier"
+FLOAT32 = "float32"
+
+# Points along an axis of a block: how many a thread has, blocks of a multiprocessor, and microseconds that it takes for them, and
+# for the weights' spectrum; and of direct sums, for a product of each pixel.  Measured on an H100, whose multiprocessors are
+# counted, at 8192x8192; others differ by about the same factor in both.
+SIZES = {64: (16, 3, 24.0, 18.0), 128: (16, 1, 45.0, 40.0)}
+DIRECT_US, PROCESSORS = 5.0e-8, 132
+# A kernel is cut into at most as many parts along an axis; a block with parts has 32 points a thread.
+MOST_PARTS, POINTS_OF_PARTS = 3, 32
+# Blocks along a grid's y and z.
+MAX_BLOCKS = 65535
+
+
+class Blocks(NamedTuple):
+    """How a filter is cut: points along a block's axes, parts of the kernel, their sizes, outputs of a tile, estimated time."""
+
+    n: int
+    points: int
+    parts: tuple[int, int]
+    part: tuple[int, int]
+    step: tuple[int, int]
+    grid: tuple[int, int, int]
+    microseconds: float
+
+
+def blocks_for(p: ConvProblem) -> Blocks | None:
+    """The blocks that are estimated to be fastest, None if the kernel fits in none."""
+    found = []
+    (height, width), (kernel_y, kernel_x) = p.out_shape, p.kernel_shape
+    for n, (points, per_processor, wave, spectrum) in SIZES.items():
+        for down in range(1, MOST_PARTS + 1):
+            for across in range(1, MOST_PARTS + 1):
+                part = -(-kernel_y // down), -(-kernel_x // across)
+                step = n + 1 - part[0], n + 1 - part[1]
+                if min(step) < n // 8 or (down - 1) * part[0] >= kernel_y or (across - 1) * part[1] >= kernel_x:
+                    continue
+                grid = -(-width // (2 * step[1])), -(-height // step[0]), p.batch
+                waves = -(-grid[0] * grid[1] * grid[2] // (PROCESSORS * per_processor))
+                seconds = spectrum + waves * wave * down * across
+                points = points if down * across == 1 else POINTS_OF_PARTS
+                if max(grid[1:]) <= MAX_BLOCKS:
+                    found.append(Blocks(n, points, (down, across), part, step, grid, seconds))
+    return min(found, key=lambda blocks: blocks.microseconds, default=None)
+
+
+def pays(p: ConvProblem) -> bool:
+    """Whether transforms can do a problem, and are estimated to be faster than direct sums."""
+    if _refused(p):
+        return False
+    (height, width), (kernel_y, kernel_x) = p.out_shape, p.kernel_shape
+    blocks = blocks_for(p)
+    return blocks is not None and blocks.microseconds < DIRECT_US * p.batch * height * width * kernel_y * kernel_x
+
+
+def least_sum(p: ConvProblem, comparable: float) -> float:
+    """How many times their norm the weights' magnitudes must sum to: see `fastconv.choice`."""
+    blocks = blocks_for(p)
+    assert blocks is not None, "refused"
+    taps = p.kernel_shape[0] * p.kernel_shape[1]
+    return sqrt(blocks.n**2 * log2(blocks.n**2) / taps) / comparable
+
+
+def refuse(problem: device.Problem) -> str | None:
+    """Why these transforms are not for a problem, or None."""
+    if not isinstance(problem, ConvProblem) or problem.transforms != NAME:
+        return "is for large kernels, where its errors are as asked for"
+    return _refused(problem)
+
+
+def _refused(p: ConvProblem) -> str | None:
+    why = device.refuse(p)
+    if why is not None:
+        return why
+    if not p.in_dtype == p.acc == p.out_dtype == FLOAT32:
+        return "is for float32"
+    if p.ndim != 2 or max(p.stride + p.dilation) > 1 or p.bias or p.channels * p.filters > 1:
+        return "is for planes, one kernel and steps of one"
+    return None if min(p.in_shape + p.out_shape) > 0 and blocks_for(p) is not None else "is for smaller kernels"
+
+
+class Fourier(device.DeviceFilter):
+    """Executes a `ConvProblem` by transforms; weights of another dtype go to the plain kernel."""
+
+    def __init__(self, problem: ConvProblem, engine: Any):
+        super().__init__(problem, engine)
+        blocks = blocks_for(problem)
+        assert blocks is not None, "refused"
+        self.blocks = blocks
+        self.shared = 8 * blocks.n * (blocks.n + 1)
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
+        """Launch the kernels on an image and a result that lie on the device."""
+        if isinstance(w, DeviceArray) and w.dtype != FLOAT32:
+            return super().start(call, x, w, out, bias, fill)
+        from fastconv.choice import COMPARABLE
+
+        p, blocks, engine = self.problem, self.blocks, self.engine
+        parts, size = blocks.parts[0] * blocks.parts[1], (blocks.n, blocks.points)
+        w, least = call.put(w), least_sum(p, COMPARABLE[p.precision])
+        spectra = call.put(np.empty(parts * blocks.n**2 + 1, np.complex64), contents=False)
+        (_, _, *x_steps), (_, _, *w_steps), (_, _, *out_steps) = map(device.steps_of, (x, w, out))
+        rules = (engine.RULES[rule] for rule in p.boundary)
+        spectrum, filter = engine.kernel("spectrum", *size), engine.kernel("fourier", *size, int(parts > 1))
+        geometry = spectrum.geometry(
+            *p.in_shape, *p.out_shape, *p.kernel_shape, parts, blocks.parts[1], *blocks.part, *blocks.step, *p.pad, *rules,
+            device.steps_of(x)[0], *x_steps, *w_steps, device.steps_of(out)[0], *out_steps,
+        )  # fmt: skip
+        block = (spectrum.bounds[0], 1, 1)
+        call.start(spectrum, (parts, 1, 1), block, (w, spectra), (least,), geometry, self.shared)
+        call.start(filter, blocks.grid, block, (x, w, out, spectra), (fill,), geometry, self.shared)
+
+    def workspace(self, threads: int) -> int:
+        """Bytes of the weights' spectra, on the device."""
+        return 8 * (self.blocks.parts[0] * self.blocks.parts[1] * self.blocks.n**2 + 1)
+
+    def describe(self, threads: int) -> str:
+        """How the output is cut, and about how long it takes on an H100, in words."""
+        b = self.blocks
+        parts = f", the kernel in {b.parts[0]}x{b.parts[1]} parts" if max(b.parts) > 1 else ""
+        return f"about {b.microseconds / 1e3:.3g} ms, {b.grid[0] * b.grid[1] * b.grid[2]} blocks of {b.n}x{b.n} points{parts}"
