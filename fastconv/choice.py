@@ -91,7 +91,7 @@ def _on_device(p: ConvProblem, kernel: Any) -> ConvProblem:
     by_values_of(kernel)
     weights = np.abs(kernel).astype(np.float64)
     norm = sqrt(float(np.square(weights).sum()))
-    least = device_fourier.least_sum(asked, COMPARABLE[precision])
+    least = device_fourier.least_sum(asked, costs.COMPARABLE[precision])
     return asked if isfinite(norm) and float(weights.sum()) >= least * norm else p
 
 

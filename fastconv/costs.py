@@ -32,6 +32,9 @@ __all__ = [
     "threads_worth_using",
 ]
 
+# How many times the direct sum's typical error the transforms' may be.
+COMPARABLE = {"default": 2.0, "fast": 16.0}
+
 # Separable passes have to be faster by this factor, and each outer product that a kernel is examined for
 # (10-20 us) to cost less than 3% of the direct sum.
 MIN_GAIN, SECONDS_A_TERM = 1.3, 400e-6

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastconv import costs
 from fastconv.algorithms import device
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem
@@ -108,11 +109,9 @@ class Fourier(device.DeviceFilter):
         """Launch the kernels on an image and a result that lie on the device."""
         if isinstance(w, DeviceArray) and w.dtype != FLOAT32:
             return super().start(call, x, w, out, bias, fill)
-        from fastconv.choice import COMPARABLE
-
         p, blocks, engine = self.problem, self.blocks, self.engine
         parts, size = blocks.parts[0] * blocks.parts[1], (blocks.n, blocks.points)
-        w, least = call.put(w), least_sum(p, COMPARABLE[p.precision])
+        w, least = call.put(w), least_sum(p, costs.COMPARABLE[p.precision])
         spectra = call.put(np.empty(parts * blocks.n**2 + 1, np.complex64), contents=False)
         (_, _, *x_steps), (_, _, *w_steps), (_, _, *out_steps) = map(device.steps_of, (x, w, out))
         rules = (engine.RULES[rule] for rule in p.boundary)
