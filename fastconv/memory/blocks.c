@@ -19,7 +19,7 @@
 
 /* Data begin in the middle of a page: large arrays of others begin near its start, and where rows of source and result
    lie at the same place of a page they displace each other from the first cache (a 5x5 filter took half as long again). */
-enum { HEADER = 6144, PAGE = 4096, HUGE = 2 << 20, SLOTS = 16, LINGER = 2 };
+enum { HEADER = 6144, HUGE = 2 << 20, SLOTS = 16, LINGER = 2 };
 
 typedef struct {
     char *base;
@@ -36,9 +36,10 @@ static size_t kept_bytes, limit;
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 static int sweeping; /* a thread watches over blocks that are not offered yet */
 
+/* Huge pages to the end: 400 small ones behind them took 3% of a call of 1.5 ms, to be offered and written again. */
 static size_t length_for(size_t size)
 {
-    return (HEADER + size + PAGE - 1) / PAGE * PAGE;
+    return (HEADER + size + HUGE - 1) / HUGE * HUGE;
 }
 
 static void drop(int i)
@@ -142,7 +143,7 @@ static int keep(char *base, size_t length)
     return done;
 }
 
-/* New memory that begins at a multiple of a huge page and is made of them, except for its end. */
+/* New memory that begins at a multiple of a huge page and is made of them. */
 static char *map(size_t length)
 {
     char *all = mmap(NULL, length + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -153,7 +154,7 @@ static char *map(size_t length)
         munmap(all, before);
     munmap(all + before + length, HUGE - before);
 #ifdef MADV_HUGEPAGE
-    madvise(all + before, length / HUGE * HUGE, MADV_HUGEPAGE);
+    madvise(all + before, length, MADV_HUGEPAGE);
 #endif
     return all + before;
 }
