@@ -93,7 +93,8 @@ def prefers_filters(p: ConvProblem, engine: Any, packing: float = 0.0) -> bool:
     pitch = p.out_shape[-1] + -(-((p.kernel_shape[-1] - 1) * p.dilation[-1]) // p.stride[-1])
     positions = _up(pixels // p.out_shape[-1] * pitch - pitch + p.out_shape[-1], lanes)
     products, rate = channels * taps, NS_PRODUCT * 32 / lanes
-    of_pixels = positions * filters * products * rate * PIXELS_LOSS
+    parted = NS_MOVED * channels * prod(p.in_shape) * (max(p.stride) > 1)  # by phases
+    of_pixels = positions * filters * products * rate * PIXELS_LOSS + parted
     of_filters = pixels * _up(filters, lanes // 2) * products * rate
     moved = NS_MOVED * (channels * prod(p.in_shape) + filters * pixels) + packing * filters * products / p.batch
     return of_filters + moved < of_pixels

@@ -25,12 +25,12 @@ from fastconv.replay import constant, contiguous, kept_weights
 
 __all__ = ["Panels", "refuse"]
 
-# PANEL_ROWS and PANEL_LANES of panels.h.
-ROWS, LANES = 14, 32
+# PANEL_ROWS, PANEL_LANES and PANEL_TILES of panels.h.
+ROWS, LANES, TILES = 14, 32, 4
 # Fewer filters do not repay packing pixels; fewer channels, what is found out anew for each tap.
 MIN_FILTERS, MIN_CHANNELS, ONE_IMAGE_FILTERS = 16, 16, 64
-# Elements of depth that are packed at once, tiles of a block: 256 KiB.  Bytes of sums that are kept between blocks of channels.
-MOST_DEPTH, TILES, SUMS_BYTES = 576, 4, 512 * 1024
+# Elements of depth that are packed at once, for the tiles of a block: 256 KiB.  Bytes of sums that are kept between blocks of channels.
+MOST_DEPTH, SUMS_BYTES = 576, 512 * 1024
 # Blocks of a unit, within which the next one's pixels are called for.
 BLOCKS, UNITS_PER_THREAD = 8, 8
 # Packing a tile's pixels takes as long as so many filters; reading the weights of a filter, as so many tiles.
@@ -120,7 +120,8 @@ class Panels(ConvExecutor):
     def _new_bound(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...], threads: int) -> Bound:
         p, size = self.problem, self.itemsize
         (height, width), (out_height, out_width), row = p.in_shape, p.out_shape, x_strides[2]
-        if self.taps == 1 and max(p.stride) == 1 and not any(p.pad) and row == width * size:
+        in_place = self.taps == 1 and max(p.stride) == 1 and not any(p.pad) and row == width * size
+        if in_place:
             height, width, out_height, out_width, row = 1, height * width, 1, out_height * out_width, 0
         tiles, chunks, blocks = self._division(threads)
         depth = self.block_channels * self.taps
@@ -133,7 +134,8 @@ class Panels(ConvExecutor):
             "stride_y": p.stride[0], "stride_x": p.stride[1], "dilation_y": p.dilation[0], "dilation_x": p.dilation[1],
             "pad_y": p.pad[0], "pad_x": p.pad[1], "out_image": out_strides[0], "out_channel": out_strides[1],
             "channels": p.channels, "filters": p.filters, "block_channels": self.block_channels, "pixels": self.pixels,
-            "n_panels": self.panels, "n_chunks": chunks, "tiles": tiles, "blocks": blocks, "sums": sums, "tile": tile,
+            "n_panels": self.panels, "n_chunks": chunks, "tiles": tiles, "blocks": blocks, "in_place": in_place,
+            "sums": sums, "tile": tile,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         units = -(-self.pixels // (LANES * tiles * blocks)) * chunks

@@ -86,6 +86,7 @@ PANELS_FIELDS = HEADER + (
     "pixels",  # of the outputs of all images
     "n_panels", "n_chunks",  # the filters are divided into
     "tiles", "blocks",  # of 32 pixels that a block has; blocks of a unit
+    "in_place",  # whether pixels of a tile in one image are neighbours there: then the first panel packs them as it reads them
     "sums", "tile",  # where sums of several blocks of channels, and those of one tile, begin
     "activation", "slope",  # ACTIVATIONS; bits of the parameter
 )  # fmt: skip

@@ -61,7 +61,8 @@ enum { NAME(apart) = 128 };
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) \
         _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++)
 static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARGUMENTS, const int rows, const int cols) {
-    V acc[GEMM_ROWS][GEMM_COLS], sums[GEMM_ROWS][GEMM_COLS];
+    V acc[GEMM_ROWS][GEMM_COLS], parted[GEMM_ROWS][GEMM_COLS], (*sums)[GEMM_COLS] = parted;
+    __asm__("" : "+r"(sums)); /* in memory: GCC would take short tiles there, too, 40 cycles each */
     const NAME(lone) *pixel[GEMM_ROWS];
     _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
         pixel[r] = (const NAME(lone) *)(src + pixel_of[r]);
@@ -123,20 +124,18 @@ enum { NAME(planes_ahead) = 8 };
     const T *w, const char *src, const int64_t *k_of, int64_t depth, int64_t w_step, const T *start, int64_t start_step,    \
         int resume, void *out, int64_t out_step, const struct finish *finish
 static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUMENTS, const int rows, const int cols) {
-    V acc[GEMM_ROWS][GEMM_COLS], sums[GEMM_ROWS][GEMM_COLS];
-    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-        _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
-            sums[r][j] = resume ? LOAD(start + r * start_step + j * LANES) : SPLAT(start[r]);
-            acc[r][j] = (V){0};
-        }
-    int64_t room = NAME(apart);
+    V acc[GEMM_ROWS][GEMM_COLS], parted[GEMM_ROWS][GEMM_COLS], (*sums)[GEMM_COLS] = parted;
+    __asm__("" : "+r"(sums)); /* in memory: GCC would take short tiles there, too, 40 cycles each */
+    TILE_SUMS acc[r][j] = resume ? LOAD(start + r * start_step + j * LANES) : SPLAT(start[r]);
+    int64_t room = NAME(apart), parts = 0;
     for (int64_t k = 0; k < depth; k++) {
         if (room-- == 0) {
             _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
                 _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) {
-                    sums[r][j] += acc[r][j];
+                    sums[r][j] = parts ? sums[r][j] + acc[r][j] : acc[r][j];
                     acc[r][j] = (V){0};
                 }
+            parts++;
             room = NAME(apart) - 1;
         }
         V x[GEMM_COLS];
@@ -150,7 +149,8 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
             _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) acc[r][j] += x[j] * tap;
         }
     }
-    TILE_SUMS acc[r][j] += sums[r][j];
+    if (parts)
+        TILE_SUMS acc[r][j] += sums[r][j];
     RECTIFY(finish, TILE_SUMS, acc[r][j])
     TILE_SUMS STORE((NAME(lone) *)((char *)out + r * out_step) + j * LANES, acc[r][j]);
 }

@@ -7,7 +7,7 @@
  */
 #ifndef FASTCONV_PANELS_H
 #define FASTCONV_PANELS_H
-enum { PANEL_ROWS = 14, PANEL_LANES = 32, MOST_PIECES = PANEL_LANES + 2 };
+enum { PANEL_ROWS = 14, PANEL_LANES = 32, PANEL_TILES = 4, CHANNELS_AHEAD = 8, MOST_PIECES = PANEL_LANES + 2 };
 
 /* Where windows lie: bytes from image to image, channel to channel, row to row. */
 struct planes {
@@ -28,87 +28,118 @@ struct panel_ahead {
     int64_t weights_step;
 };
 
+/* Where rows of sums go, `step` bytes apart: `lanes` of them begin at `to`, and the `others` would begin at `other`. */
+struct panel_out {
+    char *to, *other;
+    int64_t step;
+    uint32_t lanes, others;
+};
+
 #if defined(__AVX512F__)
 typedef float panel_v __attribute__((vector_size(64)));
 typedef panel_v panel_u __attribute__((aligned(4), may_alias));
 
-static inline __attribute__((always_inline)) void panel_body(const float *w, const float *x, int64_t depth, const float *start,
-                                                             int64_t start_step, int resume, char *out, int64_t out_step,
-                                                             struct panel_ahead *ahead, const struct finish *finish, const int rows, const int cols) {
-    panel_v acc[PANEL_ROWS][2], sums[PANEL_ROWS][2];
-    _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-        _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) {
-            sums[r][j] = resume ? (panel_v) * (const panel_u *)(start + r * start_step + 16 * j) : (panel_v){0} + start[r];
-            acc[r][j] = (panel_v){0};
-        }
+#define PANEL_SUMS _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++)
+static inline __attribute__((always_inline)) void panel_body(const float *w, float *x, int64_t depth, const float *start,
+                                                             int64_t start_step, int resume, const struct panel_out *out,
+                                                             const char *from, int64_t from_step, struct panel_ahead *ahead,
+                                                             const struct finish *finish, const int rows, const int cols,
+                                                             const int taken) {
+    panel_v acc[PANEL_ROWS][2], parted[PANEL_ROWS][2], (*sums)[2] = parted;
+    __asm__("" : "+r"(sums)); /* in memory: GCC would take short tiles there, too, 40 cycles each */
+    PANEL_SUMS acc[r][j] = resume ? (panel_v) * (const panel_u *)(start + r * start_step + 16 * j) : (panel_v)_mm512_set1_ps(start[r]);
     const char *source = ahead->source, *end = ahead->end, *target = ahead->target;
     const char *const behind = target + rows * ahead->target_step;
     const int64_t step = ahead->step, skip = ahead->skip, next = ahead->next, down = ahead->target_step, back = rows * down - 64;
     const char *weights = ahead->weights;
     const int64_t weights_step = ahead->weights_step;
-    int64_t room = apart_f32;
-    for (int64_t k = 0; k < depth; k++, x += PANEL_LANES, w += rows) {
-        if (room-- == 0) {
-            _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
-                _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) {
-                    sums[r][j] += acc[r][j];
-                    acc[r][j] = (panel_v){0};
-                }
-            room = apart_f32 - 1;
+    int parts = 0;
+    char *to = out->to, *other = out->other;
+    const int64_t out_step = out->step;
+    const uint32_t lanes = out->lanes, others = out->others;
+    while (depth > 0) {
+        const int64_t some = depth < apart_f32 ? depth : apart_f32;
+        for (int64_t k = 0; k < some; k++, x += PANEL_LANES, w += rows) {
+            __builtin_prefetch(source);
+            __builtin_prefetch(weights, 0, 2);
+            weights += weights_step;
+            __builtin_prefetch(target);
+            source += step;
+            target += down;
+            const int64_t over = -(int64_t)(source >= end);
+            source += skip & over;
+            end += next & over;
+            if (target >= behind) target -= back; /* the next lines of the rows */
+            panel_v v[2];
+            _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) {
+                if (taken) {
+                    v[j] = *((const panel_u *)from + j);
+                    *(panel_v *)(x + 16 * j) = v[j];
+                } else v[j] = *(const panel_v *)(x + 16 * j);
+            }
+            if (taken) {
+                __builtin_prefetch(from + CHANNELS_AHEAD * from_step);
+                __builtin_prefetch(from + CHANNELS_AHEAD * from_step + 64);
+                from += from_step;
+            }
+            _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
+                const float tap = w[r];
+                _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) acc[r][j] += v[j] * tap;
+            }
         }
-        __builtin_prefetch(source);
-        __builtin_prefetch(weights, 0, 2);
-        weights += weights_step;
-        __builtin_prefetch(target);
-        source += step;
-        target += down;
-        const int64_t over = -(int64_t)(source >= end);
-        source += skip & over;
-        end += next & over;
-        if (target >= behind) target -= back; /* the next lines of the rows */
-        panel_v v[2];
-        _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) v[j] = *(const panel_v *)(x + 16 * j);
-        _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
-            const float tap = w[r];
-            _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) acc[r][j] += v[j] * tap;
+        if ((depth -= some) == 0 && !parts) break;
+        PANEL_SUMS {
+            sums[r][j] = parts ? sums[r][j] + acc[r][j] : acc[r][j];
+            acc[r][j] = (panel_v){0};
         }
+        parts = 1;
     }
     ahead->source = source, ahead->end = end;
+    if (parts) PANEL_SUMS acc[r][j] = sums[r][j];
 #define T float
 #define NAME(x) x##_f32
-#define PANEL_SUMS _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++)
-    PANEL_SUMS acc[r][j] += sums[r][j];
     RECTIFY(finish, PANEL_SUMS, acc[r][j])
-    PANEL_SUMS *((panel_u *)(out + r * out_step) + j) = acc[r][j];
-#undef PANEL_SUMS
 #undef NAME
 #undef T
+    if (lanes == ~0u)
+        _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++, to += out_step)
+            _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) *((panel_u *)to + j) = acc[r][j];
+    else
+        _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++, to += out_step, other += out_step)
+            _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++) {
+                _mm512_mask_storeu_ps((float *)to + 16 * j, lanes >> 16 * j, (__m512)acc[r][j]);
+                _mm512_mask_storeu_ps((float *)other + 16 * j, others >> 16 * j, (__m512)acc[r][j]);
+            }
 }
 
 #define PANEL_ARGUMENTS                                                                                                     \
-    const float *w, const float *x, int64_t depth, const float *start, int64_t start_step, int resume, char *out, int64_t out_step, \
-        struct panel_ahead *ahead, const struct finish *finish
+    const float *w, float *x, int64_t depth, const float *start, int64_t start_step, int resume, const struct panel_out *out, \
+        const char *from, int64_t from_step, struct panel_ahead *ahead, const struct finish *finish
 #define EACH_PANEL(DO) DO(14) DO(13) DO(12) DO(11) DO(10) DO(9) DO(8) DO(7) DO(6) DO(5) DO(4) DO(3) DO(2) DO(1)
-#define SHAPES(h)                                                                                                           \
-    static __attribute__((noinline)) void panel_narrow_##h(PANEL_ARGUMENTS) {                                               \
-        panel_body(w, x, depth, start, start_step, resume, out, out_step, ahead, finish, h, 1);                                    \
-    }                                                                                                                       \
-    static __attribute__((noinline)) void panel_wide_##h(PANEL_ARGUMENTS) {                                                 \
-        panel_body(w, x, depth, start, start_step, resume, out, out_step, ahead, finish, h, 2);                                    \
+#define SHAPE(kind, h, cols, taken)                                                                                         \
+    static __attribute__((noinline)) void panel_##kind##_##h(PANEL_ARGUMENTS) {                                             \
+        panel_body(w, x, depth, start, start_step, resume, out, from, from_step, ahead, finish, h, cols, taken);            \
     }
+#define SHAPES(h) SHAPE(narrow, h, 1, 0) SHAPE(wide, h, 2, 0) SHAPE(taken, h, 2, 1)
 EACH_PANEL(SHAPES)
 #undef SHAPES
+#undef SHAPE
 
 /* The sums of `rows` filters and PANEL_LANES pixels (half of them unless `wide`), which begin at start[r] or (`resume`) at rows
- * of sums: weights [depth][rows], pixels [depth][PANEL_LANES]. */
+ * of sums: weights [depth][rows], pixels [depth][PANEL_LANES].  Unless `from` is NULL, pixels are read there, in lines
+ * `from_step` bytes apart, and left in `x`. */
 static void panel_tile(PANEL_ARGUMENTS, int64_t rows, int wide) {
 #define CALL(h)                                                                                                             \
-    case h: (wide ? panel_wide_##h : panel_narrow_##h)(w, x, depth, start, start_step, resume, out, out_step, ahead, finish); break;
+    case h:                                                                                                                 \
+        (from ? panel_taken_##h : wide ? panel_wide_##h : panel_narrow_##h)(                                                \
+            w, x, depth, start, start_step, resume, out, from, from_step, ahead, finish);                                   \
+        break;
     switch (rows) { EACH_PANEL(CALL) }
 #undef CALL
 }
 #undef EACH_PANEL
 #undef PANEL_ARGUMENTS
+#undef PANEL_SUMS
 
 /* Neighbouring pixels of a vector that lie in a row: lane 0 would be read at `at`. */
 struct piece {
@@ -127,12 +158,11 @@ static inline __attribute__((always_inline)) __m512 piece_of(__m512 v, const str
 /* One vector of pixels of each channel, `to_step` elements apart: made of `n` pieces, the fill value between them. */
 static inline __attribute__((always_inline)) void take_vector(const struct piece *pieces, const int64_t n, int64_t x_channel,
                                                               int64_t channels, float fill, float *to, int64_t to_step, const int step) {
-    enum { AHEAD = 8 };
     const __m512 outside = _mm512_set1_ps(fill);
     for (int64_t c = 0, at = 0; c < channels; c++, at += x_channel, to += to_step) {
         __m512 v = outside;
         for (int64_t i = 0; i < n; i++) {
-            __builtin_prefetch(pieces[i].at + at + AHEAD * x_channel);
+            __builtin_prefetch(pieces[i].at + at + CHANNELS_AHEAD * x_channel);
             v = piece_of(v, pieces + i, at, step);
         }
         _mm512_store_ps(to, v);
@@ -218,8 +248,9 @@ static void take_weights(const float *w, int64_t step, int64_t rows, int64_t n, 
         for (int64_t r = 0; r < rows; r++) to[k * rows + r] = w[r * step + k];
 }
 #else
-static void panel_tile(const float *w, const float *x, int64_t depth, const float *start, int64_t start_step, int resume, char *out,
-                       int64_t out_step, struct panel_ahead *ahead, const struct finish *finish, int64_t rows, int wide) {}
+static void panel_tile(const float *w, float *x, int64_t depth, const float *start, int64_t start_step, int resume,
+                       const struct panel_out *out, const char *from, int64_t from_step, struct panel_ahead *ahead,
+                       const struct finish *finish, int64_t rows, int wide) {}
 static void take_pixels(const struct planes *s, int64_t pixel, int64_t lanes, int64_t first, int64_t channels, float *to) {}
 static void take_weights(const float *w, int64_t step, int64_t rows, int64_t n, int64_t before, int64_t behind, float *to) {}
 #endif

@@ -7,6 +7,7 @@
 cdef extern from "panels.h" nogil:
     enum: PANEL_ROWS
     enum: PANEL_LANES
+    enum: PANEL_TILES
     ctypedef struct Planes "struct planes":
         const char *x
         int64_t x_image, x_channel, x_row, height, width, out_height, out_width
@@ -20,6 +21,11 @@ cdef extern from "panels.h" nogil:
         int64_t target_step
         const char *weights
         int64_t weights_step
+    ctypedef struct PanelOut "struct panel_out":
+        char *to
+        char *other
+        int64_t step
+        uint32_t lanes, others
     void panel_tile(...)
     void take_pixels(...)
     void take_weights(...)
@@ -36,7 +42,7 @@ cdef struct PanelsArgs:
     int64_t kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x
     int64_t out_image, out_channel
     int64_t channels, filters, block_channels, pixels
-    int64_t n_panels, n_chunks, tiles, blocks
+    int64_t n_panels, n_chunks, tiles, blocks, in_place
     int64_t sums, tile
     int64_t activation, slope
 
@@ -50,14 +56,23 @@ cdef struct PanelWeightsArgs:
     int64_t scratch_bytes
     int64_t channels, filters, taps, block_channels, n_panels
 
+# A tile's pixels: how many, where they lie in a plane of results and, if those of one image, of sources that are read there.
+cdef struct PanelTile:
+    int64_t pixel, n
+    PanelOut out
+    bint direct
+    const char *from_ "from"
+
 # Some channels of a block of pixels, the panels begin .. end - 1; which channels of which pixels are called for meanwhile.
 cdef struct PanelPass:
-    int64_t pixel, tiles, begin, end, depth, next_pixel
+    int64_t pixel, tiles, begin, end, channel, depth, next_pixel
     bint first, last
     const float *w
-    const float *pixels
+    float *pixels
     float *sums
     float *tile
+    PanelTile[PANEL_TILES] tile_of
+    char *next_target
     PanelAhead ahead
     const char *stop
     int64_t ahead_pixel, ahead_end, ahead_channel, ahead_channels
@@ -85,10 +100,24 @@ cdef void panels_ahead(const PanelsArgs *a, PanelPass *s) noexcept nogil:
     s.stop = x + begin + s.ahead_channels * a.x_channel
 
 
-cdef inline char *panels_target(const PanelsArgs *a, int64_t pixel, int64_t panel) noexcept nogil:
+cdef inline char *panels_target(const PanelsArgs *a, int64_t pixel) noexcept nogil:
+    # In the plane of the first filter.
     cdef int64_t plane = a.out_height * a.out_width
-    return (a.out + pixel // plane * a.out_image + panel * a.filters // a.n_panels * a.out_channel
-            + pixel % plane * <int64_t>sizeof(float))
+    return a.out + pixel // plane * a.out_image + pixel % plane * <int64_t>sizeof(float)
+
+
+cdef void place_tile(const PanelsArgs *a, PanelTile *tile, int64_t pixel) noexcept nogil:
+    cdef int64_t plane = a.out_height * a.out_width, room = plane - pixel % plane, n = min(PANEL_LANES, a.pixels - pixel)
+    cdef uint32_t all = <uint32_t>((<uint64_t>1 << n) - 1)
+    tile.pixel, tile.n = pixel, n
+    tile.out.step, tile.out.to = a.out_channel, panels_target(a, pixel)
+    tile.out.lanes = all if room >= n else <uint32_t>((<uint64_t>1 << room) - 1)
+    tile.out.others = all ^ tile.out.lanes
+    tile.out.other = panels_target(a, pixel + room) - room * <int64_t>sizeof(float) if room < n else tile.out.to
+    tile.direct = room + plane >= n and (a.activation <= LEAKY_RELU or room >= PANEL_LANES <= n)
+    tile.from_ = NULL
+    if a.in_place and room >= PANEL_LANES <= n:
+        tile.from_ = a.x + pixel // plane * a.x_image + pixel % plane * <int64_t>sizeof(float)
 
 
 cdef void store_panel(const PanelsArgs *a, float *tile, int64_t pixel, int64_t n, int64_t panel, int64_t rows) noexcept nogil:
@@ -97,67 +126,75 @@ cdef void store_panel(const PanelsArgs *a, float *tile, int64_t pixel, int64_t n
     cdef char *to
     while lane < n:
         run = min(plane - (pixel + lane) % plane, n - lane)
-        to = panels_target(a, pixel + lane, panel)
+        to = panels_target(a, pixel + lane) + panel * a.filters // a.n_panels * a.out_channel
         for r in range(rows):
             store_pieces(tile + r * PANEL_LANES + lane, to + r * a.out_channel, run)
         lane += run
 
 
-cdef void panels_tile(const PanelsArgs *a, PanelPass *s, int64_t panel, int64_t t) noexcept nogil:
-    cdef int64_t f = panel * a.filters // a.n_panels, rows = (panel + 1) * a.filters // a.n_panels - f
-    cdef int64_t pixel = s.pixel + t * PANEL_LANES, n = min(PANEL_LANES, a.pixels - pixel), r
-    cdef int64_t plane = a.out_height * a.out_width, tile_bytes = PANEL_LANES * sizeof(float)
+cdef void panels_tile(const PanelsArgs *a, PanelPass *s, int64_t panel, int64_t f, int64_t rows, int64_t t) noexcept nogil:
+    cdef PanelTile *tile = &s.tile_of[t]
+    cdef PanelOut out = tile.out
+    cdef int64_t tile_bytes = PANEL_LANES * sizeof(float), r
     cdef float *sums = s.sums + (t * a.filters + f) * PANEL_LANES
     cdef const float *start = a.bias + f if s.first else sums
-    cdef bint direct = s.last and pixel % plane + PANEL_LANES <= plane
-    cdef int64_t out_step = a.out_channel if direct else tile_bytes
+    cdef const char *source = tile.from_ if panel == s.begin else NULL
+    cdef bint direct = s.last and tile.direct
     cdef int64_t[14] row_of
-    cdef char *to = <char *>(s.tile if s.last else sums)
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     s.ahead.target, s.ahead.target_step = <char *>(sums + rows * PANEL_LANES), tile_bytes
-    s.ahead.weights_step = rows * <int64_t>sizeof(float) // s.tiles
     s.ahead.weights = <const char *>(s.w + (f + rows) * s.depth) + t * s.depth * s.ahead.weights_step
     if direct:
-        to = panels_target(a, pixel, panel)
+        out.to, out.other = out.to + f * a.out_channel, out.other + f * a.out_channel
+    else:
+        out.to, out.step, out.lanes = <char *>(s.tile if s.last else sums), tile_bytes, 0xFFFFFFFF
     if s.last:
         s.ahead.target_step = a.out_channel
         if t + 1 < s.tiles:
-            s.ahead.target = panels_target(a, pixel + PANEL_LANES, panel)
+            s.ahead.target = s.tile_of[t + 1].out.to + f * a.out_channel
         elif panel + 1 < s.end:
-            s.ahead.target = panels_target(a, s.pixel, panel + 1)
+            s.ahead.target = s.tile_of[0].out.to + (f + rows) * a.out_channel
         else:
-            s.ahead.target = panels_target(a, min(s.next_pixel, a.pixels - 1), s.begin)
-    panel_tile(s.w + f * s.depth, s.pixels + t * s.depth * PANEL_LANES, s.depth, start, <int64_t>PANEL_LANES, not s.first,
-               to, out_step, &s.ahead, &finish, rows, n > PANEL_LANES // 2)
+            s.ahead.target = s.next_target
+    if source != NULL:
+        source += s.channel * a.x_channel
+    panel_tile(s.w + f * s.depth, s.pixels + t * s.depth * PANEL_LANES, s.depth, start, <int64_t>PANEL_LANES, not s.first, &out,
+               source, a.x_channel, &s.ahead, &finish, rows, tile.n > PANEL_LANES // 2)
     if s.ahead.step and s.ahead.source >= s.stop:
         panels_ahead(a, s)
     if direct and finish.code > LEAKY_RELU:
         for r in range(rows):
             row_of[r] = r * a.out_channel
-        activate_rows(s.tile, to, row_of, rows, <int64_t>PANEL_LANES, finish.code, finish.slope)
+        activate_rows(s.tile, out.to, row_of, rows, <int64_t>PANEL_LANES, finish.code, finish.slope)
     elif s.last and not direct:
         activate_stored(s.tile, rows * PANEL_LANES, a.activation, a.slope)
-        store_panel(a, s.tile, pixel, n, panel, rows)
+        store_panel(a, s.tile, tile.pixel, tile.n, panel, rows)
 
 
 cdef void panels_block(const PanelsArgs *a, PanelPass *s, const Planes *planes, float *packed) noexcept nogil:
     # A block of pixels.
-    cdef int64_t taps = a.kernel_y * a.kernel_x, c = 0, channels, t, pixel, panel
+    cdef int64_t taps = a.kernel_y * a.kernel_x, c = 0, channels, t, panel, f, rows
     cdef int64_t size = a.tiles * PANEL_LANES
     s.pixels = packed
+    for t in range(s.tiles):
+        place_tile(a, &s.tile_of[t], s.pixel + t * PANEL_LANES)
+    s.next_target = panels_target(a, min(s.next_pixel, a.pixels - 1)) + s.begin * a.filters // a.n_panels * a.out_channel
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
-        s.first, s.last, s.depth = c == 0, c + channels == a.channels, channels * taps
+        s.first, s.last, s.channel, s.depth = c == 0, c + channels == a.channels, c, channels * taps
         s.w = a.w + c * taps * a.filters
         s.ahead_pixel, s.ahead_channel = s.next_pixel if s.last else s.pixel, 0 if s.last else c + channels
         s.ahead_end, s.ahead_channels = min(s.ahead_pixel + size, a.pixels), min(a.block_channels, a.channels - s.ahead_channel)
         panels_ahead(a, s)
         for t in range(s.tiles):
-            pixel = s.pixel + t * PANEL_LANES
-            take_pixels(planes, pixel, min(PANEL_LANES, a.pixels - pixel), c, channels, packed + t * s.depth * PANEL_LANES)
+            if s.tile_of[t].from_ == NULL:
+                take_pixels(planes, s.tile_of[t].pixel, s.tile_of[t].n, c, channels, packed + t * s.depth * PANEL_LANES)
         for panel in range(s.begin, s.end):
+            f = panel * a.filters // a.n_panels
+            rows = (panel + 1) * a.filters // a.n_panels - f
+            s.ahead.weights_step = rows * <int64_t>sizeof(float) // s.tiles
             for t in range(s.tiles):
-                panels_tile(a, s, panel, t)
+                panels_tile(a, s, panel, f, rows, t)
         c += channels
 
 
