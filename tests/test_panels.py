@@ -22,6 +22,7 @@ CASES = [
     ((30, 16, 16, 40, 1), 3, 1, 1, 1),
     ((20, 16, 20, 6, 6), 1, 2, 1, 1),
     ((1, 16, 90, 15, 17), 1, 1, 0, 1),
+    ((3, 600, 30, 10, 11), 1, 1, 0, 1),
 ]
 
 
@@ -43,6 +44,16 @@ def test_panels_sum_the_same(case, activation, threads):
         assert plan.implementation == "cython:panels"
         np.testing.assert_array_equal(nn.conv2d(x, w, **options), wanted)
         np.testing.assert_array_equal(plan.prepare(w)(x), wanted)
+
+
+@pytest.mark.skipif(SIMD != "v4", reason="panels are for AVX-512")
+def test_other_activations_of_tiles_in_two_images():
+    rng = np.random.default_rng(5)
+    x, w = rng.standard_normal((5, 20, 7, 11), "f4"), rng.standard_normal((30, 20, 1, 1), "f4")
+    with fastconv.use(engine="reference"):
+        wanted = nn.conv2d(x, w, activation="gelu")
+    with fastconv.use(engine="cython", precision="strict"):
+        np.testing.assert_allclose(nn.conv2d(x, w, activation="gelu"), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.skipif(SIMD != "v4", reason="panels are for AVX-512")

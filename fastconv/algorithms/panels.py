@@ -29,7 +29,8 @@ __all__ = ["Panels", "refuse"]
 ROWS, LANES, TILES = 14, 32, 4
 # Fewer filters do not repay packing pixels; fewer channels, what is found out anew for each tap.
 MIN_FILTERS, MIN_CHANNELS, ONE_IMAGE_FILTERS = 16, 16, 64
-# Elements of depth that are packed at once, for the tiles of a block: 256 KiB.  Bytes of sums that are kept between blocks of channels.
+# Elements of depth that are packed at once, for the tiles of a block: 256 KiB.  Bytes of sums that are kept between blocks of
+# channels.
 MOST_DEPTH, SUMS_BYTES = 576, 512 * 1024
 # Blocks of a unit, within which the next one's pixels are called for.
 BLOCKS, UNITS_PER_THREAD = 8, 8

@@ -2,8 +2,8 @@
 
    The system zeroes the pages of a new block one fault at a time: 64 MiB take 4-6 ms, as long as a 5x5 filter
    that writes them.  Pages that nobody has wanted for LINGER seconds are offered back to the system (MADV_FREE), which
-   takes them when memory is short; offered at once, 64 MiB took a 3x3 filter of 3 ms 0.3 ms more, and 400 MB that the system
-   had taken half a second.  malloc, which keeps blocks of up to 32 MiB itself, never keeps larger ones. */
+   takes them when memory is short; offered at once, 64 MiB took a 3x3 filter of 3 ms 0.3 ms more.  New huge pages take 0.1 ms
+   each, but 2 to 6 ms where a virtual machine had given them back to its host: 400 MB half a second.  malloc, which keeps blocks of up to 32 MiB itself, never keeps larger ones. */
 #define _GNU_SOURCE
 #include "blocks.h"
 
