@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,14 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else JAX take
 N, REPEATS, BATCH_SECONDS, SLOW, PLACES = 8192, 9, 4e-3, 0.05, 100
 RIVALS = ("torch", "cupy", "jax")
 PACKAGES = "numpy numba numba-cuda llvmlite cuda-bindings cuda-core torch cupy-cuda13x cupy-cuda12x jax nvidia-cudnn-cu13".split()
+
+# Rows whose kernels are compiled by one process.
+GROUPS = [
+    *(f"filter float32 {sizes}" for sizes in ("[357]x*", "9x*", "1[15]x*", "[23]*", "[46]*")),
+    *(f"separable float32 {sizes}" for sizes in ("[357]x*", "11x*", "15x*", "31x*")),
+    "filter uint8*",
+    *(f"{kind} pool {dtype}*" for kind in ("max", "avg") for dtype in ("float32", "float16")),
+]
 
 Times = tuple[float, float, float]
 Call = Callable[[int], Any]
@@ -276,7 +285,7 @@ def check_pool(name: str, x: np.ndarray, case: tuple, out: np.ndarray) -> None:
 class Run:
     """One run: clocks, limits, libraries, rows."""
 
-    def __init__(self, pattern: str, rivals: list[str], check: bool = False) -> None:
+    def __init__(self, pattern: str, rivals: list[str], check: bool, path: str | None, seconds: float) -> None:
         self.clock, self.pattern, self.check = Clock(), pattern, check
         self.rows: list[Row] = []
         self.failures: list[str] = []
@@ -289,8 +298,10 @@ class Run:
         if own is None:
             raise SystemExit("PyTorch or CuPy must be installed: arrays and the memory of results are theirs")
         self.put, self.get = own.put, own.get
-        self.copy = self.clock.copy_rate(4 * N * N)
-        self.fma = self.clock.fma_rate()
+        self.copy = 1.0 if check else self.clock.copy_rate(4 * N * N)
+        self.fma = 1.0 if check else self.clock.fma_rate()
+        self.machine = machine(self.clock)
+        self.path, self.started, self.rivals_until = path, time.perf_counter(), seconds
 
     def row(self, name: str, call: Callable[[Any], Any], xs: list[np.ndarray], check: Callable[[np.ndarray], None],
             limit: tuple[str, float], rivals: dict[str, Callable[[Any], Any]]) -> None:  # fmt: skip
@@ -316,7 +327,7 @@ class Run:
         row = Row(name, us, limit[0], limit[1], limit[1] / us[0])
         for rival, make in rivals.items():
             library = self.libraries.get(rival.partition(" ")[0])
-            if library is None:
+            if library is None or time.perf_counter() - self.started > self.rivals_until:
                 continue
             try:
                 if library.name == "jax":
@@ -329,14 +340,24 @@ class Run:
         del arrays
         self.add(row)
 
+    def wanted(self, words: str) -> bool:
+        """Whether rows with these words in their names may be asked for: processes that compile need not make all data."""
+        return self.pattern not in GROUPS or words in self.pattern
+
     def add(self, row: Row) -> None:
         self.rows.append(row)
         ratios = "  ".join(f"{name} {times[0] / row.us[0]:.2f}x" for name, times in row.rivals.items() if times)
+        if self.path:
+            report = {"machine": self.machine, "copy_bytes_per_s": self.copy, "fma_per_s": self.fma}
+            with open(self.path, "w") as file:
+                json.dump(
+                    {**report, "rows": [asdict(row) for row in self.rows], "failures": self.failures}, file, indent=1
+                )
         print(f"{row.name:34} {row.us[0]:10.1f} us  {row.of_limit:6.3f} of {row.limit:5}  {ratios}", flush=True)
 
     def filters(self) -> None:
         r = np.random.default_rng(0)
-        xs = [r.standard_normal((N, N), "float32") for _ in range(2)]
+        xs = [r.standard_normal((N, N), "float32") for _ in range(2)] if self.wanted("float32 ") else []
         for k in (3, 5, 7, 9, 11, 15, 21, 31, 47, 63, 127):
             w = r.standard_normal((k, k), "float32")
             copy, fma = 8 * N * N / self.copy * 1e6, 2 * k * k * N * N / self.fma * 1e6
@@ -368,7 +389,7 @@ class Run:
 
     def images(self) -> None:
         r = np.random.default_rng(1)
-        xs = [r.integers(0, 256, (N, N), "uint8") for _ in range(2)]
+        xs = [r.integers(0, 256, (N, N), "uint8") for _ in range(2)] if self.wanted("uint8") else []
         for k in (3, 5, 7):
             w = r.random((k, k))
             w /= w.sum() * 1.01
@@ -391,6 +412,8 @@ class Run:
         for dtype in ("float32", "float16"):
             for last in (False, True):
                 shape = (32, 112, 112, 64) if last else (32, 64, 112, 112)
+                if not self.wanted(f"pool {dtype}"):
+                    continue
                 xs = [r.standard_normal(shape, "float32").astype(dtype) for _ in range(2)]
                 for k, s, p in ((2, 2, 0), (3, 2, 1), (3, 1, 1)):
                     for kind in ("max", "avg"):
@@ -443,7 +466,7 @@ class Run:
         if self.check or not fnmatchcase("host array", self.pattern):
             return
         n = 2 * N
-        x = np.random.default_rng(5).standard_normal((n, n), "float32")
+        x = np.tile(np.random.default_rng(5).standard_normal((n // 8, n), "float32"), (8, 1))
         w = np.random.default_rng(6).standard_normal((3, 3), "float32")
         slower = max(self.clock.pcie_seconds(x.nbytes)) * 1e6
         for name, source, out in (
@@ -468,19 +491,29 @@ class Run:
         source[...] = x
         return source, out
 
-    def machine(self) -> dict[str, Any]:
-        versions = {}
-        for package in PACKAGES:
-            with suppress(PackageNotFoundError):
-                versions[package] = version(package)
-        return {
-            "gpu": self.clock.do("cuDeviceGetName", 128, 0).split(b"\0")[0].decode(),
-            "multiprocessors": self.clock.attribute("MULTIPROCESSOR_COUNT"),
-            "driver_cuda": self.clock.do("cuDriverGetVersion"),
-            "cores": len(os.sched_getaffinity(0)),
-            "host": platform.platform(), "python": platform.python_version(),
-            "fastconv": fastconv.__version__, "versions": versions,
-        }  # fmt: skip
+
+def machine(clock: Clock) -> dict[str, Any]:
+    versions = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "gpu": clock.do("cuDeviceGetName", 128, 0).split(b"\0")[0].decode(),
+        "multiprocessors": clock.attribute("MULTIPROCESSOR_COUNT"),
+        "driver_cuda": clock.do("cuDriverGetVersion"),
+        "cores": len(os.sched_getaffinity(0)),
+        "host": platform.platform(), "python": platform.python_version(),
+        "fastconv": fastconv.__version__, "versions": versions,
+    }  # fmt: skip
+
+
+def compile_ahead(pattern: str) -> None:
+    """Let processes compile the kernels of all rows, which takes seconds each, into the cache on disk."""
+    command = [sys.executable, __file__, "--check", "--rivals", "torch,cupy", "--cases"]
+    groups = [group for group in GROUPS if pattern == "*" or fnmatchcase(group, pattern)]
+    running = [subprocess.Popen([*command, group], stdout=subprocess.DEVNULL) for group in groups]
+    for process in running:
+        process.wait()
 
 
 # -- the page -----------------------------------------------------------------------------------------
@@ -525,6 +558,7 @@ def main() -> None:
     parser.add_argument("--cases", default="*", help="only the rows whose names match this pattern")
     parser.add_argument("--rivals", default=",".join(RIVALS), help="comma-separated; those that are installed run")
     parser.add_argument("--check", action="store_true", help="check results (and compile kernels), time nothing")
+    parser.add_argument("--seconds", type=float, default=110, help="time rivals in the first so many seconds only")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument(
         "--table", metavar="JSON", help="run nothing: print earlier results as a table, or put it into --page"
@@ -537,22 +571,17 @@ def main() -> None:
         print(text) if not options.page else write_page(options.page, text)
         return
     rivals = [name for name in options.rivals.split(",") if name and find_spec(name)]
-    run = Run(options.cases, rivals, options.check)
-    machine = run.machine()
-    print(machine["gpu"], f"copy {run.copy / 1e9:.0f} GB/s, {run.fma / 1e12:.1f} TFLOP/s", flush=True)
-    started = time.perf_counter()
-    for part in (run.overhead, run.host, run.filters, run.images, run.pools):
+    if not options.check:
+        compile_ahead(options.cases)
+    run = Run(options.cases, rivals, options.check, options.json, options.seconds)
+    print(run.machine["gpu"], f"copy {run.copy / 1e9:.0f} GB/s, {run.fma / 1e12:.1f} TFLOP/s", flush=True)
+    for part in (run.overhead, run.host, run.pools, run.images, run.filters):
         try:
             part()
         except Exception as error:
             run.failures.append(f"{part.__name__}: {error}"[:300])
             print("FAILED", run.failures[-1])
-        print(f"[{time.perf_counter() - started:.0f} s]", flush=True)
-        if options.json:
-            report = {"machine": machine, "copy_bytes_per_s": run.copy, "fma_per_s": run.fma,
-                      "rows": [asdict(row) for row in run.rows], "failures": run.failures}  # fmt: skip
-            with open(options.json, "w") as file:
-                json.dump(report, file, indent=1)
+        print(f"[{time.perf_counter() - run.started:.0f} s]", flush=True)
     sys.exit(1 if run.failures else 0)
 
 
