@@ -16,10 +16,13 @@ __all__ = ["executor", "refuse"]
 
 # The largest kernels, whose unfinished sums a thread's registers hold; columns of a warp and rows that it stages.
 LARGEST = 31
+
+# Up to this size their outer product is faster.
+SMALL = 7
 WIDTH, STAGES = 128, 4
 
 # Strips are cut so that there are so many, if they have rows enough.
-STRIPS, SHORTEST, LONGEST = 4096, 8, 256
+STRIPS, SHORTEST, LONGEST = 8192, 8, 256
 
 
 def refuse(problem: Any) -> str | None:
@@ -34,6 +37,8 @@ def refuse(problem: Any) -> str | None:
         return "is for float32"
     if p.ndim != 2 or max(p.stride + p.dilation) > 1 or max(p.kernel_shape) > LARGEST:
         return f"filters planes with kernels up to {LARGEST}x{LARGEST} and steps of one"
+    if max(p.kernel_shape) <= SMALL:
+        return f"is for kernels larger than {SMALL}x{SMALL}"
     if not p.channels == p.filters == 1 or p.bias:
         return "is for one channel without a bias"
     return None if max(_grid(p, 1)[1:]) <= MAX_BLOCKS else f"is for {MAX_BLOCKS} planes at most"

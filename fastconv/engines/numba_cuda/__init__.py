@@ -44,7 +44,7 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
-BYTES_BLOCKS = 5
+BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 # Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
@@ -131,9 +131,10 @@ def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int
     from fastconv.engines.numba_cuda.emit_bytes import Bytes
 
     function = stream_bytes.bytes_kernel(Bytes((height, width), phase, rows, mode), warps)
+    blocks = BYTES_BLOCKS[height * width > 9]
     constants = height * width * (1 if mode == "ring" else 3)  # float32 weights, and the halves of float64 ones
     return Kernel(
-        function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, (32 * warps, BYTES_BLOCKS), constants
+        function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, (32 * warps, blocks), constants
     )
 
 

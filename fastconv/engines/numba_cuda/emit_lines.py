@@ -10,7 +10,7 @@ from numba import config
 
 from fastconv.engines.numba_cuda import emit
 
-__all__ = ["begin", "commit_async", "line", "plane", "wait_but"]
+__all__ = ["begin", "commit_async", "line", "wait_but"]
 
 COLUMNS = emit.COLUMNS
 
@@ -36,18 +36,6 @@ if SIMULATED:
             down = np.array(weights[kernel_x:], np.float32)
             before = np.concatenate([np.zeros(COLUMNS), np.array(sums)]).astype(np.float32).reshape(-1, COLUMNS)
             after = before[:kernel_y] + np.outer(down, np.array(values, np.float32))
-            rest = tuple(after[:-1].ravel()) or tuple(sums)
-            return rest, tuple(after[-1])
-
-        return add
-
-    def plane(kernel_y: int, kernel_x: int, phase: int) -> Callable:
-        def add(sums: Any, staged: Any, at: Any, weights: Any) -> Any:
-            values = np.array([staged[at + phase + i] for i in range(COLUMNS + kernel_x - 1)], np.float32)
-            lines = np.array(weights, np.float32).reshape(kernel_y, kernel_x)
-            before = np.concatenate([np.zeros(COLUMNS), np.array(sums)]).astype(np.float32).reshape(-1, COLUMNS)
-            products = [[values[i : i + kernel_x] @ line for i in range(COLUMNS)] for line in lines]
-            after = before[:kernel_y] + np.array(products, np.float32)
             rest = tuple(after[:-1].ravel()) or tuple(sums)
             return rest, tuple(after[-1])
 
@@ -117,32 +105,6 @@ else:
                 return context.make_tuple(build, result, parts)
 
             return result(sums, staged, types.int64, weights), code
-
-        return add
-
-    def plane(kernel_y: int, kernel_x: int, phase: int) -> Callable:
-        """As `line`, with the weights of a whole kernel: each number of a row is taken to all windows that meet it."""
-        sums = types.UniTuple(types.float32, kept(kernel_y))
-
-        @intrinsic
-        def add(typing, before, staged, at, weights):
-            def code(context, build, signature, args):
-                before, staged, at, weights = args
-                base = context.make_array(signature.args[1])(context, build, value=staged).data
-                origin = build.gep(base, [at])
-                values = emit.gathered(lambda i: emit.four(build, origin, i), phase + kernel_x + COLUMNS - 1)[phase:]
-                zero = ir.Constant(ir.FloatType(), 0.0)
-                old = [zero] * COLUMNS + [build.extract_value(before, i) for i in range(len(sums))]
-                lines = [old[k * COLUMNS : (k + 1) * COLUMNS] for k in range(kernel_y)]
-                for k in range(kernel_y - 1, -1, -1):
-                    for tap in range(kernel_x):
-                        weight = build.extract_value(weights, k * kernel_x + tap)
-                        lines[k] = [build.fma(values[i + tap], weight, lines[k][i]) for i in range(COLUMNS)]
-                kept_on = [value for line in lines[:-1] for value in line] or old[COLUMNS:]
-                parts = context.make_tuple(build, sums, kept_on), context.make_tuple(build, ROW, lines[-1])
-                return context.make_tuple(build, signature.return_type, parts)
-
-            return types.Tuple((sums, ROW))(sums, staged, types.int64, weights), code
 
         return add
 

@@ -1,4 +1,4 @@
-"""Separable filters of float32 planes, in one pass that takes about as long as copying the image.
+"""Separable filters of float32 planes, in one pass that takes up to twice as long as copying the image.
 
 A warp goes down a strip, 128 columns wide.  Each row is staged in shared memory a few rows ahead, where the boundary rule is
 applied; a thread sums it along x for 4 columns and adds it to the sums along y of all windows that meet the row, in
@@ -41,13 +41,13 @@ LinesGeometry = namedtuple(
 )
 
 
-def lines_kernel(kernel_y: int, kernel_x: int, phase: int, take: Callable = emit_lines.line) -> Callable:
+def lines_kernel(kernel_y: int, kernel_x: int, phase: int) -> Callable:
     """The kernel for filters of one size; `phase`: where in an aligned vector windows start.
 
     Its arguments are pointers to input and output, the fill value, the weights along x and along y, and a `LinesGeometry`.
     """
     pitch = WIDTH - COLUMNS + -(-(phase + kernel_x + COLUMNS - 1) // 4) * 4
-    begin, add = emit_lines.begin(kernel_y), take(kernel_y, kernel_x, phase)
+    begin, add = emit_lines.begin(kernel_y), emit_lines.line(kernel_y, kernel_x, phase)
     commit, wait = emit_lines.commit_async, emit_lines.wait_but(STAGES - 2)
 
     @inlined
