@@ -10,7 +10,7 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
         lanes_unit(a, LANES_MAX, unit)
         return
     if a.staging == SHORT_ROWS:
-        lines_unit(a, LANES_MAX, unit)
+        pool_lines_unit(a, LANES_MAX, unit)
         return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
@@ -32,7 +32,7 @@ cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
         lanes_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
         return
     if a.staging == SHORT_ROWS:
-        lines_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
+        pool_lines_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
         return
     if a.staging == WHOLE_PLANES and a.weights != NULL:
         pool_gradient_unit(a, unit, worker)

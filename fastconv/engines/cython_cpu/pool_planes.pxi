@@ -123,7 +123,7 @@ cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
         plane += count
 
 
-cdef void lines_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
+cdef void pool_lines_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
     # Rows that fit into registers; windows have one plane.
     cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, rows
     cdef int64_t all_rows = a.batch * a.channels * a.out_depth * a.out_height, left = min(a.strip, all_rows - unit * a.strip)
