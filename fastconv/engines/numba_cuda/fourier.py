@@ -121,11 +121,9 @@ def fourier_kernel(n: int, points: int, parts: bool) -> Callable:
     in_column, in_row = _index(n, False), _index(n, True)
 
     @inlined
-    def pixel(x, at, iy, ix, beyond, inside, g):
-        if not inside:
-            iy, ix = mapped(iy, g.height, g.rule_y), mapped(ix, g.width, g.rule_x)
-        value = beyond
-        if inside or (iy >= 0 and ix >= 0):
+    def pixel(x, at, iy, ix, beyond, g):
+        iy, ix, value = mapped(iy, g.height, g.rule_y), mapped(ix, g.width, g.rule_x), beyond
+        if iy >= 0 and ix >= 0:
             value = x[at + iy * g.x_y + ix * g.x_x]
         return value
 
@@ -135,11 +133,17 @@ def fourier_kernel(n: int, points: int, parts: bool) -> Callable:
         v = cuda.local.array(first, complex64)
         for task in range(points // first):
             line, place = (thread + task * threads) % n, (thread + task * threads) // n
-            for i in range(first):
-                row = top + i * runs + place
-                one = pixel(x, at, row, left + line, beyond, inside, g)
-                other = pixel(x, at, row, left + g.step_x + line, beyond, inside, g)
-                v[i] = np.complex64(complex(one, other))
+            if inside:
+                here = at + (top + place) * g.x_y + (left + line) * g.x_x
+                for i in range(first):
+                    row = here + i * runs * g.x_y
+                    v[i] = np.complex64(complex(x[row], x[row + g.step_x * g.x_x]))
+            else:
+                for i in range(first):
+                    row = top + i * runs + place
+                    one = pixel(x, at, row, left + line, beyond, g)
+                    other = pixel(x, at, row, left + g.step_x + line, beyond, g)
+                    v[i] = np.complex64(complex(one, other))
             down(v, place)
             for i in range(first):
                 block[in_column(line, i * runs + place)] = v[i]
@@ -194,7 +198,7 @@ def fourier_kernel(n: int, points: int, parts: bool) -> Callable:
                 total = np.float32(0)
                 for ky in range(g.kernel_y):
                     for kx in range(g.kernel_x):
-                        value = pixel(x, at_x, row + ky - g.pad_y, column + kx - g.pad_x, beyond, False, g)
+                        value = pixel(x, at_x, row + ky - g.pad_y, column + kx - g.pad_x, beyond, g)
                         total += value * w[ky * g.w_y + kx * g.w_x]
                 out[at + row * g.out_y + column * g.out_x] = total
 
