@@ -4,7 +4,7 @@ A `DeviceArray` is to device memory what a NumPy view is to host memory: an addr
 shape, strides and a dtype.  It can be sliced, flipped and transposed, so the code that
 brings arguments to canonical form serves both; its elements are read by kernels only.
 
-Anything with ``__cuda_array_interface__`` (Numba, PyTorch, CuPy, ...) becomes one, and
+Anything with ``__cuda_array_interface__`` (Numba, PyTorch, CuPy, ...) or DLPack (JAX, ...) becomes one, and
 new arrays are made by the library that the caller's array came from.
 """
 
@@ -25,9 +25,18 @@ __all__ = ["DeviceArray", "as_device", "native", "new_array", "on_device", "reco
 # NumPy functions that make views and so need no elements.
 _VIEWS: tuple[Callable, ...] = (np.expand_dims, np.flip, np.moveaxis, np.swapaxes, np.transpose)
 
+# Those that tell of an array what needs no elements, either.
+_ABOUT: tuple[Callable, ...] = (np.ndim, np.shape, np.size)
+
+# What is computed elementwise, into an output of the same dtype.
+_ELEMENTWISE: dict[Callable, str] = {np.add: "add", np.multiply: "multiply", np.sqrt: "sqrt"}
+
 # Libraries that have a current stream, in whose order their arrays are; and what interfaces call the default stream.
 ORDERED = ("torch", "cupy")
 LEGACY = 1
+
+# Libraries whose arrays are read as DLPack has them, which tells when they are ready, and are never written to.
+FROZEN = ("jax", "jaxlib")
 
 # Where the strides of a view without memory are counted from.
 _ORIGIN = np.empty(0, np.uint8)
@@ -99,6 +108,14 @@ class DeviceArray:
         return self._shadow.size
 
     @property
+    def itemsize(self) -> int:
+        return self._shadow.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._shadow.nbytes
+
+    @property
     def flags(self) -> Any:
         return self._shadow.flags
 
@@ -113,6 +130,29 @@ class DeviceArray:
         if not any(part is Ellipsis for part in key):
             key += (...,)  # an array even if all its axes are gone
         return self._view(self._shadow[key])
+
+    def __setitem__(self, key: Any, value: DeviceArray) -> None:
+        """Copy another device array, converted as C does."""
+        if not isinstance(value, DeviceArray):
+            raise TypeError(f"what is stored in a device array must be one, too; got {type(value).__name__}")
+        _elementwise("copy", self[key], value)
+
+    def copy(self) -> DeviceArray:
+        """A new array with the same elements."""
+        made = new_array(self.shape, self.dtype, (self,))
+        made[...] = self
+        return made
+
+    @property
+    def real(self) -> DeviceArray:
+        return self._view(self._shadow.real)
+
+    @property
+    def imag(self) -> DeviceArray:
+        return self._view(self._shadow.imag)
+
+    def view(self, dtype: Any) -> DeviceArray:
+        return self._view(self._shadow.view(dtype))
 
     def transpose(self, *axes: Any) -> DeviceArray:
         return self._view(self._shadow.transpose(*axes))
@@ -139,9 +179,18 @@ class DeviceArray:
             return np.result_type(*(a.dtype if isinstance(a, DeviceArray) else a for a in args))
         if function in _VIEWS and isinstance(args[0], DeviceArray):
             return self._view(function(args[0]._shadow, *args[1:], **kwargs))
+        if function in _ABOUT:
+            return function(args[0]._shadow, *args[1:], **kwargs)
         return NotImplemented
 
-    __array_ufunc__ = None
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out", (None,))[0]
+        if method != "__call__" or function not in _ELEMENTWISE or not isinstance(out, DeviceArray):
+            return NotImplemented
+        if not all(isinstance(array, DeviceArray) for array in inputs):
+            return NotImplemented
+        _elementwise(_ELEMENTWISE[function], out, *inputs)
+        return out
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError(f"a device array ({self.library}) is not copied to the host unasked; pass a host array instead")
@@ -164,9 +213,10 @@ def as_device(name: str, value: Any) -> DeviceArray | None:
     if hasattr(value, "_ary") and getattr(value, "__cuda_ndarray__", False):  # an array of Numba's simulator
         host = value._ary
         return DeviceArray.at(value, host.ctypes.data, host.shape, host.dtype, host.strides)
-    interface = getattr(value, "__cuda_array_interface__", None)
+    library = type(value).__module__.partition(".")[0]
+    interface = None if library in FROZEN else getattr(value, "__cuda_array_interface__", None)
     if interface is None:
-        return None
+        return _by_dlpack(name, value, library in FROZEN) if hasattr(value, "__dlpack_device__") else None
     dtype = np.dtype(interface["typestr"])
     if interface.get("mask") is not None:
         raise TypeError(f"{name} must not be masked; got a masked device array")
@@ -175,11 +225,18 @@ def as_device(name: str, value: Any) -> DeviceArray | None:
     address, read_only = interface["data"]
     shape, strides = tuple(interface["shape"]), interface.get("strides")
     stream = interface.get("stream")
-    if type(value).__module__.partition(".")[0] in ORDERED:
+    if library in ORDERED:
         stream = None
     elif stream == LEGACY:
         stream = 0
     return DeviceArray.at(value, address, shape, dtype, strides, stream, read_only)
+
+
+def _by_dlpack(name: str, value: Any, frozen: bool) -> DeviceArray | None:
+    from fastconv import dlpack  # few programs have a GPU
+
+    found = dlpack.taken(name, value)
+    return None if found is None else DeviceArray.at(value, *found, read_only=frozen)
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype, like: Iterable[Any]) -> Any:
@@ -194,15 +251,22 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype, like: Iterable[Any]) -> A
         with first.owner.device:
             owner = sys.modules["cupy"].empty(shape, dtype)
     else:
-        from fastconv.engines.numba_cuda.launch import new_numba_array
+        from fastconv.engines.numba_cuda import launch
 
-        owner = new_numba_array(shape, dtype, first)
+        handed = first.library in FROZEN or first.library == "fastconv"  # what the call before has made for them
+        owner = (launch.new_handed_array if handed else launch.new_numba_array)(shape, dtype, first)
     return as_device("out", owner)
 
 
 def native(array: Any) -> Any:
     """What the caller gets: the owner of a `DeviceArray`, anything else unchanged."""
     return array.owner if isinstance(array, DeviceArray) else array
+
+
+def _elementwise(operation: str, out: DeviceArray, *arrays: DeviceArray) -> None:
+    from fastconv.algorithms.device_moving import elementwise
+
+    elementwise(operation, out, *arrays)
 
 
 def _may_overlap(a: Any, b: Any) -> bool:

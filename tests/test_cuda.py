@@ -38,8 +38,9 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-def test_arrays_on_a_device():
-    pytest_on_the_simulator("tests/on_cuda.py")
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage"])
+def test_arrays_on_a_device(name):
+    pytest_on_the_simulator(f"tests/{name}.py")
 
 
 @pytest.mark.parametrize("name", ["signal", "ndimage", "nn"])
@@ -253,6 +254,14 @@ KERNELS = [
     ("filter", "uint8", "float64", "float64", "float64", "uint8", "order", 0),
     ("filter", "uint16", "float64", "float64", "float64", "uint64", "line", 0),
     ("filter", "int64", "float64", "float64", "float64", "bool", "antisymmetric", 0),
+    ("moving", "max", "uint8", "uint8", "uint8", False, False),
+    ("moving", "min", "float32", "float64", "float32", True, True),
+    ("moving", "mean", "int16", "int64", "int16", False, False),
+    ("moving", "mean", "float32", "float32", "float32", False, False),
+    ("map", "copy", "float64", "int32"),
+    ("map", "add", "complex64", "complex64"),
+    ("map", "multiply", "bool", "bool"),
+    ("map", "sqrt", "uint16", "uint16"),
     ("max", "float32", ""),
     ("max", "bool", "indices"),
     ("max_2x2", "float32"),

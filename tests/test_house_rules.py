@@ -215,7 +215,7 @@ def test_an_operation_has_one_file_name_in_every_layer():
 # From the bottom up: a module imports from lower layers, or from its own package.
 LAYERS = [
     ["folders"],
-    ["memory", "rates", "install"],
+    ["memory", "rates", "install", "dlpack"],
     ["boundary", "problem", "costs", "device", "kernels", "engines.contract", "engines.threads"],
     ["engines.level", "engines.private_folder"],
     ["engines", "reference", "config"],
@@ -236,6 +236,7 @@ UPWARDS = {
     ("fastconv.algorithms.parts", "fastconv.table"): "algorithms made of convolutions take rows of the same engine",
     ("fastconv.plan", "fastconv.prepared"): "a plan makes its call with prepared weights",
     ("fastconv.device", "fastconv.engines.numba_cuda"): "looks for a device only when an array lives on one",
+    ("fastconv.device", "fastconv.algorithms.device_moving"): "generic code copies and adds arrays as NumPy does",
 }
 ANYWHERE = {"numpy", "threadpoolctl", *sys.stdlib_module_names}
 # Who may import what, besides.

@@ -127,7 +127,8 @@ def writable(target: np.ndarray, *inputs: np.ndarray) -> Iterator[np.ndarray]:
     """
     native = target if target.dtype.isnative else np.empty(target.shape, target.dtype.newbyteorder("="))
     if any(np.may_share_memory(native, array) for array in inputs):
-        native = np.empty(target.shape, native.dtype)
+        like = isinstance(target, DeviceArray)
+        native = new_array(target.shape, native.dtype, (target,)) if like else np.empty(target.shape, native.dtype)
     yield native
     if native is not target:
         target[...] = native

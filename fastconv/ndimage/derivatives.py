@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device import new_array, on_device
 from fastconv.ndimage.arguments import boundary_rule, checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.linear import correlate_into
 from fastconv.ndimage.passes import (
@@ -259,8 +260,11 @@ def _add_second_differences(
     if not rules:
         target[...] = image
         return
-    image = image.copy() if np.may_share_memory(image, target) else np.ascontiguousarray(image)
-    term = np.empty(target.shape, target.dtype)
+    if np.may_share_memory(image, target):
+        image = image.copy()
+    elif not on_device(image):
+        image = np.ascontiguousarray(image)
+    term = new_array(target.shape, target.dtype, (target,))
     for i, (axis, rule) in enumerate(rules):
         _second_difference(image, axis, term if i else target, rule, cval.item(), threads)
         if i:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device import as_device, on_device
 from fastconv.ndimage.arguments import checked_cval, filtered_axes, per_axis
 from fastconv.ndimage.derivatives import SMOOTHED, derivative_passes
 from fastconv.ndimage.passes import Pass, correlate_combined, correlate_passes, result_array
@@ -171,9 +172,10 @@ def _combine(
     if known >= 0 and not extra_arguments and not extra_keywords:
         if squared and axes is None and isinstance(mode, str) and np.ndim(input) == 1:  # there is nothing to add
             result = derivative(input, 0, output, mode, cval)
+            target: Any = as_device("the derivative", result) or result
             with np.errstate(all="ignore"):
-                np.multiply(result, result, result)
-                _take_roots(result)
+                np.multiply(target, target, target)
+                _take_roots(target)
             return result
         return _combine_known(input, known, output, mode, cval, axes, squared)
     return _combine_any(input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, squared)
@@ -220,7 +222,7 @@ def _combine_any(
             first = axis == axes[0]
             to = target if first else target.dtype
             made = derivative(image, axis, to, m, cval, *extra_arguments, **(extra_keywords or {}))
-            term = target if first else made
+            term: Any = target if first else as_device("the derivative", made) or made
             if squared:
                 np.multiply(term, term, term)
             if not first:
@@ -241,7 +243,8 @@ def _passes_of(derivative: Any, ndim: int, axis: int, mode: Any) -> list[Pass]:
 def _take_roots(target: np.ndarray) -> None:
     """Square roots in place; those of all small integers are fewer than those of an image (and slow: they are float16)."""
     dtype = target.dtype
-    if dtype.kind not in "iu" or dtype.itemsize > 2 or not dtype.isnative or target.size < 1 << 8 * dtype.itemsize:
+    few = on_device(target) or target.size < 1 << 8 * dtype.itemsize
+    if dtype.kind not in "iu" or dtype.itemsize > 2 or not dtype.isnative or few:
         np.sqrt(target, target, casting="unsafe")
         return
     unsigned = np.dtype(f"u{dtype.itemsize}")

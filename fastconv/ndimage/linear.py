@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.choice import chosen
+from fastconv.device import on_device
 from fastconv.ndimage.arguments import (
     DTYPES,
     boundary_rule,
@@ -631,7 +632,8 @@ def lie_in_rows(*arrays: np.ndarray) -> bool:
 
 def in_rows(image: np.ndarray) -> np.ndarray:
     """A complex image in rows without gaps if it is so large that copying it is sooner done than two images."""
-    return image if image.nbytes < COPIED or lie_in_rows(image) else np.ascontiguousarray(image)
+    few = image.nbytes < COPIED or on_device(image)
+    return image if few or lie_in_rows(image) else np.ascontiguousarray(image)
 
 
 def as_real(array: np.ndarray) -> np.ndarray:

@@ -264,7 +264,7 @@ def grey_opening(
     array([1, 1, 1, 1, 5, 5, 5, 1])
     """
     image, size = window_image(input), size_used(size, footprint)
-    eroded = extreme("min", image, size, footprint, structure, None, mode, cval, origin, axes, threads)
+    eroded = window_image(extreme("min", image, size, footprint, structure, None, mode, cval, origin, axes, threads))
     return _dilate(eroded, size, footprint, structure, output, mode, cval, origin, axes, threads)
 
 
@@ -343,7 +343,7 @@ def grey_closing(
     array([9, 9, 9, 9, 5, 5, 5, 9])
     """
     image, size = window_image(input), size_used(size, footprint)
-    dilated = _dilate(image, size, footprint, structure, None, mode, cval, origin, axes, threads)
+    dilated = window_image(_dilate(image, size, footprint, structure, None, mode, cval, origin, axes, threads))
     return extreme("min", dilated, size, footprint, structure, output, mode, cval, origin, axes, threads)
 
 

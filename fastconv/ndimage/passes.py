@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.config import current_engine, current_precision
-from fastconv.device import new_array
+from fastconv.device import new_array, on_device
 from fastconv.ndimage.arguments import DTYPES, output_array, writable
 from fastconv.ndimage.linear import as_real, correlate_into, in_rows, lie_in_rows, line_order
 from fastconv.plan import execute
@@ -93,7 +93,7 @@ def correlate_passes(
         _correlate_joined(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
     elif len(passes) > 1 and _may_be_fused(image, target, passes, cval):
         _correlate_fused(image, target, tuple(sorted(passes, key=lambda step: step.axis)), cval, threads)
-    elif len(passes) > 1 and _in_double(image, target) and current_engine() != "cuda":
+    elif len(passes) > 1 and _in_double(image, target) and not _on_gpu(image):
         _correlate_integers(image, target, passes, cval, threads)
     elif len(passes) > 1 and not target.dtype.isnative:  # passes could not read it
         native = np.empty(target.shape, target.dtype.newbyteorder("="))
@@ -109,6 +109,11 @@ def correlate_passes(
             weights = line.weights.reshape(around)
             correlate_into(destination, image, weights, pad, (rule,) * image.ndim, cval, threads, line.order)
             image = destination
+
+
+def _on_gpu(image: np.ndarray) -> bool:
+    """Whether passes are made on a GPU, whose kernels neither combine results nor continue those of a pass."""
+    return current_engine() == "cuda" or on_device(image)
 
 
 def _in_double(image: np.ndarray, target: np.ndarray) -> bool:
@@ -157,7 +162,7 @@ def _may_be_fused(image: np.ndarray, target: np.ndarray, passes: Sequence[Pass],
     fills = target.dtype.kind == "c" and _fills(passes, cval)
     if _continues(passes, cval) and not _averages(passes):  # then SciPy's order tells at the border
         axes = [step.axis for step in passes]
-        fills = fills or current_engine() == "cuda" or axes != sorted(axes)
+        fills = fills or _on_gpu(image) or axes != sorted(axes)
     return same and lines and not fills and current_precision() != "strict"
 
 
@@ -181,7 +186,7 @@ def correlate_combined(
     threads: int | None,
 ) -> bool:  # fmt: skip
     """Add correlations up in `target`, or take the root of the sum of two squares; False where that cannot be done."""
-    if len(terms) < 2 or (squared and (len(terms) > 2 or target.dtype.kind == "c")) or current_engine() == "cuda":
+    if len(terms) < 2 or (squared and (len(terms) > 2 or target.dtype.kind == "c")) or _on_gpu(image):
         return False
     for passes in terms:
         behind = prod(image.shape[max(step.axis for step in passes) + 1 :])

@@ -315,11 +315,15 @@ def remembered(
 
 def _on_device(function: Callable[..., R], args: tuple, kwargs: dict[str, Any]) -> R:
     """The result of a call that is not replayed; one on arrays of a GPU is remembered."""
-    if not args or isinstance(args[0], np.ndarray) or not hasattr(args[0], "__cuda_array_interface__"):
+    if not args or isinstance(args[0], np.ndarray):
         return function(*args, **kwargs)
-    from fastconv.replay.device import record  # few programs have a GPU
+    from fastconv.dlpack import handed_over  # few programs have a GPU
 
-    return record(device_tapes, function, args, kwargs)
+    if not hasattr(args[0], "__cuda_array_interface__"):
+        return handed_over(function(*args, **kwargs))
+    from fastconv.replay.device import record
+
+    return handed_over(record(device_tapes, function, args, kwargs))
 
 
 def forget() -> None:

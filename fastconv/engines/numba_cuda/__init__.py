@@ -22,7 +22,7 @@ neighbours in memory, `middle` and `outer` are looped over, since a grid's y and
 geometry and refuses what the kernel cannot do.  A kernel made for a case of its own takes
 its place as a row of the table before the plain ones.
 
-The modules: `filter` and `pool` hold the kernels, `elements` what they share; `cubins`
+The modules: `filter`, `moving`, `elementwise` and `pool` hold the plain kernels, `elements` what they share; `cubins`
 compiles, `driver` loads and launches with the CUDA driver, `simulator` is its twin on Numba's
 simulator; `launch` puts the arrays of one call on the device and in stream order,
 `pipeline` sends host arrays through in tiles.
@@ -75,6 +75,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``lines``: kernel height and width, and phase.
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
+    ``moving``: kind, input, accumulator and output types, whether there are a footprint and a structure.
+    ``map``: operation, input and output types.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
     return replace(_made(operation, types), name="-".join(map(str, (operation, *types))))
@@ -89,6 +91,10 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _lines(*types)
     if operation == "bytes":
         return _bytes(*types)
+    if operation == "moving":
+        return _moving(*types)
+    if operation == "map":
+        return _map(*types)
     if operation in ("tile", "stream"):
         return _planes(operation, *map(int, types))
     if operation in ("spectrum", "fourier"):
@@ -145,6 +151,20 @@ def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:
     kernel_y, kernel_x, stride_y, stride_x, *rest, threads = numbers
     function = windows.windows_kernel(Windows(dtype, kind, (kernel_y, kernel_x), (stride_y, stride_x), *rest), threads)
     return Kernel(function, (dtype,) * 2, ("float64",) * 2, windows.WindowsGeometry, (threads, WINDOW_BLOCKS))
+
+
+def _moving(kind: str, source: str, acc: str, out: str, footprint: bool, structure: bool) -> Kernel:
+    from fastconv.engines.numba_cuda import moving
+
+    function = moving.moving_kernel(kind, acc, out, footprint, structure)
+    number = "float64" if np.dtype(acc).kind == "f" else "uint64" if acc == "uint64" else "int64"
+    return Kernel(function, (source, "uint8", acc, out), (number,), moving.MovingGeometry)
+
+
+def _map(operation: str, source: str, out: str) -> Kernel:
+    from fastconv.engines.numba_cuda import elementwise
+
+    return Kernel(elementwise.map_kernel(operation, source, out), (source, source, out), (), elementwise.MapGeometry)
 
 
 def _fourier(operation: str, n: int, points: int, parts: int = 0) -> Kernel:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.device import DeviceArray, recorded
+from fastconv.dlpack import Handed
 from fastconv.install import install_command
 
-__all__ = ["BLOCK", "RULES", "Call", "Kernel", "block_and_grid", "new_numba_array", "require"]
+__all__ = ["BLOCK", "RULES", "Call", "Kernel", "block_and_grid", "new_handed_array", "new_numba_array", "require"]
 
 INSTALL = install_command("cuda")
 
@@ -77,6 +78,14 @@ def new_numba_array(shape: tuple[int, ...], dtype: np.dtype, like: DeviceArray) 
     runner = require()
     with runner.current(runner.device_of(like.address)):
         return runner.numba_array(shape, dtype, _stream_of(like))
+
+
+def new_handed_array(shape: tuple[int, ...], dtype: np.dtype, like: DeviceArray) -> Handed:
+    """New memory for a result that a library without a stream of its own to name takes by DLPack."""
+    runner = require()
+    device = runner.device_of(like.address)
+    with runner.current(device):
+        return Handed(runner, shape, dtype, device)
 
 
 class Call:

@@ -1,0 +1,93 @@
+"""Moving windows in plain Numba: one thread for each output element, any footprint and boundary."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+
+import numpy as np
+from numba import cuda
+
+from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined, mapped
+
+__all__ = ["MovingGeometry", "moving_kernel"]
+
+# Sizes and strides in elements, along four axes of which z is inside b; see `fastconv.algorithms.device_axes`.
+FIELDS = [f"{name}_{axis}" for axis in "bzyx" for name in ("size", "window", "pad", "rule", "tap", "x", "out")]
+MovingGeometry = namedtuple("MovingGeometry", ["inner", "middle", "outer", *FIELDS])
+
+# Sums of so many elements are added up: rounding errors hardly grow with the window.
+PART = 16
+
+
+def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: bool) -> Callable:
+    """The kernel of a `fastconv.problem.WindowProblem` other than a rank: "max", "min" or "mean" in `acc`.
+
+    Its arguments are pointers to input, footprint (bytes), structure and output, what is beyond a border, and a
+    `MovingGeometry`.  NaN is the extreme of every window that it is in.
+    """
+    to_acc, mean = getattr(np, in_memory(acc)), kind == "mean"
+    exact = mean and acc == "int64"  # sums of integers, divided as floating-point numbers
+    to_out = conversion("float64" if exact else in_memory(acc), out)
+    fold = _add(to_acc) if mean else _larger if kind == "max" else _smaller
+
+    def moving(x, taps, raised, out, fill, g):
+        inner, start = cuda.grid(2)
+        if inner >= g.inner:
+            return
+        beyond = to_acc(fill)
+        for outer in range(cuda.blockIdx.z, g.outer, cuda.gridDim.z):
+            for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
+                b, z = outer // g.size_z, outer % g.size_z
+                total, part, count = to_acc(0), to_acc(0), 0
+                for kb in range(g.window_b):
+                    ib = mapped(b + kb - g.pad_b, g.size_b, g.rule_b)
+                    for kz in range(g.window_z):
+                        iz = mapped(z + kz - g.pad_z, g.size_z, g.rule_z)
+                        for ky in range(g.window_y):
+                            iy = mapped(middle + ky - g.pad_y, g.size_y, g.rule_y)
+                            row = ib * g.x_b + iz * g.x_z + iy * g.x_y
+                            tap = kb * g.tap_b + kz * g.tap_z + ky * g.tap_y
+                            within = ib >= 0 and iz >= 0 and iy >= 0
+                            for kx in range(g.window_x):
+                                if footprint and taps[tap + kx * g.tap_x] == 0:
+                                    continue
+                                ix = mapped(inner + kx - g.pad_x, g.size_x, g.rule_x)
+                                value = beyond
+                                if within and ix >= 0:
+                                    value = to_acc(x[row + ix * g.x_x])
+                                if structure:
+                                    value = to_acc(value + raised[tap + kx * g.tap_x])
+                                total, part, count = fold(total, part, count, value)
+                at = b * g.out_b + z * g.out_z + middle * g.out_y + inner * g.out_x
+                if mean:
+                    total = to_acc(total + part)
+                if exact:
+                    out[at] = to_out(np.float64(total) / np.float64(count))
+                elif mean:
+                    out[at] = to_out(to_acc(total / to_acc(count)))
+                else:
+                    out[at] = to_out(total)
+
+    return moving
+
+
+def _add(number: Callable) -> Callable:
+    @inlined
+    def add(total, part, count, value):
+        part, count = number(part + value), count + 1
+        if count % PART == 0:
+            total, part = number(total + part), number(0)
+        return total, part, count
+
+    return add
+
+
+@inlined
+def _larger(best, part, count, value):
+    return (value if count == 0 or value > best or value != value else best), part, count + 1
+
+
+@inlined
+def _smaller(best, part, count, value):
+    return (value if count == 0 or value < best or value != value else best), part, count + 1
