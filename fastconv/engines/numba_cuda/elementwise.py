@@ -14,8 +14,14 @@ from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined
 __all__ = ["OPERATIONS", "MapGeometry", "map_kernel"]
 
 # Sizes and strides in elements, along four axes of which z is inside b; see `fastconv.algorithms.device_axes`.
-FIELDS = [f"{name}_{axis}" for axis in "bzyx" for name in ("size", "first", "second", "out")]
-MapGeometry = namedtuple("MapGeometry", ["inner", "middle", "outer", *FIELDS])
+MapGeometry = namedtuple(
+    "MapGeometry",
+    "inner middle outer "
+    "size_b first_b second_b out_b "
+    "size_z first_z second_z out_z "
+    "size_y first_y second_y out_y "
+    "size_x first_x second_x out_x",
+)
 
 OPERATIONS = ("copy", "add", "multiply", "sqrt")
 

@@ -13,8 +13,14 @@ from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined,
 __all__ = ["MovingGeometry", "moving_kernel"]
 
 # Sizes and strides in elements, along four axes of which z is inside b; see `fastconv.algorithms.device_axes`.
-FIELDS = [f"{name}_{axis}" for axis in "bzyx" for name in ("size", "window", "pad", "rule", "tap", "x", "out")]
-MovingGeometry = namedtuple("MovingGeometry", ["inner", "middle", "outer", *FIELDS])
+MovingGeometry = namedtuple(
+    "MovingGeometry",
+    "inner middle outer "
+    "size_b window_b pad_b rule_b tap_b x_b out_b "
+    "size_z window_z pad_z rule_z tap_z x_z out_z "
+    "size_y window_y pad_y rule_y tap_y x_y out_y "
+    "size_x window_x pad_x rule_x tap_x x_x out_x",
+)
 
 # Sums of so many elements are added up: rounding errors hardly grow with the window.
 PART = 16
