@@ -134,9 +134,8 @@ def test_views(library):
     for key in [(slice(1, None, 2), slice(2, 9)), (slice(None), slice(None), 1)]:
         desired = on_host(ndimage.maximum_filter, whole[key], 3)
         assert_identical(to_host(ndimage.maximum_filter(device[key], 3), library), desired)
-    desired = on_host(ndimage.uniform_filter, whole.T, 3)
-    turned = device.permute(2, 1, 0) if library == "torch" else device.T
-    assert_close(to_host(ndimage.uniform_filter(turned, 3), library), desired)
+    desired = on_host(ndimage.uniform_filter, whole[2].T, 3)
+    assert_close(to_host(ndimage.uniform_filter(device[2].T, 3), library), desired)
 
 
 def test_host_arrays_are_sent(engine):

@@ -87,7 +87,9 @@ def current_device() -> int:
 
 
 def device_of(address: int) -> int:
-    """The device on which memory lies."""
+    """The device on which memory lies; arrays without elements have none."""
+    if not address:
+        return current_device()
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     return int(_do(driver.cuPointerGetAttribute, attribute, address))
 

@@ -42,8 +42,8 @@ def map_kernel(operation: str, source: str, out: str) -> Callable:
         if inner >= g.inner:
             return
         for outer in range(cuda.blockIdx.z, g.outer, cuda.gridDim.z):
+            b, z = outer // g.size_z, outer % g.size_z
             for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
-                b, z = outer // g.size_z, outer % g.size_z
                 a = number(first[b * g.first_b + z * g.first_z + middle * g.first_y + inner * g.first_x])
                 other = a
                 if two:

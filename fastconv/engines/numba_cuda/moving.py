@@ -43,8 +43,8 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
             return
         beyond = to_acc(fill)
         for outer in range(cuda.blockIdx.z, g.outer, cuda.gridDim.z):
+            b, z = outer // g.size_z, outer % g.size_z
             for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
-                b, z = outer // g.size_z, outer % g.size_z
                 total, part, count = to_acc(0), to_acc(0), 0
                 for kb in range(g.window_b):
                     ib = mapped(b + kb - g.pad_b, g.size_b, g.rule_b)
