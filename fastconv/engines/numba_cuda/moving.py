@@ -37,35 +37,66 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
     to_out = conversion("float64" if exact else in_memory(acc), out)
     fold = _add(to_acc) if mean else _larger if kind == "max" else _smaller
 
+    @inlined
+    def inside(x, taps, raised, g, first):
+        """The window of an output that reaches beyond no border: nothing is looked up."""
+        total, part, count = to_acc(0), to_acc(0), 0
+        for kb in range(g.window_b):
+            for kz in range(g.window_z):
+                for ky in range(g.window_y):
+                    at = first + kb * g.x_b + kz * g.x_z + ky * g.x_y
+                    tap = kb * g.tap_b + kz * g.tap_z + ky * g.tap_y
+                    for _ in range(g.window_x):
+                        if not footprint or taps[tap] != 0:
+                            value = to_acc(x[at])
+                            if structure:
+                                value = to_acc(value + raised[tap])
+                            total, part, count = fold(total, part, count, value)
+                        at += g.x_x
+                        tap += g.tap_x
+        return total, part, count
+
+    @inlined
+    def across(x, taps, raised, g, beyond, b, z, y, column):
+        """The window of an output at a border, from its first position on."""
+        total, part, count = to_acc(0), to_acc(0), 0
+        for kb in range(g.window_b):
+            ib = mapped(b + kb, g.size_b, g.rule_b)
+            for kz in range(g.window_z):
+                iz = mapped(z + kz, g.size_z, g.rule_z)
+                for ky in range(g.window_y):
+                    iy = mapped(y + ky, g.size_y, g.rule_y)
+                    row = ib * g.x_b + iz * g.x_z + iy * g.x_y
+                    tap = kb * g.tap_b + kz * g.tap_z + ky * g.tap_y
+                    for kx in range(g.window_x):
+                        if not footprint or taps[tap] != 0:
+                            ix = mapped(column + kx, g.size_x, g.rule_x)
+                            value = beyond
+                            if ib >= 0 and iz >= 0 and iy >= 0 and ix >= 0:
+                                value = to_acc(x[row + ix * g.x_x])
+                            if structure:
+                                value = to_acc(value + raised[tap])
+                            total, part, count = fold(total, part, count, value)
+                        tap += g.tap_x
+        return total, part, count
+
     def moving(x, taps, raised, out, fill, g):
         inner, start = cuda.grid(2)
         if inner >= g.inner:
             return
-        beyond = to_acc(fill)
+        beyond, column = to_acc(fill), inner - g.pad_x
+        within = column >= 0 and column + g.window_x <= g.size_x
         for outer in range(cuda.blockIdx.z, g.outer, cuda.gridDim.z):
-            b, z = outer // g.size_z, outer % g.size_z
+            b, z = outer // g.size_z - g.pad_b, outer % g.size_z - g.pad_z
+            planes = b >= 0 and b + g.window_b <= g.size_b and z >= 0 and z + g.window_z <= g.size_z
             for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
-                total, part, count = to_acc(0), to_acc(0), 0
-                for kb in range(g.window_b):
-                    ib = mapped(b + kb - g.pad_b, g.size_b, g.rule_b)
-                    for kz in range(g.window_z):
-                        iz = mapped(z + kz - g.pad_z, g.size_z, g.rule_z)
-                        for ky in range(g.window_y):
-                            iy = mapped(middle + ky - g.pad_y, g.size_y, g.rule_y)
-                            row = ib * g.x_b + iz * g.x_z + iy * g.x_y
-                            tap = kb * g.tap_b + kz * g.tap_z + ky * g.tap_y
-                            within = ib >= 0 and iz >= 0 and iy >= 0
-                            for kx in range(g.window_x):
-                                if footprint and taps[tap + kx * g.tap_x] == 0:
-                                    continue
-                                ix = mapped(inner + kx - g.pad_x, g.size_x, g.rule_x)
-                                value = beyond
-                                if within and ix >= 0:
-                                    value = to_acc(x[row + ix * g.x_x])
-                                if structure:
-                                    value = to_acc(value + raised[tap + kx * g.tap_x])
-                                total, part, count = fold(total, part, count, value)
-                at = b * g.out_b + z * g.out_z + middle * g.out_y + inner * g.out_x
+                y = middle - g.pad_y
+                if within and planes and y >= 0 and y + g.window_y <= g.size_y:
+                    first = b * g.x_b + z * g.x_z + y * g.x_y + column * g.x_x
+                    total, part, count = inside(x, taps, raised, g, first)
+                else:
+                    total, part, count = across(x, taps, raised, g, beyond, b, z, y, column)
+                at = (b + g.pad_b) * g.out_b + (z + g.pad_z) * g.out_z + middle * g.out_y + inner * g.out_x
                 if mean:
                     total = to_acc(total + part)
                 if exact:
