@@ -23,7 +23,7 @@ from fastconv import ndimage, nn, signal
 from fastconv.algorithms import device_host
 from fastconv.device import as_device
 from fastconv.engines import numba_cuda as engine
-from fastconv.engines.numba_cuda import launch
+from fastconv.engines.numba_cuda import launch, pipeline
 from fastconv.testing import assert_identical
 
 LIBRARIES = ["numba"]
@@ -302,7 +302,7 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     several = engine.in_tiles
     monkeypatch.setattr(device_host, "WORTH", 1)
     monkeypatch.setattr(device_host, "TILE", 400)
-    monkeypatch.setattr(device_host, "PIECE", 100)
+    monkeypatch.setattr(pipeline, "PIECE", 100)
     monkeypatch.setattr(engine, "in_tiles", lambda parts: (made.append(len(parts)), several(parts)))
     return made
 

@@ -45,6 +45,7 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
+MATRIX_BLOCKS = 6
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 # Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
@@ -74,6 +75,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``lines``: kernel height and width, and phase.
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
+    ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
+    the windows' start, warps of a block and warps side by side.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
@@ -89,6 +92,8 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _lines(*types)
     if operation == "bytes":
         return _bytes(*types)
+    if operation == "matrix":
+        return _matrix(*types)
     if operation in ("tile", "stream"):
         return _planes(operation, *map(int, types))
     if operation in ("spectrum", "fourier"):
@@ -136,6 +141,17 @@ def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int
     return Kernel(
         function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, (32 * warps, blocks), constants
     )
+
+
+def _matrix(height: int, width: int, phase: int, rows: int, digits: int, skip: int, warps: int, across: int) -> Kernel:
+    from fastconv.engines.numba_cuda import stream_bytes, stream_matrix
+    from fastconv.engines.numba_cuda.emit_matrix import Matrix
+
+    shape = Matrix((height, width), phase, rows, digits)
+    function = stream_matrix.matrix_kernel(shape, skip, warps, across)
+    constants = shape.words + (2 * height * width if digits else 0)  # bytes of weights, and the halves of float64 ones
+    bounds = (32 * warps, MATRIX_BLOCKS)
+    return Kernel(function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, bounds, constants)
 
 
 def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:

@@ -128,22 +128,29 @@ def fourier_kernel(n: int, points: int, parts: bool) -> Callable:
         return value
 
     @inlined
+    def stage(x, block, at, top, left, beyond, g, thread):
+        for i in range(thread, n * n, threads):
+            row, line = i // n, i % n
+            one = pixel(x, at, top + row, left + line, beyond, g)
+            other = pixel(x, at, top + row, left + g.step_x + line, beyond, g)
+            block[in_column(line, row)] = np.complex64(complex(one, other))
+        cuda.syncthreads()
+
+    @inlined
     def load(x, block, at, top, left, beyond, g, thread):
         inside = top >= 0 and left >= 0 and top + n <= g.height and left + g.step_x + n <= g.width
+        if not inside:  # by way of shared memory: code for the border beside the transform's spills what it holds
+            stage(x, block, at, top, left, beyond, g, thread)
         v = cuda.local.array(first, complex64)
         for task in range(points // first):
             line, place = (thread + task * threads) % n, (thread + task * threads) // n
-            if inside:
-                here = at + (top + place) * g.x_y + (left + line) * g.x_x
-                for i in range(first):
+            here = at + (top + place) * g.x_y + (left + line) * g.x_x
+            for i in range(first):
+                if inside:
                     row = here + i * runs * g.x_y
                     v[i] = np.complex64(complex(x[row], x[row + g.step_x * g.x_x]))
-            else:
-                for i in range(first):
-                    row = top + i * runs + place
-                    one = pixel(x, at, row, left + line, beyond, g)
-                    other = pixel(x, at, row, left + g.step_x + line, beyond, g)
-                    v[i] = np.complex64(complex(one, other))
+                else:
+                    v[i] = block[in_column(line, i * runs + place)]
             down(v, place)
             for i in range(first):
                 block[in_column(line, i * runs + place)] = v[i]
