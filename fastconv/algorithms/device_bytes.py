@@ -24,8 +24,8 @@ LARGEST = 7
 ROWS, WARPS = 2, 4
 VECTOR = 16
 
-# The same for the matrix units, and warps side by side, each with so many columns; a position's outputs and the bytes
-# that their windows must fit into; bits behind the integer of a fixed-point weight, and how far below the weight it lies at least.
+# The same for the matrix units, and warps side by side, each with so many columns; a position's outputs and the bytes that
+# their windows must fit into; bits of a fixed-point weight, and how far below the weight it lies at least.
 MATRIX_ROWS, MATRIX_WARPS, ACROSS = 8, 4, 1
 WARP_COLUMNS, POSITION, WINDOW = 128, 8, 16
 FRACTION, APART = 24, 2.0**-10
@@ -84,7 +84,7 @@ class DeviceBytes(device.DeviceFilter):
         mode, guard, constants = weighed
         phase = -p.pad[1] % VECTOR
         kernel = self.engine.kernel("bytes", *p.kernel_shape, phase, ROWS, mode, WARPS)
-        geometry = self._geometry(kernel, x, out, steps)
+        geometry = self._sizes(kernel, x, out, steps)
         vectors = 31 + -(-(phase + VECTOR + p.kernel_shape[1] - 1) // VECTOR)
         shared = VECTOR * vectors * (ROWS * WARPS + p.kernel_shape[0] - 1)
         call.start(
@@ -105,14 +105,14 @@ class DeviceBytes(device.DeviceFilter):
         grid = -(-p.out_shape[1] // width), -(-p.out_shape[0] // rows), p.batch
         vectors = -(-(start - phase + width + WINDOW - POSITION) // VECTOR)
         shared, scalars = VECTOR * vectors * (rows + down - 1), (self._number(fill), fixed.larger)
-        geometry = self._geometry(kernel, x, out, steps)
+        geometry = self._sizes(kernel, x, out, steps)
         call.start(kernel, grid, (32 * MATRIX_WARPS, 1, 1), (x, out), scalars, geometry, shared, fixed.constants)
         return True
 
     def _number(self, fill: Any) -> int:
         return int(fill) % 256 if "fill" in self.problem.boundary else 0
 
-    def _geometry(self, kernel: Any, x: Any, out: Any, steps: tuple) -> Any:
+    def _sizes(self, kernel: Any, x: Any, out: Any, steps: tuple) -> Any:
         aligned = (array.address % VECTOR == 0 for array in (x, out))
         return self.layout(kernel.geometry, *steps, *aligned)
 

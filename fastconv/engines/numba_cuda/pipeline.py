@@ -188,10 +188,10 @@ def _copies(regions: list[tuple[np.ndarray, Any]]) -> list[Future]:
 def _pieces(to: np.ndarray, source: Any) -> Iterator[tuple[np.ndarray, Any]]:
     """A copy as several, cut along the longer of images and rows."""
     axis = 2 if to.shape[2] >= to.shape[0] else 0
-    each = max(1, PIECE * to.shape[axis] // max(to.nbytes, 1))
+    source, each = np.broadcast_to(source, to.shape), max(1, PIECE * to.shape[axis] // max(to.nbytes, 1))
     for first in range(0, to.shape[axis], each):
         key = (slice(None),) * axis + (slice(first, first + each),)
-        yield to[key], source[key] if isinstance(source, np.ndarray) else source
+        yield to[key], source[key]
 
 
 def _finish(copies: list[Future]) -> None:

@@ -16,8 +16,8 @@ from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "capability", "check", "current", "current_device", "device_of", "download", "event", "finish", "is_pinned", "new_stream",
-    "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
+    "allocate", "capability", "check", "current", "current_device", "device_of", "download", "event", "finish", "is_pinned",
+    "new_stream", "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
 ]  # fmt: skip
 
 

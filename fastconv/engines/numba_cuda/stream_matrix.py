@@ -39,7 +39,7 @@ def matrix_kernel(shape: emit_matrix.Matrix, skip: int, warps: int, across: int)
 
     @inlined
     def selected(lane):
-        """Which bytes of a row of weights a lane's part of their matrix has: of output `lane // 4`, from byte `lane % 4 * 4` on."""
+        """Which bytes of a row of weights a lane has of their matrix: of output `lane // 4`, from byte `lane % 4 * 4` on."""
         select = np.int32(0)
         for i in range(4):
             tap = lane % 4 * 4 + i - phase - lane // 4
