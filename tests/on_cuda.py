@@ -410,6 +410,7 @@ def small_blocks(monkeypatch):
 
     for module, name, value in (
         (device_fourier, "SIZES", {16: (16, 1, 0.0, 0.0)}),
+        (device_fourier, "PASSES", {}),
         (device_fourier, "DIRECT_US", 1.0),
         (device_fourier, "POINTS_OF_PARTS", 16),
         (costs, "MIN_TRANSFORM_SECONDS", 0.0),
@@ -431,6 +432,37 @@ def test_transforms(library, small_blocks, shape, kernel, mode, boundary):
     for w in (weights, to_device(weights, library)):
         actual = to_host(signal.correlate2d(x, w, mode, boundary, 0.5), library)
         np.testing.assert_allclose(actual, desired, atol=3e-6 * np.abs(weights).sum() * np.abs(image).max())
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan])
+def test_transforms_in_passes(library, small_blocks, monkeypatch, value):
+    from fastconv.algorithms import device_fourier
+
+    monkeypatch.setattr(device_fourier, "SIZES", {})
+    monkeypatch.setattr(device_fourier, "PASSES", {64: (16, 0.0, 0.0)})
+    monkeypatch.setattr(device_fourier, "GROUP", 1)  # tiles one by one
+    image, weights = values((50, 94), "float32"), np.abs(values((9, 20), "float32", 1)) + np.float32(0.5)
+    image[20, 22] = value
+    x, desired = to_device(image, library), on_host(signal.correlate2d, image, weights, "same", "symm")
+    assert "64x64 points" in str(fastconv.plan(signal.correlate2d, x, weights, "same", "symm"))
+    for w in (weights, to_device(weights, library)):
+        actual = to_host(signal.correlate2d(x, w, "same", "symm"), library)
+        np.testing.assert_allclose(actual, desired, atol=3e-6 * np.abs(weights).sum() * np.nanmax(np.abs(image)))
+
+
+@pytest.mark.parametrize("function", [signal.fftconvolve, signal.oaconvolve])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_fftconvolve(library, small_blocks, function, mode):
+    image, kernel = values((20, 23), "float32"), np.abs(values((7, 5), "float32", 1)) + np.float32(0.5)
+    for other in (kernel, to_device(kernel, library)):
+        actual = to_host(function(to_device(image, library), other, mode), library)
+        np.testing.assert_allclose(actual, on_host(function, image, kernel, mode), rtol=1e-4, atol=1e-4)
+    assert (
+        to_host(function(to_device(integers((9, 8), "int32"), library), integers((3, 3), "int32")), library).dtype
+        == "float64"
+    )
+    with pytest.raises(TypeError, match="axes"):
+        function(to_device(image, library), image, axes=0)
 
 
 def test_transforms_are_planned_where_they_pay(library, small_blocks):
