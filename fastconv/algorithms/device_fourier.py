@@ -71,7 +71,7 @@ def blocks_for(p: ConvProblem) -> Blocks | None:
             grid = -(-width // (2 * most_x)), -(-height // most_y), p.batch
             step = -(-height // grid[1]), -(-width // (2 * grid[0]))
             time = spectrum + pair * grid[0] * grid[1] * grid[2]
-            found.append(Blocks(n, 0, (1, 1), p.kernel_shape, step, grid, time))
+            found.append(Blocks(n, 0, (1, 1), (kernel_y, kernel_x), step, grid, time))
     return min(found, key=lambda blocks: blocks.microseconds, default=None)
 
 

@@ -185,11 +185,11 @@ def _fourier(operation: str, n: int, points: int, parts: int = 0) -> Kernel:
 def _pass(operation: str, n: int) -> Kernel:
     from fastconv.engines.numba_cuda import passes
 
-    threads, pointers = n // passes.RADICES[n][0], ("float32", "complex64", "complex64")
+    threads = n // passes.RADICES[n][0]
     rows, columns = (threads * passes.ROWS, PASS_BLOCKS[0]), (threads * passes.COLUMNS, PASS_BLOCKS[1])
     function, pointers, scalars, bounds = {
         "prepare": lambda: (passes.prepare_kernel(n), ("float32", "complex64"), ("float64",), (passes.THREADS,)),
-        "rows": lambda: (passes.rows_kernel(n), pointers, ("float64",), rows),
+        "rows": lambda: (passes.rows_kernel(n), ("float32", "complex64", "complex64"), ("float64",), rows),
         "columns": lambda: (passes.columns_kernel(n, False), ("complex64",) * 3, (), columns),
         "columns_of_weights": lambda: (passes.columns_kernel(n, True), ("complex64",) * 3, (), columns),
         "rows_back": lambda: (passes.rows_back_kernel(n), ("float32",) * 3 + ("complex64",) * 2, ("float64",), rows),
