@@ -24,9 +24,9 @@ LARGEST = 7
 ROWS, WARPS = 2, 4
 VECTOR = 16
 
-# The same for the matrix units, and warps side by side, each with so many columns; a position's outputs and the bytes that
-# their windows must fit into; bits of a fixed-point weight, and how far below the weight it lies at least.
-MATRIX_ROWS, MATRIX_WARPS, ACROSS = 8, 4, 1
+# The same for the matrix units, warps side by side, each with so many columns, and steps down; a position's outputs and the
+# bytes that their windows must fit into; bits of a fixed-point weight, and how far below the weight it lies at least.
+MATRIX_ROWS, MATRIX_WARPS, ACROSS, STEPS = 8, 4, 2, 1
 WARP_COLUMNS, POSITION, WINDOW = 128, 8, 16
 FRACTION, APART = 24, 2.0**-10
 
@@ -99,8 +99,8 @@ class DeviceBytes(device.DeviceFilter):
         phase = start % 4
         if fixed is None or phase + POSITION + along - 1 > WINDOW:
             return False
-        rows, width = MATRIX_ROWS * (MATRIX_WARPS // ACROSS), WARP_COLUMNS * ACROSS
-        shape = phase, MATRIX_ROWS, fixed.digits, start - phase, MATRIX_WARPS, ACROSS
+        rows, width = MATRIX_ROWS * (MATRIX_WARPS // ACROSS) * STEPS, WARP_COLUMNS * ACROSS
+        shape = phase, MATRIX_ROWS, fixed.digits, start - phase, MATRIX_WARPS, ACROSS, STEPS
         kernel = self.engine.kernel("matrix", down, along, *shape)
         grid = -(-p.out_shape[1] // width), -(-p.out_shape[0] // rows), p.batch
         vectors = -(-(start - phase + width + WINDOW - POSITION) // VECTOR)

@@ -23,7 +23,7 @@ FLOAT32 = "float32"
 # Points along an axis of a block: how many a thread has, blocks of a multiprocessor, and microseconds that it takes for them, and
 # for the weights' spectrum; and of direct sums, for a product of each pixel.  Measured on an H100, whose multiprocessors are
 # counted, at 8192x8192; others differ by about the same factor in both.
-SIZES = {64: (16, 3, 24.0, 18.0), 128: (16, 1, 45.0, 40.0)}
+SIZES = {64: (16, 3, 24.0, 18.0), 128: (32, 1, 38.0, 40.0)}
 DIRECT_US, PROCESSORS = 5.0e-8, 132
 # The same of tiles in memory: threads of a line, microseconds for two tiles, and for the spectrum; lines of a block, bytes of
 # the tiles that lie in scratch memory at the same time.

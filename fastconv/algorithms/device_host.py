@@ -21,7 +21,7 @@ from fastconv.problem import ConvProblem, SeparableProblem
 __all__ = ["by_tiles"]
 
 # Bytes of a tile's outputs or inputs, and of an array that is worth tiles.
-TILE, WORTH = 16 << 20, 48 << 20
+TILE, WORTH = 32 << 20, 48 << 20
 
 Problem = ConvProblem | SeparableProblem
 

@@ -81,7 +81,7 @@ def define(operation: str, *types: Any) -> Kernel:
     ``lines``: kernel height and width, and phase.
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
-    the windows' start, warps of a block and warps side by side.
+    the windows' start, warps of a block, warps side by side, and steps down.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
     """
@@ -150,14 +150,14 @@ def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int
     )
 
 
-def _matrix(height: int, width: int, phase: int, rows: int, digits: int, skip: int, warps: int, across: int) -> Kernel:
+def _matrix(height: int, width: int, phase: int, rows: int, digits: int, skip: int, *block: int) -> Kernel:
     from fastconv.engines.numba_cuda import stream_bytes, stream_matrix
     from fastconv.engines.numba_cuda.emit_matrix import Matrix
 
     shape = Matrix((height, width), phase, rows, digits)
-    function = stream_matrix.matrix_kernel(shape, skip, warps, across)
+    function = stream_matrix.matrix_kernel(shape, skip, *block)
     constants = shape.words + (2 * height * width if digits else 0)  # bytes of weights, and the halves of float64 ones
-    bounds = (32 * warps, MATRIX_BLOCKS)
+    bounds = (32 * block[0], MATRIX_BLOCKS)
     return Kernel(function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, bounds, constants)
 
 

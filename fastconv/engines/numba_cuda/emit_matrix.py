@@ -19,6 +19,8 @@ __all__ = ["APART", "POSITION", "TAPS", "WARP_COLUMNS", "WINDOW", "Matrix", "fil
 # neighbours, and two half a warp's apart.
 POSITION, WINDOW, WARP_COLUMNS = 8, 16, 128
 APART = WARP_COLUMNS // 2
+# Rows whose sums are looked at together: a branch for each row would take as long as its sums.
+MARKED = 4
 # A row of weights: their bytes of one place, the last of which is zero.
 TAPS = 8
 
@@ -99,6 +101,7 @@ else:
 
             def code(context, build, signature, args):
                 numbers, select, width, image, at, quad, step = args
+                _assembly(build, ir.VoidType(), "bar.warp.sync 0xffffffff;", "", [], side_effect=True)
                 base = context.make_array(signature.args[3])(context, build, value=image).data if is_shared else image
                 here = build.add(at, build.shl(quad, ir.Constant(INT64, 2)))
                 start = build.ptrtoint(build.gep(base, [here]), INT64)
@@ -109,18 +112,19 @@ else:
                     _assembly(build, INT32, "prmt.b32 $0, $1, $2, $3;", "=r,r,r,r", [*words[i : i + 2], select])
                     for i in range(0, shape.words, 2)
                 ]
-                results, mask = [], ir.Constant(INT64, 0)
-                for row in range(rows):
-                    window = image_rows[row : row + down]
-                    sums = [_product(build, window, parts[i : i + down]) for i in range(0, len(parts), down)]
-                    total = [_joined(build, digits, shape.digits) for digits in zip(*sums, strict=True)]
+                results, mask, select_pair = [], ir.Constant(INT64, 0), "0x4073" if shape.digits else "0x4040"
+                for first in range(0, rows, MARKED):
+                    total = []
+                    for row in range(first, min(first + MARKED, rows)):
+                        window = image_rows[row : row + down]
+                        sums = [_product(build, window, parts[i : i + down]) for i in range(0, len(parts), down)]
+                        total += [_joined(build, digits, shape.digits) for digits in zip(*sums, strict=True)]
                     if shape.digits:
                         differ = [build.xor(value, build.add(value, width)) for value in total]
-                        mask = _marked(build, mask, row, differ)
-                    select_pair = "0x4073" if shape.digits else "0x4040"
+                        mask = _marked(build, mask, first, differ)
                     results += [
                         _assembly(build, INT32, f"prmt.b32 $0, $1, $2, {select_pair};", "=r,r,r", total[i : i + 2])
-                        for i in (0, 2)
+                        for i in range(0, len(total), 2)
                     ]
                 done = context.make_tuple(build, packed, results)
                 return context.make_tuple(build, signature.return_type, [done, mask])
@@ -169,7 +173,7 @@ else:
         return build.shl(total, ir.Constant(INT32, 8 * (3 - count))) if 0 < count < 3 else total
 
     def _marked(build: Any, mask: Any, row: int, differ: list) -> Any:
-        """The mask with the bits of a row's sums whose integral part is uncertain; which ones is asked only if any is."""
+        """The mask with the bits of sums from a row on whose integral part is uncertain; which ones is asked only if any is."""
         some = differ[0]
         for bits in differ[1:]:
             some = build.or_(some, bits)
@@ -198,15 +202,19 @@ else:
             at_once = build.and_(
                 build.icmp_signed("!=", whole, constant(0)), build.icmp_signed(">=", columns, constant(APART + 2))
             )
-            for row in range(len(pairs) // 2):
-                with build.if_then(build.icmp_signed(">", rows, constant(row))):
-                    place = build.gep(out, [build.add(at, build.mul(step, constant(row)))])
-                    with build.if_else(at_once) as (together, one_by_one):
-                        with together:
-                            for i in range(2):
-                                target = build.bitcast(build.gep(place, [constant(APART * i)]), PAIR.as_pointer())
-                                build.store(build.trunc(pairs[2 * row + i], PAIR), target).align = 2
-                        with one_by_one:
+            count = len(pairs) // 2
+            all_rows = build.icmp_signed(">=", rows, constant(count))
+            with build.if_else(build.and_(at_once, all_rows)) as (together, one_by_one):
+                with together:
+                    for row in range(count):
+                        place = build.gep(out, [build.add(at, build.mul(step, constant(row)))])
+                        for i in range(2):
+                            target = build.bitcast(build.gep(place, [constant(APART * i)]), PAIR.as_pointer())
+                            build.store(build.trunc(pairs[2 * row + i], PAIR), target).align = 2
+                with one_by_one:
+                    for row in range(count):
+                        with build.if_then(build.icmp_signed(">", rows, constant(row))):
+                            place = build.gep(out, [build.add(at, build.mul(step, constant(row)))])
                             for i in range(4):
                                 column = APART * (i // 2) + i % 2
                                 with build.if_then(build.icmp_signed(">", columns, constant(column))):
@@ -218,4 +226,7 @@ else:
 
     def _assembly(build: Any, result: Any, text: str, constraints: str, args: list, side_effect: bool = False) -> Any:
         kind = ir.FunctionType(result, [arg.type for arg in args])
-        return build.call(ir.InlineAsm(kind, text, constraints, side_effect=side_effect), args)
+        call = build.call(ir.InlineAsm(kind, text, constraints, side_effect=side_effect), args)
+        if side_effect:
+            call.attributes.add("convergent")  # a whole warp's
+        return call

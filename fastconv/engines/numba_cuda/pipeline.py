@@ -23,7 +23,7 @@ __all__ = ["Tile", "in_tiles"]
 # Tiles under way; the host fills the buffers of one and empties those of another meanwhile.
 SLOTS = 4
 # Threads that copy, and bytes of a copy that one makes.
-COPIERS, PIECE = min(16, os.cpu_count() or 1), 2 << 20
+COPIERS, PIECE = min(16, os.cpu_count() or 1), 4 << 20
 
 Copies = Iterable[tuple[np.ndarray, Any]]
 

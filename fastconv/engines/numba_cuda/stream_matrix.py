@@ -21,15 +21,15 @@ __all__ = ["matrix_kernel"]
 VECTOR = emit_bytes.COLUMNS
 
 
-def matrix_kernel(shape: emit_matrix.Matrix, skip: int, warps: int, across: int) -> Callable:
-    """The kernel for filters of one size, of blocks of so many warps, some of them side by side.
+def matrix_kernel(shape: emit_matrix.Matrix, skip: int, warps: int, across: int, steps: int) -> Callable:
+    """The kernel for filters of one size, of blocks of so many warps, some of them side by side, that go down so many steps.
 
     Its arguments are pointers to image and output, the value beyond the border and what a sum can be larger (see
     `fastconv.algorithms.device_bytes`), weights, and a `BytesGeometry`.  Windows start `skip` bytes, and the shape's phase,
     behind an aligned vector.
     """
     phase, rows, guarded = shape.phase, shape.rows, shape.digits > 0
-    width, height = emit_matrix.WARP_COLUMNS * across, rows * (warps // across)
+    width, height = emit_matrix.WARP_COLUMNS * across, rows * (warps // across) * steps
     span = width + emit_matrix.WINDOW - emit_matrix.POSITION
     vectors = -(-(skip + span) // VECTOR)
     pitch, tall = VECTOR * vectors, height + shape.kernel[0] - 1
@@ -53,7 +53,10 @@ def matrix_kernel(shape: emit_matrix.Matrix, skip: int, warps: int, across: int)
         left, top = cuda.blockIdx.x * width, cuda.blockIdx.y * height
         first = cuda.blockIdx.z * g.x_n
         y, x0 = top - g.pad_y, left - g.pad_x - phase
-        own_row, own_column = warp // across * rows, warp % across * emit_matrix.WARP_COLUMNS + (lane >> 2) * 8
+        own_row, own_column = (
+            warp // across * (rows * steps),
+            warp % across * emit_matrix.WARP_COLUMNS + (lane >> 2) * 8,
+        )
         quad = np.int64(lane & 3)
         inside = y >= 0 and x0 >= 0 and y + tall <= g.height and x0 + span <= g.width and g.aligned
         pair = own_column + 2 * quad
@@ -61,25 +64,28 @@ def matrix_kernel(shape: emit_matrix.Matrix, skip: int, warps: int, across: int)
         below, beside = g.out_height - top - own_row, g.out_width - left - pair
         select, bound = selected(lane), np.int32(larger)
         here, local = first + (y + own_row) * g.x_y + x0 + own_column, own_row * pitch + skip + own_column
-        if inside:
-            results, uncertain = make(weights, select, bound, x, here, quad, g.x_y)
-        else:
+        if not inside:
             stage(x, staged, first, np.uint8(fill), g, y, x0 - skip, thread)
             emit.wait_async()
             cuda.syncthreads()
-            results, uncertain = make(weights, select, bound, staged, local, quad, pitch)
-        emit_matrix.store_pairs(out, at, g.out_y, below, beside, g.whole, results)
-        if guarded:
-            while uncertain != 0:
-                i = emit_bytes.lowest_bit(uncertain)
-                uncertain &= uncertain - 1
-                row, column = i // 4, i % 2 + i % 4 // 2 * emit_matrix.APART
-                if row < below and column < beside:
-                    window = phase + 2 * quad + column
-                    if inside:
-                        total = again(weights, x, here + row * g.x_y + window, g.x_y)
-                    else:
-                        total = again(weights, staged, local + row * pitch + window, pitch)
-                    out[at + row * g.out_y + column] = to_byte(total)
+        for _ in range(steps):
+            if inside:
+                results, uncertain = make(weights, select, bound, x, here, quad, g.x_y)
+            else:
+                results, uncertain = make(weights, select, bound, staged, local, quad, pitch)
+            emit_matrix.store_pairs(out, at, g.out_y, below, beside, g.whole, results)
+            if guarded:
+                while uncertain != 0:
+                    i = emit_bytes.lowest_bit(uncertain)
+                    uncertain &= uncertain - 1
+                    row, column = i // 4, i % 2 + i % 4 // 2 * emit_matrix.APART
+                    if row < below and column < beside:
+                        window = phase + 2 * quad + column
+                        if inside:
+                            total = again(weights, x, here + row * g.x_y + window, g.x_y)
+                        else:
+                            total = again(weights, staged, local + row * pitch + window, pitch)
+                        out[at + row * g.out_y + column] = to_byte(total)
+            here, local, at, below = here + rows * g.x_y, local + rows * pitch, at + rows * g.out_y, below - rows
 
     return stream
