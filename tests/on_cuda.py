@@ -499,6 +499,24 @@ def test_what_is_not_finite_stays_where_it_is(library, small_blocks, value):
 
 if not config.ENABLE_CUDASIM:  # blocks of 256 and 1024 threads
 
+    @pytest.mark.parametrize("size", [(1, 1), (3, 3), (5, 5), (7, 7), (2, 6), (6, 3), (7, 2)], ids=str)
+    def test_bytes_inside_large_images(library, size):
+        """Blocks without a border read the image where it lies."""
+        image = integers((203, 1040), "uint8")
+        image[60:120, 300:700] = 255
+        for weights in (
+            np.abs(values(size, "float64", 1)) / 30,
+            np.full(size, 1 / np.prod(size)),
+            np.full(size, 3 / 256),
+        ):
+            for origin in (0, -1) if min(size) > 2 else (0,):
+                actual = ndimage.correlate(to_device(image, library), weights, mode="mirror", origin=origin)
+                desired = scipy.ndimage.correlate(image, weights, mode="mirror", origin=origin)
+                assert_identical(to_host(actual, library), desired)
+        kernel = integers(size, "uint8", 2)
+        actual = to_host(signal.correlate2d(to_device(image, library), kernel, "valid"), library)
+        assert_identical(actual, on_host(signal.correlate2d, image, kernel, "valid"))
+
     @pytest.mark.parametrize("taps", [(19, 23), (31, 31), (64, 33), (95, 96), (127, 127)])
     def test_transforms_of_large_kernels(library, taps):
         image, kernel = values((1500, 1700), "float32"), values(taps, "float32", 1)
