@@ -1,13 +1,14 @@
 """Direct filters of bytes to bytes on a GPU, with small kernels on the host (`engines.numba_cuda.stream_bytes`).
 
 `scipy.ndimage` truncates a float64 sum, and sums in float32 are many times as fast: they are used where they are known to
-truncate to the same number, which takes a bound on their rounding errors, the guard.
+truncate to the same number, which takes a bound on their rounding errors, the guard.  Weights from 0 to 1, and integers, are
+multiplied by the integer matrix units instead, as fixed-point numbers (`engines.numba_cuda.stream_matrix`).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,12 @@ __all__ = ["executor", "refuse"]
 LARGEST = 7
 ROWS, WARPS = 2, 4
 VECTOR = 16
+
+# The same for the matrix units, warps side by side, each with so many columns, and steps down; a position's outputs and the
+# bytes that their windows must fit into; bits of a fixed-point weight, and how far below the weight it lies at least.
+MATRIX_ROWS, MATRIX_WARPS, ACROSS, STEPS = 8, 4, 2, 1
+WARP_COLUMNS, POSITION, WINDOW = 128, 8, 16
+FRACTION, APART = 24, 2.0**-10
 
 # The largest value of a byte, what sums must stay below, half a float32's precision, the largest guard that
 # pays, and weights that a float32 holds precisely.
@@ -72,15 +79,42 @@ class DeviceBytes(device.DeviceFilter):
         fits = (steps[1][3] == 1 or p.out_shape[1] == 1) and abs(steps[0][2]) <= MAX_STEP
         if weighed is None or not fits or not _is_byte(p, fill):
             return super().start(call, x, w, out, bias, fill)
+        if call.has_matrix_units and self._start_matrix(call, x, np.asarray(w), out, fill, steps):
+            return None
         mode, guard, constants = weighed
         phase = -p.pad[1] % VECTOR
         kernel = self.engine.kernel("bytes", *p.kernel_shape, phase, ROWS, mode, WARPS)
-        aligned = (array.address % VECTOR == 0 for array in (x, out))
-        geometry = self.layout(kernel.geometry, *steps, *aligned)
+        geometry = self._sizes(kernel, x, out, steps)
         vectors = 31 + -(-(phase + VECTOR + p.kernel_shape[1] - 1) // VECTOR)
         shared = VECTOR * vectors * (ROWS * WARPS + p.kernel_shape[0] - 1)
-        number = int(fill) % 256 if "fill" in p.boundary else 0
-        call.start(kernel, _grid(p), (32 * WARPS, 1, 1), (x, out), (number, guard), geometry, shared, constants)
+        call.start(
+            kernel, _grid(p), (32 * WARPS, 1, 1), (x, out), (self._number(fill), guard), geometry, shared, constants
+        )
+
+    def _start_matrix(self, call: Any, x: Any, w: np.ndarray, out: Any, fill: Any, steps: tuple) -> bool:
+        """Launch the kernel for the matrix units; False if it is not for such weights."""
+        p, (down, along) = self.problem, self.problem.kernel_shape
+        fixed = _fixed(p, w.astype(np.float64).reshape(p.kernel_shape))
+        start = -p.pad[1] % VECTOR
+        phase = start % 4
+        if fixed is None or phase + POSITION + along - 1 > WINDOW:
+            return False
+        rows, width = MATRIX_ROWS * (MATRIX_WARPS // ACROSS) * STEPS, WARP_COLUMNS * ACROSS
+        shape = phase, MATRIX_ROWS, fixed.digits, start - phase, MATRIX_WARPS, ACROSS, STEPS
+        kernel = self.engine.kernel("matrix", down, along, *shape)
+        grid = -(-p.out_shape[1] // width), -(-p.out_shape[0] // rows), p.batch
+        vectors = -(-(start - phase + width + WINDOW - POSITION) // VECTOR)
+        shared, scalars = VECTOR * vectors * (rows + down - 1), (self._number(fill), fixed.larger)
+        geometry = self._sizes(kernel, x, out, steps)
+        call.start(kernel, grid, (32 * MATRIX_WARPS, 1, 1), (x, out), scalars, geometry, shared, fixed.constants)
+        return True
+
+    def _number(self, fill: Any) -> int:
+        return int(fill) % 256 if "fill" in self.problem.boundary else 0
+
+    def _sizes(self, kernel: Any, x: Any, out: Any, steps: tuple) -> Any:
+        aligned = (array.address % VECTOR == 0 for array in (x, out))
+        return self.layout(kernel.geometry, *steps, *aligned)
 
     def _layout(self, record: Any, x: device.Steps, out: device.Steps, x_aligned: bool, out_aligned: bool) -> Any:
         p = self.problem
@@ -118,6 +152,42 @@ def _weighed(p: ConvProblem, w: np.ndarray) -> tuple[str, float, np.ndarray] | N
             return None
     halves = np.ascontiguousarray(w).ravel().view(np.float32)
     return mode, guard, np.concatenate([narrow.ravel(), halves])
+
+
+class Fixed(NamedTuple):
+    """Weights as fixed-point numbers: bytes of each (0: integers), how much larger a sum can be, and what a kernel gets."""
+
+    digits: int
+    larger: int
+    constants: np.ndarray
+
+
+def _fixed(p: ConvProblem, w: np.ndarray) -> Fixed | None:
+    """Weights for the matrix units, None if those are not for them.
+
+    Fixed-point weights lie below the true ones unless all are exact, and by more than SciPy's rounding takes: so the
+    truncated sum is never less than theirs, and zero where the image is.
+    """
+    if p.acc == "uint32" or not (w % 1).any():
+        return Fixed(0, 0, _digits(w % 256, 1))
+    if not ((w >= 0) & (w < 1)).all():
+        return None
+    scaled = w * 2.0**FRACTION
+    exact = not (scaled % 1).any()
+    whole = scaled if exact else np.maximum(np.floor(scaled - APART), 0)
+    larger = 0 if exact else int(np.ceil(BYTE * (scaled - whole).sum())) + 1
+    low = [i for i in range(3) if not (whole % 256 ** (i + 1)).any()]  # lowest bytes that are all zero
+    digits = 3 - len(low)
+    halves = np.ascontiguousarray(w).ravel().view(np.float32)
+    return Fixed(digits, larger, np.concatenate([_digits(whole // 256 ** len(low), digits), halves]))
+
+
+def _digits(whole: np.ndarray, count: int) -> np.ndarray:
+    """The bytes of integers, the most significant first, each row of weights in eight, as numbers of 32 bits."""
+    placed = np.zeros((count, whole.shape[0], 8), np.uint8)
+    for i in range(count):
+        placed[i, :, : whole.shape[1]] = whole // 256 ** (count - 1 - i) % 256
+    return placed.ravel().view(np.float32)
 
 
 def _all_positive(w: np.ndarray) -> bool:

@@ -1,4 +1,7 @@
-"""Filters of float32 planes on a GPU by Fourier transforms of overlapping blocks (`engines.numba_cuda.fourier`)."""
+"""Filters of float32 planes on a GPU by Fourier transforms of overlapping blocks (`engines.numba_cuda.fourier`).
+
+Large kernels take larger blocks, tiles that three kernels pass through memory (`engines.numba_cuda.passes`).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,12 @@ FLOAT32 = "float32"
 # Points along an axis of a block: how many a thread has, blocks of a multiprocessor, and microseconds that it takes for them, and
 # for the weights' spectrum; and of direct sums, for a product of each pixel.  Measured on an H100, whose multiprocessors are
 # counted, at 8192x8192; others differ by about the same factor in both.
-SIZES = {64: (16, 3, 24.0, 18.0), 128: (16, 1, 45.0, 40.0)}
+SIZES = {64: (16, 3, 24.0, 18.0), 128: (32, 1, 38.0, 40.0)}
 DIRECT_US, PROCESSORS = 5.0e-8, 132
+# The same of tiles in memory: threads of a line, microseconds for two tiles, and for the spectrum; lines of a block, bytes of
+# the tiles that lie in scratch memory at the same time.
+PASSES = {1024: (64, 24.0, 60.0)}
+PASS_ROWS, PASS_COLUMNS, GROUP = 4, 8, 32 << 20
 # A kernel is cut into at most as many parts along an axis; a block with parts has 32 points a thread.
 MOST_PARTS, POINTS_OF_PARTS = 3, 32
 # Blocks along a grid's y and z.
@@ -29,7 +36,8 @@ MAX_BLOCKS = 65535
 
 
 class Blocks(NamedTuple):
-    """How a filter is cut: points along a block's axes, parts of the kernel, their sizes, outputs of a tile, estimated time."""
+    """How a filter is cut: points along a block's axes and of a thread (0: tiles in memory), parts of the kernel, their
+    sizes, outputs of a tile, blocks along three axes (tiles side by side, below each other, planes), estimated time."""
 
     n: int
     points: int
@@ -57,6 +65,13 @@ def blocks_for(p: ConvProblem) -> Blocks | None:
                 points = points if down * across == 1 else POINTS_OF_PARTS
                 if max(grid[1:]) <= MAX_BLOCKS:
                     found.append(Blocks(n, points, (down, across), part, step, grid, seconds))
+    for n, (_, pair, spectrum) in PASSES.items():
+        most_y, most_x = n + 1 - kernel_y, n + 1 - kernel_x
+        if min(most_y, most_x) >= n // 4:
+            grid = -(-width // (2 * most_x)), -(-height // most_y), p.batch
+            step = -(-height // grid[1]), -(-width // (2 * grid[0]))
+            time = spectrum + pair * grid[0] * grid[1] * grid[2]
+            found.append(Blocks(n, 0, (1, 1), (kernel_y, kernel_x), step, grid, time))
     return min(found, key=lambda blocks: blocks.microseconds, default=None)
 
 
@@ -109,6 +124,8 @@ class Fourier(device.DeviceFilter):
         """Launch the kernels on an image and a result that lie on the device."""
         if isinstance(w, DeviceArray) and w.dtype != FLOAT32:
             return super().start(call, x, w, out, bias, fill)
+        if not self.blocks.points:
+            return self._start_passes(call, x, w, out, fill)
         p, blocks, engine = self.problem, self.blocks, self.engine
         parts, size = blocks.parts[0] * blocks.parts[1], (blocks.n, blocks.points)
         w, least = call.put(w), least_sum(p, costs.COMPARABLE[p.precision])
@@ -124,9 +141,48 @@ class Fourier(device.DeviceFilter):
         call.start(spectrum, (parts, 1, 1), block, (w, spectra), (least,), geometry, self.shared)
         call.start(filter, blocks.grid, block, (x, w, out, spectra), (fill,), geometry, self.shared)
 
+    def _start_passes(self, call: Any, x: Any, w: Any, out: Any, fill: Any) -> None:
+        p, (n, *_, step, grid, _), engine = self.problem, self.blocks, self.engine
+        w, least, tiles = call.put(w), least_sum(p, costs.COMPARABLE[p.precision]), grid[0] * grid[1] * grid[2]
+        group = min(tiles, max(1, GROUP // (8 * n**2)))
+        scratch, spectra, roots = (
+            call.put(np.empty(size, np.complex64), contents=False) for size in (group * n**2, n**2, n + 1)
+        )
+        (x_n, _, *x_steps), (_, _, *w_steps), (out_n, _, *out_steps) = map(device.steps_of, (x, w, out))
+        rules = [engine.RULES[rule] for rule in p.boundary]
+        names = ("prepare", "rows", "columns_of_weights", "columns", "rows_back")
+        prepare, rows, columns_of_weights, columns, rows_back = (engine.kernel(name, n) for name in names)
+
+        def geometry(first: int) -> Any:
+            return prepare.geometry(
+                *p.in_shape, *p.out_shape, *p.kernel_shape, *step, *p.pad, *rules, x_n, *x_steps, *w_steps, out_n, *out_steps,
+                *grid[:2], first,
+            )  # fmt: skip
+
+        weights = geometry(0)._replace(
+            height=p.kernel_shape[0], width=p.kernel_shape[1], step_x=n, pad_y=0, pad_x=0, rule_y=engine.RULES["fill"],
+            rule_x=engine.RULES["fill"], x_y=w_steps[0], x_x=w_steps[1], tiles_x=1, tiles_y=1,
+        )  # fmt: skip
+        threads = PASSES[n][0]
+        by_rows, by_columns = (threads, PASS_ROWS, 1), (PASS_COLUMNS, threads, 1)
+        for_rows, for_columns = (8 * lines * (n + n // 4 + n // 16) for lines in (PASS_ROWS, PASS_COLUMNS))
+        call.start(prepare, (1, 1, 1), (prepare.bounds[0], 1, 1), (w, roots), (least,), weights)
+        call.start(rows, (n // PASS_ROWS, 1, 1), by_rows, (w, scratch, roots), (0.0,), weights, for_rows)
+        arrays = scratch, spectra, roots
+        call.start(columns_of_weights, (n // PASS_COLUMNS, 1, 1), by_columns, arrays, (), weights, for_columns)
+        for first in range(0, tiles, group):
+            count, sizes = min(group, tiles - first), geometry(first)
+            call.start(rows, (n // PASS_ROWS, count, 1), by_rows, (x, scratch, roots), (fill,), sizes, for_rows)
+            call.start(columns, (n // PASS_COLUMNS, count, 1), by_columns, arrays, (), sizes, for_columns)
+            outputs = -(-step[0] // PASS_ROWS), count, 1
+            call.start(rows_back, outputs, by_rows, (x, w, out, scratch, roots), (fill,), sizes, for_rows)
+
     def workspace(self, threads: int) -> int:
         """Bytes of the weights' spectra, on the device."""
-        return 8 * (self.blocks.parts[0] * self.blocks.parts[1] * self.blocks.n**2 + 1)
+        n, grid = self.blocks.n, self.blocks.grid
+        if not self.blocks.points:
+            return 8 * (n**2 + n + 1) + min(grid[0] * grid[1] * grid[2] * 8 * n**2, GROUP)
+        return 8 * (self.blocks.parts[0] * self.blocks.parts[1] * n**2 + 1)
 
     def describe(self, threads: int) -> str:
         """How the output is cut, and about how long it takes on an H100, in words."""

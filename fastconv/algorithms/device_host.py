@@ -20,8 +20,8 @@ from fastconv.problem import ConvProblem, SeparableProblem
 
 __all__ = ["by_tiles"]
 
-# Bytes of a tile's outputs or inputs, of an array that is worth tiles, and of a copy that one thread makes.
-TILE, WORTH, PIECE = 16 << 20, 48 << 20, 2 << 20
+# Bytes of a tile's outputs or inputs, and of an array that is worth tiles.
+TILE, WORTH = 32 << 20, 48 << 20
 
 Problem = ConvProblem | SeparableProblem
 
@@ -81,7 +81,7 @@ def _tile(problem: Problem, p: ConvProblem, part: tuple, executor: Any, engine: 
         sizes,
         lambda memory: _rows(buffer(memory, 0), source, above, p, fill),
         compute,
-        lambda memory: _pieces(target, buffer(memory, 1)),
+        lambda memory: [(target, buffer(memory, 1))],
     )
 
 
@@ -100,17 +100,8 @@ def _rows(buffer: np.ndarray, source: np.ndarray, above: int, p: ConvProblem, fi
     reach, height = buffer.shape[2], source.shape[2]
     low, high = min(max(-above, 0), reach), max(min(height - above, reach), 0)
     if low < high:
-        yield from _pieces(buffer[:, :, low:high], source[:, :, above + low : above + high])
+        yield buffer[:, :, low:high], source[:, :, above + low : above + high]
     outside = [*range(low), *range(max(low, high), reach)] if low < high else range(reach)
     for at in outside:
         row = int(index_map(np.array(above + at), height, p.boundary[0]))
-        yield buffer[:, :, at], fill if row < 0 else source[:, :, row]
-
-
-def _pieces(to: np.ndarray, source: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A copy as several, cut along the longer of images and rows."""
-    axis = 2 if to.shape[2] >= to.shape[0] else 0
-    each = max(1, PIECE * to.shape[axis] // max(to.nbytes, 1))
-    for first in range(0, to.shape[axis], each):
-        key = (slice(None),) * axis + (slice(first, first + each),)
-        yield to[key], source[key]
+        yield buffer[:, :, at : at + 1], fill if row < 0 else source[:, :, row : row + 1]

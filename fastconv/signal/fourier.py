@@ -224,7 +224,7 @@ def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int 
     workers = config.resolve_threads(threads)
     in1, in2 = operand("in1", in1, empty=True), operand("in2", in2, empty=True)
     if on_device(in1, in2):
-        raise TypeError(f"{name} transforms host arrays; got in1 and in2 of types {type(in1)} and {type(in2)}")
+        return _on_device(name, in1, in2, mode, axes, threads)
     if in1.dtype.kind == "O" or in2.dtype.kind == "O":
         import scipy.signal
 
@@ -254,6 +254,18 @@ def _convolve(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int 
     out = np.empty(way.size, way.dtype)
     fourier.convolve(in1, in2, out, way.blocks, workers)
     return out
+
+
+def _on_device(name: str, in1: Any, in2: Any, mode: str, axes: Any, threads: int | None) -> Any:
+    """Arrays on a GPU, whose engine transforms blocks where that pays, and sums directly where it does not."""
+    from fastconv.algorithms import fourier
+
+    check_dimensions(in1, in2)
+    if len(_axes(axes, in1.ndim)) < in1.ndim:
+        raise TypeError(f"{name} convolves arrays on a device along all of their axes; got axes {axes}")
+    dtype = fourier.work_dtype(in1.dtype, in2.dtype)
+    asked = None if dtype == np.result_type(in1.dtype, in2.dtype) else dtype
+    return direct.convolve(in1, in2, mode, dtype=asked, threads=threads)
 
 
 class _Way(NamedTuple):

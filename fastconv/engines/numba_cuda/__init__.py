@@ -45,7 +45,12 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
+MATRIX_BLOCKS = ((5, 6), (7, 4))  # by kernel height
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
+
+# Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
+PASSES = ("prepare", "rows", "columns", "columns_of_weights", "rows_back")
+PASS_BLOCKS = (3, 2)
 
 # Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
 FOURIER_BLOCKS = {16: 4, 32: 4, 64: 3, 128: 1}
@@ -71,9 +76,12 @@ def define(operation: str, *types: Any) -> Kernel:
     and whether weights go by value (see `stream.stream_kernel`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
+    ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``lines``: kernel height and width, and phase.
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
+    ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
+    the windows' start, warps of a block, warps side by side, and steps down.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``moving``: kind, input, accumulator and output types, whether there are a footprint and a structure.
     ``map``: operation, input and output types.
@@ -95,8 +103,12 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _moving(*types)
     if operation == "map":
         return _map(*types)
+    if operation == "matrix":
+        return _matrix(*types)
     if operation in ("tile", "stream"):
         return _planes(operation, *map(int, types))
+    if operation in PASSES:
+        return _pass(operation, int(types[0]))
     if operation in ("spectrum", "fourier"):
         return _fourier(operation, *map(int, types))
     return _pool(operation, *map(str, types))
@@ -144,6 +156,17 @@ def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int
     )
 
 
+def _matrix(height: int, width: int, phase: int, rows: int, digits: int, skip: int, *block: int) -> Kernel:
+    from fastconv.engines.numba_cuda import stream_bytes, stream_matrix
+    from fastconv.engines.numba_cuda.emit_matrix import Matrix
+
+    shape = Matrix((height, width), phase, rows, digits)
+    function = stream_matrix.matrix_kernel(shape, skip, *block)
+    constants = shape.words + (2 * height * width if digits else 0)  # bytes of weights, and the halves of float64 ones
+    bounds = (32 * block[0], next(blocks for taps, blocks in MATRIX_BLOCKS if height <= taps))
+    return Kernel(function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, bounds, constants)
+
+
 def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:
     from fastconv.engines.numba_cuda import windows
     from fastconv.engines.numba_cuda.emit_windows import Windows
@@ -177,6 +200,21 @@ def _fourier(operation: str, n: int, points: int, parts: int = 0) -> Kernel:
         )
     pointers, function = ("float32", "float32", "float32", "complex64"), fourier.fourier_kernel(n, points, bool(parts))
     return Kernel(function, pointers, ("float64",), fourier.FourierGeometry, bounds)
+
+
+def _pass(operation: str, n: int) -> Kernel:
+    from fastconv.engines.numba_cuda import passes
+
+    threads = n // passes.RADICES[n][0]
+    rows, columns = (threads * passes.ROWS, PASS_BLOCKS[0]), (threads * passes.COLUMNS, PASS_BLOCKS[1])
+    function, pointers, scalars, bounds = {
+        "prepare": lambda: (passes.prepare_kernel(n), ("float32", "complex64"), ("float64",), (passes.THREADS,)),
+        "rows": lambda: (passes.rows_kernel(n), ("float32", "complex64", "complex64"), ("float64",), rows),
+        "columns": lambda: (passes.columns_kernel(n, False), ("complex64",) * 3, (), columns),
+        "columns_of_weights": lambda: (passes.columns_kernel(n, True), ("complex64",) * 3, (), columns),
+        "rows_back": lambda: (passes.rows_back_kernel(n), ("float32",) * 3 + ("complex64",) * 2, ("float64",), rows),
+    }[operation]()
+    return Kernel(function, pointers, scalars, passes.PassGeometry, bounds)
 
 
 def _pool(operation: str, dtype: str, *rest: str) -> Kernel:

@@ -22,7 +22,7 @@ from fastconv.engines.numba_cuda.cubins import code_of
 from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "check", "current", "current_device", "device_of", "download", "entry_points", "event", "finish",
+    "allocate", "capability", "check", "current", "current_device", "device_of", "download", "entry_points", "event", "finish",
     "is_pinned", "new_stream", "numba_array", "pinned", "prepared", "record", "run", "slots_of", "synchronize", "upload", "wait",
     "wait_for",
 ]  # fmt: skip
@@ -110,7 +110,8 @@ def _context(device: int) -> Any:
 
 
 @cache
-def _capability(device: int) -> tuple[int, int]:
+def capability(device: int) -> tuple[int, int]:
+    """The kind of a GPU: its compute capability."""
     names = driver.CUdevice_attribute
     major = names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
     minor = names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
@@ -224,11 +225,11 @@ def _allow_shared(loaded: Any, device: int, nbytes: int) -> None:
 
 
 @cache
-def _load(kernel: Kernel, capability: tuple[int, int]) -> tuple[Any, Any]:
+def _load(kernel: Kernel, kind: tuple[int, int]) -> tuple[Any, Any]:
     """The loaded kernel's handle, and the object that keeps it."""
     from cuda.core import ObjectCode
 
-    entry, code = code_of(kernel, capability, int(_do(driver.cuDriverGetVersion)))
+    entry, code = code_of(kernel, kind, int(_do(driver.cuDriverGetVersion)))
     try:
         loaded = ObjectCode.from_cubin(code).get_kernel(entry)
     except Exception as error:  # of the bindings' own classes
@@ -249,7 +250,7 @@ def run(
 ) -> None:
     """Launch a kernel on a stream of the current device; compiles it at first."""
     device = current_device()
-    handle, loaded = _load(kernel, _capability(device))
+    handle, loaded = _load(kernel, capability(device))
     if shared > USUAL_SHARED:
         _allow_shared(loaded, device, shared)
     slots = slots_of(kernel, arrays, scalars, geometry)
@@ -274,7 +275,7 @@ def prepared(
     """What repeats a launch that has been made: device, kernel, grid and block and bytes of shared memory, the
     parameters one behind the other, and the arrays whose addresses come first among them."""
     device = current_device()
-    handle = int(_do(driver.cuKernelGetFunction, driver.CUkernel(int(_load(kernel, _capability(device))[0]))))
+    handle = int(_do(driver.cuKernelGetFunction, driver.CUkernel(int(_load(kernel, capability(device))[0]))))
     slots = slots_of(kernel, arrays, scalars, geometry)
     behind = len(slots) - len(geometry)
     numbers = np.zeros(-(-len(constants) // 2) * 2, np.float32)  # ends on a multiple of 8 bytes

@@ -72,11 +72,11 @@ if SIMULATED:
 
         return make
 
-    def exact_sum(shape: Bytes) -> Callable:
-        down, along = shape.kernel
+    def exact_sum(kernel: tuple[int, int], behind: int) -> Callable:
+        down, along = kernel
 
         def add(weights: Any, image: Any, at: Any, step: Any) -> Any:
-            doubles = np.array(weights[down * along :], np.float32).view(np.float64)
+            doubles = np.array(weights[behind:], np.float32).view(np.float64)
             total = 0.0
             for k, tap in np.ndindex(down, along):
                 total += float(image[at + k * step + tap]) * doubles[k * along + tap]
@@ -223,12 +223,12 @@ else:
         pairs = [_assembly(build, INT32, "prmt.b32 $0, $1, $2, 0x0040;", "=r,r,r", low[i : i + 2]) for i in (0, 2)]
         return _assembly(build, INT32, "prmt.b32 $0, $1, $2, 0x5410;", "=r,r,r", pairs)
 
-    def exact_sum(shape: Bytes) -> Callable:
+    def exact_sum(kernel: tuple[int, int], behind: int) -> Callable:
         """An intrinsic that sums one window as SciPy does: in float64, in order, each product and sum rounded.
 
-        The weights are the halves of float64 numbers behind the float32 ones.
+        The weights are the halves of float64 numbers behind so many float32 ones.
         """
-        down, along = shape.kernel
+        down, along = kernel
 
         @intrinsic
         def add(typing, weights, image, at, step):
@@ -242,7 +242,7 @@ else:
                 for k in range(down):
                     place = build.gep(start, [build.mul(step, ir.Constant(INT64, k))])
                     for tap in range(along):
-                        first = down * along + 2 * (k * along + tap)
+                        first = behind + 2 * (k * along + tap)
                         halves = [build.extract_value(numbers, first + i) for i in range(2)]
                         weight = _assembly(build, DOUBLE, "mov.b64 $0, {$1, $2};", "=d,f,f", halves)
                         value = build.uitofp(build.load(build.gep(place, [ir.Constant(INT64, tap)])), DOUBLE)

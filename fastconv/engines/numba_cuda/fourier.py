@@ -26,7 +26,7 @@ from numba import complex64, cuda
 
 from fastconv.engines.numba_cuda.elements import inlined, mapped
 
-__all__ = ["RADICES", "FourierGeometry", "fourier_kernel", "spectrum_kernel"]
+__all__ = ["RADICES", "FourierGeometry", "butterflies", "fourier_kernel", "spectrum_kernel"]
 
 # The two factors of the points along an axis.
 RADICES = {16: (4, 4), 32: (8, 4), 64: (16, 4), 128: (16, 8)}
@@ -128,22 +128,29 @@ def fourier_kernel(n: int, points: int, parts: bool) -> Callable:
         return value
 
     @inlined
+    def stage(x, block, at, top, left, beyond, g, thread):
+        for i in range(thread, n * n, threads):
+            row, line = i // n, i % n
+            one = pixel(x, at, top + row, left + line, beyond, g)
+            other = pixel(x, at, top + row, left + g.step_x + line, beyond, g)
+            block[in_column(line, row)] = np.complex64(complex(one, other))
+        cuda.syncthreads()
+
+    @inlined
     def load(x, block, at, top, left, beyond, g, thread):
         inside = top >= 0 and left >= 0 and top + n <= g.height and left + g.step_x + n <= g.width
+        if not inside:  # by way of shared memory: code for the border beside the transform's spills what it holds
+            stage(x, block, at, top, left, beyond, g, thread)
         v = cuda.local.array(first, complex64)
         for task in range(points // first):
             line, place = (thread + task * threads) % n, (thread + task * threads) // n
-            if inside:
-                here = at + (top + place) * g.x_y + (left + line) * g.x_x
-                for i in range(first):
+            here = at + (top + place) * g.x_y + (left + line) * g.x_x
+            for i in range(first):
+                if inside:
                     row = here + i * runs * g.x_y
                     v[i] = np.complex64(complex(x[row], x[row + g.step_x * g.x_x]))
-            else:
-                for i in range(first):
-                    row = top + i * runs + place
-                    one = pixel(x, at, row, left + line, beyond, g)
-                    other = pixel(x, at, row, left + g.step_x + line, beyond, g)
-                    v[i] = np.complex64(complex(one, other))
+                else:
+                    v[i] = block[in_column(line, i * runs + place)]
             down(v, place)
             for i in range(first):
                 block[in_column(line, i * runs + place)] = v[i]
@@ -276,7 +283,36 @@ def _transform(n: int, second: bool, back: bool) -> Callable:
     """
     first, runs = RADICES[n]
     radix = runs if second else first
-    outer, table = radix // 4, np.exp(-2j * pi * np.arange(n) / n).astype(np.complex64)
+    table = np.exp(-2j * pi * np.arange(n) / n).astype(np.complex64)
+    small = butterflies(radix, back)
+
+    @inlined
+    def turn_between(v, place):
+        for i in range(1, radix):
+            root = cuda.const.array_like(table)[place * (i // 4 + radix // 4 * (i % 4))]
+            v[i] *= np.complex64(complex(root.real, -root.imag)) if back else root
+
+    @inlined
+    def forward(v, place):
+        small(v)
+        if not second:
+            turn_between(v, place)
+
+    @inlined
+    def backward(v, place):
+        if not second:
+            turn_between(v, place)
+        small(v)
+
+    return backward if back else forward
+
+
+def butterflies(radix: int, back: bool) -> Callable:
+    """A device function for the transform of 4, 8 or 16 points in a local array, in place.
+
+    Forwards, the frequency of point `i` is ``i // 4 + radix // 4 * (i % 4)``; the way back starts from that order.
+    """
+    outer, table = radix // 4, np.exp(-2j * pi * np.arange(radix) / radix).astype(np.complex64)
 
     @inlined
     def turned(z):  # times -i, or i on the way back
@@ -289,11 +325,6 @@ def _transform(n: int, second: bool, back: bool) -> Callable:
         v[at], v[at + step], v[at + 2 * step], v[at + 3 * step] = e + g, f + h, e - g, f - h
 
     @inlined
-    def turn(v, i, power):
-        root = cuda.const.array_like(table)[power]
-        v[i] *= np.complex64(complex(root.real, -root.imag)) if back else root
-
-    @inlined
     def fours_apart(v):
         for j in range(4):
             if outer == 4:
@@ -304,26 +335,18 @@ def _transform(n: int, second: bool, back: bool) -> Callable:
     @inlined
     def turn_within(v):
         for i in range(5, radix):
-            turn(v, i, i % 4 * (i // 4) * (n // radix))
+            root = cuda.const.array_like(table)[i % 4 * (i // 4)]
+            v[i] *= np.complex64(complex(root.real, -root.imag)) if back else root
 
     @inlined
-    def turn_between(v, place):
-        for i in range(1, radix):
-            turn(v, i, place * (i // 4 + outer * (i % 4)))  # at i is the frequency in brackets
-
-    @inlined
-    def forward(v, place):
+    def forward(v):
         fours_apart(v)
         turn_within(v)
         for j in range(0, radix, 4):
             four(v, j, 1)
-        if not second:
-            turn_between(v, place)
 
     @inlined
-    def backward(v, place):
-        if not second:
-            turn_between(v, place)
+    def backward(v):
         for j in range(0, radix, 4):
             four(v, j, 1)
         turn_within(v)

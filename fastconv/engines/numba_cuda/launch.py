@@ -117,6 +117,11 @@ class Call:
     def __exit__(self, *error: Any) -> None:
         self._cleanup.close()
 
+    @property
+    def has_matrix_units(self) -> bool:
+        """Whether the device multiplies matrices of bytes."""
+        return self._runner.capability(self.device) >= (8, 0)
+
     def put(self, array: Any, *, contents: bool = True) -> Any:
         """The array itself, or for a host array as much device memory, with its contents if asked for."""
         if array is None or isinstance(array, DeviceArray):

@@ -7,8 +7,8 @@ memory, into and out of which threads of the host copy while the device works on
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -22,15 +22,16 @@ __all__ = ["Tile", "in_tiles"]
 
 # Tiles under way; the host fills the buffers of one and empties those of another meanwhile.
 SLOTS = 4
-COPIERS = min(8, os.cpu_count() or 1)
+# Threads that copy, and bytes of a copy that one makes.
+COPIERS, PIECE = min(16, os.cpu_count() or 1), 4 << 20
 
 Copies = Iterable[tuple[np.ndarray, Any]]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: how many bytes go in and come out, the copies (to, from) into a buffer of bytes and out of another,
-    and what starts its kernels at the addresses of source and target, in the order of a stream."""
+    """One tile: how many bytes go in and come out, the copies (to, from) into a buffer of bytes and out of another, of arrays
+    (images, channels, rows, ...), and what starts its kernels at the addresses of source and target, in the order of a stream."""
 
     sizes: tuple[int, int]
     fill: Callable[[np.ndarray], Copies]
@@ -45,8 +46,16 @@ class _Slot:
         self.host = [runner.pinned(size) for size in sizes]
         self.device = [runner.allocate(size, stream) for size in sizes]
         self.sent, self.computed, self.done = (runner.event() for _ in range(3))
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is under way any more."""
         self.busy = False
-        self.staged: list[tuple[np.ndarray, Any]] = []
+        self.staged: list[tuple[np.ndarray, Any]] = []  # copies that empty the buffer, once the result has come
+        self.staged_in: list[tuple[np.ndarray, Any]] = []
+        self.direct: list[tuple[np.ndarray, Any]] = []
+        self.filling: list[Future] = []
+        self.emptying: list[Future] = []
 
 
 class _Pipeline:
@@ -60,48 +69,64 @@ class _Pipeline:
 
     def run(self, tiles: list[Tile]) -> None:
         """Send all tiles through; what they write to the host is complete when this returns."""
-        runner = self.runner
         self._reserve(*(max(tile.sizes[side] for tile in tiles) for side in range(2)))
         try:
-            for i, tile in enumerate(tiles):
-                slot = self.slots[i % SLOTS]
-                source, target = (memory.address for memory in slot.device)
-                staged, direct = self._split(tile.fill(slot.host[0]), inward=True)
-                _copy([*self._emptied(slot), *staged])
-                if not direct:
-                    runner.upload(slot.host[0][: tile.sizes[0]], source, self.up)
-                for to, array in [*((to, to) for to, _ in staged if direct), *direct]:
-                    runner.upload(array, source + _distance(to, slot.host[0]), self.up)
-                runner.record(slot.sent, self.up)
-                runner.wait_for(self.work, slot.sent)
-                tile.compute(source, target, self.work)
-                runner.record(slot.computed, self.work)
-                runner.wait_for(self.down, slot.computed)
-                slot.staged, direct = self._split(tile.empty(slot.host[1]), inward=False)
-                if slot.staged:
-                    runner.download(target, slot.host[1][: tile.sizes[1]], self.down, wait=False)
-                for to, array in direct if not slot.staged else ():
-                    runner.download(target + _distance(array, slot.host[1]), to, self.down, wait=False)
-                slot.staged += direct if slot.staged else []
-                runner.record(slot.done, self.down)
-                slot.busy = True
-            for i in range(len(tiles), len(tiles) + SLOTS):
-                _copy(self._emptied(self.slots[i % SLOTS]))
+            for i in range(len(tiles) + 1):  # copies for a tile are made while the one before is sent
+                if i < len(tiles):
+                    self._fill(self.slots[i % SLOTS], tiles[i])
+                if i:
+                    self._send(self.slots[(i - 1) % SLOTS], tiles[i - 1])
+            for slot in self.slots:
+                self._empty(slot)
+            for slot in self.slots:
+                _finish(slot.emptying)
         except BaseException:
+            for slot in self.slots:
+                wait([*slot.filling, *slot.emptying])
             for stream in (self.up, self.work, self.down):
-                runner.synchronize(stream)  # the buffers are not in use any more
+                self.runner.synchronize(stream)  # the buffers are not in use any more
             raise
         finally:
             for slot in self.slots:
-                slot.busy, slot.staged = False, []
+                slot.clear()
 
-    def _emptied(self, slot: _Slot) -> list[tuple[np.ndarray, Any]]:
-        """What brings the result of the slot's tile to where it belongs, once it has come."""
-        if not slot.busy:
-            return []
-        self.runner.finish(slot.done)
-        slot.busy = False
-        return slot.staged
+    def _fill(self, slot: _Slot, tile: Tile) -> None:
+        """Start the copies into a slot's buffer, and those of the result that was there."""
+        self._empty(slot)
+        slot.staged_in, slot.direct = self._split(tile.fill(slot.host[0]), inward=True)
+        slot.filling = _copies(slot.staged_in)
+
+    def _empty(self, slot: _Slot) -> None:
+        """Start to bring the result of the slot's tile to where it belongs, once it has come."""
+        if slot.busy:
+            self.runner.finish(slot.done)
+            slot.busy = False
+            slot.emptying = _copies(slot.staged)
+
+    def _send(self, slot: _Slot, tile: Tile) -> None:
+        """Send a slot's tile, compute it and let its result come back, all in the order of streams."""
+        runner = self.runner
+        source, target = (memory.address for memory in slot.device)
+        _finish(slot.filling)
+        if not slot.direct:
+            runner.upload(slot.host[0][: tile.sizes[0]], source, self.up)
+        for to, array in [*((to, to) for to, _ in slot.staged_in if slot.direct), *slot.direct]:
+            runner.upload(array, source + _distance(to, slot.host[0]), self.up)
+        runner.record(slot.sent, self.up)
+        runner.wait_for(self.work, slot.sent)
+        tile.compute(source, target, self.work)
+        runner.record(slot.computed, self.work)
+        runner.wait_for(self.down, slot.computed)
+        _finish(slot.emptying)
+        slot.staged, direct = self._split(tile.empty(slot.host[1]), inward=False)
+        if slot.staged:
+            runner.download(target, slot.host[1][: tile.sizes[1]], self.down, wait=False)
+            slot.staged += direct
+        else:
+            for to, array in direct:
+                runner.download(target + _distance(array, slot.host[1]), to, self.down, wait=False)
+        runner.record(slot.done, self.down)
+        slot.busy = True
 
     def _split(self, copies: Copies, inward: bool) -> tuple[list, list]:
         """Copies that go by way of the buffer, and those that the device makes itself, whose memory is pinned."""
@@ -154,9 +179,22 @@ def _copiers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(COPIERS, "fastconv-copy")
 
 
-def _copy(copies: list[tuple[np.ndarray, Any]]) -> None:
-    if len(copies) > 1:
-        list(_copiers().map(lambda copy: np.copyto(copy[0], copy[1], casting="unsafe"), copies))
-    else:
-        for to, source in copies:
-            np.copyto(to, source, casting="unsafe")
+def _copies(regions: list[tuple[np.ndarray, Any]]) -> list[Future]:
+    """Copies that threads have started to make, a piece each."""
+    pieces = [piece for region in regions for piece in _pieces(*region)]
+    return [_copiers().submit(np.copyto, to, source, casting="unsafe") for to, source in pieces]
+
+
+def _pieces(to: np.ndarray, source: Any) -> Iterator[tuple[np.ndarray, Any]]:
+    """A copy as several, cut along the longer of images and rows."""
+    axis = 2 if to.shape[2] >= to.shape[0] else 0
+    source, each = np.broadcast_to(source, to.shape), max(1, PIECE * to.shape[axis] // max(to.nbytes, 1))
+    for first in range(0, to.shape[axis], each):
+        key = (slice(None),) * axis + (slice(first, first + each),)
+        yield to[key], source[key]
+
+
+def _finish(copies: list[Future]) -> None:
+    for copy in copies:
+        copy.result()
+    copies.clear()

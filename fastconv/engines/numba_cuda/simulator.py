@@ -16,8 +16,8 @@ from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import Kernel
 
 __all__ = [
-    "allocate", "check", "current", "current_device", "device_of", "download", "event", "finish", "is_pinned", "new_stream",
-    "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
+    "allocate", "capability", "check", "current", "current_device", "device_of", "download", "event", "finish", "is_pinned",
+    "new_stream", "numba_array", "pinned", "prepared", "record", "run", "synchronize", "upload", "wait", "wait_for",
 ]  # fmt: skip
 
 
@@ -39,6 +39,11 @@ def device_of(address: int) -> int:
 def current(device: int) -> Iterator[None]:
     """Does nothing."""
     yield
+
+
+def capability(device: int) -> tuple[int, int]:
+    """That of a GPU that runs all kernels."""
+    return 9, 0
 
 
 def wait(stream: int, other: int) -> None:

@@ -16,7 +16,7 @@ from numba import cuda, uint8
 from fastconv.engines.numba_cuda import emit, emit_bytes
 from fastconv.engines.numba_cuda.elements import conversion, inlined, mapped
 
-__all__ = ["BytesGeometry", "bytes_kernel"]
+__all__ = ["BytesGeometry", "bytes_kernel", "staging"]
 
 COLUMNS = emit_bytes.COLUMNS
 
@@ -37,24 +37,9 @@ def bytes_kernel(shape: emit_bytes.Bytes, warps: int) -> Callable:
     phase, rows, guarded = shape.phase, shape.rows, shape.mode != "ring"
     width, height, vectors = 32 * COLUMNS, rows * warps, 31 + shape.vectors
     pitch, tall = COLUMNS * vectors, height + kernel_y - 1
-    make, again = emit_bytes.filter_bytes(shape), emit_bytes.exact_sum(shape)
+    make, again = emit_bytes.filter_bytes(shape), emit_bytes.exact_sum(shape.kernel, kernel_y * kernel_x)
+    stage = staging(shape.kernel, phase, (height, width), vectors, 32 * warps)
     to_byte = conversion("float64", "uint8")
-
-    @inlined
-    def stage(x, staged, first, beyond, g, top, left, thread):
-        for i in range(thread, tall * vectors, 32 * warps):
-            row = i // vectors
-            base, iy = (i - row * vectors) * COLUMNS, mapped(top + row, g.height, g.rule_y)
-            at, column = i * COLUMNS, left + base
-            if g.aligned and iy >= 0 and column >= 0 and column + COLUMNS <= g.width:
-                emit.copy_vector(staged, at, x, first + iy * g.x_y + column)
-            else:  # what no window meets is left out
-                for k in range(max(phase - base, 0), min(phase + width + kernel_x - 1 - base, COLUMNS)):
-                    ix = mapped(column + k, g.width, g.rule_x)
-                    value = beyond
-                    if iy >= 0 and ix >= 0:
-                        value = x[first + iy * g.x_y + ix * g.x_x]
-                    staged[at + k] = value
 
     def stream(x, out, fill, guard, weights, g):
         staged = cuda.shared.array(0, uint8)  # starts on a multiple of 16 bytes
@@ -89,3 +74,26 @@ def bytes_kernel(shape: emit_bytes.Bytes, warps: int) -> Callable:
                     out[at + row * g.out_y + column] = to_byte(total)
 
     return stream
+
+
+def staging(kernel: tuple[int, int], phase: int, tile: tuple[int, int], vectors: int, threads: int) -> Callable:
+    """A device function that brings what the windows of a tile of outputs read to shared memory, rows of so many vectors."""
+    tall, (_, kernel_x), width = tile[0] + kernel[0] - 1, kernel, tile[1]
+
+    @inlined
+    def stage(x, staged, first, beyond, g, top, left, thread):
+        for i in range(thread, tall * vectors, threads):
+            row = i // vectors
+            base, iy = (i - row * vectors) * COLUMNS, mapped(top + row, g.height, g.rule_y)
+            at, column = i * COLUMNS, left + base
+            if g.aligned and iy >= 0 and column >= 0 and column + COLUMNS <= g.width:
+                emit.copy_vector(staged, at, x, first + iy * g.x_y + column)
+            else:  # what no window meets is left out
+                for k in range(max(phase - base, 0), min(phase + width + kernel_x - 1 - base, COLUMNS)):
+                    ix = mapped(column + k, g.width, g.rule_x)
+                    value = beyond
+                    if iy >= 0 and ix >= 0:
+                        value = x[first + iy * g.x_y + ix * g.x_x]
+                    staged[at + k] = value
+
+    return stage
