@@ -127,6 +127,7 @@ TABLE = (
     Implementation("device_tile", "executor", "cuda"),
     Implementation("device_bytes", "executor", "cuda"),
     Implementation("device_windows", "executor", "cuda"),
+    Implementation("device_pooling", "executor", "cuda"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

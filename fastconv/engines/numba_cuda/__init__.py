@@ -22,7 +22,7 @@ neighbours in memory, `middle` and `outer` are looped over, since a grid's y and
 geometry and refuses what the kernel cannot do.  A kernel made for a case of its own takes
 its place as a row of the table before the plain ones.
 
-The modules: `filter` and `pool` hold the kernels, `elements` what they share; `cubins`
+The modules: `filter`, `pool`, `regions`, `pool_gradient` and `unpool` hold plain kernels, `elements` what they share; `cubins`
 compiles, `driver` loads and launches with the CUDA driver, `simulator` is its twin on Numba's
 simulator; `launch` puts the arrays of one call on the device and in stream order,
 `pipeline` sends host arrays through in tiles.
@@ -76,6 +76,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
+    ``region``, ``wide``, ``pool_gradient``, ``scatter``, ``take``: see `regions`, `pool_gradient` and `unpool`, whose makers have
+    the same arguments.
     """
     return replace(_made(operation, types), name="-".join(map(str, (operation, *types))))
 
@@ -93,6 +95,12 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _planes(operation, *map(int, types))
     if operation in ("spectrum", "fourier"):
         return _fourier(operation, *map(int, types))
+    if operation in ("region", "wide"):
+        return _regions(operation, *types)
+    if operation == "pool_gradient":
+        return _pool_gradient(*types)
+    if operation in ("scatter", "take"):
+        return _unpool(operation, *types)
     return _pool(operation, *map(str, types))
 
 
@@ -168,6 +176,34 @@ def _pool(operation: str, dtype: str, *rest: str) -> Kernel:
         "avg": lambda: pool.avg_kernel(dtype),
     }
     return Kernel(makers[operation](), (dtype, "int64", dtype), (), pool.PoolGeometry)
+
+
+def _regions(operation: str, kind: str, dtype: str, windows: str, indices: str, *block: int) -> Kernel:
+    from fastconv.engines.numba_cuda import regions
+
+    maker = regions.wide_kernel if operation == "wide" else regions.region_kernel
+    function = maker(kind, dtype, windows, bool(indices), *block)
+    pointers, scalars, bounds = (dtype, "int64", dtype, "int64"), ("float64",) * 2, block[:1] and (block[0], 1)
+    return Kernel(function, pointers, scalars, regions.RegionGeometry, bounds)
+
+
+def _pool_gradient(kind: str, dtype: str, windows: str, even: bool, channels_last: bool) -> Kernel:
+    from fastconv.engines.numba_cuda import pool_gradient
+
+    function = pool_gradient.gradient_kernel(kind, dtype, windows, even, channels_last)
+    return Kernel(function, (dtype,) * 4, ("float64",) * 3, pool_gradient.GradientGeometry)
+
+
+def _unpool(operation: str, *types: Any) -> Kernel:
+    from fastconv.engines.numba_cuda import unpool
+
+    if operation == "take":
+        (dtype,) = types
+        return Kernel(unpool.take_kernel(dtype), (dtype, "int64", dtype, "int64"), (), unpool.UnpoolGeometry)
+    kind, dtype, threads, lanes = types
+    sums = "float32" if (kind, dtype) == ("add", "float16") else dtype
+    function = unpool.scatter_kernel(kind, dtype, threads, lanes)
+    return Kernel(function, (dtype, "int64", dtype, sums, "int64"), (), unpool.UnpoolGeometry, (threads, 1))
 
 
 def is_ready(operation: str, *types: Any) -> bool:

@@ -1,0 +1,271 @@
+"""Pooling that the small-window kernels of a GPU leave: windows that vary or are large, powers, gradients, unpooling.
+
+Which axis threads run along follows from the strides: the channels, where they lie next to each other in memory, else the
+columns.  Host arrays are sent there and back.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from math import inf, prod
+from typing import Any
+
+import numpy as np
+
+from fastconv.algorithms import device
+from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem, UnpoolProblem
+
+__all__ = ["executor", "refuse"]
+
+Problem = PoolProblem | RegionPoolProblem | PoolGradientProblem | UnpoolProblem
+Steps = device.Steps
+FLOATS = ("float16", "float32", "float64")
+
+# Windows of so many taps that hardly overlap have the threads of a block, at most so many; channels of a block where they
+# lie side by side.
+WIDE, THREADS, LANES = 64, 256, 8
+# Threads of a block that puts elements into planes, and channels that it shares where they lie side by side.
+SCATTERING, SCATTERING_LANES = 256, 8
+# Rows of pixels of a gradient that a thread does one after the other.
+ROWS = 4
+
+
+def refuse(problem: Any) -> str | None:
+    """Why the kernels cannot do a problem, or None."""
+    if not isinstance(problem, Problem):
+        return "is for pooling"
+    p = problem.pool if isinstance(problem, PoolGradientProblem) else problem
+    if isinstance(p, UnpoolProblem):
+        sums = p.kind == "add"
+        return _refused(p, len(p.shape), FLOATS if sums else device.POOLED, "add" if sums else "move")
+    if isinstance(problem, PoolGradientProblem):
+        if p.kind == "max" or (isinstance(p, RegionPoolProblem) and p.kernel_shape):
+            return "is for gradients of averages and powers"
+        return _refused(p, len(p.in_shape), FLOATS, "sum")
+    if isinstance(p, PoolProblem) and p.kind != "lp":
+        if not _is_wide(p):
+            return f"leaves maxima and averages of windows that overlap, or below {WIDE} taps, to other kernels"
+        if max(p.dilation) > 1:
+            return "has no windows with gaps (dilation)"
+    sums = p.kind != "max"
+    dtypes = FLOATS if p.kind == "lp" else tuple(name for name in device.POOLED if name != "bool" or not sums)
+    return _refused(p, len(p.in_shape), dtypes, f"{p.kind} pool")
+
+
+def _refused(p: Any, n: int, dtypes: tuple[str, ...], does: str) -> str | None:
+    if n > len(device.AXES):
+        return f"pools at most {len(device.AXES)} axes"
+    return None if p.dtype in dtypes else f"does not {does} {p.dtype}"
+
+
+def executor(problem: Problem, engine: Any) -> DeviceRegions | DeviceGradient | DeviceUnpool:
+    """The executor of a problem."""
+    if isinstance(problem, UnpoolProblem):
+        return DeviceUnpool(problem, engine)
+    if isinstance(problem, PoolGradientProblem):
+        return DeviceGradient(problem, engine)
+    return DeviceRegions(problem, engine)
+
+
+class _OnDevice:
+    """What the executors share: the arrays of a call are put on the device, those that are written brought back."""
+
+    def __init__(self, problem: Any, engine: Any):
+        self.problem, self.engine = problem, engine
+        self.geometry = lru_cache(maxsize=8)(self._geometry)
+
+    def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
+        if out.size == 0 and not x.size:
+            return
+        with self.engine.Call(out, x, w, bias) as call:
+            writes = self.written(w, out, bias)
+            put = [call.put(array, contents=contents) for array, contents in self.given(x, w, out, bias)]
+            self.start(call, *put)
+            for array, host in zip(put, (x, w, out, bias), strict=True):
+                if any(host is written for written in writes):
+                    call.get(array, host)
+
+    def workspace(self, threads: int) -> int:
+        """Device arrays need no scratch memory but for sums of 16-bit floats; host arrays are copied, which is not counted."""
+        return 0
+
+    def given(self, x: Any, w: Any, out: Any, bias: Any) -> tuple[tuple[Any, bool], ...]:
+        """The arrays, and whether their contents are read."""
+        return (x, True), (w, True), (out, False), (bias, True)
+
+    def written(self, w: Any, out: Any, bias: Any) -> tuple[Any, ...]:
+        """The arrays that are written."""
+        return (out,)
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
+        raise NotImplementedError
+
+    def _geometry(self, *steps: Any) -> Any:
+        raise NotImplementedError
+
+
+class DeviceRegions(_OnDevice):
+    """Executes a `PoolProblem` or a `RegionPoolProblem`."""
+
+    def given(self, x: Any, w: Any, out: Any, bias: Any) -> tuple[tuple[Any, bool], ...]:
+        return (x, True), (w, False), (out, False), (bias, True)
+
+    def written(self, w: Any, out: Any, bias: Any) -> tuple[Any, ...]:
+        return (out,) if w is None else (out, w)
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
+        """Launch a kernel on arrays that lie on the device; `bias` are the starts of fractional windows."""
+        kernel, grid, threads, scalars, geometry = self.geometry(*map(device.steps_of, (x, w, out, bias)))
+        arrays = (x, w, out, bias)
+        if threads:
+            call.start(kernel, (grid, 1, 1), (threads, 1, 1), arrays, scalars, geometry)
+        else:
+            call.launch(kernel, grid, arrays, scalars, geometry)
+
+    def _geometry(self, x: Steps, indices: Steps, out: Steps, starts: Steps) -> tuple:
+        """Kernel, extents or number of blocks, threads of a block if there is one for each output, scalars, geometry."""
+        p = self.problem
+        in_shape, out_shape = _three(p.in_shape, 1), _three(p.out_shape, 1)
+        windows, kernel, values = _windows(p)
+        taps, wide, last = _taps(p), _is_wide(p), _channels_last(out, p.channels)
+        lanes = LANES if last else 1
+        power = getattr(p, "power", 0.0)
+        kind = {2.0: "squares", inf: "most", -inf: "least"}.get(power, "lp") if p.kind == "lp" else p.kind
+        types = (kind, p.dtype, windows, "indices" * p.indices if p.kind == "max" else "")
+        threads = min(THREADS, 1 << (taps * lanes - 1).bit_length()) if wide else 0
+        made = self.engine.kernel("wide", *types, threads, lanes) if wide else self.engine.kernel("region", *types)
+        x, where = _steps(x), _steps(indices)
+        if wide and (in_shape, (1, 1, 1)) == (kernel, out_shape) and not any(values["pad"]) and _follow(x, in_shape):
+            in_shape = kernel = (1, 1, taps)  # one window has all of a plane, without gaps
+        groups = -(-p.channels // lanes)
+        extents = _extents(last, p.batch, p.channels, out_shape)
+        geometry = made.geometry(
+            *extents, int(last), p.channels, groups, *in_shape, *out_shape, *kernel, *values["stride"], *values["pad"],
+            *values["after"], *values["starts"], sum(p.out_shape), int(getattr(p, "count_include_pad", False)), p.divisor,
+            values["taps"], *x, *where, *_steps(out),
+        )  # fmt: skip
+        scalars = (power, 1 / power if power else 0.0)
+        return made, p.batch * prod(out_shape) * groups if wide else extents, threads, scalars, geometry
+
+
+class DeviceGradient(_OnDevice):
+    """Executes a `PoolGradientProblem`."""
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
+        """Launch the kernel on a gradient, the input and outputs of a power average, and the result, on the device."""
+        kernel, extents, scalars, geometry = self.geometry(*map(device.steps_of, (x, w, bias, out)))
+        call.launch(kernel, extents, (x, w, bias, out), scalars, geometry)
+
+    def _geometry(self, x: Steps, given: Steps, pooled: Steps, out: Steps) -> tuple:
+        p = self.problem.pool
+        in_shape, out_shape = _three(p.in_shape, 1), _three(p.out_shape, 1)
+        windows, kernel, values = _windows(p)
+        counts = [np.unique(counted) for counted in p.counted]
+        even = p.divisor > 0 or all(len(found) == 1 for found in counts)
+        divisor = p.divisor if p.divisor > 0 else max(prod(int(found[0]) for found in counts), 1) if even else 1
+        power, last = getattr(p, "power", 0.0), _channels_last(out, p.channels)
+        share = (values["taps"] if p.kind == "lp" else 1) / divisor
+        made = self.engine.kernel("pool_gradient", p.kind, p.dtype, windows, even, last)
+        inner, middle, outer = _extents(last, p.batch, p.channels, in_shape)
+        geometry = made.geometry(
+            inner, middle, outer, p.channels, *out_shape, *in_shape, *kernel, *values["stride"], *values["pad"],
+            *values["after"], int(getattr(p, "count_include_pad", False)),
+            *(step for steps in (x, given, pooled, out) for step in _steps(steps)),
+        )  # fmt: skip
+        return made, (inner, -(-middle // ROWS), outer), (share, 1 - power, power - 1), geometry
+
+
+class DeviceUnpool(_OnDevice):
+    """Executes an `UnpoolProblem`; `bias`, where positions outside of a plane are told of, is on the host or nowhere."""
+
+    def written(self, w: Any, out: Any, bias: Any) -> tuple[Any, ...]:
+        return (out,) if bias is None else (out, bias)
+
+    def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
+        """Launch the kernel on arrays that lie on the device."""
+        p = self.problem
+        if p.kind == "take":
+            kernel, extents, _, geometry = self.geometry(*map(device.steps_of, (out, w, x, None)), bias is not None)
+            call.launch(kernel, extents, (x, w, out, bias), (), geometry)
+            return
+        sums = out
+        if p.dtype == "float16" and p.kind == "add":
+            sums = np.moveaxis(
+                call.put(np.empty((p.batch, *p.plane_shape, p.channels), np.float32), contents=False), -1, 1
+            )
+        kernel, _, blocks, geometry = self.geometry(*map(device.steps_of, (x, w, out, sums)), bias is not None)
+        call.start(kernel, (blocks, 1, 1), (SCATTERING, 1, 1), (x, w, out, sums, bias), (), geometry)
+
+    def _geometry(self, x: Steps, indices: Steps, planes: Steps, sums: Steps, reports: bool) -> tuple:
+        p = self.problem
+        shape, plane_shape = _three(p.shape, 1), _three(p.plane_shape, 1)
+        last = _channels_last(planes, p.channels)
+        lanes = SCATTERING_LANES if last else 1
+        groups = -(-p.channels // lanes)
+        types = (p.dtype,) if p.kind == "take" else (p.kind, p.dtype, SCATTERING, lanes)
+        made = self.engine.kernel("take" if p.kind == "take" else "scatter", *types)
+        steps = [_steps(array) for array in (x, indices, planes, sums)]
+        flat = all(
+            not any(array) or _follow(array, size)
+            for array, size in zip(steps, (shape, shape, plane_shape, plane_shape), strict=True)
+        )
+        count = prod(shape)
+        extents = (p.channels, count, p.batch) if last else (count, 1, p.batch * p.channels)
+        geometry = made.geometry(
+            *extents, int(last), p.channels, groups, count, prod(plane_shape), int(flat), int(reports), *shape[1:],
+            *plane_shape[1:], *(step for array in steps for step in array),
+        )  # fmt: skip
+        return made, extents, p.batch * groups, geometry
+
+
+def _taps(p: PoolProblem | RegionPoolProblem) -> int:
+    """Elements of the largest window."""
+    return prod(p.kernel_shape or (-(-n // max(out, 1)) for n, out in zip(p.in_shape, p.out_shape, strict=True)))
+
+
+def _is_wide(p: PoolProblem | RegionPoolProblem) -> bool:
+    """Whether windows are worth a block each: large ones that have few elements in common."""
+    return _taps(p) >= WIDE and _taps(p) * prod(p.out_shape) <= 4 * prod(p.in_shape)
+
+
+def _windows(p: PoolProblem | RegionPoolProblem) -> tuple[str, tuple[int, ...], dict[str, Any]]:
+    """How a kernel finds windows, their size, and the numbers of the three axes that they follow from."""
+    n, none, one = len(p.in_shape), (0, 0, 0), (1, 1, 1)
+    found: dict[str, Any] = {"stride": one, "pad": none, "after": none, "starts": (-1, -1, -1), "taps": 1}
+    if isinstance(p, PoolProblem):
+        found |= {"stride": _three(p.stride, 1), "pad": _three(p.pad, 0), "after": _three(p.pad_after or p.pad, 0)}
+        return "steps", _three(p.kernel_shape, 1), found | {"taps": prod(p.kernel_shape)}
+    if not p.kernel_shape:
+        return "adaptive", one, found
+    starts = tuple(sum(p.out_shape[:axis]) for axis in range(n))
+    return "fractional", _three(p.kernel_shape, 1), found | {"starts": _three(starts, -1)}
+
+
+def _extents(last: bool, batch: int, channels: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The grid's extents for results of a shape."""
+    depth, height, width = shape
+    return (channels, width, batch * depth * height) if last else (width, height, batch * channels * depth)
+
+
+def _three(values: Any, missing: int) -> tuple[int, ...]:
+    """Numbers of up to three axes as those of planes, rows and columns."""
+    return (missing,) * (3 - len(values)) + tuple(values)
+
+
+def _steps(steps: Steps) -> tuple[int, ...]:
+    """Strides (n, c, z, y, x); zeros for an absent array."""
+    return (*steps[:2], *_three(steps[2:], 0)) if steps else (0,) * 5
+
+
+def _channels_last(steps: Steps, channels: int) -> bool:
+    """Whether the channels are neighbours in memory, and no others are."""
+    return channels > 1 and abs(steps[1]) == 1 and 1 not in map(abs, steps[2:])
+
+
+def _follow(steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether rows and planes follow each other without gaps, but for axes of one element."""
+    at = [(n, step) for n, step in zip(shape, steps[2:], strict=True) if n > 1]
+    if at and shape[2] == 1:
+        return False  # the last axis' step tells how far neighbours are apart
+    return all(a == n * b for (_, a), (n, b) in pairwise(at))
