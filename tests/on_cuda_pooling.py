@@ -37,6 +37,7 @@ def library(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of few threads on the simulator."""
+    plan_for.cache_clear()  # plans remember them
     if SIMULATED:
         monkeypatch.setattr(device_pooling, "THREADS", 32)
         monkeypatch.setattr(device_pooling, "SCATTERING", 16)
@@ -109,17 +110,11 @@ def test_unpooling(kind):
 
 def test_claims_begin_anew(monkeypatch):
     """Many elements go to one place, in the order in which they lie in memory."""
-    from fastconv.engines.numba_cuda import unpool
-
-    monkeypatch.setattr(unpool, "_MOST", 100)
-    fastconv.engines.numba_cuda.define.cache_clear()
+    monkeypatch.setattr(device_pooling, "MOST_CLAIM", 100)
     x = np.random.default_rng(0).standard_normal((1, 2, 5, 31)).astype("float32")
     places = np.random.default_rng(1).integers(-1, 3, x.shape)
-    try:
-        with fastconv.use(engine="cuda"):
-            actual = grad.max_pool2d_backward(x, places, (1, 2, 4, 3))
-    finally:
-        fastconv.engines.numba_cuda.define.cache_clear()
+    with fastconv.use(engine="cuda"):
+        actual = grad.max_pool2d_backward(x, places, (1, 2, 4, 3))
     assert_identical(actual, on_host(grad.max_pool2d_backward, x, places, (1, 2, 4, 3)))
 
 

@@ -27,6 +27,8 @@ FLOATS = ("float16", "float32", "float64")
 WIDE, THREADS, LANES = 64, 256, 8
 # Threads of a block that puts elements into planes, and channels that it shares where they lie side by side.
 SCATTERING, SCATTERING_LANES = 256, 8
+# Claims of its threads are numbers of 32 bits, which begin anew here.
+MOST_CLAIM = 1 << 30
 # Rows of pixels of a gradient that a thread does one after the other.
 ROWS = 4
 
@@ -39,15 +41,14 @@ def refuse(problem: Any) -> str | None:
     if isinstance(p, UnpoolProblem):
         sums = p.kind == "add"
         return _refused(p, len(p.shape), FLOATS if sums else device.POOLED, "add" if sums else "move")
+    if isinstance(p, PoolProblem) and max(p.dilation) > 1:
+        return "has no windows with gaps (dilation)"
     if isinstance(problem, PoolGradientProblem):
         if p.kind == "max" or (isinstance(p, RegionPoolProblem) and p.kernel_shape):
             return "is for gradients of averages and powers"
         return _refused(p, len(p.in_shape), FLOATS, "sum")
-    if isinstance(p, PoolProblem) and p.kind != "lp":
-        if not _is_wide(p):
-            return f"leaves maxima and averages of windows that overlap, or below {WIDE} taps, to other kernels"
-        if max(p.dilation) > 1:
-            return "has no windows with gaps (dilation)"
+    if isinstance(p, PoolProblem) and p.kind != "lp" and not _is_wide(p):
+        return f"leaves maxima and averages of windows that overlap, or below {WIDE} taps, to other kernels"
     sums = p.kind != "max"
     dtypes = FLOATS if p.kind == "lp" else tuple(name for name in device.POOLED if name != "bool" or not sums)
     return _refused(p, len(p.in_shape), dtypes, f"{p.kind} pool")
@@ -76,7 +77,7 @@ class _OnDevice:
         self.geometry = lru_cache(maxsize=8)(self._geometry)
 
     def __call__(self, x: Any, w: Any, out: Any, bias: Any, fill: Any, threads: int) -> None:
-        if out.size == 0 and not x.size:
+        if out.size == 0:
             return
         with self.engine.Call(out, x, w, bias) as call:
             writes = self.written(w, out, bias)
@@ -136,7 +137,8 @@ class DeviceRegions(_OnDevice):
         threads = min(THREADS, 1 << (taps * lanes - 1).bit_length()) if wide else 0
         made = self.engine.kernel("wide", *types, threads, lanes) if wide else self.engine.kernel("region", *types)
         x, where = _steps(x), _steps(indices)
-        if wide and (in_shape, (1, 1, 1)) == (kernel, out_shape) and not any(values["pad"]) and _follow(x, in_shape):
+        whole = windows == "adaptive" or (windows == "steps" and kernel == in_shape and not any(values["pad"]))
+        if wide and whole and out_shape == (1, 1, 1) and _follow(x, in_shape):
             in_shape = kernel = (1, 1, taps)  # one window has all of a plane, without gaps
         groups = -(-p.channels // lanes)
         extents = _extents(last, p.batch, p.channels, out_shape)
@@ -213,7 +215,7 @@ class DeviceUnpool(_OnDevice):
         count = prod(shape)
         extents = (p.channels, count, p.batch) if last else (count, 1, p.batch * p.channels)
         geometry = made.geometry(
-            *extents, int(last), p.channels, groups, count, prod(plane_shape), int(flat), int(reports), *shape[1:],
+            *extents, int(last), p.channels, groups, count, prod(plane_shape), int(flat), int(reports), MOST_CLAIM, *shape[1:],
             *plane_shape[1:], *(step for array in steps for step in array),
         )  # fmt: skip
         return made, extents, p.batch * groups, geometry

@@ -21,18 +21,16 @@ __all__ = ["UnpoolGeometry", "scatter_kernel", "take_kernel"]
 
 # `count` elements go to planes of `plane`; `flat`, where rows of all arrays follow each other, so that `count` and `plane`
 # are lengths of lines; `reports`, whether positions outside are told of.  `groups` are those of channels that the threads
-# of a block share.
+# of a block share.  Claims grow from round to round, and begin anew at `most`.
 UnpoolGeometry = namedtuple(
     "UnpoolGeometry",
-    "inner middle outer channels_last channels groups count plane flat reports height width plane_height plane_width "
+    "inner middle outer channels_last channels groups count plane flat reports most height width plane_height plane_width "
     "x_n x_c x_z x_y x_x indices_n indices_c indices_z indices_y indices_x "
     "plane_n plane_c plane_z plane_y plane_x sums_n sums_c sums_z sums_y sums_x",
 )
 
 # Claims of a block: positions that are so far apart share one.
 CLAIMS = 2048
-# Claims grow from round to round, and begin anew here.
-_MOST = 1 << 30
 
 
 @inlined
@@ -105,7 +103,7 @@ def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
                 base += parts
                 if not cuda.syncthreads_or(at >= 0):
                     break
-            if base > _MOST:
+            if base > g.most:
                 clear(claims, thread)
                 base = 1
                 cuda.syncthreads()
