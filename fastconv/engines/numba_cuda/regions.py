@@ -257,7 +257,8 @@ def wide_kernel(kind: str, dtype: str, windows: str, indices: bool, threads: int
         return best, found
 
     def pool(x, where, out, starts, power, root, g):
-        numbers, places = cuda.shared.array(threads, number), cuda.shared.array(threads, types.int64)
+        numbers = cuda.shared.array(threads, number)
+        places = cuda.shared.array(threads, types.int64)  # a line of its own tells it apart on the simulator
         thread, block = np.int64(cuda.threadIdx.x), np.int64(cuda.blockIdx.x)
         part, rest = thread // lanes, quotient(block, g.groups)
         c = (block - rest * g.groups) * lanes + thread - part * lanes

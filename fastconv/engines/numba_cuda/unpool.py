@@ -101,7 +101,7 @@ def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
                     sums[to] = number(sums[to] + element) if adds else element
                     at = np.int64(-1)
                 base += parts
-                if not cuda.syncthreads_or(at >= 0):
+                if not cuda.syncthreads_or(np.int32(at >= 0)):
                     break
             if base > g.most:
                 clear(claims, thread)
@@ -118,7 +118,7 @@ def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
 
 def take_kernel(dtype: str) -> Callable:
     """The kernel that takes elements from planes: a thread for each; its arguments are planes, positions, elements, report."""
-    zero = getattr(np, in_memory(dtype))(0)
+    stored = getattr(np, in_memory(dtype))
 
     def take(planes, indices, x, report, g):
         inner, below = cuda.grid(2)
@@ -138,7 +138,7 @@ def take_kernel(dtype: str) -> Callable:
                     from_ = _offset(at, g.flat, g.plane_height, g.plane_width, g.plane_z, g.plane_y, g.plane_x)
                     x[to] = planes[n * g.plane_n + c * g.plane_c + from_]
                 else:
-                    x[to] = zero
+                    x[to] = stored(0)
                     if g.reports:
                         report[0] = 1
 

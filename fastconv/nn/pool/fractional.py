@@ -240,7 +240,7 @@ def _samples(n: int, input: Any, given: Any, generator: Any, data_format: str) -
                 "_random_samples must be on the host, where the windows follow from them; got a device array"
             )
         return np.asarray(given)
-    shape, last = np.shape(input), is_channels_last(data_format, n)
+    shape, last = tuple(np.shape(input)), is_channels_last(data_format, n)
     batch, channels = shape[0] if len(shape) == n + 2 else 1, shape[-1 if last else -n - 1] if len(shape) > n else 1
     found: Any = as_device("input", input)
     dtype = (np.asarray(input) if found is None else found).dtype
