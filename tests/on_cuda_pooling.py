@@ -24,7 +24,7 @@ from fastconv.problem import PoolGradientProblem, PoolProblem, UnpoolProblem
 from fastconv.testing import assert_identical
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-COUNT, LARGEST = (8, 600) if SIMULATED else (120, 10**6)
+COUNT, LARGEST = (4, 300) if SIMULATED else (120, 10**6)
 SHAPE = (2, 3, 6, 7) if SIMULATED else (2, 19, 33, 41)
 FORMATS = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
@@ -81,12 +81,12 @@ def test_large_windows(monkeypatch, kind):
             problems.check(rng, "cuda", p, kind == "max" or p.dtype in problems.INTEGERS)
 
 
-def test_gradients_of_averages():
+@pytest.mark.parametrize("kind", ["avg", "lp", "adaptive"])
+def test_gradients(kind):
     def make(rng: np.random.Generator) -> PoolGradientProblem:
         while True:
-            pool: Any = (
-                problems.pool_problem(rng, "avg") if rng.integers(2) else problems.region_problem(rng, "avg", False)
-            )
+            adaptive = kind == "adaptive"
+            pool: Any = problems.region_problem(rng, "avg", False) if adaptive else problems.pool_problem(rng, kind)
             if pool.dtype in problems.FLOATS:
                 return PoolGradientProblem(pool)
 
@@ -182,7 +182,7 @@ def test_one_and_three_axes(library):
     agree(library, grad.adaptive_avg_pool1d_backward, (numbers((2, 2, 5), 1),), input_shape=line.shape)
 
 
-def test_gradients(library):
+def test_gradients_of_functions(library):
     x = numbers(SHAPE)
     for args in ((2,), (3, 2, 1), (3, 1, 1)):
         best, places = on_host(nn.max_pool2d, x, *args, return_indices=True)

@@ -17,7 +17,7 @@ from numba import cuda, types
 
 from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined, place
 
-__all__ = ["RegionGeometry", "counted_in", "number_of", "quotient", "region_kernel", "window_in", "wide_kernel"]
+__all__ = ["RegionGeometry", "counted_in", "number_of", "quotient", "region_kernel", "wide_kernel", "window_in"]
 
 # As in PoolGeometry.  `after` is the padding behind an axis, `taps` the size of a whole window; `starts` are where the table of
 # fractional windows has those of an axis, -1 for one that is not there, and `table` is its length for a plane; `groups` are
