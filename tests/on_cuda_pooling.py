@@ -40,7 +40,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     plan_for.cache_clear()  # plans remember them
     if SIMULATED:
         monkeypatch.setattr(device_pooling, "THREADS", 32)
-        monkeypatch.setattr(device_pooling, "SCATTERING", 16)
+        monkeypatch.setattr(device_pooling, "SCATTERING", ((16, 1, 64), (8, 1, 0)))
+        monkeypatch.setattr(device_pooling, "SCATTERING_LAST", ((16, 2, 256), (16, 4, 0)))
 
 
 def drawn(make: Any, seed: int) -> Any:

@@ -25,10 +25,14 @@ FLOATS = ("float16", "float32", "float64")
 # Windows of so many taps that hardly overlap have the threads of a block, at most so many; channels of a block where they
 # lie side by side.
 WIDE, THREADS, LANES = 64, 256, 8
-# Threads of a block that puts elements into planes, and channels that it shares where they lie side by side.
-SCATTERING, SCATTERING_LANES = 256, 8
+# Threads of a block that puts elements into planes, channels that it shares, and most bytes of their planes in shared memory: the
+# first that fit, else the last, in global memory; where channels lie side by side, and where they do not.
+SCATTERING_LAST = ((1024, 2, 104 << 10), (1024, 8, 0))
+SCATTERING = ((256, 1, 52 << 10), (512, 1, 104 << 10), (256, 1, 0))
 # Claims of its threads are numbers of 32 bits, which begin anew here.
 MOST_CLAIM = 1 << 30
+# The largest windows and steps that are compiled in.
+SMALL = 4
 # Rows of pixels of a gradient that a thread does one after the other.
 ROWS = 4
 
@@ -47,7 +51,7 @@ def refuse(problem: Any) -> str | None:
         if p.kind == "max" or (isinstance(p, RegionPoolProblem) and p.kernel_shape):
             return "is for gradients of averages and powers"
         return _refused(p, len(p.in_shape), FLOATS, "sum")
-    if isinstance(p, PoolProblem) and p.kind != "lp" and not _is_wide(p):
+    if isinstance(p, PoolProblem) and p.kind != "lp" and not _is_wide(p) and not (p.indices and _is_small(p)):
         return f"leaves maxima and averages of windows that overlap, or below {WIDE} taps, to other kernels"
     sums = p.kind != "max"
     dtypes = FLOATS if p.kind == "lp" else tuple(name for name in device.POOLED if name != "bool" or not sums)
@@ -118,7 +122,7 @@ class DeviceRegions(_OnDevice):
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
         """Launch a kernel on arrays that lie on the device; `bias` are the starts of fractional windows."""
         kernel, grid, threads, scalars, geometry = self.geometry(*map(device.steps_of, (x, w, out, bias)))
-        arrays = (x, w, out, bias)
+        arrays = (x, w, out, bias)[: len(kernel.pointers)]
         if threads:
             call.start(kernel, (grid, 1, 1), (threads, 1, 1), arrays, scalars, geometry)
         else:
@@ -135,19 +139,25 @@ class DeviceRegions(_OnDevice):
         kind = {2.0: "squares", inf: "most", -inf: "least"}.get(power, "lp") if p.kind == "lp" else p.kind
         types = (kind, p.dtype, windows, "indices" * p.indices if p.kind == "max" else "")
         threads = min(THREADS, 1 << (taps * lanes - 1).bit_length()) if wide else 0
-        made = self.engine.kernel("wide", *types, threads, lanes) if wide else self.engine.kernel("region", *types)
+        small = p.indices and not wide and _is_small(p)
+        if small:
+            made = self.engine.kernel("maxima", p.dtype, *kernel[1:], *values["stride"][1:], last)
+        else:
+            made = self.engine.kernel("wide" if wide else "region", *types, *((threads, lanes) if wide else ()))
         x, where = _steps(x), _steps(indices)
         whole = windows == "adaptive" or (windows == "steps" and kernel == in_shape and not any(values["pad"]))
         if wide and whole and out_shape == (1, 1, 1) and _follow(x, in_shape):
             in_shape = kernel = (1, 1, taps)  # one window has all of a plane, without gaps
         groups = -(-p.channels // lanes)
-        extents = _extents(last, p.batch, p.channels, out_shape)
+        extents = inner, middle, outer = _extents(last, p.batch, p.channels, out_shape)
         geometry = made.geometry(
             *extents, int(last), p.channels, groups, *in_shape, *out_shape, *kernel, *values["stride"], *values["pad"],
             *values["after"], *values["starts"], sum(p.out_shape), int(getattr(p, "count_include_pad", False)), p.divisor,
             values["taps"], *x, *where, *_steps(out),
         )  # fmt: skip
-        scalars = (power, 1 / power if power else 0.0)
+        scalars = () if small else (power, 1 / power if power else 0.0)
+        if small:
+            extents = inner, -(-middle // ROWS), outer
         return made, p.batch * prod(out_shape) * groups if wide else extents, threads, scalars, geometry
 
 
@@ -157,7 +167,8 @@ class DeviceGradient(_OnDevice):
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
         """Launch the kernel on a gradient, the input and outputs of a power average, and the result, on the device."""
         kernel, extents, scalars, geometry = self.geometry(*map(device.steps_of, (x, w, bias, out)))
-        call.launch(kernel, extents, (x, w, bias, out), scalars, geometry)
+        arrays = (x, w, bias, out) if len(kernel.pointers) > 2 else (x, out)
+        call.launch(kernel, extents, arrays, scalars, geometry)
 
     def _geometry(self, x: Steps, given: Steps, pooled: Steps, out: Steps) -> tuple:
         p = self.problem.pool
@@ -168,14 +179,19 @@ class DeviceGradient(_OnDevice):
         divisor = p.divisor if p.divisor > 0 else max(prod(int(found[0]) for found in counts), 1) if even else 1
         power, last = getattr(p, "power", 0.0), _channels_last(out, p.channels)
         share = (values["taps"] if p.kind == "lp" else 1) / divisor
-        made = self.engine.kernel("pool_gradient", p.kind, p.dtype, windows, even, last)
+        small = p.kind == "avg" and even and _is_small(p)
+        if small:
+            made = self.engine.kernel("small_gradient", p.dtype, *kernel[1:], *values["stride"][1:], last)
+        else:
+            made = self.engine.kernel("pool_gradient", p.kind, p.dtype, windows, even, last)
         inner, middle, outer = _extents(last, p.batch, p.channels, in_shape)
         geometry = made.geometry(
             inner, middle, outer, p.channels, *out_shape, *in_shape, *kernel, *values["stride"], *values["pad"],
             *values["after"], int(getattr(p, "count_include_pad", False)),
             *(step for steps in (x, given, pooled, out) for step in _steps(steps)),
         )  # fmt: skip
-        return made, (inner, -(-middle // ROWS), outer), (share, 1 - power, power - 1), geometry
+        scalars = (share,) if small else (share, 1 - power, power - 1)
+        return made, (inner, -(-middle // ROWS), outer), scalars, geometry
 
 
 class DeviceUnpool(_OnDevice):
@@ -192,20 +208,30 @@ class DeviceUnpool(_OnDevice):
             call.launch(kernel, extents, (x, w, out, bias), (), geometry)
             return
         sums = out
-        if p.dtype == "float16" and p.kind == "add":
+        _, threads, lanes, shared = self.block(device.steps_of(out))
+        if p.dtype == "float16" and p.kind == "add" and not shared:
             sums = np.moveaxis(
                 call.put(np.empty((p.batch, *p.plane_shape, p.channels), np.float32), contents=False), -1, 1
             )
         kernel, _, blocks, geometry = self.geometry(*map(device.steps_of, (x, w, out, sums)), bias is not None)
-        call.start(kernel, (blocks, 1, 1), (SCATTERING, 1, 1), (x, w, out, sums, bias), (), geometry)
+        call.start(kernel, (blocks, 1, 1), (threads, 1, 1), (x, w, out, sums, bias), (), geometry, shared)
+
+    def block(self, planes: Steps) -> tuple[bool, int, int, int]:
+        """Whether channels are neighbours; a block's threads, and channels, and bytes of shared memory for their planes or 0."""
+        p, last = self.problem, _channels_last(planes, self.problem.channels)
+        size = 4 if (p.kind, p.dtype) == ("add", "float16") else np.dtype(p.dtype).itemsize
+        for threads, lanes, most in SCATTERING_LAST if last else SCATTERING:
+            nbytes = prod(p.plane_shape) * lanes * size
+            if nbytes <= most:
+                return last, threads, lanes, nbytes
+        return last, threads, lanes, 0
 
     def _geometry(self, x: Steps, indices: Steps, planes: Steps, sums: Steps, reports: bool) -> tuple:
         p = self.problem
         shape, plane_shape = _three(p.shape, 1), _three(p.plane_shape, 1)
-        last = _channels_last(planes, p.channels)
-        lanes = SCATTERING_LANES if last else 1
+        last, threads, lanes, shared = self.block(planes)
         groups = -(-p.channels // lanes)
-        types = (p.dtype,) if p.kind == "take" else (p.kind, p.dtype, SCATTERING, lanes)
+        types = (p.dtype,) if p.kind == "take" else (p.kind, p.dtype, threads, lanes, shared > 0)
         made = self.engine.kernel("take" if p.kind == "take" else "scatter", *types)
         steps = [_steps(array) for array in (x, indices, planes, sums)]
         flat = all(
@@ -229,6 +255,11 @@ def _taps(p: PoolProblem | RegionPoolProblem) -> int:
 def _is_wide(p: PoolProblem | RegionPoolProblem) -> bool:
     """Whether windows are worth a block each: large ones that have few elements in common."""
     return _taps(p) >= WIDE and _taps(p) * prod(p.out_shape) <= 4 * prod(p.in_shape)
+
+
+def _is_small(p: PoolProblem | RegionPoolProblem) -> bool:
+    """Whether windows are compiled in."""
+    return isinstance(p, PoolProblem) and len(p.in_shape) <= 2 and max(p.kernel_shape + p.stride) <= SMALL
 
 
 def _windows(p: PoolProblem | RegionPoolProblem) -> tuple[str, tuple[int, ...], dict[str, Any]]:

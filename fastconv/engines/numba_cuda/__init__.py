@@ -76,8 +76,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
-    ``region``, ``wide``, ``pool_gradient``, ``scatter``, ``take``: see `regions`, `pool_gradient` and `unpool`, whose makers have
-    the same arguments.
+    ``region``, ``wide``, ``pool_gradient``, ``maxima``, ``small_gradient``, ``scatter``, ``take``: see `regions`,
+    `pool_gradient`, `small_pool` and `unpool`, whose makers have the same arguments.
     """
     return replace(_made(operation, types), name="-".join(map(str, (operation, *types))))
 
@@ -99,6 +99,8 @@ def _made(operation: str, types: tuple) -> Kernel:
         return _regions(operation, *types)
     if operation == "pool_gradient":
         return _pool_gradient(*types)
+    if operation in ("maxima", "small_gradient"):
+        return _small_pool(operation, *types)
     if operation in ("scatter", "take"):
         return _unpool(operation, *types)
     return _pool(operation, *map(str, types))
@@ -194,15 +196,25 @@ def _pool_gradient(kind: str, dtype: str, windows: str, even: bool, channels_las
     return Kernel(function, (dtype,) * 4, ("float64",) * 3, pool_gradient.GradientGeometry)
 
 
+def _small_pool(operation: str, dtype: str, *numbers: int) -> Kernel:
+    from fastconv.engines.numba_cuda import pool_gradient, regions, small_pool
+
+    if operation == "maxima":
+        function = small_pool.maxima_kernel(dtype, *numbers)
+        return Kernel(function, (dtype, "int64", dtype), (), regions.RegionGeometry)
+    function = small_pool.small_gradient_kernel(dtype, *numbers)
+    return Kernel(function, (dtype, dtype), ("float64",), pool_gradient.GradientGeometry)
+
+
 def _unpool(operation: str, *types: Any) -> Kernel:
     from fastconv.engines.numba_cuda import unpool
 
     if operation == "take":
         (dtype,) = types
         return Kernel(unpool.take_kernel(dtype), (dtype, "int64", dtype, "int64"), (), unpool.UnpoolGeometry)
-    kind, dtype, threads, lanes = types
+    kind, dtype, threads, lanes, staged = types
     sums = "float32" if (kind, dtype) == ("add", "float16") else dtype
-    function = unpool.scatter_kernel(kind, dtype, threads, lanes)
+    function = unpool.scatter_kernel(kind, dtype, threads, lanes, staged)
     return Kernel(function, (dtype, "int64", dtype, sums, "int64"), (), unpool.UnpoolGeometry, (threads, 1))
 
 

@@ -43,29 +43,45 @@ def _offset(at, flat, height, width, z, y, x):
     return plane * z + (row - plane * height) * y + (at - row * width) * x
 
 
-def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
+def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int, staged: bool) -> Callable:
     """The kernel that puts elements into planes ("place") or adds them up there ("add").
 
-    Its arguments are pointers to elements, positions, planes, sums and a report, and an `UnpoolGeometry`.  The sums are the
-    planes, but of 16-bit floats, which are added as float32.
+    Its arguments are pointers to elements, positions, planes, sums and a report, and an `UnpoolGeometry`.  The sums are in
+    shared memory (`staged`), else the planes, but of 16-bit floats, which are added as float32.  Neighbours that go to one place
+    go there together: overlapping windows have their maximum in common.
     """
-    parts, adds = threads // lanes, kind == "add"
+    parts, adds, narrow = threads // lanes, kind == "add", dtype == "float16" and kind == "add"
     name = number_of("max", dtype) if adds else in_memory(dtype)
-    number, stored = getattr(np, name), getattr(np, in_memory(dtype))
-    claims_of_lane = CLAIMS // lanes
+    number, stored, shared = getattr(np, name), getattr(np, in_memory(dtype)), getattr(types, name)
+    mask = CLAIMS // lanes - 1
 
     @inlined
-    def read(x, indices, report, g, n, c, t):
-        """The position where an element goes, -1 for none, and the element."""
+    def read(x, indices, g, n, c, t):
+        """The position where an element goes and the element, whatever they are."""
         if c >= g.channels or t >= g.count:
-            return np.int64(-1), number(0)
+            return np.int64(-2), number(0)
         where = n * g.indices_n + c * g.indices_c
         at = indices[where + _offset(t, g.flat, g.height, g.width, g.indices_z, g.indices_y, g.indices_x)]
-        if at < 0 or at >= g.plane:
-            if g.reports and (at != -1 or not adds):
-                report[0] = 1
-            return np.int64(-1), number(0)
         return at, number(x[n * g.x_n + c * g.x_c + _offset(t, g.flat, g.height, g.width, g.x_z, g.x_y, g.x_x)])
+
+    @inlined
+    def inside(at, report, g, used):
+        if at >= 0 and at < g.plane:
+            return at
+        if used and g.reports and (at != -1 or not adds):
+            report[0] = 1
+        return np.int64(-1)
+
+    @inlined
+    def together(sums, to, at, goals, elements, part, thread):
+        """What is in a place, and the elements of a run of neighbours, one after the other."""
+        total = number(sums[to] + elements[thread]) if adds else elements[thread]
+        for _ in range(part + 1, parts):
+            thread += lanes
+            if goals[thread] != at:
+                break
+            total = number(total + elements[thread]) if adds else elements[thread]
+        sums[to] = total
 
     @inlined
     def clear(claims, thread):
@@ -74,31 +90,42 @@ def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
 
     def scatter(x, indices, planes, sums, report, g):
         claims = cuda.shared.array(CLAIMS, types.int32)
+        goals = cuda.shared.array(threads, types.int64)  # a line of its own tells each apart on the simulator
+        elements = cuda.shared.array(threads, shared)
+        kept = cuda.shared.array(0, shared)
         thread, block = np.int64(cuda.threadIdx.x), np.int64(cuda.blockIdx.x)
         part, n = thread // lanes, quotient(block, g.groups)
         lane = thread - part * lanes
         c = (block - n * g.groups) * lanes + lane
         first = n * g.sums_n + c * g.sums_c
-        if c < g.channels:
-            for i in range(part, g.plane, parts):
+        for i in range(part, g.plane, parts):
+            if staged:
+                kept[i * lanes + lane] = number(0)
+            elif c < g.channels:
                 at = _offset(i, g.flat, g.plane_height, g.plane_width, g.sums_z, g.sums_y, g.sums_x)
                 sums[first + at] = number(0)
         clear(claims, thread)
-        cuda.syncthreads()
         base = 1
-        goes, value = read(x, indices, report, g, n, c, part)
+        goes, value = read(x, indices, g, n, c, part)
         for start in range(0, g.count, parts):
-            at, element = goes, value
-            goes, value = read(x, indices, report, g, n, c, start + parts + part)  # while this one is added
-            slot = (at % claims_of_lane) * lanes + lane if at >= 0 else np.int64(0)
+            at = inside(goes, report, g, c < g.channels and start + part < g.count)
+            goals[thread], elements[thread] = at, value
+            goes, value = read(x, indices, g, n, c, start + parts + part)  # while this one is added
+            cuda.syncthreads()
+            if part > 0 and goals[thread - lanes] == at:
+                at = np.int64(-1)  # a neighbour takes it along
+            slot = (at & mask) * lanes + lane
             while True:
                 claim = np.int32(base + parts - 1 - part)
                 if at >= 0:
                     cuda.atomic.max(claims, slot, claim)
                 cuda.syncthreads()
                 if at >= 0 and claims[slot] == claim:
-                    to = first + _offset(at, g.flat, g.plane_height, g.plane_width, g.sums_z, g.sums_y, g.sums_x)
-                    sums[to] = number(sums[to] + element) if adds else element
+                    if staged:
+                        together(kept, at * lanes + lane, at, goals, elements, part, thread)
+                    else:
+                        to = _offset(at, g.flat, g.plane_height, g.plane_width, g.sums_z, g.sums_y, g.sums_x)
+                        together(sums, first + to, at, goals, elements, part, thread)
                     at = np.int64(-1)
                 base += parts
                 if not cuda.syncthreads_or(np.int32(at >= 0)):
@@ -106,12 +133,13 @@ def scatter_kernel(kind: str, dtype: str, threads: int, lanes: int) -> Callable:
             if base > g.most:
                 clear(claims, thread)
                 base = 1
-                cuda.syncthreads()
-        if dtype == "float16" and adds and c < g.channels:
+        cuda.syncthreads()
+        if (staged or narrow) and c < g.channels:
             for i in range(part, g.plane, parts):
                 at = _offset(i, g.flat, g.plane_height, g.plane_width, g.sums_z, g.sums_y, g.sums_x)
                 to = _offset(i, g.flat, g.plane_height, g.plane_width, g.plane_z, g.plane_y, g.plane_x)
-                planes[n * g.plane_n + c * g.plane_c + to] = stored(sums[first + at])
+                total = kept[i * lanes + lane] if staged else sums[first + at]
+                planes[n * g.plane_n + c * g.plane_c + to] = stored(total)
 
     return scatter
 
