@@ -39,7 +39,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of few threads on the simulator."""
     plan_for.cache_clear()  # plans remember them
     if SIMULATED:
-        monkeypatch.setattr(device_pooling, "THREADS", 32)
+        for name, value in (("PARTS", 4), ("MANY", 30), ("THREADS", 16), ("LANES", 2)):
+            monkeypatch.setattr(device_pooling, name, value)
         monkeypatch.setattr(device_pooling, "SCATTERING", ((16, 1, 64), (8, 1, 0)))
         monkeypatch.setattr(device_pooling, "SCATTERING_LAST", ((16, 2, 256), (16, 4, 0)))
 

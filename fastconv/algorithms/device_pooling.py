@@ -22,9 +22,9 @@ Problem = PoolProblem | RegionPoolProblem | PoolGradientProblem | UnpoolProblem
 Steps = device.Steps
 FLOATS = ("float16", "float32", "float64")
 
-# Windows of so many taps that hardly overlap have the threads of a block, at most so many; channels of a block where they
-# lie side by side.
-WIDE, THREADS, LANES = 64, 256, 8
+# Windows of so many taps that hardly overlap have several threads each: so many, or from `MANY` taps on the threads of a
+# block; channels of a block where they lie side by side.
+WIDE, PARTS, MANY, THREADS, LANES = 32, 32, 1024, 256, 8
 # Threads of a block that puts elements into planes, channels that it shares, and most bytes of their planes in shared memory: the
 # first that fit, else the last, in global memory; where channels lie side by side, and where they do not.
 SCATTERING_LAST = ((1024, 2, 104 << 10), (1024, 8, 0))
@@ -134,22 +134,23 @@ class DeviceRegions(_OnDevice):
         in_shape, out_shape = _three(p.in_shape, 1), _three(p.out_shape, 1)
         windows, kernel, values = _windows(p)
         taps, wide, last = _taps(p), _is_wide(p), _channels_last(out, p.channels)
-        lanes = LANES if last else 1
+        parts = min(PARTS if taps < MANY else THREADS, THREADS)
+        threads, lanes = (parts * LANES if parts < THREADS else parts, LANES) if last else (THREADS, THREADS // parts)
         power = getattr(p, "power", 0.0)
         kind = {2.0: "squares", inf: "most", -inf: "least"}.get(power, "lp") if p.kind == "lp" else p.kind
         types = (kind, p.dtype, windows, "indices" * p.indices if p.kind == "max" else "")
-        threads = min(THREADS, 1 << (taps * lanes - 1).bit_length()) if wide else 0
         small = p.indices and not wide and _is_small(p)
         if small:
             made = self.engine.kernel("maxima", p.dtype, *kernel[1:], *values["stride"][1:], last)
         else:
-            made = self.engine.kernel("wide" if wide else "region", *types, *((threads, lanes) if wide else ()))
+            made = self.engine.kernel("wide" if wide else "region", *types, *((threads, lanes, last) if wide else ()))
         x, where = _steps(x), _steps(indices)
         whole = windows == "adaptive" or (windows == "steps" and kernel == in_shape and not any(values["pad"]))
         if wide and whole and out_shape == (1, 1, 1) and _follow(x, in_shape):
             in_shape = kernel = (1, 1, taps)  # one window has all of a plane, without gaps
         groups = -(-p.channels // lanes)
         extents = inner, middle, outer = _extents(last, p.batch, p.channels, out_shape)
+        blocks = p.batch * prod(out_shape) * groups if last else -(-prod(extents) // lanes)
         geometry = made.geometry(
             *extents, int(last), p.channels, groups, *in_shape, *out_shape, *kernel, *values["stride"], *values["pad"],
             *values["after"], *values["starts"], sum(p.out_shape), int(getattr(p, "count_include_pad", False)), p.divisor,
@@ -158,7 +159,7 @@ class DeviceRegions(_OnDevice):
         scalars = () if small else (power, 1 / power if power else 0.0)
         if small:
             extents = inner, -(-middle // ROWS), outer
-        return made, p.batch * prod(out_shape) * groups if wide else extents, threads, scalars, geometry
+        return made, blocks if wide else extents, threads if wide else 0, scalars, geometry
 
 
 class DeviceGradient(_OnDevice):

@@ -223,10 +223,12 @@ def region_kernel(kind: str, dtype: str, windows: str, indices: bool) -> Callabl
     return pool
 
 
-def wide_kernel(kind: str, dtype: str, windows: str, indices: bool, threads: int, lanes: int) -> Callable:
-    """The kernel with a block for each output of `lanes` channels that lie next to each other.
+def wide_kernel(
+    kind: str, dtype: str, windows: str, indices: bool, threads: int, lanes: int, channels_last: bool
+) -> Callable:
+    """The kernel with a block for `lanes` outputs: of channels that lie next to each other, or one after the other.
 
-    Its arguments are those of `region_kernel`; elements of a window are dealt out to the block's threads.
+    Its arguments are those of `region_kernel`; elements of a window are dealt out to threads.
     """
     (start, step, merge, finish), bounds = _fold(kind, dtype), _bounds(windows)
     parts, number = threads // lanes, getattr(types, number_of("max" if kind in ("most", "least") else kind, dtype))
@@ -256,18 +258,32 @@ def wide_kernel(kind: str, dtype: str, windows: str, indices: bool, threads: int
                 plane += 1
         return best, found
 
+    @inlined
+    def output(block, thread, g):
+        """The part of a window and the output that a thread has, and whether there is one."""
+        if channels_last:
+            part, rest = thread // lanes, quotient(block, g.groups)
+            c = (block - rest * g.groups) * lanes + thread - part * lanes
+            inside = c < g.filters
+        else:
+            rest = block * lanes + thread // parts
+            part, c, inside = thread % parts, np.int64(0), rest < g.inner * g.middle * g.outer
+        line = quotient(rest, g.out_width)
+        solid = quotient(line, g.out_height)
+        column, y, n = rest - line * g.out_width, line - solid * g.out_height, quotient(solid, g.out_depth)
+        z = solid - n * g.out_depth
+        if not channels_last:
+            plane, n = n, quotient(n, g.filters)
+            c = plane - n * g.filters
+        return part, n, c, z, y, column, inside
+
     def pool(x, where, out, starts, power, root, g):
         numbers = cuda.shared.array(threads, number)
         places = cuda.shared.array(threads, types.int64)  # a line of its own tells it apart on the simulator
-        thread, block = np.int64(cuda.threadIdx.x), np.int64(cuda.blockIdx.x)
-        part, rest = thread // lanes, quotient(block, g.groups)
-        c = (block - rest * g.groups) * lanes + thread - part * lanes
-        line = quotient(rest, g.out_width)
-        solid = quotient(line, g.out_height)
-        n = quotient(solid, g.out_depth)
-        z, y, column = solid - n * g.out_depth, line - solid * g.out_height, rest - line * g.out_width
+        thread = np.int64(cuda.threadIdx.x)
+        part, n, c, z, y, column, inside = output(np.int64(cuda.blockIdx.x), thread, g)
         best, found, divisor = start, np.int64(-1), np.int64(1)
-        if c < g.filters:
+        if inside:
             first_z, end_z, first_y, end_y, first_x, end_x, divisor = bounds(g, starts, n, c, z, y, column)
             high, wide = max(end_y - first_y, 0), max(end_x - first_x, 0)
             count = max(end_z - first_z, 0) * high * wide
@@ -275,14 +291,15 @@ def wide_kernel(kind: str, dtype: str, windows: str, indices: bool, threads: int
             if count > 0:
                 best, found = part_of(x, first, g, part, start, first_z, high, first_y, wide, first_x, count, power)
         numbers[thread], places[thread] = best, found
-        half = threads // 2
-        while half >= lanes:
+        half = parts // 2
+        while half > 0:
             cuda.syncthreads()
-            if thread < half:
-                best, found = merge(best, found, numbers[thread + half], places[thread + half])
+            if part < half:
+                other = thread + half * (lanes if channels_last else 1)
+                best, found = merge(best, found, numbers[other], places[other])
                 numbers[thread], places[thread] = best, found
             half //= 2
-        if thread < lanes and c < g.filters:
+        if part == 0 and inside:
             at = n * g.out_n + c * g.out_c + z * g.out_z + y * g.out_y + column * g.out_x
             out[at] = finish(best, divisor, g.taps, root)
             if indices:
