@@ -83,7 +83,8 @@ def fractional_max_pool2d(
 
     Notes
     -----
-    Differs from `torch.nn.functional.fractional_max_pool2d`: integers and bool are taken, random numbers are NumPy's.
+    Differs from `torch.nn.functional.fractional_max_pool2d`: integers and bool are taken, random numbers are NumPy's
+    and lie on the host.
 
     References
     ----------
@@ -165,7 +166,8 @@ def fractional_max_pool3d(
 
     Notes
     -----
-    Differs from `torch.nn.functional.fractional_max_pool3d`: integers and bool are taken, random numbers are NumPy's.
+    Differs from `torch.nn.functional.fractional_max_pool3d`: integers and bool are taken, random numbers are NumPy's
+    and lie on the host.
 
     References
     ----------
