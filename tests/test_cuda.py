@@ -274,7 +274,7 @@ KERNELS = [
     ("pool_gradient", "avg", "float32", "steps", True, False),
     ("pool_gradient", "avg", "float64", "adaptive", False, True),
     ("maxima", "float32", 3, 3, 2, 2, False),
-    ("small_gradient", "float16", 3, 3, 1, 1, True),
+    ("small_gradient", "float16", 3, 3, 3, 3, 1, 1, True),
     ("scatter", "add", "float32", 256, 1, True),
     ("scatter", "add", "float16", 1024, 8, False),
     ("scatter", "place", "bool", 256, 1, False),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import device
+from fastconv.algorithms.pool_windows import regular
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem, UnpoolProblem
 
 __all__ = ["executor", "refuse"]
@@ -165,6 +166,9 @@ class DeviceRegions(_OnDevice):
 class DeviceGradient(_OnDevice):
     """Executes a `PoolGradientProblem`."""
 
+    def __init__(self, problem: PoolGradientProblem, engine: Any):
+        super().__init__(regular(problem), engine)
+
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any) -> None:
         """Launch the kernel on a gradient, the input and outputs of a power average, and the result, on the device."""
         kernel, extents, scalars, geometry = self.geometry(*map(device.steps_of, (x, w, bias, out)))
@@ -180,9 +184,11 @@ class DeviceGradient(_OnDevice):
         divisor = p.divisor if p.divisor > 0 else max(prod(int(found[0]) for found in counts), 1) if even else 1
         power, last = getattr(p, "power", 0.0), _channels_last(out, p.channels)
         share = (values["taps"] if p.kind == "lp" else 1) / divisor
-        small = p.kind == "avg" and even and _is_small(p)
+        held = [-(-k // step) for k, step in zip(kernel, values["stride"], strict=True)]  # windows that hold a position
+        small = p.kind == "avg" and even and windows == "steps" and len(p.in_shape) <= 2 and max(held) <= SMALL
         if small:
-            made = self.engine.kernel("small_gradient", p.dtype, *kernel[1:], *values["stride"][1:], last)
+            sizes = (*kernel[1:], *values["stride"][1:]) if _is_small(p) else (0, 0, 0, 0)
+            made = self.engine.kernel("small_gradient", p.dtype, *held[1:], *sizes, last)
         else:
             made = self.engine.kernel("pool_gradient", p.kind, p.dtype, windows, even, last)
         inner, middle, outer = _extents(last, p.batch, p.channels, in_shape)
@@ -209,7 +215,7 @@ class DeviceUnpool(_OnDevice):
             call.launch(kernel, extents, (x, w, out, bias), (), geometry)
             return
         sums = out
-        _, threads, lanes, shared = self.block(device.steps_of(out))
+        _, threads, _, shared = self.block(device.steps_of(out))
         if p.dtype == "float16" and p.kind == "add" and not shared:
             sums = np.moveaxis(
                 call.put(np.empty((p.batch, *p.plane_shape, p.channels), np.float32), contents=False), -1, 1

@@ -180,7 +180,7 @@ def _pool(operation: str, dtype: str, *rest: str) -> Kernel:
     return Kernel(makers[operation](), (dtype, "int64", dtype), (), pool.PoolGeometry)
 
 
-def _regions(operation: str, kind: str, dtype: str, windows: str, indices: str, *block: int) -> Kernel:
+def _regions(operation: str, kind: str, dtype: str, windows: str, indices: str, *block: Any) -> Kernel:
     from fastconv.engines.numba_cuda import regions
 
     maker = regions.wide_kernel if operation == "wide" else regions.region_kernel
@@ -196,7 +196,7 @@ def _pool_gradient(kind: str, dtype: str, windows: str, even: bool, channels_las
     return Kernel(function, (dtype,) * 4, ("float64",) * 3, pool_gradient.GradientGeometry)
 
 
-def _small_pool(operation: str, dtype: str, *numbers: int) -> Kernel:
+def _small_pool(operation: str, dtype: str, *numbers: Any) -> Kernel:
     from fastconv.engines.numba_cuda import pool_gradient, regions, small_pool
 
     if operation == "maxima":

@@ -76,25 +76,30 @@ def maxima_kernel(dtype: str, high: int, wide: int, down: int, along: int, chann
     return maxima
 
 
-def small_gradient_kernel(dtype: str, high: int, wide: int, down: int, along: int, channels_last: bool) -> Callable:
+def small_gradient_kernel(
+    dtype: str, rows: int, columns: int, high: int, wide: int, down: int, along: int, channels_last: bool
+) -> Callable:
     """The kernel of the gradient of averages of such windows, which all send the same share.
 
+    At most so many `rows` and `columns` of windows hold an element; if sizes and steps are 0, those of the geometry count.
     Its arguments are pointers to the gradient with respect to the outputs and to the result, the share, and a `GradientGeometry`.
     """
     number, stored = getattr(np, number_of("avg", dtype)), getattr(np, in_memory(dtype))
-    rows, columns = -(-high // down), -(-wide // along)
+    compiled = high > 0
 
     @inlined
     def compute(x, other, out, share, g, n, c, y, column):
         top, left = y + g.pad_y, column + g.pad_x
-        last_y, last_x = np.int64(np.uint32(top) // np.uint32(down)), np.int64(np.uint32(left) // np.uint32(along))
-        tap_y, tap_x = top - last_y * down, left - last_x * along
+        height, step_y = (np.int64(high), np.int64(down)) if compiled else (g.kernel_y, g.stride_y)
+        width, step_x = (np.int64(wide), np.int64(along)) if compiled else (g.kernel_x, g.stride_x)
+        last_y, last_x = np.int64(np.uint32(top) // np.uint32(step_y)), np.int64(np.uint32(left) // np.uint32(step_x))
+        tap_y, tap_x = top - last_y * step_y, left - last_x * step_x
         first = n * g.x_n + c * g.x_c + last_y * g.x_y + last_x * g.x_x
         total = number(0)
         for j in range(rows):
-            if last_y >= j and last_y - j < g.height and tap_y + j * down < high:
+            if last_y >= j and last_y - j < g.height and tap_y + j * step_y < height:
                 for i in range(columns):
-                    if last_x >= i and last_x - i < g.width and tap_x + i * along < wide:
+                    if last_x >= i and last_x - i < g.width and tap_x + i * step_x < width:
                         total = number(total + number(x[first - j * g.x_y - i * g.x_x]) * number(share))
         out[n * g.out_n + c * g.out_c + y * g.out_y + column * g.out_x] = stored(total)
 
