@@ -42,8 +42,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in (("PARTS", 4), ("MANY", 30), ("THREADS", 16), ("LANES", 2)):
             monkeypatch.setattr(device_pooling, name, value)
         monkeypatch.setattr(device_pooling, "ENOUGH", 100)
-        monkeypatch.setattr(device_pooling, "SCATTERING", ((16, 1, 64), (8, 1, 0)))
-        monkeypatch.setattr(device_pooling, "SCATTERING_LAST", ((16, 2, 256), (16, 4, 0)))
+        monkeypatch.setattr(device_pooling, "SCATTERING", ((8, 1, 64), (4, 1, 0)))
+        monkeypatch.setattr(device_pooling, "SCATTERING_LAST", ((8, 2, 256), (8, 4, 0)))
 
 
 def drawn(make: Any, seed: int) -> Any:

@@ -50,7 +50,7 @@ def test_what_all_engines_share(name):
 
 def test_pooling_that_all_engines_share():
     """All but folding, and what takes more than the simulator's time."""
-    others = "fold or workspace or many_channels or any_number or bad_input or finite_differences"
+    others = "fold or workspace or many_channels or any_number or bad_input or finite_differences or unpooling_what"
     pytest_on_the_simulator("tests/test_pooling.py", "-k", f"not ({others})")
 
 
