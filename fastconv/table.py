@@ -128,6 +128,7 @@ TABLE = (
     Implementation("device_bytes", "executor", "cuda"),
     Implementation("device_windows", "executor", "cuda"),
     Implementation("device_moving", "Moving", "cuda"),
+    Implementation("device_pooling", "executor", "cuda"),
     Implementation("device", "executor", "cuda"),
     Implementation("naive", "Naive", "reference"),
 )

@@ -4,6 +4,7 @@
 0.1 ms a thread and 2 us a tap: so the arrays are small.  On a machine with a GPU everything runs:
 
     FASTCONV_TEST_ENGINES=cuda pytest tests/on_cuda.py tests/test_signal.py tests/test_ndimage.py tests/test_nn.py
+    FASTCONV_TEST_ENGINES=cuda pytest tests/on_cuda_pooling.py tests/test_pooling.py -k "not fold"
 """
 
 from __future__ import annotations

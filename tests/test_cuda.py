@@ -38,7 +38,7 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage"])
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage", "on_cuda_pooling"])
 def test_arrays_on_a_device(name):
     pytest_on_the_simulator(f"tests/{name}.py")
 
@@ -46,6 +46,12 @@ def test_arrays_on_a_device(name):
 @pytest.mark.parametrize("name", ["signal", "ndimage", "nn"])
 def test_what_all_engines_share(name):
     pytest_on_the_simulator(f"tests/test_{name}.py", "-k", SHARED)
+
+
+def test_pooling_that_all_engines_share():
+    """All but folding, and what takes more than the simulator's time."""
+    others = "fold or workspace or many_channels or any_number or bad_input or finite_differences or unpooling_what"
+    pytest_on_the_simulator("tests/test_pooling.py", "-k", f"not ({others})")
 
 
 # -- what is missing is said ----------------------------------------------------------------------
@@ -268,6 +274,19 @@ KERNELS = [
     ("avg", "float64"),
     ("avg", "int16"),
     ("max", "float16", "indices"),
+    ("region", "max", "float16", "fractional", "indices"),
+    ("region", "avg", "int8", "adaptive", ""),
+    ("region", "squares", "float32", "steps", ""),
+    ("wide", "avg", "float32", "adaptive", "", 256, 8, False),
+    ("wide", "max", "float32", "adaptive", "indices", 256, 8, True),
+    ("pool_gradient", "avg", "float32", "steps", True, False),
+    ("pool_gradient", "avg", "float64", "adaptive", False, True),
+    ("maxima", "float32", 3, 3, 2, 2, False),
+    ("small_gradient", "float16", 3, 3, 3, 3, 1, 1, True),
+    ("scatter", "add", "float32", 256, 1, True),
+    ("scatter", "add", "float16", 1024, 8, False),
+    ("scatter", "place", "bool", 256, 1, False),
+    ("take", "int64"),
     ("avg", "float16"),
 ]
 HAS_COMPILER = all(find_spec("nvidia") and list(Path(find_spec("nvidia").submodule_search_locations[0]).rglob(library))
@@ -291,7 +310,8 @@ def test_kernels_compile_to_lean_code(types):
     assert len(parameters) == len(kernel.pointers) + scalars + len(kernel.geometry._fields)
     assert set(parameters) <= {"u64", "f64"}
     assert ".local" not in ptx and "call" not in ptx
-    assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
+    if types[0] in ("filter", "max", "max_2x2", "avg"):
+        assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
 
 
 # By stream: kernel, phase, rows, warps, blocks, weights by value; tile: threads of a row, padded width, rest of the kernel.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastconv import reference
+from fastconv import nn, reference
 from fastconv.problem import FoldProblem, PoolGradientProblem, PoolProblem, RegionPoolProblem, UnpoolProblem
 from fastconv.table import TABLE
 
@@ -99,7 +100,12 @@ def arrays_of(rng: np.random.Generator, p: Any) -> dict[str, Any]:
     """The arguments of an executor, but the output, of which there is the shape."""
     if isinstance(p, PoolGradientProblem):
         x = values(rng, (p.pool.batch, p.pool.channels, *p.pool.out_shape), p.dtype)
-        return {"x": placed(rng, x), "w": None, "bias": None, "shape": (*x.shape[:2], *p.pool.in_shape)}
+        given = pooled = None
+        if p.pool.kind == "lp":
+            given = np.abs(rng.integers(0, 9, (*x.shape[:2], *p.pool.in_shape)) / 4).astype(x.dtype)
+            pooled = np.empty(x.shape, x.dtype)
+            reference.pool(p.pool, given, None, pooled)
+        return {"x": placed(rng, x), "w": given, "bias": pooled, "shape": (*x.shape[:2], *p.pool.in_shape)}
     outer = (p.batch, p.channels)
     if isinstance(p, UnpoolProblem):
         given, made = (p.plane_shape, p.shape) if p.kind == "take" else (p.shape, p.plane_shape)
@@ -127,7 +133,7 @@ def check(rng: np.random.Generator, engine: str, problem: Any, exact: bool) -> N
     x, w, bias = (arrays[name] for name in ("x", "w", "bias"))
     out = placed(rng, np.full(arrays["shape"], 7).astype(x.dtype))
     desired = np.full(arrays["shape"], 7).astype(x.dtype)
-    where = w if isinstance(problem, UnpoolProblem) or w is None else w.copy()
+    where = w if isinstance(problem, UnpoolProblem | PoolGradientProblem) or w is None else w.copy()
     reference.compute(problem, x, where, desired, bias, 0)
     rows = [row for row in TABLE if row.engine == engine and row.refuse(problem) is None]
     assert rows, f"{engine} does not take {problem}"
@@ -172,6 +178,29 @@ def test_gradients_of_averages(engine_name):
         pool: Any = pool_problem(rng, "avg") if rng.integers(2) else region_problem(rng, "avg", False)
         if pool.dtype in FLOATS:
             check(rng, engine_name, PoolGradientProblem(pool), False)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_powers_of_the_reference(power):
+    """Their gradients in one problem are those that the function composes; infinite powers, largest and smallest sizes."""
+    rng = np.random.default_rng(3)
+    one = (1, 1)
+    p = PoolProblem("lp", (10, 8), (3, 2), (5, 4), "float64", (0, 0), (2, 2), one, 2, 3, power=power)
+    arrays = arrays_of(rng, PoolGradientProblem(p))
+    x = np.where(np.isfinite(arrays["x"]), arrays["x"], 0)
+    out = np.empty(arrays["shape"])
+    reference.compute(PoolGradientProblem(p), x, arrays["w"], out, arrays["bias"], 0)
+    desired = nn.grad.lp_pool2d_backward(x, arrays["w"], arrays["bias"], power, (3, 2), 2, ceil_mode=True)
+    np.testing.assert_allclose(out, desired, rtol=1e-12)
+    for engine_name in ("cython", "numba"):
+        assert all(row.refuse(PoolGradientProblem(p)) for row in TABLE if row.engine == engine_name)
+        assert all(row.refuse(replace(p, power=np.inf)) for row in TABLE if row.engine == engine_name)
+    signed, found = rng.standard_normal((2, 3, 10, 8)), np.empty((2, 3, 5, 4))
+    for power_, fold in ((np.inf, np.maximum), (-np.inf, np.minimum)):
+        reference.compute(replace(p, power=power_), signed, None, found, None, 0)
+        padded = np.pad(np.abs(signed), ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=-power_)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 2), (2, 3))[:, :, ::2, ::2]
+        np.testing.assert_array_equal(found, fold.reduce(windows.reshape(*found.shape, -1), axis=-1))
 
 
 @pytest.mark.parametrize("engine_name", ["cython", "numba"])

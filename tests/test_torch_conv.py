@@ -182,7 +182,9 @@ def test_conv_of_halves(engine, agreed, ndim, dtype):
         tensors = [None if a is None else torch.from_numpy(a.astype(np.float32)) for a in (s.x, s.w, s.bias)]
         if s.mode == "zeros":
             tensors = [None if t is None else t.to(getattr(torch, dtype.name)) for t in tensors]
-            with torch.backends.mkldnn.flags(enabled=False):  # oneDNN 3 crashes on float16 conv3d where there is AVX512-FP16
+            with torch.backends.mkldnn.flags(
+                enabled=False
+            ):  # oneDNN 3 crashes on float16 conv3d where there is AVX512-FP16
                 theirs = THEIRS[ndim](*tensors, s.stride, s.padding, s.dilation, s.groups).double().numpy()
             assert (np.abs(actual.astype(np.float64) - theirs) <= allowed + np.abs(theirs - exact)).all(), s
         agreed(f"conv{ndim}d of halves")

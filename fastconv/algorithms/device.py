@@ -45,8 +45,6 @@ def refuse(problem: Problem) -> str | None:
             return f"pools at most {len(AXES)} axes"
         if problem.kind == "lp":
             return "sums no powers"
-        if problem.pad_after not in ((), problem.pad):
-            return "pads both ends of an axis alike"
         return None if problem.dtype in POOLED else f"does not pool {problem.dtype}"
     if problem.acc not in ACCUMULATORS:
         return f"does not sum in {problem.acc}"
@@ -179,7 +177,7 @@ class DevicePool:
         p = self.problem
         values = {
             **_extents(p, p.channels),
-            "include_pad": int(p.count_include_pad), "divisor": p.divisor,
+            "include_pad": int(p.count_include_pad), "divisor": p.divisor, **_axes("after_%s", p.pad_after or p.pad, 0),
             **_strides("x_", "nc", x), **_strides("indices_", "nc", indices), **_strides("out_", "nc", out),
         }  # fmt: skip
         return record(**values)

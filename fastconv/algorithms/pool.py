@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from math import prod
+from math import isinf, prod
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ def refuse(problem: Any) -> str | None:
         return f"does not {pool.kind} pool {pool.dtype}"
     if (pool.kind == "lp" or problem is not pool) and pool.dtype not in ("float32", "float64", *HALVES):
         return f"does not sum powers or gradients of {pool.dtype}"
+    if isinstance(pool, PoolProblem) and isinf(pool.power):
+        return "does not raise to infinite powers"
     if problem is not pool and pool.kind != "avg":
         return "is for gradients of averages"
     if isinstance(pool, PoolProblem) and pool.kind != "max" and max(pool.dilation) > 1:

@@ -30,7 +30,8 @@ class PoolProblem:
         avg: out[n, c, y] = (sum over k of the same) / divisor
         lp:  out[n, c, y] = (taps * (sum over k of x**power) / divisor) ** (1 / power)
 
-    over the taps that lie inside ``x``; ``taps`` is the size of a whole window.  With ``indices`` the maximum also
+    over the taps that lie inside ``x``; ``taps`` is the size of a whole window.  A power of infinity is the largest, one of minus
+    infinity the smallest of the absolute values.  With ``indices`` the maximum also
     returns the first position that attains it, counted in C order over ``in_shape``.  The divisor is ``divisor`` if
     positive, else the number of taps inside the input (``count_include_pad`` False) or inside the input and its
     padding, ``pad`` before it and ``pad_after`` (default: as much) behind it (True).
@@ -172,12 +173,14 @@ def _adaptive(size: int, out: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PoolGradientProblem:
-    """The gradient of an average pooling with respect to its input.
+    """The gradient of an average pooling, or a power average, with respect to its input.
 
-        out[n, c, i] = sum over the outputs y whose window holds i of x[n, c, y] / divisor(y)
+        avg: out[n, c, i] = sum over the outputs y whose window holds i of x[n, c, y] / divisor(y)
+        lp:  out[n, c, i] = w[n, c, i]**(power - 1) * the same sum of taps * x[n, c, y] * bias[n, c, y]**(1 - power) / divisor(y)
 
     where ``x`` is the gradient with respect to what `pool` returns, ``(N, C, *pool.out_shape)``, and ``out``
-    has the shape of its input.
+    has the shape of its input.  Of a power average the arguments in the places of weights and bias are its input and what
+    it returned; where that is 0, it takes no part.
     """
 
     pool: PoolProblem | RegionPoolProblem

@@ -85,7 +85,7 @@ _COMPUTE: dict[type, Callable[..., None]] = {
     FoldProblem: lambda problem, x, w, out, bias, fill: fold(problem, x, out),
     LinesProblem: lambda problem, x, w, out, bias, fill: lines(problem, x, w, out, fill),
     NormalizedProblem: normalized,
-    PoolGradientProblem: lambda problem, x, w, out, bias, fill: pool_gradient(problem, x, out),
+    PoolGradientProblem: lambda problem, x, w, out, bias, fill: pool_gradient(problem, x, w, out, bias),
     PoolProblem: lambda problem, x, w, out, bias, fill: pool(problem, x, w, out),
     QuantizedProblem: quantized,
     RegionPoolProblem: lambda problem, x, w, out, bias, fill: region_pool(problem, x, w, out, bias),

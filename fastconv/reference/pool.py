@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
+from math import isinf, prod
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,10 @@ def pool(problem: PoolProblem, x: np.ndarray, indices: np.ndarray | None, out: n
     """Compute a `PoolProblem` into `out`, and the positions of maxima into `indices` unless it is None."""
     if problem.dtype in HALVES:  # compared and summed in float32
         x, problem = x.astype(np.float32), replace(problem, dtype="float32")
-    if problem.kind == "max":
+    if isinf(problem.power):  # the largest of absolute values, or the smallest
+        sign = np.sign(problem.power)
+        out[...] = sign * _max(problem, (sign * np.abs(x)).astype(problem.dtype))[0]
+    elif problem.kind == "max":
         best, where = _max(problem, x)
         out[...] = best
         if indices is not None:

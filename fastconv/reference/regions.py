@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastconv.problem import FoldProblem, PoolGradientProblem, RegionPoolProblem, UnpoolProblem
+from fastconv.problem import FoldProblem, PoolGradientProblem, PoolProblem, RegionPoolProblem, UnpoolProblem
 
 __all__ = ["fold", "pool_gradient", "region_pool", "unpool"]
 
@@ -58,9 +59,17 @@ def _mean(values: np.ndarray) -> Any:
         return (values.astype(np.float64).sum(dtype=np.float64) / values.size).astype(values.dtype)
 
 
-def pool_gradient(problem: PoolGradientProblem, x: np.ndarray, out: np.ndarray) -> None:
+def pool_gradient(
+    problem: PoolGradientProblem, x: np.ndarray, given: np.ndarray | None, out: np.ndarray, pooled: np.ndarray | None
+) -> None:
     """Compute a `PoolGradientProblem`: every output's gradient, divided, goes to its window."""
     p = problem.pool
+    power = p.power if isinstance(p, PoolProblem) else 0.0
+    if p.kind == "lp":
+        assert pooled is not None and isinstance(p, PoolProblem)
+        with np.errstate(all="ignore"):
+            base = pooled.astype(np.float64)
+            x = np.where(base == 0, 0, x.astype(np.float64) * prod(p.kernel_shape) * base ** (1 - power))
     total = np.zeros(out.shape, np.float64)
     counted = [axis.tolist() for axis in p.counted]
     with np.errstate(all="ignore"):
@@ -71,6 +80,9 @@ def pool_gradient(problem: PoolGradientProblem, x: np.ndarray, out: np.ndarray) 
                 divisor = p.divisor or np.prod([count[i] for count, i in zip(counted, y, strict=True)])
                 share = x[(slice(None), slice(None), *y)].astype(np.float64) / divisor
                 total[(slice(None), slice(None), *window)] += share.reshape(*share.shape, *(1,) * len(window))
+        if p.kind == "lp":
+            assert given is not None
+            total *= given.astype(np.float64) ** (power - 1)
         out[...] = total.astype(out.dtype)
 
 

@@ -22,7 +22,8 @@ neighbours in memory, `middle` and `outer` are looped over, since a grid's y and
 geometry and refuses what the kernel cannot do.  A kernel made for a case of its own takes
 its place as a row of the table before the plain ones.
 
-The modules: `filter`, `moving`, `elementwise` and `pool` hold the plain kernels, `elements` what they share; `cubins`
+The modules: `filter`, `moving`, `elementwise`, `pool`, `regions`, `pool_gradient` and `unpool` hold plain kernels, `elements`
+what they share; `cubins`
 compiles, `driver` loads and launches with the CUDA driver, `simulator` is its twin on Numba's
 simulator; `launch` puts the arrays of one call on the device and in stream order,
 `pipeline` sends host arrays through in tiles.
@@ -30,6 +31,7 @@ simulator; `launch` puts the arrays of one call on the device and in stream orde
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -86,32 +88,24 @@ def define(operation: str, *types: Any) -> Kernel:
     ``moving``: kind, input, accumulator and output types, whether there are a footprint and a structure.
     ``map``: operation, input and output types.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
+    ``region``, ``wide``, ``pool_gradient``, ``maxima``, ``small_gradient``, ``scatter``, ``take``: see `regions`,
+    `pool_gradient`, `small_pool` and `unpool`, whose makers have the same arguments.
     """
     return replace(_made(operation, types), name="-".join(map(str, (operation, *types))))
 
 
 def _made(operation: str, types: tuple) -> Kernel:
-    if operation == "filter":
-        return _filter(*types)
-    if operation == "windows":
-        return _windows(*types)
-    if operation == "lines":
-        return _lines(*types)
-    if operation == "bytes":
-        return _bytes(*types)
-    if operation == "moving":
-        return _moving(*types)
-    if operation == "map":
-        return _map(*types)
-    if operation == "matrix":
-        return _matrix(*types)
-    if operation in ("tile", "stream"):
-        return _planes(operation, *map(int, types))
-    if operation in PASSES:
-        return _pass(operation, int(types[0]))
-    if operation in ("spectrum", "fourier"):
-        return _fourier(operation, *map(int, types))
-    return _pool(operation, *map(str, types))
+    alone: dict[str, Callable[..., Kernel]] = {
+        "filter": _filter, "windows": _windows, "lines": _lines, "bytes": _bytes, "matrix": _matrix, "moving": _moving,
+        "map": _map, "pool_gradient": _pool_gradient,
+    }  # fmt: skip
+    if operation in alone:
+        return alone[operation](*types)
+    several: dict[tuple[str, ...], Callable[..., Kernel]] = {
+        ("tile", "stream"): _planes, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
+        ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
+    }  # fmt: skip
+    return next((make for names, make in several.items() if operation in names), _pool)(operation, *types)
 
 
 def _filter(source: str, weights: str, bias: str, acc: str, out: str, exact: str, further: int) -> Kernel:
@@ -226,6 +220,44 @@ def _pool(operation: str, dtype: str, *rest: str) -> Kernel:
         "avg": lambda: pool.avg_kernel(dtype),
     }
     return Kernel(makers[operation](), (dtype, "int64", dtype), (), pool.PoolGeometry)
+
+
+def _regions(operation: str, kind: str, dtype: str, windows: str, indices: str, *block: Any) -> Kernel:
+    from fastconv.engines.numba_cuda import regions
+
+    maker = regions.wide_kernel if operation == "wide" else regions.region_kernel
+    function = maker(kind, dtype, windows, bool(indices), *block)
+    pointers, scalars, bounds = (dtype, "int64", dtype, "int64"), ("float64",) * 2, block[:1] and (block[0], 1)
+    return Kernel(function, pointers, scalars, regions.RegionGeometry, bounds)
+
+
+def _pool_gradient(kind: str, dtype: str, windows: str, even: bool, channels_last: bool) -> Kernel:
+    from fastconv.engines.numba_cuda import pool_gradient
+
+    function = pool_gradient.gradient_kernel(kind, dtype, windows, even, channels_last)
+    return Kernel(function, (dtype,) * 4, ("float64",) * 3, pool_gradient.GradientGeometry)
+
+
+def _small_pool(operation: str, dtype: str, *numbers: Any) -> Kernel:
+    from fastconv.engines.numba_cuda import pool_gradient, regions, small_pool
+
+    if operation == "maxima":
+        function = small_pool.maxima_kernel(dtype, *numbers)
+        return Kernel(function, (dtype, "int64", dtype), (), regions.RegionGeometry)
+    function = small_pool.small_gradient_kernel(dtype, *numbers)
+    return Kernel(function, (dtype, dtype), ("float64",), pool_gradient.GradientGeometry)
+
+
+def _unpool(operation: str, *types: Any) -> Kernel:
+    from fastconv.engines.numba_cuda import unpool
+
+    if operation == "take":
+        (dtype,) = types
+        return Kernel(unpool.take_kernel(dtype), (dtype, "int64", dtype, "int64"), (), unpool.UnpoolGeometry)
+    kind, dtype, threads, lanes, staged = types
+    sums = "float32" if (kind, dtype) == ("add", "float16") else dtype
+    function = unpool.scatter_kernel(kind, dtype, threads, lanes, staged)
+    return Kernel(function, (dtype, "int64", dtype, sums, "int64"), (), unpool.UnpoolGeometry, (threads, 1))
 
 
 def is_ready(operation: str, *types: Any) -> bool:

@@ -12,12 +12,13 @@ from fastconv.engines.numba_cuda.elements import conversion, in_memory, inlined,
 
 __all__ = ["PoolGeometry", "avg_kernel", "max_2x2_kernel", "max_kernel"]
 
-# As in FilterGeometry; `filters` are the channels.  The two-by-two kernel reads only some of it.
+# As in FilterGeometry; `filters` are the channels, `after` is the padding behind an axis.
+# The two-by-two kernel reads only some of it.
 PoolGeometry = namedtuple(
     "PoolGeometry",
     "inner middle outer channels_last filters depth height width out_depth out_height out_width "
     "kernel_z kernel_y kernel_x stride_z stride_y stride_x dilation_z dilation_y dilation_x pad_z pad_y pad_x "
-    "include_pad divisor "
+    "include_pad divisor after_z after_y after_x "
     "x_n x_c x_z x_y x_x indices_n indices_c indices_z indices_y indices_x out_n out_c out_z out_y out_x",
 )
 
@@ -116,7 +117,7 @@ def avg_kernel(dtype: str) -> Callable:
                     inside = iz >= 0 and iz < g.depth and iy >= 0 and iy < g.height and ix >= 0 and ix < g.width
                     if inside:
                         total = to_acc(total + to_acc(x[first + iz * g.x_z + iy * g.x_y + ix * g.x_x]))
-                    padded = iz < g.depth + g.pad_z and iy < g.height + g.pad_y and ix < g.width + g.pad_x
+                    padded = iz < g.depth + g.after_z and iy < g.height + g.after_y and ix < g.width + g.after_x
                     if inside or (g.include_pad and padded):
                         count += 1
         return quotient(total, to_acc(max(g.divisor if g.divisor > 0 else count, 1)))

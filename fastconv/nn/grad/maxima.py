@@ -67,7 +67,7 @@ def max_pool1d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -128,7 +128,7 @@ def max_pool2d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -190,7 +190,7 @@ def max_pool3d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -252,7 +252,7 @@ def adaptive_max_pool1d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -313,7 +313,7 @@ def adaptive_max_pool2d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -375,7 +375,7 @@ def adaptive_max_pool3d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -437,7 +437,7 @@ def fractional_max_pool2d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -499,7 +499,7 @@ def fractional_max_pool3d_backward(
     Notes
     -----
     Differs from PyTorch, which has it only behind its automatic differentiation: results do not depend on the number
-    of threads.
+    of threads.  Indices on a GPU are not examined: positions outside take no part.
 
     References
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.device import native
+from fastconv.device import native, on_device
 from fastconv.nn.arguments import canonical, is_channels_last, padding_of, result_shape
 from fastconv.plan import execute
 from fastconv.problem import PoolProblem, RegionPoolProblem
@@ -162,7 +162,7 @@ def lp_pool(
     images, power = Images("input", input, n, data_format, FLOATS), power_of(norm_type)
     window = Window(images.sizes, sizes, ceil_mode)
     results = images.results(window.out, out, False)
-    if not isinf(power):
+    if not isinf(power) or on_device(images.x):
         return computed(window.problem("lp", images, power=power), images, images.x, results, None, threads)
     sizes_of_x = np.abs(images.x) if power > 0 else -np.abs(images.x)
     computed(window.problem("max", images), images, sizes_of_x, results, None, threads)
@@ -192,7 +192,8 @@ def adaptive_pool(
     )
     results = images.results(made, out, indices)
     if 0 in made:
-        return results if indices else results[0]
+        found = tuple(map(native, results))
+        return found if indices else found[0]
     problem = RegionPoolProblem(
         kind, images.sizes, made, images.dtype, (), images.batch, images.channels, indices, images.channels_last
     )

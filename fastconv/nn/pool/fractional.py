@@ -10,6 +10,7 @@ import numpy as np
 
 from fastconv import config
 from fastconv.algorithms.intervals import intervals
+from fastconv.device import as_device
 from fastconv.nn.arguments import is_channels_last
 from fastconv.nn.pool.arguments import FLOATS, INTEGERS, Images, computed
 from fastconv.problem import RegionPoolProblem
@@ -82,7 +83,8 @@ def fractional_max_pool2d(
 
     Notes
     -----
-    Differs from `torch.nn.functional.fractional_max_pool2d`: integers and bool are taken, random numbers are NumPy's.
+    Differs from `torch.nn.functional.fractional_max_pool2d`: integers and bool are taken, random numbers are NumPy's
+    and lie on the host.
 
     References
     ----------
@@ -164,7 +166,8 @@ def fractional_max_pool3d(
 
     Notes
     -----
-    Differs from `torch.nn.functional.fractional_max_pool3d`: integers and bool are taken, random numbers are NumPy's.
+    Differs from `torch.nn.functional.fractional_max_pool3d`: integers and bool are taken, random numbers are NumPy's
+    and lie on the host.
 
     References
     ----------
@@ -234,10 +237,15 @@ def _output_size(sizes: tuple[int, ...], output_size: Any, output_ratio: Any) ->
 def _samples(n: int, input: Any, given: Any, generator: Any, data_format: str) -> np.ndarray:
     """Numbers from 0 to 1, three or two for each channel of each image."""
     if given is not None:
+        if as_device("_random_samples", given) is not None:
+            raise TypeError(
+                "_random_samples must be on the host, where the windows follow from them; got a device array"
+            )
         return np.asarray(given)
-    shape, last = np.shape(input), is_channels_last(data_format, n)
+    shape, last = tuple(np.shape(input)), is_channels_last(data_format, n)
     batch, channels = shape[0] if len(shape) == n + 2 else 1, shape[-1 if last else -n - 1] if len(shape) > n else 1
-    dtype = input.dtype if isinstance(input, np.ndarray) else np.asarray(input).dtype
+    found: Any = as_device("input", input)
+    dtype = (np.asarray(input) if found is None else found).dtype
     precision = np.float64 if dtype == np.float64 else np.float32
     return (_drawn() if generator is None else np.random.default_rng(generator)).random((batch, channels, n), precision)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.device import native
+from fastconv import config
+from fastconv.device import native, on_device
 from fastconv.nn.pool.arguments import FLOATS, Images, Window, divisor_of, power_of
 from fastconv.nn.pool.positions import checked_indices, move
 from fastconv.plan import execute
@@ -134,6 +135,13 @@ def power_gradient(
             f"grad_output, input and output must have one dtype; got {images.dtype}, {given.dtype} and {pooled.dtype}"
         )
     result = _new(images, given.sizes, out, input=given.array, output=pooled.array)
+    if on_device(images.x, given.x, pooled.x, result) or config.current_engine() == "cuda":
+        pool = window.problem("lp", images, given.sizes, power=power)
+        if result.size:
+            execute(
+                PoolGradientProblem(pool), images.x, given.x, images.canonical(result), bias=pooled.x, threads=threads
+            )
+        return native(result)
     if images.array.dtype.itemsize == 2:  # powers are beyond the range of 16 bits
         by_value()  # NumPy converts them
         wide = tuple(given.array.astype(np.float32) for given in (images, given, pooled))

@@ -25,17 +25,17 @@ def checked_indices(
 ) -> Any:
     """The argument as an array of the images' shape, of flat positions in a plane if it is `examined`; `none`: or -1.
 
-    Nothing of the caller's is written where the kernel may tell of positions outside the plane.
+    Nothing of the caller's is written where the kernel may tell of positions outside the plane.  Those on a GPU cannot be
+    examined, and what is written there tells nothing: the host does not wait for it.
     """
+    places = as_array("indices", indices, empty=True)
+    examined = (examined or on_device(images.x)) and not on_device(places)
     if examined:
         by_value()
-    places = as_array("indices", indices, empty=True)
     if type_name(places.dtype) != "int64":
         raise TypeError(f"indices must have dtype int64; got {places.dtype}")
     if places.shape != images.array.shape:
         raise ValueError(f"indices must have the shape of {like}, {images.array.shape}; got {places.shape}")
-    if on_device(places):
-        raise NotImplementedError("indices on a GPU are out of reach: they could not be examined")
     if examined and places.size and not _all_inside(places, prod(plane), none):
         raise _outside(places, plane)
     return places
@@ -62,9 +62,9 @@ def move(kind: str, images: Images, places: Any, plane: Shape, planes: Any, thre
         )
         where, target = images.canonical(places), images.canonical(planes)
         x, out = (target, images.x) if kind == "take" else (images.x, target)
-        outside = np.zeros(1, np.int64)
+        outside = None if on_device(x, where, out) else np.zeros(1, np.int64)
         execute(problem, x, where, out, bias=outside, threads=threads)
-        if outside[0]:
+        if outside is not None and outside[0]:
             raise _outside(places, plane)
     return planes
 

@@ -66,6 +66,7 @@ def max_unpool1d(
     -----
     Differs from `torch.nn.functional.max_unpool1d`: every integer type and bool are taken; indices are examined before
     anything is written; which of equal positions counts does not depend on threads.
+    Those on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -139,6 +140,7 @@ def max_unpool2d(
     -----
     Differs from `torch.nn.functional.max_unpool2d`: every integer type and bool are taken; indices are examined before
     anything is written; which of equal positions counts does not depend on threads.
+    Those on a GPU are not examined: positions outside take no part.
 
     References
     ----------
@@ -213,6 +215,7 @@ def max_unpool3d(
     -----
     Differs from `torch.nn.functional.max_unpool3d`: every integer type and bool are taken; indices are examined before
     anything is written; which of equal positions counts does not depend on threads.
+    Those on a GPU are not examined: positions outside take no part.
 
     References
     ----------
