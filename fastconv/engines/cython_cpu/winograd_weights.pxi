@@ -35,11 +35,14 @@ cdef void turn_taps(const real_t *w, int64_t w_filter, int64_t w_channel, int64_
                 memset(turned + c * 9 * lanes, 0, 9 * lanes * sizeof(real_t))
                 continue
             call_for(<const char *>(w + (c + TAPS_AHEAD) * w_channel), <int64_t>0, <int64_t>1, 9 * filters * <int64_t>sizeof(real_t), False)
-            memcpy(loose, w + c * w_channel, 9 * filters * sizeof(real_t))
+            at = w + c * w_channel
+            if filters < lanes or c + 1 >= channels:  # else what is read behind a row is the next channel's
+                memcpy(loose, at, 9 * filters * sizeof(real_t))
+                at = loose
             for f in range(GEMM_COLS):
                 k = 0
                 while k < 9:
-                    turn_block(loose + f * depth + k, <int64_t>9, turned + (c * 9 + k) * lanes + f * narrow, lanes)
+                    turn_block(at + f * depth + k, <int64_t>9, turned + (c * 9 + k) * lanes + f * narrow, lanes)
                     k += narrow
         return
     if channels >= narrow and filters == lanes:
