@@ -26,7 +26,7 @@ VECTOR = 16
 
 # The same for the matrix units, warps side by side, each with so many columns, and steps down; a position's outputs and the
 # bytes that their windows must fit into; bits of a fixed-point weight, and how far below the weight it lies at least.
-MATRIX_ROWS, MATRIX_WARPS, ACROSS, STEPS = 8, 4, 2, 1
+MATRIX_ROWS, MATRIX_WARPS, ACROSS, STEPS = 16, 4, 2, 1
 WARP_COLUMNS, POSITION, WINDOW = 128, 8, 16
 FRACTION, APART = 24, 2.0**-10
 

@@ -23,12 +23,12 @@ FLOAT32 = "float32"
 # Points along an axis of a block: how many a thread has, blocks of a multiprocessor, and microseconds that it takes for them, and
 # for the weights' spectrum; and of direct sums, for a product of each pixel.  Measured on an H100, whose multiprocessors are
 # counted, at 8192x8192; others differ by about the same factor in both.
-SIZES = {64: (16, 3, 24.0, 18.0), 128: (32, 1, 38.0, 40.0)}
+SIZES = {64: (16, 3, 24.0, 18.0), 128: (32, 1, 30.0, 40.0)}
 DIRECT_US, PROCESSORS = 5.0e-8, 132
 # The same of tiles in memory: threads of a line, microseconds for two tiles, and for the spectrum; lines of a block, bytes of
 # the tiles that lie in scratch memory at the same time.
-PASSES = {1024: (64, 24.0, 60.0)}
-PASS_ROWS, PASS_COLUMNS, GROUP = 4, 8, 32 << 20
+PASSES = {1024: (64, 38.0, 150.0)}
+PASS_ROWS, PASS_COLUMNS, GROUP = 4, 8, 128 << 20
 # A kernel is cut into at most as many parts along an axis; a block with parts has 32 points a thread.
 MOST_PARTS, POINTS_OF_PARTS = 3, 32
 # Blocks along a grid's y and z.

@@ -47,12 +47,12 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
-MATRIX_BLOCKS = ((5, 6), (7, 4))  # by kernel height
+MATRIX_BLOCKS = 4  # with 7x7 weights a few bytes are spilled; fewer rows or more blocks are slower
 LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 # Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
 PASSES = ("prepare", "rows", "columns", "columns_of_weights", "rows_back")
-PASS_BLOCKS = (3, 2)
+PASS_BLOCKS = (3, 1)
 
 # Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
 FOURIER_BLOCKS = {16: 4, 32: 4, 64: 3, 128: 1}
@@ -157,7 +157,7 @@ def _matrix(height: int, width: int, phase: int, rows: int, digits: int, skip: i
     shape = Matrix((height, width), phase, rows, digits)
     function = stream_matrix.matrix_kernel(shape, skip, *block)
     constants = shape.words + (2 * height * width if digits else 0)  # bytes of weights, and the halves of float64 ones
-    bounds = (32 * block[0], next(blocks for taps, blocks in MATRIX_BLOCKS if height <= taps))
+    bounds = (32 * block[0], MATRIX_BLOCKS)
     return Kernel(function, ("uint8",) * 2, ("float64",) * 2, stream_bytes.BytesGeometry, bounds, constants)
 
 
