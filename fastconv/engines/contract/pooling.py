@@ -35,6 +35,7 @@ POOL_FIELDS = HEADER + (
     "row_of",  # pointer to int64: bytes from a window's first row inside the input to each further one of its plane
     "window_of",  # pointer to int64[rows][kernel_x]: bytes from a window's corner to its taps, if they are read in place
     "col_of", "phase",  # pointer to int64: where a tap begins in the folded row; elements of one stride phase there
+    "stream",  # planes, pixels: the output is written past the caches; rows without gaps, pixels in whole lines
 )  # fmt: skip
 
 # Elements (``x``) moved to and from the positions ``w`` in planes (``out``): see `fastconv.problem.UnpoolProblem`.  A unit is
@@ -67,5 +68,6 @@ FOLD_FIELDS = HEADER + (
 # windows: nothing is staged, each window of pixels with many lanes is folded where it lies; staged: rows are converted,
 # raised to powers or weighed first; planes: rows and columns of small windows are folded in registers;
 # small: whole planes are held in registers, and `col_of` is the table of taps there (pool_small.h), `phase` of each output's,
-# `block` the elements of a plane; lines: the same of rows, which are folded before.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5, "lines": 6}
+# `block` the elements of a plane; lines: the same of rows, which are folded before;
+# pixels: small windows of pixels with many channels are folded in registers.
+POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5, "lines": 6, "pixels": 7}

@@ -46,7 +46,7 @@ cdef extern from "pooling.h" nogil:
     void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const double *weights, double all)
 
 cdef enum:
-    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES, SMALL_PLANES, SHORT_ROWS
+    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES, SMALL_PLANES, SHORT_ROWS, MANY_LANES
 
 # Numbers of a window in its table.
 cdef enum:
@@ -88,7 +88,7 @@ cdef struct PoolArgs:
     const int64_t *row_of
     const int64_t *window_of
     const int64_t *col_of
-    int64_t phase
+    int64_t phase, stream
 
 # Some output pixels of every row, and the taps of theirs that meet the input.
 cdef struct Block:

@@ -12,6 +12,9 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
     if a.staging == SHORT_ROWS:
         pool_lines_unit(a, LANES_MAX, unit)
         return
+    if a.staging == MANY_LANES:
+        pixels_unit(a, False, unit)
+        return
     pool_unit(a, MAX_POOL[a.dtype], unit, worker, False)
 
 
@@ -39,6 +42,9 @@ cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
         return
     if a.staging == WHOLE_PLANES:
         plane_unit(a, True, unit)
+        return
+    if a.staging == MANY_LANES:
+        pixels_unit(a, True, unit)
         return
     pool_unit(a, AVG_POOL[SUM_LEVEL(a.rows * a.kernel_x)][a.dtype], unit, worker, False)
 

@@ -44,6 +44,19 @@ typedef struct {
 typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
                        int64_t last);
 
+/* Pixels with many channels: see pool_pixels.h. */
+typedef struct {
+    const int64_t *windows_x;     /* the contract's table */
+    int64_t x_row, x_col, lanes;  /* bytes between rows, and pixels; channels */
+    int64_t n, taps, stride, stride_y;
+    int64_t whole, n_whole;       /* the first output whose window is whole, and how many with as many taps that count are */
+    int64_t divisor;              /* 0: as many as the taps that count */
+    int64_t fetch;                /* bytes from a row to the first that is called for */
+    int64_t stream;               /* vectors of outputs are lines of memory, and written past the caches */
+} PixelRows;
+/* A row of outputs, whose windows have ny rows, `counted` of them and of their planes. */
+typedef void PoolPixels(const PixelRows *p, char *dst, const char *src, int64_t ny, int64_t counted);
+
 #define T float
 #define SUFFIX f32
 #define IDENTITY ((lanes_f32){0} - INFINITY)
@@ -56,6 +69,16 @@ typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const ch
 #define DIVIDED 1
 #define NAME(x) plane_avg_f32_##x
 #include "pool_plane.h"
+#define IDENTITY ((lanes_f32){0} - INFINITY)
+#define OP top_f32
+#define DIVIDED 0
+#define NAME(x) pixel_max_f32_##x
+#include "pool_pixels.h"
+#define IDENTITY ((lanes_f32){0})
+#define OP add_f32
+#define DIVIDED 1
+#define NAME(x) pixel_avg_f32_##x
+#include "pool_pixels.h"
 #undef T
 #undef SUFFIX
 #define T double
@@ -70,6 +93,16 @@ typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const ch
 #define DIVIDED 1
 #define NAME(x) plane_avg_f64_##x
 #include "pool_plane.h"
+#define IDENTITY ((lanes_f64){0} - INFINITY)
+#define OP top_f64
+#define DIVIDED 0
+#define NAME(x) pixel_max_f64_##x
+#include "pool_pixels.h"
+#define IDENTITY ((lanes_f64){0})
+#define OP add_f64
+#define DIVIDED 1
+#define NAME(x) pixel_avg_f64_##x
+#include "pool_pixels.h"
 #undef T
 #undef SUFFIX
 
@@ -95,6 +128,8 @@ typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const ch
 #define NAME(x) small_f64_##x
 #include "pool_small.h"
 
+#include "pool_past.h"
+
 static PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size) {
     return size == 4 ? small_f32_of(p, kind) : small_f64_of(p, kind);
 }
@@ -104,6 +139,10 @@ static PoolLines *pool_lines(const PlaneLines *p, int kind, int64_t size) {
 static PoolScan *pool_scan(const PlaneScan *p, int64_t size) { return size == 4 ? scan_f32_of(p) : scan_f64_of(p); }
 
 /* By whether averages are made, and of elements of `size` bytes. */
+static PoolPixels *pool_pixels(const PixelRows *p, int average, int64_t size) {
+    if (average) return size == 4 ? pixel_avg_f32_of(p) : pixel_avg_f64_of(p);
+    return size == 4 ? pixel_max_f32_of(p) : pixel_max_f64_of(p);
+}
 static PoolRows *pool_rows(const PlaneRows *p, int average, int64_t size) {
     if (average) return size == 4 ? plane_avg_f32_rows(p) : plane_avg_f64_rows(p);
     return size == 4 ? plane_max_f32_rows(p) : plane_max_f64_rows(p);

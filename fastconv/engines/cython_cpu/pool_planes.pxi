@@ -30,7 +30,19 @@ cdef extern from "pooling.h" nogil:
     ctypedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
                             int64_t last) noexcept nogil
     PoolLines *pool_lines(const PlaneLines *p, int kind, int64_t size)
+    ctypedef struct PixelRows:
+        const int64_t *windows_x
+        int64_t x_row, x_col, lanes, n, taps, stride, stride_y, whole, n_whole, divisor, fetch, stream
+    ctypedef void PoolPixels(const PixelRows *p, char *dst, const char *src, int64_t ny, int64_t counted) noexcept nogil
+    PoolPixels *pool_pixels(const PixelRows *p, bint average, int64_t size)
+    ctypedef struct PastLines:
+        pass
+    void past_begin(PastLines *p, char *out)
+    char *past_room(PastLines *p, int64_t n)
+    void past_flush(PastLines *p, bint last)
+    void end_stream()
     enum:
+        PAST_BYTES
         AHEAD, LANES_MAX, LANES_AVERAGE, LANES_GRADIENT, LANES_PLACES
 
 
@@ -55,16 +67,27 @@ cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nog
     cdef const char *end = a.out + last * a.out_width * size
     cdef const int64_t *window
     cdef char *out
+    cdef int64_t bytes = a.out_width * size
+    cdef PastLines past
+    if a.stream:
+        past_begin(&past, a.out + row * bytes)
     while row < last:
         plane, y = row // a.out_height, row % a.out_height
         rows = min(a.out_height - y, last - row)
+        if a.stream:
+            rows = min(rows, max(PAST_BYTES // bytes, 1))
         z, plane = plane % a.out_depth, plane // a.out_depth
         window = <const int64_t *>a.windows_z + z * WINDOW_SLOTS
         out = a.out + plane // a.channels * a.out_n + plane % a.channels * a.out_c + z * a.out_z + y * a.out_row
+        if a.stream:
+            out = past_room(&past, rows * bytes)
+            end = out + rows * bytes
         fold(&p, out, end,
              a.x + plane // a.channels * a.x_n + plane % a.channels * a.x_c + window[FIRST] * a.x_z, window[TAPS],
              a.divisor if a.divisor > 0 else window[COUNTED], y, y + rows)
         row += rows
+        if a.stream:
+            past_flush(&past, row == last)
 
 
 cdef struct PlaneAt:
@@ -85,6 +108,35 @@ cdef inline void next_plane(const PoolArgs *a, PlaneAt *at) noexcept nogil:
         if at.c == a.channels:
             at.c = 0
             at.n += 1
+
+
+cdef void pixels_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
+    # Pixels with many channels; windows have one plane.
+    cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, row, whole = 0, n = 0
+    cdef int64_t all_rows = a.batch * a.out_depth * a.out_height, first = unit * a.strip
+    cdef const int64_t *x = <const int64_t *>a.windows_x
+    cdef const int64_t *y
+    cdef const int64_t *z
+    while whole < a.out_width and x[whole * WINDOW_SLOTS + TAPS] < a.kernel_x:
+        whole += 1
+    while (whole + n < a.out_width and x[(whole + n) * WINDOW_SLOTS + TAPS] == a.kernel_x
+           and x[(whole + n) * WINDOW_SLOTS + COUNTED] == x[whole * WINDOW_SLOTS + COUNTED]):
+        n += 1
+    cdef PixelRows p = PixelRows(x, a.x_row, a.x_col, a.lanes, a.out_width, a.kernel_x, a.stride_x, a.stride_y, whole, n,
+                                 a.divisor, a.rows * a.x_row,
+                                 a.stream and <int64_t>a.out % 64 == 0)
+    cdef PoolPixels *pool = pool_pixels(&p, average, size)
+    cdef PlaneAt at = plane_at(a, first)
+    for row in range(first, min(first + a.strip, all_rows)):
+        if at.y == a.out_height:
+            next_plane(a, &at)
+        y = <const int64_t *>a.windows_y + at.y * WINDOW_SLOTS
+        z = <const int64_t *>a.windows_z + at.z * WINDOW_SLOTS
+        pool(&p, a.out + at.n * a.out_n + at.z * a.out_z + at.y * a.out_row,
+             a.x + at.n * a.x_n + z[FIRST] * a.x_z + y[FIRST] * a.x_row, y[TAPS], y[COUNTED] * z[COUNTED])
+        at.y += 1
+    if a.stream:
+        end_stream()
 
 
 cdef void scan_unit(const PoolArgs *a, int64_t unit) noexcept nogil:
