@@ -45,7 +45,6 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
-LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 # Blocks of transforms that a multiprocessor shall hold, by their points along an axis.
 FOURIER_BLOCKS = {16: 4, 32: 4, 64: 3, 128: 1}
@@ -72,7 +71,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
-    ``lines``: kernel height and width, and phase.
+    ``lines``: kernel height and width, phase, whether weights are a plane's, rows staged, warps of a block, and blocks that
+    a multiprocessor shall hold (see `lines.lines_kernel`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
     ``max``: type, and "indices" or "".  ``max_2x2`` and ``avg``: type.
@@ -86,7 +86,7 @@ def _made(operation: str, types: tuple) -> Kernel:
     if operation == "windows":
         return _windows(*types)
     if operation == "lines":
-        return _lines(*types)
+        return _lines(*map(int, types))
     if operation == "bytes":
         return _bytes(*types)
     if operation in ("tile", "stream"):
@@ -116,14 +116,13 @@ def _planes(operation: str, *numbers: int) -> Kernel:
     return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), height * width * by_value)
 
 
-def _lines(height: int, width: int, phase: int) -> Kernel:
+def _lines(height: int, width: int, phase: int, plane: int, stages: int, warps: int, blocks: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
-    blocks = next(blocks for taps, blocks in LINES_BLOCKS if height <= taps)
-    function = lines.lines_kernel(height, width, phase)
-    return Kernel(
-        function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (lines.THREADS, blocks), height + width
-    )
+    warps = min(warps, lines.MOST_WARPS)
+    function = lines.lines_kernel(height, width, phase, bool(plane), stages, warps)
+    constants = height * width if plane else height + width
+    return Kernel(function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), constants)
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:
