@@ -15,12 +15,13 @@ import numpy as np
 import oracles
 import pytest
 import scipy.ndimage
+import scipy.signal
 from cases import CONVS, FILTERS_2D, POOLS, integers, names, values
 from numba import config, cuda
 
 import fastconv
 from fastconv import ndimage, nn, signal
-from fastconv.algorithms import device_host
+from fastconv.algorithms import device_host, device_tile
 from fastconv.device import as_device
 from fastconv.engines import numba_cuda as engine
 from fastconv.engines.numba_cuda import launch
@@ -224,6 +225,26 @@ def test_separable_filters(shape, sigma):
             actual = ndimage.gaussian_filter(image, sigma, mode=mode, cval=7)
         desired = scipy.ndimage.gaussian_filter(image.astype("float64"), sigma, mode=mode, cval=7)
         assert np.abs(actual - desired).max() <= 4e-6 * np.abs(image).max()
+
+
+@pytest.mark.parametrize("shape, size", [((23, 141), (9, 9)), ((5, 270), (7, 13)), ((9, 131), (15, 6))], ids=str)
+def test_planes_in_strips(shape, size, monkeypatch):
+    """Kernels that large images take in strips, on small ones."""
+    monkeypatch.setattr(device_tile, "STRIP_ROWS", 0)
+    image, weights = values(shape, "float32"), values(size, "float32", 1)
+    problems: list = []
+    in_strips = device_tile.Tile._in_strips
+    monkeypatch.setattr(device_tile.Tile, "_in_strips", lambda tile: problems.append(in_strips(tile)) or problems[-1])
+    for mode in ("constant", "reflect", "mirror", "wrap", "nearest"):
+        with fastconv.use(engine="cuda"):
+            actual = ndimage.correlate(image, weights, mode=mode, cval=7)
+        desired = scipy.ndimage.correlate(image.astype("float64"), weights, mode=mode, cval=7)
+        assert np.abs(actual - desired).max() <= 1e-5 * np.abs(weights).sum() * 7
+    with fastconv.use(engine="cuda"):
+        actual = signal.correlate2d(image[:, ::-1], weights, "full", "symm")
+    desired = scipy.signal.correlate2d(image[:, ::-1].astype("float64"), weights, "full", "symm")
+    assert np.abs(actual - desired).max() <= 1e-5 * np.abs(weights).sum() * np.abs(image).max()
+    assert problems and None not in problems
 
 
 # -- views, out, streams --------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastconv.algorithms import device_lines, device_tile
 from fastconv.device import DeviceArray, as_device, native
 from fastconv.engines.numba_cuda import define
 
@@ -288,11 +289,14 @@ def test_kernels_compile_to_lean_code(types):
 # By stream: kernel, phase, rows, warps, blocks, weights by value; tile: threads of a row, padded width, rest of the kernel.
 WINDOW = (0, 2, 4, 4, 4, False, False, 128)
 FAST = [
-    *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in ((3, (4, 4, 6)), (7, (4, 4, 6)), (15, (4, 8, 3)))),
+    ("stream", 5, 5, 2, *device_tile.STREAM_TINY, 1),
+    ("stream", 9, 9, 0, *device_tile.STREAM_SMALL, 1),
+    ("stream", 15, 15, 1, *device_tile.STREAM_LARGE, 1),
     ("stream", 7, 7, 1, 8, 4, 4, 0),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
-    *(("lines", k, k, -(k // 2) % 4) for k in (3, 7, 11, 15, 31)),
+    *(("lines", k, k, -(k // 2) % 4, 0, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
+    *(("lines", k, k, -(k // 2) % 4, 1, *shape[:3]) for k, shape in device_tile.STRIPS.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
     ("windows", "float32", "max", 2, 2, 2, 2, *WINDOW),
     ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, True, 128),

@@ -26,13 +26,13 @@ MAX_STEP = (1 << 29) - 1
 # The largest kernels for which wide tiles are summed from where the image lies: with weights in shared memory, and as arguments.
 STREAMED = (7, 15)
 
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps, of larger ones
-# (whose rows would not stay in registers), and of weights in shared memory.
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps and up to so many
+# more, of larger ones (whose rows would not stay in registers), and of weights in shared memory.
 STREAM_TINY, STREAM_SMALL, STREAM_LARGE, STREAM_SHARED = (4, 4, 6), (8, 4, 6), (4, 8, 3), (8, 4, 4)
 TINY, SMALL = 25, 81
 
-# Kernels whose sums go down strips, by weights as arguments: the least taps, and how many times as long as its halo a strip must be
-# (it is filtered again by the strip above or below).
+# Kernels whose sums go down strips, if weights are arguments: the least taps, how many times as long as its halo (which another
+# strip filters, too) a strip must be, and how strips are cut, by kernel heights up to which.
 STRIPPED, STRIP_ROWS = 81, 6
 STRIPS = {9: Shape(4, 4, 5, 2048), 11: Shape(4, 4, 5, 2048), 15: Shape(4, 4, 4, 2048)}
 

@@ -54,11 +54,11 @@ def lines_kernel(kernel_y: int, kernel_x: int, phase: int, plane: bool, stages: 
     commit, wait = emit_lines.commit_async, emit_lines.wait_but(stages - 2)
 
     @inlined
-    def stage(x, staged, at, first, beyond, g, row, left, lane, low, high, end):
+    def stage(x, staged, at, first, beyond, g, row, left, lane, low, high):
         if row < 0 or row >= g.height:
             row = mapped(row, g.height, g.rule_y)
         if row < 0:
-            for i in range(lane, end, 32):
+            for i in range(lane, pitch, 32):
                 staged[at + i] = beyond
             return
         source, i = first + row * g.x_y, lane * COLUMNS
@@ -66,8 +66,8 @@ def lines_kernel(kernel_y: int, kernel_x: int, phase: int, plane: bool, stages: 
             emit.copy_vector(staged, at + i, x, source + i)
         if i + WIDTH < high:
             emit.copy_vector(staged, at + i + WIDTH, x, source + i + WIDTH)
-        if low > 0 or high < end:
-            for i in range(lane, low + end - high, 32):
+        if low > 0 or high < pitch:
+            for i in range(lane, low + pitch - high, 32):
                 place = i if i < low else i - low + high
                 ix = mapped(left + place, g.width, g.rule_x)
                 if ix >= 0:
@@ -88,18 +88,17 @@ def lines_kernel(kernel_y: int, kernel_x: int, phase: int, plane: bool, stages: 
         beyond, own = np.float32(fill), warp * (stages * pitch)
         y, x0 = top - g.pad_y, left - g.pad_x - phase
         first = n * g.x_n + x0 * g.x_x
-        # Of what is staged, vectors lie in the image from `low` to `high`, and nothing is needed from `end` on.
-        end = min(pitch, g.out_width - left + phase + kernel_x - 1)
+        # Of what is staged, vectors lie in the image from `low` to `high`.
         low = high = 0
         if g.aligned:
-            low = min(max(-x0, 0), end)
+            low = min(max(-x0, 0), pitch)
             high = max(min((g.width - x0) // COLUMNS * COLUMNS, pitch), low)
         at = n * g.out_n + top * g.out_y + (left + lane * COLUMNS) * g.out_x
         beside = g.out_width - left - lane * COLUMNS
         by_vectors = emit.stored_by_vectors(out, at, g.out_y, g.out_x, beside)
         for row in range(stages - 1):
             if row < rows:
-                stage(x, shared, own + row * pitch, first, beyond, g, y + row, x0, lane, low, high, end)
+                stage(x, shared, own + row * pitch, first, beyond, g, y + row, x0, lane, low, high)
             commit()
         sums = begin()
         for row in range(rows):
@@ -108,7 +107,7 @@ def lines_kernel(kernel_y: int, kernel_x: int, phase: int, plane: bool, stages: 
             ahead = row + stages - 1
             if ahead < rows:
                 place = own + (ahead & (stages - 1)) * pitch
-                stage(x, shared, place, first, beyond, g, y + ahead, x0, lane, low, high, end)
+                stage(x, shared, place, first, beyond, g, y + ahead, x0, lane, low, high)
             commit()
             sums, done = add(sums, shared, own + (row & (stages - 1)) * pitch + lane * COLUMNS, weights)
             if row >= kernel_y - 1:
