@@ -4,6 +4,7 @@
 0.1 ms a thread and 2 us a tap: so the arrays are small.  On a machine with a GPU everything runs:
 
     FASTCONV_TEST_ENGINES=cuda pytest tests/on_cuda.py tests/test_signal.py tests/test_ndimage.py tests/test_nn.py
+    FASTCONV_TEST_ENGINES=cuda pytest tests/on_cuda_pooling.py tests/test_pooling.py -k "not fold"
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import numpy as np
 import oracles
 import pytest
 import scipy.ndimage
-import scipy.signal
 from cases import CONVS, FILTERS_2D, POOLS, integers, names, values
 from numba import config, cuda
 
 import fastconv
 from fastconv import ndimage, nn, signal
-from fastconv.algorithms import device_host, device_tile
+from fastconv.algorithms import device_host
 from fastconv.device import as_device
 from fastconv.engines import numba_cuda as engine
-from fastconv.engines.numba_cuda import launch
+from fastconv.engines.numba_cuda import launch, pipeline
 from fastconv.testing import assert_identical
 
 LIBRARIES = ["numba"]
@@ -227,26 +227,6 @@ def test_separable_filters(shape, sigma):
         assert np.abs(actual - desired).max() <= 4e-6 * np.abs(image).max()
 
 
-@pytest.mark.parametrize("shape, size", [((23, 141), (9, 9)), ((5, 270), (7, 13)), ((9, 131), (15, 6))], ids=str)
-def test_planes_in_strips(shape, size, monkeypatch):
-    """Kernels that large images take in strips, on small ones."""
-    monkeypatch.setattr(device_tile, "STRIP_ROWS", 0)
-    image, weights = values(shape, "float32"), values(size, "float32", 1)
-    problems: list = []
-    in_strips = device_tile.Tile._in_strips
-    monkeypatch.setattr(device_tile.Tile, "_in_strips", lambda tile: problems.append(in_strips(tile)) or problems[-1])
-    for mode in ("constant", "reflect", "mirror", "wrap", "nearest"):
-        with fastconv.use(engine="cuda"):
-            actual = ndimage.correlate(image, weights, mode=mode, cval=7)
-        desired = scipy.ndimage.correlate(image.astype("float64"), weights, mode=mode, cval=7)
-        assert np.abs(actual - desired).max() <= 1e-5 * np.abs(weights).sum() * 7
-    with fastconv.use(engine="cuda"):
-        actual = signal.correlate2d(image[:, ::-1], weights, "full", "symm")
-    desired = scipy.signal.correlate2d(image[:, ::-1].astype("float64"), weights, "full", "symm")
-    assert np.abs(actual - desired).max() <= 1e-5 * np.abs(weights).sum() * np.abs(image).max()
-    assert problems and None not in problems
-
-
 # -- views, out, streams --------------------------------------------------------------------------
 
 
@@ -323,7 +303,7 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     several = engine.in_tiles
     monkeypatch.setattr(device_host, "WORTH", 1)
     monkeypatch.setattr(device_host, "TILE", 400)
-    monkeypatch.setattr(device_host, "PIECE", 100)
+    monkeypatch.setattr(pipeline, "PIECE", 100)
     monkeypatch.setattr(engine, "in_tiles", lambda parts: (made.append(len(parts)), several(parts)))
     return made
 
@@ -431,6 +411,7 @@ def small_blocks(monkeypatch):
 
     for module, name, value in (
         (device_fourier, "SIZES", {16: (16, 1, 0.0, 0.0)}),
+        (device_fourier, "PASSES", {}),
         (device_fourier, "DIRECT_US", 1.0),
         (device_fourier, "POINTS_OF_PARTS", 16),
         (costs, "MIN_TRANSFORM_SECONDS", 0.0),
@@ -452,6 +433,37 @@ def test_transforms(library, small_blocks, shape, kernel, mode, boundary):
     for w in (weights, to_device(weights, library)):
         actual = to_host(signal.correlate2d(x, w, mode, boundary, 0.5), library)
         np.testing.assert_allclose(actual, desired, atol=3e-6 * np.abs(weights).sum() * np.abs(image).max())
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan])
+def test_transforms_in_passes(library, small_blocks, monkeypatch, value):
+    from fastconv.algorithms import device_fourier
+
+    monkeypatch.setattr(device_fourier, "SIZES", {})
+    monkeypatch.setattr(device_fourier, "PASSES", {64: (16, 0.0, 0.0)})
+    monkeypatch.setattr(device_fourier, "GROUP", 1)  # tiles one by one
+    image, weights = values((50, 94), "float32"), np.abs(values((9, 20), "float32", 1)) + np.float32(0.5)
+    image[20, 22] = value
+    x, desired = to_device(image, library), on_host(signal.correlate2d, image, weights, "same", "symm")
+    assert "64x64 points" in str(fastconv.plan(signal.correlate2d, x, weights, "same", "symm"))
+    for w in (weights, to_device(weights, library)):
+        actual = to_host(signal.correlate2d(x, w, "same", "symm"), library)
+        np.testing.assert_allclose(actual, desired, atol=3e-6 * np.abs(weights).sum() * np.nanmax(np.abs(image)))
+
+
+@pytest.mark.parametrize("function", [signal.fftconvolve, signal.oaconvolve])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_fftconvolve(library, small_blocks, function, mode):
+    image, kernel = values((20, 23), "float32"), np.abs(values((7, 5), "float32", 1)) + np.float32(0.5)
+    for other in (kernel, to_device(kernel, library)):
+        actual = to_host(function(to_device(image, library), other, mode), library)
+        np.testing.assert_allclose(actual, on_host(function, image, kernel, mode), rtol=1e-4, atol=1e-4)
+    assert (
+        to_host(function(to_device(integers((9, 8), "int32"), library), integers((3, 3), "int32")), library).dtype
+        == "float64"
+    )
+    with pytest.raises(TypeError, match="axes"):
+        function(to_device(image, library), image, axes=0)
 
 
 def test_transforms_are_planned_where_they_pay(library, small_blocks):
@@ -487,6 +499,24 @@ def test_what_is_not_finite_stays_where_it_is(library, small_blocks, value):
 
 
 if not config.ENABLE_CUDASIM:  # blocks of 256 and 1024 threads
+
+    @pytest.mark.parametrize("size", [(1, 1), (3, 3), (5, 5), (7, 7), (2, 6), (6, 3), (7, 2)], ids=str)
+    def test_bytes_inside_large_images(library, size):
+        """Blocks without a border read the image where it lies."""
+        image = integers((203, 1040), "uint8")
+        image[60:120, 300:700] = 255
+        for weights in (
+            np.abs(values(size, "float64", 1)) / 30,
+            np.full(size, 1 / np.prod(size)),
+            np.full(size, 3 / 256),
+        ):
+            for origin in (0, -1) if min(size) > 2 else (0,):
+                actual = ndimage.correlate(to_device(image, library), weights, mode="mirror", origin=origin)
+                desired = scipy.ndimage.correlate(image, weights, mode="mirror", origin=origin)
+                assert_identical(to_host(actual, library), desired)
+        kernel = integers(size, "uint8", 2)
+        actual = to_host(signal.correlate2d(to_device(image, library), kernel, "valid"), library)
+        assert_identical(actual, on_host(signal.correlate2d, image, kernel, "valid"))
 
     @pytest.mark.parametrize("taps", [(19, 23), (31, 31), (64, 33), (95, 96), (127, 127)])
     def test_transforms_of_large_kernels(library, taps):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv.algorithms import device_lines, device_tile
+from fastconv.algorithms import device_lines
 from fastconv.device import DeviceArray, as_device, native
 from fastconv.engines.numba_cuda import define
 
@@ -39,13 +39,20 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-def test_arrays_on_a_device():
-    pytest_on_the_simulator("tests/on_cuda.py")
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage", "on_cuda_pooling"])
+def test_arrays_on_a_device(name):
+    pytest_on_the_simulator(f"tests/{name}.py")
 
 
 @pytest.mark.parametrize("name", ["signal", "ndimage", "nn"])
 def test_what_all_engines_share(name):
     pytest_on_the_simulator(f"tests/test_{name}.py", "-k", SHARED)
+
+
+def test_pooling_that_all_engines_share():
+    """All but folding, and what takes more than the simulator's time."""
+    others = "fold or workspace or many_channels or any_number or bad_input or finite_differences or unpooling_what"
+    pytest_on_the_simulator("tests/test_pooling.py", "-k", f"not ({others})")
 
 
 # -- what is missing is said ----------------------------------------------------------------------
@@ -254,12 +261,33 @@ KERNELS = [
     ("filter", "uint8", "float64", "float64", "float64", "uint8", "order", 0),
     ("filter", "uint16", "float64", "float64", "float64", "uint64", "line", 0),
     ("filter", "int64", "float64", "float64", "float64", "bool", "antisymmetric", 0),
+    ("moving", "max", "uint8", "uint8", "uint8", False, False),
+    ("moving", "min", "float32", "float64", "float32", True, True),
+    ("moving", "mean", "int16", "int64", "int16", False, False),
+    ("moving", "mean", "float32", "float32", "float32", False, False),
+    ("map", "copy", "float64", "int32"),
+    ("map", "add", "complex64", "complex64"),
+    ("map", "multiply", "bool", "bool"),
+    ("map", "sqrt", "uint16", "uint16"),
     ("max", "float32", ""),
     ("max", "bool", "indices"),
     ("max_2x2", "float32"),
     ("avg", "float64"),
     ("avg", "int16"),
     ("max", "float16", "indices"),
+    ("region", "max", "float16", "fractional", "indices"),
+    ("region", "avg", "int8", "adaptive", ""),
+    ("region", "squares", "float32", "steps", ""),
+    ("wide", "avg", "float32", "adaptive", "", 256, 8, False),
+    ("wide", "max", "float32", "adaptive", "indices", 256, 8, True),
+    ("pool_gradient", "avg", "float32", "steps", True, False),
+    ("pool_gradient", "avg", "float64", "adaptive", False, True),
+    ("maxima", "float32", 3, 3, 2, 2, False),
+    ("small_gradient", "float16", 3, 3, 3, 3, 1, 1, True),
+    ("scatter", "add", "float32", 256, 1, True),
+    ("scatter", "add", "float16", 1024, 8, False),
+    ("scatter", "place", "bool", 256, 1, False),
+    ("take", "int64"),
     ("avg", "float16"),
 ]
 HAS_COMPILER = all(find_spec("nvidia") and list(Path(find_spec("nvidia").submodule_search_locations[0]).rglob(library))
@@ -283,21 +311,21 @@ def test_kernels_compile_to_lean_code(types):
     assert len(parameters) == len(kernel.pointers) + scalars + len(kernel.geometry._fields)
     assert set(parameters) <= {"u64", "f64"}
     assert ".local" not in ptx and "call" not in ptx
-    assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
+    if types[0] in ("filter", "max", "max_2x2", "avg"):
+        assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
 
 
 # By stream: kernel, phase, rows, warps, blocks, weights by value; tile: threads of a row, padded width, rest of the kernel.
 WINDOW = (0, 2, 4, 4, 4, False, False, 128)
 FAST = [
-    ("stream", 5, 5, 2, *device_tile.STREAM_TINY, 1),
-    ("stream", 9, 9, 0, *device_tile.STREAM_SMALL, 1),
-    ("stream", 15, 15, 1, *device_tile.STREAM_LARGE, 1),
+    *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in ((3, (4, 4, 6)), (7, (4, 4, 6)), (15, (4, 8, 3)))),
     ("stream", 7, 7, 1, 8, 4, 4, 0),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
-    *(("lines", k, k, -(k // 2) % 4, 0, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
-    *(("lines", k, k, -(k // 2) % 4, 1, *shape[:3]) for k, shape in device_tile.STRIPS.items()),
+    *(("lines", k, k, -(k // 2) % 4, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
+    *(("matrix", k, k, -(k // 2) % 4, 8, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (7, 3))),
+    ("fourier", 128, 32, 0),
     ("windows", "float32", "max", 2, 2, 2, 2, *WINDOW),
     ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, True, 128),
     ("windows", "float16", "max", 3, 3, 1, 1, 0, 2, 8, 1, 2, False, False, 128),

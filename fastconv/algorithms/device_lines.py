@@ -21,7 +21,7 @@ LARGEST = 31
 SMALL = 7
 
 # How strips are cut, by kernel heights up to which.
-SHAPES = {11: Shape(8, 4, 4, 1024), 15: Shape(8, 4, 3, 1024), 31: Shape(8, 4, 2, 1024)}
+SHAPES = {11: Shape(8, 4, 4, 2048), 15: Shape(8, 4, 3, 1536), 31: Shape(4, 4, 2, 1024)}
 
 
 def refuse(problem: Any) -> str | None:
@@ -50,7 +50,7 @@ def executor(problem: SeparableProblem, engine: Any) -> DeviceStrips:
 
 def _strips(p: ConvProblem, engine: Any) -> Strips:
     shape = next(shape for height, shape in SHAPES.items() if p.kernel_shape[0] <= height)
-    return Strips(p, engine, False, shape)
+    return Strips(p, engine, shape)
 
 
 class DeviceStrips(device.DeviceLines):

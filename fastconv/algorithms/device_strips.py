@@ -28,16 +28,16 @@ class Shape(NamedTuple):
 
 
 class Strips:
-    """Launches the filter of a problem; `plane`: with a whole kernel, not lines of it."""
+    """Launches the separable filter of a problem."""
 
-    def __init__(self, problem: ConvProblem, engine: Any, plane: bool, shape: Shape):
-        self.problem, self.engine, self.plane, self.shape = problem, engine, plane, shape
+    def __init__(self, problem: ConvProblem, engine: Any, shape: Shape):
+        self.problem, self.engine, self.shape = problem, engine, shape
         self.layout = lru_cache(maxsize=8)(self._layout)
 
     def kernel(self) -> Any:
         """The kernel."""
         p = self.problem
-        return self.engine.kernel("lines", *p.kernel_shape, -p.pad[1] % 4, int(self.plane), *self.shape[:3])
+        return self.engine.kernel("lines", *p.kernel_shape, -p.pad[1] % 4, *self.shape[:3])
 
     def cut(self, warps: int) -> tuple[int, int]:
         """Rows of a strip, and how many warps of a block are side by side."""

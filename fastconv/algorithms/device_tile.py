@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import device
-from fastconv.algorithms.device_strips import Shape, Strips
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, SeparableProblem
 
@@ -26,15 +25,9 @@ MAX_STEP = (1 << 29) - 1
 # The largest kernels for which wide tiles are summed from where the image lies: with weights in shared memory, and as arguments.
 STREAMED = (7, 15)
 
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps and up to so many
-# more, of larger ones (whose rows would not stay in registers), and of weights in shared memory.
-STREAM_TINY, STREAM_SMALL, STREAM_LARGE, STREAM_SHARED = (4, 4, 6), (8, 4, 6), (4, 8, 3), (8, 4, 4)
-TINY, SMALL = 25, 81
-
-# Kernels whose sums go down strips, if weights are arguments: the least taps, how many times as long as its halo (which another
-# strip filters, too) a strip must be, and how strips are cut, by kernel heights up to which.
-STRIPPED, STRIP_ROWS = 81, 6
-STRIPS = {9: Shape(4, 4, 5, 2048), 11: Shape(4, 4, 5, 2048), 15: Shape(4, 4, 4, 2048)}
+# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps, of larger ones
+# (whose rows would not stay in registers), and of weights in shared memory.
+STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (4, 4, 6), (4, 8, 3), (8, 4, 4), 81
 
 
 def refuse(problem: device.Problem) -> str | None:
@@ -76,28 +69,18 @@ class _Layout:
         rows = self.tile_y + self.kernel_y - 1
         self.shared = 4 * (self.kernel_y * self.wide + rows * (self.tile_x + self.wide + 4))
 
-    def streamed(self, height: int, phase: int, by_value: bool) -> int:
-        """Bytes of shared memory of a block that streams: what it does not take is cache."""
-        pitch = 124 + -(-(phase + self.kernel_x + 3) // 4) * 4
-        weights = 0 if by_value else self.kernel_y * -(-self.kernel_x // 4) * 4
-        return 4 * ((height + self.kernel_y - 1) * pitch + weights)
-
 
 class Tile(device.DeviceFilter):
     """Executes a `ConvProblem` by tiles; weights of another dtype go to the plain kernel."""
 
     def __init__(self, problem: ConvProblem, engine: Any):
         self.layout = _Layout(problem)
-        self.problem, self.engine = problem, engine
-        self.strips = self._in_strips()
         super().__init__(problem, engine)
 
     def kernel(self, w: Any, bias: Any) -> Any:
         """The kernel for weights and biases as they lie; weights on the host are arguments of small kernels."""
         if not self._is_fast(w, bias):
             return super().kernel(w, bias)
-        if self.strips is not None and not isinstance(w, DeviceArray):
-            return self.strips.kernel()
         layout, streamed = self.layout, self._streamed(w)
         if streamed:
             size, phase = (layout.kernel_y, layout.kernel_x), -(0, *self.problem.pad)[-1] % 4
@@ -110,37 +93,25 @@ class Tile(device.DeviceFilter):
         size = self.layout.kernel_y, self.layout.kernel_x
         if self.layout.across < 32 or max(size) > STREAMED[by_value]:
             return None
-        taps = prod(size)
-        by_taps = STREAM_TINY if taps <= TINY else STREAM_SMALL if taps <= SMALL else STREAM_LARGE
-        return (*(by_taps if by_value else STREAM_SHARED), int(by_value))
-
-    def _in_strips(self) -> Strips | None:
-        """The strips of a problem that has them: kernels whose weights are arguments, images large enough."""
-        p, layout = self.problem, self.layout
-        size = layout.kernel_y, layout.kernel_x
-        if p.ndim != 2 or p.channels > 1 or p.bias or prod(size) < STRIPPED or max(size) > max(STRIPS):
-            return None
-        strips = Strips(p, self.engine, True, next(shape for height, shape in STRIPS.items() if size[0] <= height))
-        long = strips.cut(1)[0] >= STRIP_ROWS * (size[0] - 1)
-        return strips if long and max(strips.grid(1)[1:]) <= MAX_BLOCKS else None
+        shape = STREAM_SHARED if not by_value else STREAM_SMALL if prod(size) <= SMALL else STREAM_LARGE
+        return (*shape, int(by_value))
 
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
         """Launch the kernel on an image and a result that lie on the device."""
         if not self._is_fast(w, bias):
             return super().start(call, x, w, out, bias, fill)
-        if self.strips is not None and not isinstance(w, DeviceArray):
-            return self.strips.launch(call, x, np.ascontiguousarray(w, FLOAT32).ravel(), out, fill)
         kernel, layout, streamed = self.kernel(w, bias), self.layout, self._streamed(w)
         constants = np.ascontiguousarray(w, FLOAT32).ravel() if kernel.constants else ()
         w = None if kernel.constants else call.put(w)
         aligned = x.address % 16 == 0
         geometry = self.geometry(kernel.geometry, *(device.steps_of(array) for array in (x, w, out, bias)), aligned)
-        (across, down, planes), shared = layout.grid, layout.shared
+        across, down, planes = layout.grid
         if streamed:
             down = -(-layout.height // (streamed[0] * streamed[1]))
-            shared = layout.streamed(streamed[0] * streamed[1], -(0, *self.problem.pad)[-1] % 4, bool(streamed[3]))
         block = (kernel.bounds[0], 1, 1)
-        call.start(kernel, (across, down, planes), block, (x, w, out, bias), (fill,), geometry, shared, constants)
+        call.start(
+            kernel, (across, down, planes), block, (x, w, out, bias), (fill,), geometry, layout.shared, constants
+        )
 
     def _is_fast(self, *arrays: DeviceArray | None) -> bool:
         return all(array is None or array.dtype == FLOAT32 or not isinstance(array, DeviceArray) for array in arrays)

@@ -71,7 +71,7 @@ def define(operation: str, *types: Any) -> Kernel:
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
-    ``lines``: kernel height and width, phase, whether weights are a plane's, rows staged, warps of a block, and blocks that
+    ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that
     a multiprocessor shall hold (see `lines.lines_kernel`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``windows``: the fields of `emit_windows.Windows`, pairs one by one, and the threads of a block.
@@ -116,13 +116,12 @@ def _planes(operation: str, *numbers: int) -> Kernel:
     return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), height * width * by_value)
 
 
-def _lines(height: int, width: int, phase: int, plane: int, stages: int, warps: int, blocks: int) -> Kernel:
+def _lines(height: int, width: int, phase: int, stages: int, warps: int, blocks: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
     warps = min(warps, lines.MOST_WARPS)
-    function = lines.lines_kernel(height, width, phase, bool(plane), stages, warps)
-    constants = height * width if plane else height + width
-    return Kernel(function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), constants)
+    function = lines.lines_kernel(height, width, phase, stages, warps)
+    return Kernel(function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), height + width)
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:

@@ -32,15 +32,12 @@ if SIMULATED:
     def begin(kernel_y: int) -> Callable:
         return lambda: (np.float32(0),) * kept(kernel_y)
 
-    def line(kernel_y: int, kernel_x: int, phase: int, plane: bool) -> Callable:
+    def line(kernel_y: int, kernel_x: int, phase: int) -> Callable:
         def add(sums: Any, staged: Any, at: Any, weights: Any) -> Any:
             values = [np.float32(staged[at + phase + i]) for i in range(kernel_x + COLUMNS - 1)]
             windows = np.lib.stride_tricks.sliding_window_view(np.array(values), kernel_x)
-            if plane:
-                parts = np.array(weights, np.float32).reshape(kernel_y, kernel_x) @ windows.T
-            else:
-                along, down = np.split(np.array(weights, np.float32), [kernel_x])
-                parts = np.outer(down, windows @ along)
+            along, down = np.split(np.array(weights, np.float32), [kernel_x])
+            parts = np.outer(down, windows @ along)
             before = np.concatenate([np.zeros(COLUMNS), np.array(sums)]).astype(np.float32).reshape(-1, COLUMNS)
             after = before[:kernel_y] + parts
             rest = tuple(after[:-1].ravel()) or tuple(sums)
@@ -75,14 +72,12 @@ else:
 
         return zeros
 
-    def line(kernel_y: int, kernel_x: int, phase: int, plane: bool) -> Callable:
+    def line(kernel_y: int, kernel_x: int, phase: int) -> Callable:
         """An intrinsic that takes a row of the image to unfinished sums, newest first, and gives the finished ones too.
 
-        The row lies in shared memory.  Weights are those of the whole kernel (`plane`), or those along x and then those
-        along y.
+        The row lies in shared memory.  Weights along x come first, then those along y.
         """
         sums = types.UniTuple(types.float32, kept(kernel_y))
-        along = kernel_x if plane else 1
 
         @intrinsic
         def add(typing, before, staged, at, weights):
@@ -95,14 +90,12 @@ else:
                 numbers = [build.extract_value(weights, i) for i in range(len(signature.args[3]))]
                 load = lambda i: emit.four(build, origin, i)  # noqa: E731
                 values = emit.gathered(load, phase + kernel_x + COLUMNS - 1)[phase:]
-                if not plane:
-                    values = _summed(build, [None] * COLUMNS, values, numbers[:kernel_x])
-                    numbers = numbers[kernel_x:]
+                values = _summed(build, [None] * COLUMNS, values, numbers[:kernel_x])
                 after = [build.extract_value(before, i) for i in range(len(sums))]
                 done: list = []
                 for k in range(kernel_y - 1, -1, -1):  # a sum takes the place of the one that began a row before
                     begun = after[(k - 1) * COLUMNS : k * COLUMNS] if k else [None] * COLUMNS
-                    line = _summed(build, begun, values, numbers[k * along : (k + 1) * along])
+                    line = _summed(build, begun, values, numbers[kernel_x + k : kernel_x + k + 1])
                     if k == kernel_y - 1:
                         done = line
                     else:

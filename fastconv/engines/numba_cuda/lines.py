@@ -1,10 +1,9 @@
-"""Filters of float32 planes in strips: separable ones, and those of kernels too large for `stream` to be fast.
+"""Separable filters of float32 planes, in one pass.
 
 A warp goes down a strip, 128 columns wide.  Each row is staged in shared memory a few rows ahead, where the boundary rule is
-applied; a thread takes it to the sums of all windows of its 4 columns that meet the row, in registers, where the row of a
-separable filter is summed along x first.  The finished sum is stored.  So each number of the image is loaded once, a
-separable filter multiplies once for each tap of each axis, the code of a row stays in the instruction cache, and nothing
-waits for other warps.
+applied; a thread sums it along x for 4 columns and adds it to the sums along y of all windows that meet the row, in
+registers.  The finished one is stored.  So each number is multiplied once for each tap of each axis, and nothing waits for
+other warps.
 """
 
 from __future__ import annotations
@@ -42,15 +41,15 @@ LinesGeometry = namedtuple(
 )
 
 
-def lines_kernel(kernel_y: int, kernel_x: int, phase: int, plane: bool, stages: int, warps: int) -> Callable:
+def lines_kernel(kernel_y: int, kernel_x: int, phase: int, stages: int, warps: int) -> Callable:
     """The kernel for filters of one size; `phase`: where in an aligned vector windows start; `stages`, a power of two:
     rows that have room in shared memory; `warps` of a block.
 
-    Its arguments are pointers to input and output, the fill value, the weights (those of the whole kernel with `plane`, else
-    those along x and then those along y), and a `LinesGeometry`.
+    Its arguments are pointers to input and output, the fill value, the weights along x and along y, and a
+    `LinesGeometry`.
     """
     pitch = WIDTH - COLUMNS + emit_lines.neighbours_of(kernel_x, phase)
-    begin, add = emit_lines.begin(kernel_y), emit_lines.line(kernel_y, kernel_x, phase, plane)
+    begin, add = emit_lines.begin(kernel_y), emit_lines.line(kernel_y, kernel_x, phase)
     commit, wait = emit_lines.commit_async, emit_lines.wait_but(stages - 2)
 
     @inlined
