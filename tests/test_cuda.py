@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastconv.algorithms import device_lines
 from fastconv.device import DeviceArray, as_device, native
 from fastconv.engines.numba_cuda import define
 
@@ -321,7 +322,7 @@ FAST = [
     ("stream", 7, 7, 1, 8, 4, 4, 0),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
-    *(("lines", k, k, -(k // 2) % 4) for k in (3, 7, 11, 15, 31)),
+    *(("lines", k, k, -(k // 2) % 4, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
     *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (5, 3))),
     ("fourier", 128, 32, 0),

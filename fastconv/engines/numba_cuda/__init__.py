@@ -48,7 +48,6 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
 MATRIX_BLOCKS = 4  # with 7x7 weights a few bytes are spilled; fewer rows or more blocks are slower
-LINES_BLOCKS = ((3, 6), (7, 5), (11, 4), (15, 3), (31, 2))  # by kernel height
 
 # Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
 PASSES = ("prepare", "rows", "columns", "columns_of_weights", "rows_back")
@@ -80,7 +79,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
-    ``lines``: kernel height and width, and phase.
+    ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that
+    a multiprocessor shall hold (see `lines.lines_kernel`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
     the windows' start, warps of a block, warps side by side, and steps down.
@@ -128,14 +128,12 @@ def _planes(operation: str, *numbers: int) -> Kernel:
     return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), height * width * by_value)
 
 
-def _lines(height: int, width: int, phase: int) -> Kernel:
+def _lines(height: int, width: int, phase: int, stages: int, warps: int, blocks: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
-    blocks = next(blocks for taps, blocks in LINES_BLOCKS if height <= taps)
-    function = lines.lines_kernel(height, width, phase)
-    return Kernel(
-        function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (lines.THREADS, blocks), height + width
-    )
+    warps = min(warps, lines.MOST_WARPS)
+    function = lines.lines_kernel(height, width, phase, stages, warps)
+    return Kernel(function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), height + width)
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:

@@ -10,7 +10,7 @@ from numba import config
 
 from fastconv.engines.numba_cuda import emit
 
-__all__ = ["begin", "commit_async", "line", "wait_but"]
+__all__ = ["begin", "commit_async", "line", "neighbours_of", "wait_but"]
 
 COLUMNS = emit.COLUMNS
 
@@ -22,6 +22,11 @@ def kept(kernel_y: int) -> int:
     return COLUMNS * max(kernel_y - 1, 1)
 
 
+def neighbours_of(kernel_x: int, phase: int) -> int:
+    """Numbers of a row, in whole vectors, that a thread's windows reach."""
+    return -(-(phase + kernel_x + COLUMNS - 1) // 4) * 4
+
+
 if SIMULATED:
 
     def begin(kernel_y: int) -> Callable:
@@ -29,13 +34,12 @@ if SIMULATED:
 
     def line(kernel_y: int, kernel_x: int, phase: int) -> Callable:
         def add(sums: Any, staged: Any, at: Any, weights: Any) -> Any:
-            values = [
-                sum(staged[at + phase + column + tap] * weights[tap] for tap in range(kernel_x))
-                for column in range(COLUMNS)
-            ]
-            down = np.array(weights[kernel_x:], np.float32)
+            values = [np.float32(staged[at + phase + i]) for i in range(kernel_x + COLUMNS - 1)]
+            windows = np.lib.stride_tricks.sliding_window_view(np.array(values), kernel_x)
+            along, down = np.split(np.array(weights, np.float32), [kernel_x])
+            parts = np.outer(down, windows @ along)
             before = np.concatenate([np.zeros(COLUMNS), np.array(sums)]).astype(np.float32).reshape(-1, COLUMNS)
-            after = before[:kernel_y] + np.outer(down, np.array(values, np.float32))
+            after = before[:kernel_y] + parts
             rest = tuple(after[:-1].ravel()) or tuple(sums)
             return rest, tuple(after[-1])
 
@@ -83,20 +87,15 @@ else:
                 before, staged, at, weights = args
                 base = context.make_array(signature.args[1])(context, build, value=staged).data
                 origin = build.gep(base, [at])
-                numbers = [build.extract_value(weights, i) for i in range(kernel_x + kernel_y)]
+                numbers = [build.extract_value(weights, i) for i in range(len(signature.args[3]))]
                 load = lambda i: emit.four(build, origin, i)  # noqa: E731
                 values = emit.gathered(load, phase + kernel_x + COLUMNS - 1)[phase:]
-                row = [build.fmul(values[i], numbers[0]) for i in range(COLUMNS)]
-                for tap in range(1, kernel_x):
-                    row = [build.fma(values[i + tap], numbers[tap], row[i]) for i in range(COLUMNS)]
+                values = _summed(build, [None] * COLUMNS, values, numbers[:kernel_x])
                 after = [build.extract_value(before, i) for i in range(len(sums))]
                 done: list = []
-                for k in range(kernel_y - 1, -1, -1):
-                    weight = numbers[kernel_x + k]
-                    if k:
-                        line = [build.fma(row[i], weight, after[(k - 1) * COLUMNS + i]) for i in range(COLUMNS)]
-                    else:
-                        line = [build.fmul(value, weight) for value in row]
+                for k in range(kernel_y - 1, -1, -1):  # a sum takes the place of the one that began a row before
+                    begun = after[(k - 1) * COLUMNS : k * COLUMNS] if k else [None] * COLUMNS
+                    line = _summed(build, begun, values, numbers[kernel_x + k : kernel_x + k + 1])
                     if k == kernel_y - 1:
                         done = line
                     else:
@@ -107,6 +106,15 @@ else:
             return result(sums, staged, types.int64, weights), code
 
         return add
+
+    def _summed(build: Any, sums: list, values: list, weights: list) -> list:
+        """Sums (None: none yet), to each of which the products of weights with the values from its place on are added."""
+        for tap, weight in enumerate(weights):
+            sums = [
+                build.fmul(values[i + tap], weight) if total is None else build.fma(values[i + tap], weight, total)
+                for i, total in enumerate(sums)
+            ]
+        return sums
 
     def _said(text: str) -> Callable:
         @intrinsic
