@@ -324,7 +324,7 @@ FAST = [
     ("tile", 8, 64, 0, 5),
     *(("lines", k, k, -(k // 2) % 4, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
-    *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (5, 3))),
+    *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (7, 0))),
     ("fourier", 128, 32, 0),
     ("windows", "float32", "max", 2, 2, 2, 2, *WINDOW),
     ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, True, 128),

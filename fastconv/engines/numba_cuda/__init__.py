@@ -47,7 +47,7 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
-MATRIX_BLOCKS = 4  # with 7x7 weights a few bytes are spilled; fewer rows or more blocks are slower
+MATRIX_BLOCKS = 4  # with 5x5 and 7x7 weights some bytes are spilled; fewer rows or more blocks are slower
 
 # Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
 PASSES = ("prepare", "rows", "columns", "columns_of_weights", "rows_back")
