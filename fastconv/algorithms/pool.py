@@ -17,7 +17,8 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.algorithms.pool_windows import PoolWindows, lookup, regular, windows_of
+from fastconv.algorithms.pool_windows import PoolWindows, has_gaps, lookup, pixels, regular, taps_in_place, windows_of
+from fastconv.algorithms.pool_windows import packed as is_packed
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.problem.pooling import itemsize
@@ -26,7 +27,7 @@ from fastconv.replay import constant, copy_into
 __all__ = ["Pool", "is_ready", "refuse"]
 
 Problem = PoolProblem | RegionPoolProblem | PoolGradientProblem
-Shape = Steps = tuple[int, ...]
+Steps = tuple[int, ...]
 
 UNITS_PER_THREAD = 8
 # A row is folded in blocks that stay in the innermost cache.
@@ -166,9 +167,9 @@ class Pool:
         w = windows_of(self.problem, lanes, x, collapses=self.plain)
         channels = p.channels // lanes // max(w.collapsed, 1)
         idx = idx or (0,) * len(x)
-        x, out, idx = (_pixels(w.steps(steps, outputs=i > 0), lanes) for i, steps in enumerate((x, out, idx)))
+        x, out, idx = (pixels(w.steps(steps, outputs=i > 0), lanes) for i, steps in enumerate((x, out, idx)))
         staging = "staged" if self.prepared else _staging(p, w, lanes, x, size)
-        packed = _packed(out, lanes, size) and (not p.indices or _packed(idx, lanes, 8))
+        packed = is_packed(out, lanes, size) and (not p.indices or is_packed(idx, lanes, 8))
         if staging == "flat" and packed and lanes == 1 and self._fits_registers(w):
             staging = "planes"
         height = (p.stride[-2:-1] or (1,), p.pad[-2:-1] or (0,)) if isinstance(p, PoolProblem) else ((1,), (0,))
@@ -177,10 +178,10 @@ class Pool:
         small = self._small(w, x, (out, idx) if p.indices else (out,)) if lanes == 1 else None
         if small is not None:
             staging = "small"
-        elif lanes == 1 and packed and _packed(x, 1, size) and not p.indices:
+        elif lanes == 1 and packed and is_packed(x, 1, size) and not p.indices:
             small = self._lines(w)
             staging = "lines" if small is not None else staging
-        spread = self._spread(w) if lanes == 1 and _packed(x, 1, size) and small is None else None
+        spread = self._spread(w) if lanes == 1 and is_packed(x, 1, size) and small is None else None
         if spread is not None:
             staging = "planes"
         store_direct = packed and p.dtype not in HALVES and spread is None
@@ -222,9 +223,9 @@ class Pool:
         if staging == "pixels":
             stream = stream and all(step % LINE == 0 for step in out[:-1])
         else:
-            dense = not _has_gaps(out, (p.batch, channels, *w.out_shape), size)
+            dense = not has_gaps(out, (p.batch, channels, *w.out_shape), size)
             stream = stream and staging == "planes" and not p.indices and dense and w.out_shape[2] * size <= STREAM_ROW
-        row_of, window_of = _taps_in_place(w, x, staging)
+        row_of, window_of = taps_in_place(w, x, staging)
         kept = (row_of, window_of, col_of, *w.tables, *([] if w.weights is None else [w.weights]))
         values = {
             "scratch_bytes": scratch_bytes, **parts,
@@ -277,7 +278,7 @@ class Pool:
             (x, w.in_shape, self.size),
             *((at, w.out_shape, each) for at, each in zip(results, (self.size, 8), strict=False)),
         ]
-        gaps = any(_has_gaps(at[2:], shape, each) for at, shape, each in sizes)
+        gaps = any(has_gaps(at[2:], shape, each) for at, shape, each in sizes)
         if gaps or not getattr(self.engine, "PLANES_IN_REGISTERS", False):
             return None
         return lookup(w, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
@@ -314,7 +315,7 @@ class Pool:
     def _fits_pixels(self, w: PoolWindows, x: Steps, lanes: int) -> bool:
         """Whether pixels have a vector of channels, windows are small and regular, none is empty, and the engine has a kernel."""
         p, vector = self.problem, self.engine.TILE[1] // 2 if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
-        if not vector or lanes * self.size < vector or not _packed(x, lanes, self.size):
+        if not vector or lanes * self.size < vector or not is_packed(x, lanes, self.size):
             return False
         plain = (
             isinstance(p, PoolProblem) and p.dtype in ("float32", "float64") and self.plain and not self.pool.indices
@@ -357,27 +358,10 @@ def _layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], si
     return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
 
 
-def _has_gaps(steps: Steps, shape: Shape, size: int) -> bool:
-    """Whether elements of so many bytes do not follow each other in C order."""
-    return any(
-        n > 1 and step != size * prod(shape[i + 1 :]) for i, (n, step) in enumerate(zip(shape, steps, strict=False))
-    )
-
-
-def _pixels(steps: Steps, lanes: int) -> Steps:
-    """Strides (N, C, z, y, x, lane): channels are either planes or lanes."""
-    n, c, *rest = steps
-    return (n, 0, *rest, c) if lanes > 1 else (n, c, *rest, 0)
-
-
-def _packed(steps: Steps, lanes: int, size: int) -> bool:
-    return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
-
-
 def _staging(p: PoolProblem | RegionPoolProblem, w: PoolWindows, lanes: int, x: Steps, size: int) -> str:
     """How the input is read; see `POOL_STAGING`."""
     span = (w.kernel[2] - 1) * w.dilation[2] + 1
-    packed = _packed(x, lanes, size) or (w.in_shape[2] == 1 and (lanes == 1 or x[5] == size))
+    packed = is_packed(x, lanes, size) or (w.in_shape[2] == 1 and (lanes == 1 or x[5] == size))
     many_lanes = lanes > 1 and x[5] == size and lanes * size >= WINDOW_BYTES and (not p.indices or lanes % SCANNED == 0)
     apart = not w.stride_x or w.stride_x >= span
     if many_lanes and (prod(w.kernel) <= WINDOW_TAPS or apart) and not (packed and w.stride_x == 1 and not p.indices):
@@ -408,17 +392,6 @@ def _columns(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[
     phase = _rounded(-(-cols // stride) * lanes)
     at = np.arange(taps, dtype=np.int64) * dilation
     return cols, phase, at % stride * phase + at // stride * lanes
-
-
-def _taps_in_place(w: PoolWindows, x: Steps, staging: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes from the first row of a window in a plane to its others, and from its corner to all taps."""
-    planes, rows = (min(w.kernel[i], (w.in_shape[i] - 1) // w.dilation[i] + 1) for i in (0, 1))
-    cols = w.kernel[2] if staging == "windows" else 1
-    plane_of, row_of, col_of = (
-        np.arange(n, dtype=np.int64) * d * step
-        for n, d, step in zip((planes, rows, cols), w.dilation, x[2:5], strict=True)
-    )
-    return row_of, (plane_of[:, None, None] + row_of[:, None] + col_of).reshape(-1)
 
 
 def _scratch(sizes: dict[str, int]) -> tuple[dict[str, int], int]:

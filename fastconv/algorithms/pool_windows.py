@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
-__all__ = ["PoolWindows", "lookup", "regular", "windows_of"]
+__all__ = ["PoolWindows", "has_gaps", "lookup", "packed", "pixels", "regular", "taps_in_place", "windows_of"]
 
 Shape = tuple[int, ...]
 Steps = tuple[int, ...]
@@ -189,3 +189,31 @@ def lookup(w: PoolWindows, lanes: int, size: int, kind: str, divisor: int) -> tu
         high, wide, deep = np.split(w.weights, np.cumsum(w.in_shape[1:]))
         factors = np.pad((deep[:, None, None] * high[:, None] * wide).reshape(-1), (0, vectors * lanes - elements))
     return at.shape[1], np.concatenate([factors.astype(rows.dtype), rows.reshape(-1)])
+
+
+def has_gaps(steps: Steps, shape: tuple[int, ...], size: int) -> bool:
+    """Whether elements of so many bytes do not follow each other in C order."""
+    return any(
+        n > 1 and step != size * prod(shape[i + 1 :]) for i, (n, step) in enumerate(zip(shape, steps, strict=False))
+    )
+
+
+def taps_in_place(w: PoolWindows, x: Steps, staging: str) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes from the first row of a window in a plane to its others, and from its corner to all taps."""
+    planes, rows = (min(w.kernel[i], (w.in_shape[i] - 1) // w.dilation[i] + 1) for i in (0, 1))
+    cols = w.kernel[2] if staging == "windows" else 1
+    plane_of, row_of, col_of = (
+        np.arange(n, dtype=np.int64) * d * step
+        for n, d, step in zip((planes, rows, cols), w.dilation, x[2:5], strict=True)
+    )
+    return row_of, (plane_of[:, None, None] + row_of[:, None] + col_of).reshape(-1)
+
+
+def pixels(steps: Steps, lanes: int) -> Steps:
+    """Strides (N, C, z, y, x, lane): channels are either planes or lanes."""
+    n, c, *rest = steps
+    return (n, 0, *rest, c) if lanes > 1 else (n, c, *rest, 0)
+
+
+def packed(steps: Steps, lanes: int, size: int) -> bool:
+    return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
