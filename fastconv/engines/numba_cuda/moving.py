@@ -38,7 +38,18 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
     fold = _add(to_acc) if mean else _larger if kind == "max" else _smaller
 
     @inlined
-    def inside(x, taps, raised, g, first):
+    def store(out, at, total, part, count):
+        if mean:
+            total = to_acc(total + part)
+        if exact:
+            out[at] = to_out(np.float64(total) / np.float64(count))
+        elif mean:
+            out[at] = to_out(to_acc(total / to_acc(count)))
+        else:
+            out[at] = to_out(total)
+
+    @inlined
+    def inside(x, taps, raised, out, to, g, first):
         """The window of an output that reaches beyond no border: nothing is looked up."""
         total, part, count = to_acc(0), to_acc(0), 0
         for kb in range(g.window_b):
@@ -54,10 +65,10 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
                             total, part, count = fold(total, part, count, value)
                         at += g.x_x
                         tap += g.tap_x
-        return total, part, count
+        store(out, to, total, part, count)
 
     @inlined
-    def across(x, taps, raised, g, beyond, b, z, y, column):
+    def across(x, taps, raised, out, to, g, beyond, b, z, y, column):
         """The window of an output at a border, from its first position on."""
         total, part, count = to_acc(0), to_acc(0), 0
         for kb in range(g.window_b):
@@ -78,7 +89,7 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
                                 value = to_acc(value + raised[tap])
                             total, part, count = fold(total, part, count, value)
                         tap += g.tap_x
-        return total, part, count
+        store(out, to, total, part, count)
 
     def moving(x, taps, raised, out, fill, g):
         inner, start = cuda.grid(2)
@@ -91,20 +102,12 @@ def moving_kernel(kind: str, acc: str, out: str, footprint: bool, structure: boo
             planes = b >= 0 and b + g.window_b <= g.size_b and z >= 0 and z + g.window_z <= g.size_z
             for middle in range(start, g.middle, cuda.gridDim.y * cuda.blockDim.y):
                 y = middle - g.pad_y
+                to = (b + g.pad_b) * g.out_b + (z + g.pad_z) * g.out_z + middle * g.out_y + inner * g.out_x
                 if within and planes and y >= 0 and y + g.window_y <= g.size_y:
                     first = b * g.x_b + z * g.x_z + y * g.x_y + column * g.x_x
-                    total, part, count = inside(x, taps, raised, g, first)
+                    inside(x, taps, raised, out, to, g, first)
                 else:
-                    total, part, count = across(x, taps, raised, g, beyond, b, z, y, column)
-                at = (b + g.pad_b) * g.out_b + (z + g.pad_z) * g.out_z + middle * g.out_y + inner * g.out_x
-                if mean:
-                    total = to_acc(total + part)
-                if exact:
-                    out[at] = to_out(np.float64(total) / np.float64(count))
-                elif mean:
-                    out[at] = to_out(to_acc(total / to_acc(count)))
-                else:
-                    out[at] = to_out(total)
+                    across(x, taps, raised, out, to, g, beyond, b, z, y, column)
 
     return moving
 
