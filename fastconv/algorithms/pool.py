@@ -17,7 +17,9 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.algorithms.pool_windows import PoolWindows, has_gaps, lookup, pixels, regular, taps_in_place, windows_of
+from fastconv.algorithms.pool_windows import (
+    VECTOR, PoolWindows, has_gaps, lookup, pixels, regular, rounded, scratch_parts, taps_in_place, windows_of,
+)  # fmt: skip
 from fastconv.algorithms.pool_windows import packed as is_packed
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
@@ -44,8 +46,6 @@ REGISTERS = ("planes", "small", "lines", "pixels")
 # Input and output of at least so many bytes are more than the caches hold: the output is written past them, rows of up to
 # so many bytes.  3x3 windows of 8x64 planes of 112x112: 1.4 ms rather than 1.9, of 32x64: 4.4 rather than 8.1.
 STREAM_BEYOND, STREAM_ROW, LINE = 24 << 20, 16384, 64
-# Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
-VECTOR = 64
 # Elements that the scan for indices takes at once.
 SCANNED = 16
 
@@ -202,7 +202,7 @@ class Pool:
             and (p.indices or prod(w.kernel[:2]) == 1)
         )
         pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
-        parts, scratch_bytes = _scratch({
+        parts, scratch_bytes = scratch_parts({
             "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
             * (spread is not None or (staging in ("flat", "staged", "gather") and not in_place
                                       and (w.stride_x <= 1 or staging != "gather"))),
@@ -387,19 +387,9 @@ def _columns(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[
     # No more taps than meet the input for some pixel of the block.
     taps = min(w.kernel[2], (w.in_shape[2] + (block - 1) * stride) // dilation + 1)
     cols = (block - 1) * stride + (taps - 1) * dilation + 1
-    phase = _rounded(-(-cols // stride) * lanes)
+    phase = rounded(-(-cols // stride) * lanes)
     at = np.arange(taps, dtype=np.int64) * dilation
     return cols, phase, at % stride * phase + at // stride * lanes
-
-
-def _scratch(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
-    """Where the parts of the scratch memory begin, and the size of all."""
-    ends = np.cumsum([_rounded(size) for size in sizes.values()]).tolist()
-    return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
-
-
-def _rounded(size: int) -> int:
-    return -(-size // VECTOR) * VECTOR
 
 
 def _steps(name: str, steps: Steps) -> dict[str, int]:

@@ -9,13 +9,27 @@ import numpy as np
 
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
-__all__ = ["PoolWindows", "has_gaps", "lookup", "packed", "pixels", "regular", "taps_in_place", "windows_of"]
+__all__ = [
+    "VECTOR",
+    "PoolWindows",
+    "has_gaps",
+    "lookup",
+    "packed",
+    "pixels",
+    "regular",
+    "rounded",
+    "scratch_parts",
+    "taps_in_place",
+    "windows_of",
+]
 
 Shape = tuple[int, ...]
 Steps = tuple[int, ...]
 
 # Planes in registers: vectors of a plane, bytes of the table of its taps, taps of a window.
 PLANE_VECTORS, TABLE_BYTES, MOST_TAPS = 4, 16384, 16
+# Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
+VECTOR = 64
 # Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
 PLANES_TOGETHER = 64
 
@@ -217,3 +231,13 @@ def pixels(steps: Steps, lanes: int) -> Steps:
 
 def packed(steps: Steps, lanes: int, size: int) -> bool:
     return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
+
+
+def scratch_parts(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where the parts of the scratch memory begin, and the size of all."""
+    ends = np.cumsum([rounded(size) for size in sizes.values()]).tolist()
+    return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
+
+
+def rounded(size: int) -> int:
+    return -(-size // VECTOR) * VECTOR
