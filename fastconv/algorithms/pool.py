@@ -18,7 +18,16 @@ from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.algorithms.pool_windows import (
-    VECTOR, PoolWindows, has_gaps, lookup, pixels, regular, rounded, scratch_parts, taps_in_place, windows_of,
+    VECTOR,
+    PoolWindows,
+    has_gaps,
+    lookup,
+    pixels,
+    regular,
+    rounded,
+    scratch_parts,
+    taps_in_place,
+    windows_of,
 )  # fmt: skip
 from fastconv.algorithms.pool_windows import packed as is_packed
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
