@@ -16,11 +16,12 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
-from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.algorithms.pool_windows import (
     VECTOR,
     PoolWindows,
     has_gaps,
+    is_packed,
+    layout_steps,
     lookup,
     pixels,
     regular,
@@ -28,8 +29,7 @@ from fastconv.algorithms.pool_windows import (
     scratch_parts,
     taps_in_place,
     windows_of,
-)  # fmt: skip
-from fastconv.algorithms.pool_windows import packed as is_packed
+)
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.problem.pooling import itemsize
@@ -152,8 +152,8 @@ class Pool:
         p = self.pool
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         shapes = (p.in_shape, p.out_shape) if p is self.problem else (p.out_shape, p.in_shape)
-        x, out = (_layout_steps(p, shape, self.size) for shape in shapes)
-        idx = _layout_steps(p, p.out_shape, 8) if p.indices else ()
+        x, out = (layout_steps(p, shape, self.size) for shape in shapes)
+        idx = layout_steps(p, p.out_shape, 8) if p.indices else ()
         return self._bind(x, out, idx, threads).scratch_bytes * threads
 
     def _tables_of_planes(self, starts: np.ndarray) -> np.ndarray:
@@ -356,13 +356,6 @@ class Pool:
             return {**{name: t.ctypes.data for name, t in zip(names, w.tables, strict=True)}, "window_step": 0}
         ends = [32 * sum(w.out_shape[:i]) for i in range(4)]
         return {**dict(zip(names, ends[:3], strict=True)), "window_step": ends[3]}
-
-
-def _layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], size: int) -> Steps:
-    """Strides (N, C, ...) of a contiguous array in the problem's layout."""
-    order = (p.batch, *shape, p.channels) if p.channels_last else (p.batch, p.channels, *shape)
-    steps = tuple(size * step for step in contiguous_strides(order, "int8"))
-    return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
 
 
 def _staging(p: PoolProblem | RegionPoolProblem, w: PoolWindows, lanes: int, x: Steps, size: int) -> str:

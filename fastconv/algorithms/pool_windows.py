@@ -7,14 +7,16 @@ from math import prod
 
 import numpy as np
 
+from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
 __all__ = [
     "VECTOR",
     "PoolWindows",
     "has_gaps",
+    "is_packed",
+    "layout_steps",
     "lookup",
-    "packed",
     "pixels",
     "regular",
     "rounded",
@@ -229,7 +231,7 @@ def pixels(steps: Steps, lanes: int) -> Steps:
     return (n, 0, *rest, c) if lanes > 1 else (n, c, *rest, 0)
 
 
-def packed(steps: Steps, lanes: int, size: int) -> bool:
+def is_packed(steps: Steps, lanes: int, size: int) -> bool:
     return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
 
 
@@ -241,3 +243,10 @@ def scratch_parts(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
 
 def rounded(size: int) -> int:
     return -(-size // VECTOR) * VECTOR
+
+
+def layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], size: int) -> Steps:
+    """Strides (N, C, ...) of a contiguous array in the problem's layout."""
+    order = (p.batch, *shape, p.channels) if p.channels_last else (p.batch, p.channels, *shape)
+    steps = tuple(size * step for step in contiguous_strides(order, "int8"))
+    return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
