@@ -16,9 +16,20 @@ import numpy as np
 
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
-from fastconv.algorithms.geometry import contiguous_strides
-from fastconv.algorithms.pool_windows import PoolWindows, has_gaps, lookup, pixels, regular, taps_in_place, windows_of
-from fastconv.algorithms.pool_windows import packed as is_packed
+from fastconv.algorithms.pool_windows import (
+    VECTOR,
+    PoolWindows,
+    has_gaps,
+    is_packed,
+    layout_steps,
+    lookup,
+    pixels,
+    regular,
+    rounded,
+    scratch_parts,
+    taps_in_place,
+    windows_of,
+)
 from fastconv.engines.contract import DTYPE_CODES, HALVES, NUMBERS, POOL_FIELDS, POOL_STAGING, record, slope_bits
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 from fastconv.problem.pooling import itemsize
@@ -44,8 +55,6 @@ REGISTERS = ("planes", "small", "lines", "pixels")
 # Input and output of at least so many bytes are more than the caches hold: the output is written past them, rows of up to
 # so many bytes.  3x3 windows of 8x64 planes of 112x112: 1.4 ms rather than 1.9, of 32x64: 4.4 rather than 8.1.
 STREAM_BEYOND, STREAM_ROW, LINE = 24 << 20, 16384, 64
-# Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
-VECTOR = 64
 # Elements that the scan for indices takes at once.
 SCANNED = 16
 
@@ -145,8 +154,8 @@ class Pool:
         p = self.pool
         threads = costs.threads_worth_using(self._flops, self._nbytes, threads)
         shapes = (p.in_shape, p.out_shape) if p is self.problem else (p.out_shape, p.in_shape)
-        x, out = (_layout_steps(p, shape, self.size) for shape in shapes)
-        idx = _layout_steps(p, p.out_shape, 8) if p.indices else ()
+        x, out = (layout_steps(p, shape, self.size) for shape in shapes)
+        idx = layout_steps(p, p.out_shape, 8) if p.indices else ()
         return self._bind(x, out, idx, threads).scratch_bytes * threads
 
     def _tables_of_planes(self, starts: np.ndarray) -> np.ndarray:
@@ -204,7 +213,7 @@ class Pool:
             and (p.indices or prod(w.kernel[:2]) == 1)
         )
         pitch = -(-lanes // SCANNED) * SCANNED if p.indices and not w.stride_x and lanes > 1 else lanes
-        parts, scratch_bytes = _scratch({
+        parts, scratch_bytes = scratch_parts({
             "folded": (max(cols * lanes, 2 * phase) + VECTOR) * self.acc_size
             * (spread is not None or (staging in ("flat", "staged", "gather") and not in_place
                                       and (w.stride_x <= 1 or staging != "gather"))),
@@ -351,13 +360,6 @@ class Pool:
         return {**dict(zip(names, ends[:3], strict=True)), "window_step": ends[3]}
 
 
-def _layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], size: int) -> Steps:
-    """Strides (N, C, ...) of a contiguous array in the problem's layout."""
-    order = (p.batch, *shape, p.channels) if p.channels_last else (p.batch, p.channels, *shape)
-    steps = tuple(size * step for step in contiguous_strides(order, "int8"))
-    return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
-
-
 def _staging(p: PoolProblem | RegionPoolProblem, w: PoolWindows, lanes: int, x: Steps, size: int) -> str:
     """How the input is read; see `POOL_STAGING`."""
     span = (w.kernel[2] - 1) * w.dilation[2] + 1
@@ -389,19 +391,9 @@ def _columns(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[
     # No more taps than meet the input for some pixel of the block.
     taps = min(w.kernel[2], (w.in_shape[2] + (block - 1) * stride) // dilation + 1)
     cols = (block - 1) * stride + (taps - 1) * dilation + 1
-    phase = _rounded(-(-cols // stride) * lanes)
+    phase = rounded(-(-cols // stride) * lanes)
     at = np.arange(taps, dtype=np.int64) * dilation
     return cols, phase, at % stride * phase + at // stride * lanes
-
-
-def _scratch(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
-    """Where the parts of the scratch memory begin, and the size of all."""
-    ends = np.cumsum([_rounded(size) for size in sizes.values()]).tolist()
-    return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
-
-
-def _rounded(size: int) -> int:
-    return -(-size // VECTOR) * VECTOR
 
 
 def _steps(name: str, steps: Steps) -> dict[str, int]:

@@ -7,15 +7,31 @@ from math import prod
 
 import numpy as np
 
+from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
-__all__ = ["PoolWindows", "has_gaps", "lookup", "packed", "pixels", "regular", "taps_in_place", "windows_of"]
+__all__ = [
+    "VECTOR",
+    "PoolWindows",
+    "has_gaps",
+    "is_packed",
+    "layout_steps",
+    "lookup",
+    "pixels",
+    "regular",
+    "rounded",
+    "scratch_parts",
+    "taps_in_place",
+    "windows_of",
+]
 
 Shape = tuple[int, ...]
 Steps = tuple[int, ...]
 
 # Planes in registers: vectors of a plane, bytes of the table of its taps, taps of a window.
 PLANE_VECTORS, TABLE_BYTES, MOST_TAPS = 4, 16384, 16
+# Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
+VECTOR = 64
 # Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
 PLANES_TOGETHER = 64
 
@@ -215,5 +231,22 @@ def pixels(steps: Steps, lanes: int) -> Steps:
     return (n, 0, *rest, c) if lanes > 1 else (n, c, *rest, 0)
 
 
-def packed(steps: Steps, lanes: int, size: int) -> bool:
+def is_packed(steps: Steps, lanes: int, size: int) -> bool:
     return steps[4] == lanes * size and (lanes == 1 or steps[5] == size)
+
+
+def scratch_parts(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where the parts of the scratch memory begin, and the size of all."""
+    ends = np.cumsum([rounded(size) for size in sizes.values()]).tolist()
+    return dict(zip(sizes, [0, *ends], strict=False)), ends[-1]
+
+
+def rounded(size: int) -> int:
+    return -(-size // VECTOR) * VECTOR
+
+
+def layout_steps(p: PoolProblem | RegionPoolProblem, shape: tuple[int, ...], size: int) -> Steps:
+    """Strides (N, C, ...) of a contiguous array in the problem's layout."""
+    order = (p.batch, *shape, p.channels) if p.channels_last else (p.batch, p.channels, *shape)
+    steps = tuple(size * step for step in contiguous_strides(order, "int8"))
+    return (steps[0], steps[-1], *steps[1:-1]) if p.channels_last else steps
