@@ -58,6 +58,11 @@ cdef inline bint outputs_follow(const PoolArgs *a, int64_t size) noexcept nogil:
             and follows(a.out_c, a.channels, c) and follows(a.out_n, a.batch, a.channels * c))
 
 
+cdef inline bint indices_follow(const PoolArgs *a, int64_t outputs) noexcept nogil:
+    # Whether planes of indices, themselves without gaps, lie one after the other.
+    return follows(a.idx_c, a.channels, 8 * outputs) and follows(a.idx_n, a.batch, a.channels * 8 * outputs)
+
+
 cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
     cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows
     cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
@@ -161,8 +166,8 @@ cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
     # Planes that fit into registers; a unit has whole planes.
     cdef int64_t size = 4 if a.dtype == FLOAT32 else 8, rows = a.out_depth * a.out_height, outputs = rows * a.out_width
     cdef int64_t plane = unit * a.strip // rows, last = min(plane + a.strip // rows, a.batch * a.channels), n, c, count
-    cdef PlaneLanes p = PlaneLanes(<const char *>a.col_of, a.block, outputs, a.phase, a.x_c, a.out_c, a.idx_c,
-                                   outputs_follow(a, size))
+    cdef bint flat = outputs_follow(a, size) and (kind != LANES_PLACES or indices_follow(a, outputs))
+    cdef PlaneLanes p = PlaneLanes(<const char *>a.col_of, a.block, outputs, a.phase, a.x_c, a.out_c, a.idx_c, flat)
     cdef PoolLanes *pool = pool_lanes(&p, kind, size)
     cdef const char *end = a.out + last * outputs * size
     cdef char *out
