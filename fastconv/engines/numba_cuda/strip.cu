@@ -6,7 +6,7 @@
 // from the constant bank.  Windows start PHASE elements behind an aligned vector.
 #include "elements.cuh"
 
-constexpr int WIDTH = 128 * GROUPS;
+constexpr int WIDTH = 128;
 constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
 constexpr int PITCH = WIDTH - 4 + NEIGHBOURS;
 
@@ -52,46 +52,55 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
     strip.high = max(min(((int)g.width - x0) / 4 * 4, PITCH), strip.low);
   }
   const float beyond = fill, start = g.has_bias ? bias[0] : 0.f;
-  const float4* own = memory + warp * (STAGES * PITCH / 4);
+  const float4* own = memory + warp * (STAGES * ROWS * PITCH / 4);
   const unsigned staged = shared_address(own);
+  const auto stage_rows = [&](int first, int slot) {
 #pragma unroll
-  for (int i = 0; i < STAGES - 1; i++) {
-    if (i < rows) stage(strip, y + i, staged + i * (4 * PITCH), beyond, lane, g);
+    for (int r = 0; r < ROWS; r++)
+      if (first + r < rows) stage(strip, y + first + r, staged + (slot * ROWS + r) * (4 * PITCH), beyond, lane, g);
     commit_async();
-  }
-  float* place = out + blockIdx.z * g.out_n + top * g.out_y + (left + 4 * lane) * g.out_x;
-  const int columns = (int)g.out_width - left - 4 * lane;
-  bool vectors[GROUPS];
+  };
 #pragma unroll
-  for (int j = 0; j < GROUPS; j++) vectors[j] = by_vectors(place + 128 * j * g.out_x, g.out_y, g.out_x, columns - 128 * j);
-  float sums[GROUPS][KERNEL_Y][4] = {};
+  for (int i = 0; i < STAGES - 1; i++) stage_rows(i * ROWS, i);
+  float* place = out + blockIdx.z * g.out_n + (top - KERNEL_Y + 1) * g.out_y + (left + 4 * lane) * g.out_x;
+  const int columns = (int)g.out_width - left - 4 * lane;
+  const bool vectors = by_vectors(place, g.out_y, g.out_x, columns);
+  float sums[KERNEL_Y + ROWS - 1][4];  // of the windows that end ROWS rows behind each other
+#pragma unroll
+  for (int j = 0; j < KERNEL_Y + ROWS - 1; j++)
+#pragma unroll
+    for (int c = 0; c < 4; c++) sums[j][c] = start;
   int slot = 0;
 #pragma unroll 1
-  for (int i = 0; i < rows; i++) {
+  for (int i = 0; i < rows; i += ROWS) {
     wait_but<STAGES - 2>();
     __syncwarp();
-    const int ahead = i + STAGES - 1;
-    if (ahead < rows) stage(strip, y + ahead, staged + (slot ? slot - 1 : STAGES - 1) * (4 * PITCH), beyond, lane, g);
-    commit_async();
+    stage_rows(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
+    float v[ROWS][NEIGHBOURS];
 #pragma unroll
-    for (int j = 0; j < GROUPS; j++) {
-      float v[NEIGHBOURS];
+    for (int r = 0; r < ROWS; r++)
 #pragma unroll
       for (int q = 0; q < NEIGHBOURS / 4; q++)
-        *reinterpret_cast<float4*>(v + 4 * q) = own[slot * (PITCH / 4) + lane + 32 * j + q];
+        *reinterpret_cast<float4*>(v[r] + 4 * q) = own[(slot * ROWS + r) * (PITCH / 4) + lane + q];
+#pragma unroll
+    for (int t = 0; t < KERNEL_X; t++)
 #pragma unroll
       for (int k = KERNEL_Y - 1; k >= 0; k--)
 #pragma unroll
-        for (int t = 0; t < KERNEL_X; t++)
+        for (int r = 0; r < ROWS; r++)
 #pragma unroll
           for (int c = 0; c < 4; c++) {
-            float before = t ? sums[j][k][c] : k ? sums[j][k - 1][c] : start;
-            sums[j][k][c] = fmaf(v[PHASE + t + c], weights.v[k * KERNEL_X + t], before);
+            float& sum = sums[KERNEL_Y - 1 - k + r][c];
+            sum = fmaf(v[r][PHASE + t + c], weights.v[t * KERNEL_Y + k], sum);
           }
-      if (i >= KERNEL_Y - 1)
-        store_four(place + 128 * j * g.out_x, g.out_x, columns - 128 * j, vectors[j], sums[j][KERNEL_Y - 1]);
-    }
-    if (i >= KERNEL_Y - 1) place += g.out_y;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+      if (KERNEL_Y - 1 <= i + r && i + r < rows) store_four(place + r * g.out_y, g.out_x, columns, vectors, sums[r]);
+#pragma unroll
+    for (int j = 0; j < KERNEL_Y + ROWS - 1; j++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) sums[j][c] = j + ROWS < KERNEL_Y + ROWS - 1 ? sums[j + ROWS][c] : start;
+    place += ROWS * g.out_y;
     slot = slot == STAGES - 1 ? 0 : slot + 1;
   }
 }
