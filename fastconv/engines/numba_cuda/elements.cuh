@@ -38,11 +38,26 @@ __device__ inline void copy_vector(unsigned staged, const float* source) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(staged), "l"(source) : "memory");
 }
 
+__device__ inline void store_shared(unsigned staged, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(staged), "f"(value) : "memory");
+}
+
 // The copies begun since the last one are a group; all groups but the last `COUNT` are waited for.
 __device__ inline void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 template <int COUNT>
 __device__ inline void wait_but() { asm volatile("cp.async.wait_group %0;" ::"n"(COUNT) : "memory"); }
+
+// A warp starts to stage `count` elements of a row of a plane, from `left` on, one by one by the boundary rule.
+__device__ inline void stage_mapped(unsigned staged, const float* plane, int y, int left, int count, float beyond, const Geometry& g) {
+  const int iy = mapped(y, (int)g.height, (int)g.rule_y);
+#pragma unroll 1
+  for (int i = threadIdx.x & 31; i < count; i += 32) {
+    const int ix = iy < 0 ? -1 : mapped(left + i, (int)g.width, (int)g.rule_x);
+    if (ix < 0) store_shared(staged + 4 * i, beyond);
+    else copy_async(staged + 4 * i, plane + iy * g.x_y + ix * g.x_x);
+  }
+}
 
 // Whether rows of results may be stored by vectors: the first `columns` of them count.
 __device__ inline bool by_vectors(const float* place, long long step_y, long long step_x, int columns) {

@@ -60,14 +60,9 @@ stream(const float* x, const float* w, float* out, const float* bias, double fil
   } else {
     float* staged = reinterpret_cast<float*>(memory) + warp * (LINES * PITCH);
 #pragma unroll 1
-    for (int row = 0; row < LINES; row++) {
-      const int iy = mapped(y + row, g.height, g.rule_y);
-#pragma unroll 1
-      for (int i = lane; i < PITCH; i += 32) {
-        const int ix = mapped(x0 + i, g.width, g.rule_x);
-        staged[row * PITCH + i] = iy >= 0 && ix >= 0 ? plane[iy * g.x_y + ix * g.x_x] : (float)fill;
-      }
-    }
+    for (int r = 0; r < LINES; r++) stage_mapped(shared_address(staged + r * PITCH), plane, y + r, x0, PITCH, fill, g);
+    commit_async();
+    wait_but<0>();
     __syncwarp();
     add(sums, FromShared{staged + lane * COLUMNS}, weights);
   }

@@ -10,32 +10,6 @@ constexpr int WIDTH = 128;
 constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
 constexpr int PITCH = WIDTH - 4 + NEIGHBOURS;
 
-struct Row {  // where rows of the image are staged from
-  const float* first;
-  int left, low, high;  // from where on, and which elements are whole vectors inside the image
-};
-
-__device__ inline void stage(const Row& strip, int y, unsigned staged, float beyond, int lane, const Geometry& g) {
-  if ((unsigned)y >= (unsigned)g.height) y = mapped(y, g.height, g.rule_y);
-  if (y < 0) {
-    for (int i = lane; i < PITCH; i += 32) asm volatile("st.shared.f32 [%0], %1;" ::"r"(staged + 4 * i), "f"(beyond) : "memory");
-    return;
-  }
-  const float* row = strip.first + y * g.x_y;
-#pragma unroll
-  for (int q = 0; q < (PITCH + 127) / 128; q++) {
-    int i = 4 * lane + 128 * q;
-    if (strip.low <= i && i < strip.high) copy_vector(staged + 4 * i, row + i);
-  }
-  if (strip.low == 0 && strip.high == PITCH) return;
-  for (int i = lane; i < PITCH; i += 32) {
-    if (strip.low <= i && i < strip.high) continue;
-    int x = mapped(strip.left + i, g.width, g.rule_x);
-    if (x >= 0) copy_async(staged + 4 * i, row + (x - strip.left) * g.x_x);
-    else asm volatile("st.shared.f32 [%0], %1;" ::"r"(staged + 4 * i), "f"(beyond) : "memory");
-  }
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 strip(const float* x, const float* w, float* out, const float* bias, double fill, const __grid_constant__ Weights weights,
       const __grid_constant__ Geometry g) {
@@ -46,22 +20,29 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
   const int rows = min((int)g.strip, (int)g.out_height - top) + KERNEL_Y - 1;
   if (left >= g.out_width || rows < KERNEL_Y) return;
   const int y = top - (int)g.pad_y, x0 = left - (int)g.pad_x - PHASE;
-  Row strip = {x + blockIdx.z * g.x_n + x0 * g.x_x, x0, 0, 0};
-  if (g.aligned) {
-    strip.low = min(max(-x0, 0), PITCH);
-    strip.high = max(min(((int)g.width - x0) / 4 * 4, PITCH), strip.low);
-  }
+  const float* plane = x + blockIdx.z * g.x_n;
+  const bool inside = g.aligned && x0 >= 0 && x0 + PITCH <= g.width;  // its columns, which then are whole vectors
   const float beyond = fill, start = g.has_bias ? bias[0] : 0.f;
   const float4* own = memory + warp * (STAGES * ROWS * PITCH / 4);
   const unsigned staged = shared_address(own);
-  const auto stage_rows = [&](int first, int slot) {
+  const auto stage = [&](int row, int slot) {
+    const unsigned target = staged + slot * (4 * ROWS * PITCH);
+    if (row >= rows) {
+    } else if (inside && y + row >= 0 && y + row + ROWS <= g.height) {
+      const float* source = plane + (y + row) * g.x_y + x0;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
-      if (first + r < rows) stage(strip, y + first + r, staged + (slot * ROWS + r) * (4 * PITCH), beyond, lane, g);
+      for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int i = 4 * lane; i < PITCH; i += 128)
+          copy_vector(target + 4 * (r * PITCH + i), source + (long long)(int)g.x_y * r + i);
+    } else {
+#pragma unroll 1
+      for (int r = 0; r < ROWS; r++) stage_mapped(target + 4 * r * PITCH, plane, y + row + r, x0, PITCH, beyond, g);
+    }
     commit_async();
   };
-#pragma unroll
-  for (int i = 0; i < STAGES - 1; i++) stage_rows(i * ROWS, i);
+#pragma unroll 1
+  for (int i = 0; i < STAGES - 1; i++) stage(i * ROWS, i);
   float* place = out + blockIdx.z * g.out_n + (top - KERNEL_Y + 1) * g.out_y + (left + 4 * lane) * g.out_x;
   const int columns = (int)g.out_width - left - 4 * lane;
   const bool vectors = by_vectors(place, g.out_y, g.out_x, columns);
@@ -75,7 +56,7 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
   for (int i = 0; i < rows; i += ROWS) {
     wait_but<STAGES - 2>();
     __syncwarp();
-    stage_rows(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
+    stage(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
     float v[ROWS][NEIGHBOURS];
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
