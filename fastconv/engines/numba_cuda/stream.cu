@@ -11,6 +11,10 @@ constexpr int NEIGHBOURS = (PHASE + KERNEL_X + COLUMNS - 1 + 3) / 4 * 4;  // tha
 constexpr int PITCH = WIDTH - COLUMNS + NEIGHBOURS;
 constexpr int LINES = ROWS + KERNEL_Y - 1;
 
+#if !WEIGHTS
+struct Weights { float v[KERNEL_Y * KERNEL_X]; };
+#endif
+
 struct FromImage {
   const float* start;
   int step;
@@ -40,7 +44,10 @@ __device__ __forceinline__ void add(float (&sums)[ROWS][COLUMNS], Load load, con
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-stream(const float* x, const float* w, float* out, const float* bias, double fill, const __grid_constant__ Weights weights,
+stream(const float* x, const float* w, float* out, const float* bias, double fill,
+#if WEIGHTS
+       const __grid_constant__ Weights weights,
+#endif
        const __grid_constant__ Geometry g) {
   extern __shared__ float4 memory[];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -48,8 +55,16 @@ stream(const float* x, const float* w, float* out, const float* bias, double fil
   const int top = (blockIdx.y * (THREADS / 32 / BESIDE) + warp / BESIDE) * ROWS;
   if (left >= g.out_width || top >= g.out_height) return;
   const int y = top - (int)g.pad_y, x0 = left - (int)g.pad_x - PHASE;
-  const float* plane = x + blockIdx.z * g.x_n;
-  const float start = g.has_bias ? bias[0] : 0.f;
+  const unsigned n = g.channels == 1 ? blockIdx.z : blockIdx.z / (unsigned)g.channels, c = blockIdx.z - n * (unsigned)g.channels;
+  const float* plane = x + n * g.x_n + c * g.x_c;
+  const float start = g.has_bias ? bias[c * g.bias_c] : 0.f;
+#if !WEIGHTS
+  Weights weights;
+#pragma unroll
+  for (int k = 0; k < KERNEL_Y; k++)
+#pragma unroll
+    for (int t = 0; t < KERNEL_X; t++) weights.v[k * KERNEL_X + t] = __ldg(w + c * g.w_c + k * g.w_y + t * g.w_x);
+#endif
   float sums[ROWS][COLUMNS];
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
@@ -66,7 +81,7 @@ stream(const float* x, const float* w, float* out, const float* bias, double fil
     __syncwarp();
     add(sums, FromShared{staged + lane * COLUMNS}, weights);
   }
-  float* place = out + blockIdx.z * g.out_n + top * g.out_y + (left + lane * COLUMNS) * g.out_x;
+  float* place = out + n * g.out_n + c * g.out_c + top * g.out_y + (left + lane * COLUMNS) * g.out_x;
   const int columns = (int)g.out_width - left - lane * COLUMNS;
 #pragma unroll
   for (int j = 0; j < COLUMNS; j += 4) {
