@@ -39,7 +39,7 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage", "on_cuda_pooling"])
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_direct", "on_cuda_ndimage", "on_cuda_pooling"])
 def test_arrays_on_a_device(name):
     pytest_on_the_simulator(f"tests/{name}.py")
 

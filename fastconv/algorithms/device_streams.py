@@ -58,14 +58,15 @@ PROCESSORS, SHORTEST = 132, 5
 
 def shape_for(p: ConvProblem, by_value: bool) -> Shape | None:
     """The shape that is fastest for a plane, None if these kernels are not for it."""
-    (height, width), size = (1, *p.out_shape)[-2:], (1, *p.kernel_shape)[-2:]
+    height, width = (1, *p.out_shape)[-2:]
+    kernel_y, kernel_x = (1, *p.kernel_shape)[-2:]
     if max(*p.in_shape, *p.out_shape) > MAX_SIZE:
         return None
-    strip = _strip(height, width, p.batch, size) if by_value and p.channels == 1 else None
+    strip = _strip(height, width, p.batch, (kernel_y, kernel_x)) if by_value and p.channels == 1 else None
     if strip is not None:
         return strip
     table = STREAM if by_value and p.channels == 1 else STREAM_IN_REGISTERS
-    found = next((numbers for most, numbers in table.items() if max(size) <= most), None)
+    found = next((numbers for most, numbers in table.items() if max(kernel_y, kernel_x) <= most), None)
     if found is None or width <= 64:
         return None
     shape = Shape("stream", *found, strip=found[0])

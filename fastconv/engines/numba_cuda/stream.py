@@ -15,7 +15,8 @@ from fastconv.engines.numba_cuda.tile import TileGeometry
 __all__ = ["StreamGeometry", "stream_twin"]
 
 # `strip`: rows of results that are a warp's.
-StreamGeometry = namedtuple("StreamGeometry", (*TileGeometry._fields, "strip"))
+FIELDS = [*TileGeometry._fields, "strip"]
+StreamGeometry = namedtuple("StreamGeometry", FIELDS)  # type: ignore[misc]
 
 
 def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, transposed: bool) -> Callable:
