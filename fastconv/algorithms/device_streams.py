@@ -18,6 +18,9 @@ MAX_STEP, MAX_SIZE = (1 << 29) - 1, 1 << 28
 STRIPS, BY_VALUE, IN_REGISTERS = 21, 15, 7
 
 
+RING = 3  # rows of the image that `stream.cu` stages at borders
+
+
 class Shape(NamedTuple):
     """A kernel's numbers behind its phase, as `engines.numba_cuda.define` tells, and the rows of results that a warp sums."""
 
@@ -39,18 +42,18 @@ class Shape(NamedTuple):
         below = self.warps // self.beside
         return -(-width // (self.width * self.beside)), -(-height // (self.strip * below)), planes
 
-    def shared(self, kernel_y: int, kernel_x: int, phase: int) -> int:
+    def shared(self, kernel_x: int, phase: int) -> int:
         """Bytes of shared memory of a block."""
         columns = self.width // 32
         pitch = self.width - columns + -(-(phase + kernel_x + columns - 1) // 4) * 4
-        lines = self.rows + kernel_y - 1 if self.operation == "stream" else self.rows * self.several
+        lines = RING if self.operation == "stream" else self.rows * self.several + 1
         return 4 * self.warps * lines * pitch
 
 
 # By the largest size of a kernel; weights as arguments, weights on the device.
-STREAM = {3: (4, 4, 4, 4, 10), 5: (4, 4, 2, 4, 7), 7: (4, 8, 1, 4, 4), 9: (8, 4, 8, 8, 3), 15: (4, 4, 8, 8, 3)}
+STREAM = {3: (2, 4, 2, 4, 10), 5: (4, 4, 1, 4, 8), 7: (4, 4, 1, 4, 7), 9: (8, 4, 1, 4, 6), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
-STRIP = {9: (4, 3, 4, 4, 4), 11: (4, 3, 4, 4, 4), 15: (4, 3, 4, 4, 3), 21: (2, 3, 4, 4, 3)}
+STRIP = {9: (4, 3, 4, 4, 4), 11: (3, 3, 4, 4, 4), 15: (2, 3, 4, 4, 4), 21: (1, 4, 4, 4, 3)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5

@@ -99,7 +99,7 @@ class Tile(device.DeviceFilter):
         grid, shared = layout.grid, layout.shared
         if shape is not None:
             grid = shape.grid(layout.height, layout.width, grid[2])
-            shared = shape.shared(layout.kernel_y, layout.kernel_x, layout.phase)
+            shared = shape.shared(layout.kernel_x, layout.phase)
         block = (kernel.bounds[0], 1, 1)
         call.start(kernel, grid, block, (x, w, out, bias), (fill,), geometry, shared, constants)
 

@@ -48,15 +48,10 @@ __device__ inline void commit_async() { asm volatile("cp.async.commit_group;" ::
 template <int COUNT>
 __device__ inline void wait_but() { asm volatile("cp.async.wait_group %0;" ::"n"(COUNT) : "memory"); }
 
-// A warp starts to stage `count` elements of a row of a plane, from `left` on, one by one by the boundary rule.
-__device__ inline void stage_mapped(unsigned staged, const float* plane, int y, int left, int count, float beyond, const Geometry& g) {
-  const int iy = mapped(y, (int)g.height, (int)g.rule_y);
+// A warp writes down where `count` columns of a plane from `left` on lie, -1 for the fill value; to be waited for.
+__device__ inline void map_columns(int* columns, int left, int count, const Geometry& g) {
 #pragma unroll 1
-  for (int i = threadIdx.x & 31; i < count; i += 32) {
-    const int ix = iy < 0 ? -1 : mapped(left + i, (int)g.width, (int)g.rule_x);
-    if (ix < 0) store_shared(staged + 4 * i, beyond);
-    else copy_async(staged + 4 * i, plane + iy * g.x_y + ix * g.x_x);
-  }
+  for (int i = threadIdx.x & 31; i < count; i += 32) columns[i] = mapped(left + i, (int)g.width, (int)g.rule_x);
 }
 
 // Whether rows of results may be stored by vectors: the first `columns` of them count.

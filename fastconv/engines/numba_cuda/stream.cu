@@ -2,7 +2,8 @@
 //
 // A thread sums ROWS rows by COLUMNS columns of outputs in registers, from vectors of the image that it reads where they lie,
 // through the first cache; weights are operands from the constant bank.  Only a warp whose windows cross the border, or that
-// reads rows not aligned to 16 bytes, stages its part of the image in shared memory.  Windows start PHASE elements behind an
+// reads rows not aligned to 16 bytes, stages them in shared memory, of which
+// a block has little, since the cache needs it.  Windows start PHASE elements behind an
 // aligned vector.  BESIDE warps of a block are side by side, the others below.
 #include "elements.cuh"
 
@@ -10,6 +11,7 @@ constexpr int WIDTH = 32 * COLUMNS;
 constexpr int NEIGHBOURS = (PHASE + KERNEL_X + COLUMNS - 1 + 3) / 4 * 4;  // that a thread meets in a row
 constexpr int PITCH = WIDTH - COLUMNS + NEIGHBOURS;
 constexpr int LINES = ROWS + KERNEL_Y - 1;
+constexpr int RING = 3;
 
 #if !WEIGHTS
 struct Weights { float v[KERNEL_Y * KERNEL_X]; };
@@ -21,13 +23,41 @@ struct FromImage {
   __device__ float4 operator()(int row, int i) const { return four(start + (long long)step * row + i); }
 };
 
-struct FromShared {
-  const float* start;
-  __device__ float4 operator()(int row, int i) const { return *reinterpret_cast<const float4*>(start + row * PITCH + i); }
+struct ByRule {  // where windows cross the border, or rows are not aligned: rows are staged, RING - 1 ahead
+  const float* plane;
+  int columns[(PITCH + 31) / 32], lines;  // where a lane's columns lie, and the row with its number
+  float beyond;
+  const float* staged;
+  const Geometry& g;
+
+  __device__ void stage(int row) const {
+    if (row < LINES) {
+      const int iy = __shfl_sync(~0u, lines, row);
+#pragma unroll
+      for (int i = threadIdx.x & 31, q = 0; q < (PITCH + 31) / 32; i += 32, q++) {
+        const unsigned target = shared_address(staged + row % RING * PITCH + i);
+        if (i >= PITCH) continue;
+        if ((iy | columns[q]) < 0) store_shared(target, beyond);
+        else copy_async(target, plane + iy * g.x_y + columns[q] * g.x_x);
+      }
+    }
+    commit_async();
+  }
+
+  __device__ float4 operator()(int row, int i) const {
+    if (i == 0) {
+      for (int first = 0; row == 0 && first < RING - 1; first++) stage(first);
+      __syncwarp();
+      stage(row + RING - 1);
+      wait_but<RING - 1>();
+      __syncwarp();
+    }
+    return *reinterpret_cast<const float4*>(staged + row % RING * PITCH + (threadIdx.x & 31) * COLUMNS + i);
+  }
 };
 
 template <class Load>
-__device__ __forceinline__ void add(float (&sums)[ROWS][COLUMNS], Load load, const Weights& weights) {
+__device__ __forceinline__ void add(float (&sums)[ROWS][COLUMNS], const Load& load, const Weights& weights) {
 #pragma unroll
   for (int row = 0; row < LINES; row++) {
     float v[NEIGHBOURS];
@@ -73,13 +103,11 @@ stream(const float* x, const float* w, float* out, const float* bias, double fil
   if (g.aligned && y >= 0 && x0 >= 0 && y + LINES <= g.height && x0 + PITCH <= g.width) {
     add(sums, FromImage{plane + y * g.x_y + x0 + lane * COLUMNS, (int)g.x_y}, weights);
   } else {
-    float* staged = reinterpret_cast<float*>(memory) + warp * (LINES * PITCH);
-#pragma unroll 1
-    for (int r = 0; r < LINES; r++) stage_mapped(shared_address(staged + r * PITCH), plane, y + r, x0, PITCH, fill, g);
-    commit_async();
-    wait_but<0>();
-    __syncwarp();
-    add(sums, FromShared{staged + lane * COLUMNS}, weights);
+    ByRule load = {plane, {}, mapped(y + min(lane, LINES - 1), (int)g.height, (int)g.rule_y), (float)fill,
+                   reinterpret_cast<float*>(memory) + warp * (RING * PITCH), g};
+#pragma unroll
+    for (int q = 0; q < (PITCH + 31) / 32; q++) load.columns[q] = mapped(x0 + lane + 32 * q, (int)g.width, (int)g.rule_x);
+    add(sums, load, weights);
   }
   float* place = out + n * g.out_n + c * g.out_c + top * g.out_y + (left + lane * COLUMNS) * g.out_x;
   const int columns = (int)g.out_width - left - lane * COLUMNS;
