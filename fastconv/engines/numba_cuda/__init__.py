@@ -130,7 +130,7 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
 
     several, beside, warps, blocks, *by_value = rest
     macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
-    macros["STAGES" if operation == "strip" else "COLUMNS"] = several
+    macros |= {"STAGES": several, "TAPS": width} if operation == "strip" else {"COLUMNS": several}
     columns = 4 if operation == "strip" else several
     twin = stream.stream_twin((height, width), columns, beside, warps, transposed=operation == "strip")
     constants = height * width * all(by_value)

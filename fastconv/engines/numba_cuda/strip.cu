@@ -6,8 +6,8 @@
 // from the constant bank.  Windows start PHASE elements behind an aligned vector.
 #include "elements.cuh"
 
-struct Yes { static constexpr bool value = true; };
-struct No { static constexpr bool value = false; };
+template <int VALUE>
+struct Number { static constexpr int value = VALUE; };
 
 constexpr int WIDTH = 128;
 constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
@@ -81,23 +81,29 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
     for (int from = 0; from < KERNEL_Y; from += GROUP) {
       if (!all.value && (from > i + ROWS - 1 || from + GROUP + rows <= i + KERNEL_Y)) continue;
       if (!all.value) __syncwarp();  // the image is read again, since registers do not hold it meanwhile
-      float v[ROWS][NEIGHBOURS];
+      const auto multiply = [&](auto taps, int first) {
+        constexpr int MET = (PHASE + taps.value + 3 + 3) / 4 * 4;
+        float v[ROWS][MET];
 #pragma unroll
-      for (int r = 0; r < ROWS; r++)
+        for (int r = 0; r < ROWS; r++)
 #pragma unroll
-        for (int q = 0; q < NEIGHBOURS / 4; q++)
-          *reinterpret_cast<float4*>(v[r] + 4 * q) = own[(slot * ROWS + r) * (PITCH / 4) + lane + q];
+          for (int q = 0; q < MET / 4; q++)
+            *reinterpret_cast<float4*>(v[r] + 4 * q) = own[(slot * ROWS + r) * (PITCH / 4) + first / 4 + lane + q];
 #pragma unroll
-      for (int t = 0; t < KERNEL_X; t++)
+        for (int t = 0; t < taps.value; t++)
 #pragma unroll
-        for (int k = min(from + GROUP, KERNEL_Y) - 1; k >= from; k--)
+          for (int k = min(from + GROUP, KERNEL_Y) - 1; k >= from; k--)
 #pragma unroll
-          for (int r = 0; r < ROWS; r++)
+            for (int r = 0; r < ROWS; r++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) {
-              float& sum = sums[KERNEL_Y - 1 - k + r][c];
-              sum = fmaf(v[r][PHASE + t + c], weights.v[t * KERNEL_Y + k], sum);
-            }
+              for (int c = 0; c < 4; c++) {
+                float& sum = sums[KERNEL_Y - 1 - k + r][c];
+                sum = fmaf(v[r][PHASE + t + c], weights.v[(first + t) * KERNEL_Y + k], sum);
+              }
+      };
+#pragma unroll 1
+      for (int first = 0; first <= KERNEL_X - TAPS; first += TAPS) multiply(Number<TAPS>{}, first);
+      if constexpr (KERNEL_X % TAPS > 0) multiply(Number<KERNEL_X % TAPS>{}, KERNEL_X / TAPS * TAPS);
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
@@ -115,9 +121,9 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
 #pragma unroll 1
   for (int end = KERNEL_Y - 1;; end = rows) {
 #pragma unroll 1
-    while (i < end) add(No{});
+    while (i < end) add(Number<0>{});
     if (end == rows) break;
 #pragma unroll 1
-    while (i + ROWS + KERNEL_Y - 1 <= rows) add(Yes{});
+    while (i + ROWS + KERNEL_Y - 1 <= rows) add(Number<1>{});
   }
 }
