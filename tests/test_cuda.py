@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv.algorithms import device_lines
+from fastconv.algorithms import device_lines, device_streams
 from fastconv.device import DeviceArray, as_device, native
 from fastconv.engines.numba_cuda import define
 
@@ -39,7 +39,7 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_ndimage", "on_cuda_pooling"])
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_direct", "on_cuda_ndimage", "on_cuda_pooling"])
 def test_arrays_on_a_device(name):
     pytest_on_the_simulator(f"tests/{name}.py")
 
@@ -315,11 +315,12 @@ def test_kernels_compile_to_lean_code(types):
         assert ("fma.rn" in ptx) == (types[0] == "filter" and types[4][0] in "fc" and not types[6])
 
 
-# By stream: kernel, phase, rows, warps, blocks, weights by value; tile: threads of a row, padded width, rest of the kernel.
+# By tile: threads of a row, padded width, rest of the kernel.
 WINDOW = (0, 2, 4, 4, 4, False, False, 128)
 FAST = [
-    *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in ((3, (4, 4, 6)), (7, (4, 4, 6)), (15, (4, 8, 3)))),
-    ("stream", 7, 7, 1, 8, 4, 4, 0),
+    *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in device_streams.STREAM.items()),
+    *(("stream", k, k, -(k // 2) % 4, *shape, 0) for k, shape in device_streams.STREAM_IN_REGISTERS.items()),
+    *(("strip", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.STRIP.items()),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
     *(("lines", k, k, -(k // 2) % 4, *shape[:3]) for k, shape in device_lines.SHAPES.items()),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.algorithms import device
-from fastconv.algorithms.device_tile import MAX_BLOCKS, MAX_STEP
+from fastconv.algorithms.device_streams import MAX_BLOCKS, MAX_STEP
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem
 

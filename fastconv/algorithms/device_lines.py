@@ -8,8 +8,9 @@ import numpy as np
 
 from fastconv.algorithms import device
 from fastconv.algorithms.device_host import by_tiles
+from fastconv.algorithms.device_streams import MAX_BLOCKS
 from fastconv.algorithms.device_strips import Shape, Strips
-from fastconv.algorithms.device_tile import FLOAT32, MAX_BLOCKS
+from fastconv.algorithms.device_tile import FLOAT32
 from fastconv.problem import ConvProblem, SeparableProblem
 
 __all__ = ["executor", "refuse"]

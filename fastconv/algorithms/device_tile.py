@@ -1,13 +1,13 @@
-"""Direct filters of float32 planes on a GPU: small kernels by `stream`, others by `tile` (`engines.numba_cuda`)."""
+"""Direct filters of float32 planes on a GPU: small kernels by `stream` and `strip`, others by `tile` (`engines.numba_cuda`)."""
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from fastconv.algorithms import device
+from fastconv.algorithms.device_streams import MAX_BLOCKS, MAX_STEP, Shape, shape_for
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, SeparableProblem
 
@@ -17,17 +17,6 @@ __all__ = ["executor", "refuse"]
 WIDTHS = (8, 16, 32, 64)
 SHARED_BYTES = 99 << 10
 FLOAT32 = "float32"
-
-# Blocks along a grid's y and z, and the largest distance of rows that are found by 32-bit numbers of bytes.
-MAX_BLOCKS = 65535
-MAX_STEP = (1 << 29) - 1
-
-# The largest kernels for which wide tiles are summed from where the image lies: with weights in shared memory, and as arguments.
-STREAMED = (7, 15)
-
-# Rows of a thread, warps of a block, and blocks that a multiprocessor shall hold: of kernels up to so many taps, of larger ones
-# (whose rows would not stay in registers), and of weights in shared memory.
-STREAM_SMALL, STREAM_LARGE, STREAM_SHARED, SMALL = (4, 4, 6), (4, 8, 3), (8, 4, 4), 81
 
 
 def refuse(problem: device.Problem) -> str | None:
@@ -46,7 +35,7 @@ def refuse(problem: device.Problem) -> str | None:
         return "is for one channel a group, planes apart"
     width = p.kernel_shape[-1]
     layout = _Layout(p)
-    if max(2 * layout.grid[1], layout.grid[2]) > MAX_BLOCKS:  # streams have half as many rows, where they are small
+    if max(2 * layout.grid[1], layout.grid[2]) > MAX_BLOCKS:  # streams may have half as many rows
         return f"is for {MAX_BLOCKS} planes at most"
     return None if width <= WIDTHS[-1] and layout.shared <= SHARED_BYTES else "is for smaller kernels"
 
@@ -62,6 +51,7 @@ class _Layout:
     def __init__(self, p: ConvProblem):
         self.height, self.width = (1, *p.out_shape)[-2:]
         self.kernel_y, self.kernel_x = (1, *p.kernel_shape)[-2:]
+        self.phase = -(0, *p.pad)[-1] % 4
         self.wide = next((width for width in WIDTHS if self.kernel_x <= width), WIDTHS[-1])
         self.across = 8 if self.width <= 32 else 16 if self.width <= 64 else 32
         self.tile_y, self.tile_x = 1024 // self.across, 4 * self.across
@@ -81,37 +71,37 @@ class Tile(device.DeviceFilter):
         """The kernel for weights and biases as they lie; weights on the host are arguments of small kernels."""
         if not self._is_fast(w, bias):
             return super().kernel(w, bias)
-        layout, streamed = self.layout, self._streamed(w)
-        if streamed:
-            size, phase = (layout.kernel_y, layout.kernel_x), -(0, *self.problem.pad)[-1] % 4
-            return self.engine.kernel("stream", *size, phase, *streamed)
-        return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
+        layout, shape = self.layout, self._shape(w)
+        if shape is None:
+            return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
+        by_value = () if shape.operation == "strip" else (int(self._by_value(w)),)
+        size = layout.kernel_y, layout.kernel_x
+        return self.engine.kernel(shape.operation, *size, layout.phase, *shape[1:-1], *by_value)
 
-    def _streamed(self, w: Any) -> tuple[int, int, int, int] | None:
-        """Rows of a thread, warps of a block, blocks of a multiprocessor, and whether weights go by value; None for tiles."""
-        by_value = self.problem.channels == 1 and not isinstance(w, DeviceArray)
-        size = self.layout.kernel_y, self.layout.kernel_x
-        if self.layout.across < 32 or max(size) > STREAMED[by_value]:
-            return None
-        shape = STREAM_SHARED if not by_value else STREAM_SMALL if prod(size) <= SMALL else STREAM_LARGE
-        return (*shape, int(by_value))
+    def _by_value(self, w: Any) -> bool:
+        return self.problem.channels == 1 and not isinstance(w, DeviceArray)
+
+    def _shape(self, w: Any) -> Shape | None:
+        return shape_for(self.problem, self._by_value(w))
 
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
         """Launch the kernel on an image and a result that lie on the device."""
         if not self._is_fast(w, bias):
             return super().start(call, x, w, out, bias, fill)
-        kernel, layout, streamed = self.kernel(w, bias), self.layout, self._streamed(w)
-        constants = np.ascontiguousarray(w, FLOAT32).ravel() if kernel.constants else ()
+        kernel, layout, shape = self.kernel(w, bias), self.layout, self._shape(w)
+        constants: Any = ()
+        if kernel.constants:
+            constants = np.asarray(w, FLOAT32).reshape(layout.kernel_y, layout.kernel_x)
+            constants = (constants.T if shape is not None and shape.operation == "strip" else constants).ravel()
         w = None if kernel.constants else call.put(w)
-        aligned = x.address % 16 == 0
-        geometry = self.geometry(kernel.geometry, *(device.steps_of(array) for array in (x, w, out, bias)), aligned)
-        across, down, planes = layout.grid
-        if streamed:
-            down = -(-layout.height // (streamed[0] * streamed[1]))
+        steps = (device.steps_of(array) for array in (x, w, out, bias))
+        geometry = self.geometry(kernel.geometry, *steps, x.address % 16 == 0, 0 if shape is None else shape.strip)
+        grid, shared = layout.grid, layout.shared
+        if shape is not None:
+            grid = shape.grid(layout.height, layout.width, grid[2])
+            shared = shape.shared(layout.kernel_x, layout.phase)
         block = (kernel.bounds[0], 1, 1)
-        call.start(
-            kernel, (across, down, planes), block, (x, w, out, bias), (fill,), geometry, layout.shared, constants
-        )
+        call.start(kernel, grid, block, (x, w, out, bias), (fill,), geometry, shared, constants)
 
     def _is_fast(self, *arrays: DeviceArray | None) -> bool:
         return all(array is None or array.dtype == FLOAT32 or not isinstance(array, DeviceArray) for array in arrays)
@@ -124,6 +114,7 @@ class Tile(device.DeviceFilter):
         out: device.Steps,
         bias: device.Steps,
         aligned: bool = False,
+        strip: int = 0,
     ) -> Any:
         if "aligned" not in record._fields:
             return super()._geometry(record, x, w, out, bias)
@@ -135,6 +126,7 @@ class Tile(device.DeviceFilter):
             *(0, *p.pad)[-2:], *rules, int(p.bias),
             *x, w[0], *w[2:], *out, bias[0] if bias else 0,
             int(aligned and x[3] == 1 and abs(x[2]) <= MAX_STEP and not any(step % 4 for step in x[:3])),
+            *([strip] if "strip" in record._fields else []),
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, require
+from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, Source, require
 from fastconv.engines.numba_cuda.pipeline import Tile, in_tiles
 
 __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
@@ -73,8 +73,10 @@ def kernel(operation: str, *types: Any) -> Kernel:
 def define(operation: str, *types: Any) -> Kernel:
     """The Python function of a kernel and its types, which need no GPU.
 
-    ``stream``: kernel height and width, phase, rows of a thread, warps of a block, blocks that a multiprocessor shall hold,
-    and whether weights go by value (see `stream.stream_kernel`).
+    ``stream``: kernel height and width, phase, rows and columns of a thread, warps side by side, warps of a block, blocks that
+    a multiprocessor shall hold, and whether weights go by value (see `stream.cu`).
+    ``strip``: kernel height and width, phase, rows added and staged at a time, times that rows are staged ahead, warps side by
+    side, warps of a block, and blocks that a multiprocessor shall hold (see `strip.cu`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
@@ -97,12 +99,12 @@ def define(operation: str, *types: Any) -> Kernel:
 def _made(operation: str, types: tuple) -> Kernel:
     alone: dict[str, Callable[..., Kernel]] = {
         "filter": _filter, "windows": _windows, "lines": _lines, "bytes": _bytes, "matrix": _matrix, "moving": _moving,
-        "map": _map, "pool_gradient": _pool_gradient,
+        "map": _map, "tile": _tile, "pool_gradient": _pool_gradient,
     }  # fmt: skip
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("tile", "stream"): _planes, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
+        ("stream", "strip"): _stream, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
     return next((make for names, make in several.items() if operation in names), _pool)(operation, *types)
@@ -116,16 +118,26 @@ def _filter(source: str, weights: str, bias: str, acc: str, out: str, exact: str
     return Kernel(function, (source, weights, out, bias), (scalar,), filter.geometry_of(further))
 
 
-def _planes(operation: str, *numbers: int) -> Kernel:
-    from fastconv.engines.numba_cuda import stream, tile
+def _tile(*numbers: int) -> Kernel:
+    from fastconv.engines.numba_cuda import tile
 
-    pointers, scalars = ("float32",) * 4, ("float64",)
-    if operation == "tile":
-        function = tile.tile_kernel(*numbers)
-        return Kernel(function, pointers, scalars, tile.TileGeometry, (tile.THREADS, tile.BLOCKS))
-    height, width, phase, rows, warps, blocks, by_value = numbers
-    function = stream.stream_kernel(height, width, phase, rows, warps, bool(by_value))
-    return Kernel(function, pointers, scalars, tile.TileGeometry, (32 * warps, blocks), height * width * by_value)
+    bounds = (tile.THREADS, tile.BLOCKS)
+    return Kernel(tile.tile_kernel(*numbers), ("float32",) * 4, ("float64",), tile.TileGeometry, bounds)
+
+
+def _stream(operation: str, height: int, width: int, phase: int, rows: int, *rest: int) -> Kernel:
+    from fastconv.engines.numba_cuda import stream
+
+    several, beside, warps, blocks, *by_value = rest
+    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
+    macros |= {"STAGES": several, "TAPS": width} if operation == "strip" else {"COLUMNS": several}
+    columns = 4 if operation == "strip" else several
+    twin = stream.stream_twin((height, width), columns, beside, warps, transposed=operation == "strip")
+    constants = height * width * all(by_value)
+    return Kernel(
+        twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), constants,
+        Source.of(operation, **macros),
+    )  # fmt: skip
 
 
 def _lines(height: int, width: int, phase: int, stages: int, warps: int, blocks: int) -> Kernel:

@@ -1,4 +1,4 @@
-"""Machine code of kernels: from the disk, or compiled by Numba and NVIDIA's linker.
+"""Machine code of kernels: from the disk, or compiled by Numba or NVRTC, and NVIDIA's linker.
 
 A file is told apart by all that the code depends on: the sources of this package, the versions
 of the compilers, the kind of GPU and the driver.  See `PrivateFolder` for who may share it.
@@ -21,13 +21,24 @@ import numpy as np
 from fastconv import folders
 from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import INSTALL, Kernel
+from fastconv.engines.numba_cuda.nvrtc import FOLDER, compile_source
 from fastconv.engines.private_folder import PrivateFolder
 
 __all__ = ["cache_folder", "code_of", "compile_ptx", "link"]
 
 # Bytes of machine code on disk, of all versions: each kernel has 10 to 100 KB.
 CACHE_BYTES = 64 << 20
-COMPILERS = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink", "cuda-core")
+COMPILERS = (
+    "numba",
+    "numba-cuda",
+    "llvmlite",
+    "nvidia-nvvm",
+    "nvidia-nvjitlink",
+    "cuda-core",
+    "nvidia-cuda-nvrtc",
+    "nvidia-cuda-nvrtc-cu12",
+)
+SOURCES = ("*.py", "*.cu", "*.cuh")
 
 # Names that numba-cuda 0.30 looks up at its first compilation and NumPy 2.5 no longer has.
 NUMPY_NAMES = {"row_stack": "vstack"}
@@ -49,7 +60,10 @@ def code_of(kernel: Kernel, capability: tuple[int, int], driver: int) -> tuple[s
 
 def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
     """A kernel as PTX, and the name of its entry; needs the compiler's libraries, but no GPU."""
-    with _numpy_names():
+    with _compiler():
+        if kernel.source is not None:
+            return compile_source(kernel, capability), kernel.source.name
+    with _compiler(), _numpy_names():
         from numba import cuda
         from numba.cuda import types
 
@@ -58,18 +72,10 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
         geometry = types.NamedUniTuple(types.int64, len(kernel.geometry._fields), kernel.geometry)
         constants = [types.UniTuple(types.float32, kernel.constants)] if kernel.constants else []
         signature = types.void(*pointers, *scalars, *constants, geometry)
-        try:
-            ptx, _ = cuda.compile(
-                kernel.function,
-                signature,
-                device=False,
-                abi="numba",
-                cc=capability,
-                launch_bounds=kernel.bounds or None,
-            )
-        except (ImportError, OSError, RuntimeError) as error:
-            libraries = f"its compiler libraries come with {INSTALL}"
-            raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error
+        bounds = kernel.bounds or None
+        ptx, _ = cuda.compile(
+            kernel.function, signature, device=False, abi="numba", cc=capability, launch_bounds=bounds
+        )
     entry = re.search(r"\.visible \.entry (\w+)", ptx)
     assert entry is not None
     return ptx, entry[1]
@@ -102,8 +108,17 @@ def _versions() -> tuple:
             found.append(version(package))
         except PackageNotFoundError:
             found.append("")
-    sources = b"\0".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    sources = b"\0".join(path.read_bytes() for ending in SOURCES for path in sorted(FOLDER.glob(ending)))
     return hashlib.sha256(sources).hexdigest(), *found, sys.version_info[:2]
+
+
+@contextmanager
+def _compiler() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as error:
+        libraries = f"its compiler libraries come with {INSTALL}"
+        raise RuntimeError(f"engine 'cuda' could not compile a kernel ({libraries}): {error}") from error
 
 
 @contextmanager

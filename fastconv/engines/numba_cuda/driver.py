@@ -256,9 +256,10 @@ def run(
     slots = slots_of(kernel, arrays, scalars, geometry)
     numbers = np.array(constants, np.float32)
     addresses = slots.ctypes.data + np.arange(0, slots.nbytes, 8, dtype=np.uint64)
-    if kernel.constants:
-        behind = len(kernel.pointers) + sum(2 if name == "complex128" else 1 for name in kernel.scalars)
-        addresses = np.insert(addresses, behind, numbers.ctypes.data + np.arange(0, numbers.nbytes, 4, dtype=np.uint64))
+    weights = numbers.ctypes.data + np.arange(0, numbers.nbytes, 4, dtype=np.uint64)
+    behind = len(slots) - len(geometry)
+    some = slice(1 if kernel.source else None)  # in C++ weights and geometry are one parameter each
+    addresses = np.concatenate([addresses[:behind], weights[some], addresses[behind:][some]])
     _do(driver.cuLaunchKernel, handle, *grid, *block, shared, stream, addresses.ctypes.data, 0)
 
 

@@ -15,7 +15,7 @@ from numba import config
 
 __all__ = [
     "COLUMNS", "ROWS", "copy_async", "copy_vector", "four", "gathered", "multiplied", "multiply_add", "store_row",
-    "store_tile", "stored_by_vectors", "stream", "tile_of", "wait_async",
+    "store_tile", "stored_by_vectors", "tile_of", "wait_async",
 ]  # fmt: skip
 
 ROWS, COLUMNS = 8, 4
@@ -23,17 +23,15 @@ ROWS, COLUMNS = 8, 4
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 
-def multiplied(
-    build: Any, sums: Sequence[Any], down: int, weights: Callable, load: Callable, taps: int, phase: int = 0
-) -> list:
+def multiplied(build: Any, sums: Sequence[Any], down: int, weights: Callable, load: Callable, taps: int) -> list:
     """Instructions that add the products of `down` kernel rows, lists of `taps` weights, to a tile.
 
-    ``load(row, i)`` loads four neighbours of a row of the image, from the i-th on; the first window starts at `phase`.
+    ``load(row, i)`` loads four neighbours of a row of the image, from the i-th on.
     Each row of the image is loaded once for all kernel rows that meet it.
     """
     sums, rows = list(sums), len(sums) // COLUMNS
     for row in range(rows + down - 1):
-        values = gathered(lambda i, row=row: load(row, i), phase + taps + COLUMNS - 1)[phase:]
+        values = gathered(lambda i, row=row: load(row, i), taps + COLUMNS - 1)
         for k in range(max(0, row - rows + 1), min(down, row + 1)):
             line = weights(k)
             for tap in range(taps):
@@ -41,10 +39,6 @@ def multiplied(
                     at = (row - k) * COLUMNS + column
                     sums[at] = build.fma(values[tap + column], line[tap], sums[at])
     return sums
-
-
-def _padded(count: int) -> int:
-    return -(-count // 4) * 4
 
 
 def gathered(load: Callable, count: int) -> list:
@@ -63,19 +57,6 @@ if SIMULATED:
             return tuple(tile.ravel())
 
         return add
-
-    def stream(rows: int, down: int, taps: int, phase: int) -> Callable:
-        wide = _padded(taps)
-
-        def make(value: Any, weights: Any, first: Any, image: Any, at: Any, step: Any) -> Any:
-            tile = np.full((rows, COLUMNS), value, np.float32)
-            for row, column in np.ndindex(rows, COLUMNS):
-                for k, tap in np.ndindex(down, taps):
-                    weight = weights[k * taps + tap if isinstance(weights, tuple) else first + k * wide + tap]
-                    tile[row, column] += image[at + (row + k) * step + phase + tap + column] * weight
-            return tuple(tile.ravel())
-
-        return make
 
     def tile_of(value: Any) -> tuple:
         return (value,) * (ROWS * COLUMNS)
@@ -131,58 +112,12 @@ else:
 
         return add
 
-    def stream(rows: int, down: int, taps: int, phase: int) -> Callable:
-        """An intrinsic that makes a tile of `rows` rows from memory or shared memory.
-
-        Rows of the image are `step` elements apart; each starts on a multiple of 16 bytes.  Weights are a tuple, or lie in
-        shared memory from `first` on, their rows padded to vectors: there they are read again for each row of the image,
-        since registers do not hold 49.
-        """
-        tile, wide = types.UniTuple(types.float32, rows * COLUMNS), _padded(taps)
-
-        @intrinsic
-        def make(typing, value, weights, first, image, at, step):
-            is_shared = isinstance(image, types.Array)
-
-            def code(context, build, signature, args):
-                value, numbers, first, image, at, step = args
-                base = _shared(context, build, signature.args[3], image) if is_shared else image
-                origin = build.gep(base, [at])
-                starts = _rows_below(build, origin, step, rows + down - 1)
-                if not is_shared:
-                    starts = [build.addrspacecast(start, ir.PointerType(FLOAT, 1)) for start in starts]
-                if isinstance(weights, types.Array):
-                    place = build.gep(_shared(context, build, weights, numbers), [first])
-                    line = lambda k: gathered(lambda i: four(build, place, k * wide + i, again=True), taps)  # noqa: E731
-                else:
-                    line = lambda k: _parts(build, numbers, weights)[k * taps : (k + 1) * taps]  # noqa: E731
-                load = lambda row, i: four(build, starts[row], i, constant=not is_shared)  # noqa: E731
-                after = multiplied(build, [value] * len(tile), down, line, load, taps, phase)
-                return context.make_tuple(build, signature.return_type, after)
-
-            return tile(types.float32, weights, types.int64, image, types.int64, types.int64), code
-
-        return make
-
-    def _rows_below(build: Any, origin: Any, step: Any, count: int) -> list:
-        """Where rows start; so many bytes as `step` elements have fit into 32 bits, so one instruction finds each."""
-        nbytes = build.sext(build.trunc(build.shl(step, ir.Constant(INT64, 2)), INT32), INT64)
-        first = build.bitcast(origin, ir.IntType(8).as_pointer(origin.type.addrspace))
-        places = [build.gep(first, [build.mul(nbytes, ir.Constant(INT64, i))]) for i in range(count)]
-        return [build.bitcast(place, origin.type) for place in places]
-
-    def four(build: Any, start: Any, offset: int, constant: bool = False, again: bool = False) -> list:
-        """Four neighbours from an offset on, which is aligned.
-
-        `constant`: in memory that nobody writes meanwhile; `again`: not kept in registers from another load.
-        """
+    def four(build: Any, start: Any, offset: int) -> list:
+        """Four neighbours from an offset on, which is aligned."""
         space = start.type.addrspace
         place = build.gep(start, [ir.Constant(INT64, offset)])
         vector = build.load(build.bitcast(place, VECTOR.as_pointer(space)))
         vector.align = 16
-        vector.volatile = again
-        if constant:
-            vector.set_metadata("invariant.load", build.module.add_metadata([]))
         return [build.extract_element(vector, ir.Constant(INT32, i)) for i in range(4)]
 
     def _parts(build: Any, value: Any, kind: Any) -> list:

@@ -23,7 +23,17 @@ from fastconv.device import DeviceArray, recorded
 from fastconv.dlpack import Handed
 from fastconv.install import install_command
 
-__all__ = ["BLOCK", "RULES", "Call", "Kernel", "block_and_grid", "new_handed_array", "new_numba_array", "require"]
+__all__ = [
+    "BLOCK",
+    "RULES",
+    "Call",
+    "Kernel",
+    "Source",
+    "block_and_grid",
+    "new_handed_array",
+    "new_numba_array",
+    "require",
+]
 
 INSTALL = install_command("cuda")
 
@@ -36,8 +46,24 @@ MAX_BLOCKS = 65535
 
 
 @dataclass(frozen=True)
+class Source:
+    """A kernel in CUDA C++ (see `nvrtc`): the name of its file and of itself, and what it is compiled for."""
+
+    name: str
+    macros: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, name: str, **macros: int) -> Source:
+        """A source with its macros by name."""
+        return cls(name, tuple((macro, int(value)) for macro, value in macros.items()))
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """A kernel by the contract of this package: a function, and the types of its arguments."""
+    """A kernel by the contract of this package: a function, and the types of its arguments.
+
+    Where there is a `source`, that is compiled, and the function is its twin for Numba's simulator.
+    """
 
     function: Callable
     pointers: tuple[str, ...]
@@ -45,6 +71,7 @@ class Kernel:
     geometry: Any
     bounds: tuple[int, ...] = ()  # threads of a block at most, and how many blocks a multiprocessor shall hold
     constants: int = 0  # float32 numbers that go by value, behind the scalars
+    source: Source | None = None
     name: str = ""  # tells its code on disk apart from that of all others; without one it is not kept there
 
 

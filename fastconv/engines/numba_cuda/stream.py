@@ -1,78 +1,51 @@
-"""The direct filter of float32 planes for small kernels, which take as long as copying the image.
-
-A thread sums `rows` rows by 4 columns of outputs in registers, from vectors of the image that it reads where they lie,
-through the first cache.  Only where windows cross the border, or rows are not aligned to 16 bytes, the block stages its part
-of the image in shared memory.
-"""
+"""The twins of `stream.cu` and `strip.cu` on Numba's simulator: the same outputs of a thread, without what makes them fast."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numba import cuda, float32
+from numba import cuda
 
-from fastconv.engines.numba_cuda import emit
-from fastconv.engines.numba_cuda.elements import inlined, mapped, place_in_batch
+from fastconv.engines.numba_cuda.elements import mapped, place_in_batch
+from fastconv.engines.numba_cuda.tile import TileGeometry
 
-__all__ = ["stream_kernel"]
+__all__ = ["StreamGeometry", "stream_twin"]
 
-COLUMNS = emit.COLUMNS
+# `strip`: rows of results that are a warp's.
+FIELDS = [*TileGeometry._fields, "strip"]
+StreamGeometry = namedtuple("StreamGeometry", FIELDS)  # type: ignore[misc]
 
 
-def stream_kernel(kernel_y: int, kernel_x: int, phase: int, rows: int, warps: int, by_value: bool) -> Callable:
-    """The kernel for filters of one size; `phase`: where in an aligned vector windows start.
+def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, transposed: bool) -> Callable:
+    """A kernel for filters of one size, whose threads have so many columns; `warps` of a block, `beside` each other.
 
-    With `by_value` the weights are arguments, behind the fill value. The others are those of `tile.tile_kernel`.
+    Weights by value lie along the kernel's columns if `transposed`.
     """
-    width, height, halo = 32 * COLUMNS, rows * warps, -(-(phase + kernel_x + COLUMNS - 1) // 4) * 4 - COLUMNS
-    pitch = width + halo
-    make = emit.stream(rows, kernel_y, kernel_x, phase)
-    weights_at, wide = (height + kernel_y - 1) * pitch, -(-kernel_x // 4) * 4
+    shape, taps = (size[::-1] if transposed else size), list(np.ndindex(*size))
 
-    @inlined
-    def stage(x, staged, first, beyond, g, top, left, thread):
-        for row in range(thread // 32, height + kernel_y - 1, warps):
-            iy = mapped(top + row, g.height, g.rule_y)
-            for column in range(thread % 32, pitch, 32):
-                ix = mapped(left + column, g.width, g.rule_x)
-                value = beyond
-                if iy >= 0 and ix >= 0:
-                    value = x[first + iy * g.x_y + ix * g.x_x]
-                staged[row * pitch + column] = value
-
-    @inlined
-    def compute(x, weights, staged, out, bias, fill, g):
+    def stream(x: Any, w: Any, out: Any, bias: Any, fill: Any, *rest: Any) -> None:
+        *by_value, g = rest
         thread = cuda.threadIdx.x
         n, c = place_in_batch(g, cuda.blockIdx.z)
-        left, top = cuda.blockIdx.x * width, cuda.blockIdx.y * height
-        first = n * g.x_n + c * g.x_c
-        y, x0 = top - g.pad_y, left - g.pad_x - phase
-        own_row, own_column = (thread >> 5) * rows, (thread & 31) * COLUMNS
-        start = bias[c * g.bias_c] if g.has_bias else np.float32(0)
-        inside = y >= 0 and x0 >= 0 and y + height + kernel_y - 1 <= g.height and x0 + pitch <= g.width
-        at = n * g.out_n + c * g.out_c + (top + own_row) * g.out_y + (left + own_column) * g.out_x
-        below, beside = g.out_height - top - own_row, g.out_width - left - own_column
-        if inside and g.aligned:
-            here = first + (y + own_row) * g.x_y + x0 + own_column
-            sums = make(start, weights, weights_at, x, here, g.x_y)
+        across, down = cuda.blockIdx.x * beside + thread // 32 % beside, cuda.blockIdx.y * (warps // beside)
+        left, top = (across * 32 + thread % 32) * columns, (down + thread // 32 // beside) * g.strip
+        if by_value:
+            numbers = np.array(by_value[0], np.float32).reshape(shape)
+            weights = numbers.T if transposed else numbers
         else:
-            stage(x, staged, first, np.float32(fill), g, y, x0, thread)
-            cuda.syncthreads()
-            sums = make(start, weights, weights_at, staged, own_row * pitch + own_column, pitch)
-        emit.store_tile(out, at, g.out_y, g.out_x, below, beside, sums)
+            weights = np.array([w[c * g.w_c + k * g.w_y + t * g.w_x] for k, t in taps]).reshape(size)
+        for row in range(top, min(top + g.strip, g.out_height)):
+            for column in range(left, min(left + columns, g.out_width)):
+                total = bias[c * g.bias_c] if g.has_bias else np.float32(0)
+                for k, t in taps:
+                    iy = mapped(row - g.pad_y + k, g.height, g.rule_y)
+                    ix = mapped(column - g.pad_x + t, g.width, g.rule_x)
+                    inside = iy >= 0 and ix >= 0
+                    value = x[n * g.x_n + c * g.x_c + iy * g.x_y + ix * g.x_x] if inside else np.float32(fill)
+                    total += value * weights[k, t]
+                out[n * g.out_n + c * g.out_c + row * g.out_y + column * g.out_x] = total
 
-    def stream(x, w, out, bias, fill, g):
-        staged = cuda.shared.array(0, float32)  # starts on a multiple of 16 bytes
-        c = place_in_batch(g, cuda.blockIdx.z)[1]
-        first = c * g.w_c
-        for i in range(cuda.threadIdx.x, kernel_y * kernel_x, 32 * warps):
-            row, column = i // kernel_x, i % kernel_x
-            staged[weights_at + row * wide + column] = w[first + row * g.w_y + column * g.w_x]
-        cuda.syncthreads()
-        compute(x, staged, staged, out, bias, fill, g)
-
-    def stream_by_value(x, w, out, bias, fill, weights, g):
-        compute(x, weights, cuda.shared.array(0, float32), out, bias, fill, g)
-
-    return stream_by_value if by_value else stream
+    return stream
