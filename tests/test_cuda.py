@@ -39,7 +39,7 @@ def pytest_on_the_simulator(*arguments: str) -> None:
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_direct", "on_cuda_ndimage", "on_cuda_pooling"])
+@pytest.mark.parametrize("name", ["on_cuda", "on_cuda_direct", "on_cuda_lines", "on_cuda_ndimage", "on_cuda_pooling"])
 def test_arrays_on_a_device(name):
     pytest_on_the_simulator(f"tests/{name}.py")
 
@@ -323,7 +323,7 @@ FAST = [
     *(("strip", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.STRIP.items()),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
-    *(("lines", k, k, -(k // 2) % 4, *shape[:3]) for k, shape in device_lines.SHAPES.items()),
+    *((shape[0], k, k, -(k // 2) % 4, *shape[1:]) for k, shape in device_lines.SHAPES.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
     *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (7, 0))),
     ("fourier", 128, 32, 0),

@@ -1,4 +1,4 @@
-"""Separable filters of float32 planes on a GPU, in one pass (`engines.numba_cuda.lines`)."""
+"""Separable filters of float32 planes on a GPU, in one pass (`engines.numba_cuda`: `line_tiles.cu` and `lines.cu`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.algorithms import device
 from fastconv.algorithms.device_host import by_tiles
-from fastconv.algorithms.device_streams import MAX_BLOCKS
+from fastconv.algorithms.device_streams import MAX_BLOCKS, MAX_SIZE
 from fastconv.algorithms.device_strips import Shape, Strips
 from fastconv.algorithms.device_tile import FLOAT32
 from fastconv.problem import ConvProblem, SeparableProblem
@@ -21,8 +21,12 @@ LARGEST = 31
 # Up to this size their outer product is faster.
 SMALL = 7
 
-# How strips are cut, by kernel heights up to which.
-SHAPES = {11: Shape(8, 4, 4, 2048), 15: Shape(8, 4, 3, 1536), 31: Shape(4, 4, 2, 1024)}
+# Kernels, by the largest size up to which.
+SHAPES = {
+    7: Shape("line_tiles", 8, 4, 8),
+    15: Shape("line_tiles", 8, 4, 7),
+    31: Shape("lines", 8, 4, 3),
+}
 
 
 def refuse(problem: Any) -> str | None:
@@ -41,7 +45,9 @@ def refuse(problem: Any) -> str | None:
         return f"is for kernels larger than {SMALL}x{SMALL}"
     if not p.channels == p.filters == 1 or p.bias:
         return "is for one channel without a bias"
-    return None if max(_strips(p, None).grid(1)[1:]) <= MAX_BLOCKS else f"is for {MAX_BLOCKS} planes at most"
+    if max(*p.in_shape, *p.out_shape) > MAX_SIZE:
+        return f"is for planes of at most {MAX_SIZE} elements along an axis"
+    return None if max(_strips(p, None).grid()[1:]) <= MAX_BLOCKS else f"is for {MAX_BLOCKS} planes at most"
 
 
 def executor(problem: SeparableProblem, engine: Any) -> DeviceStrips:
@@ -50,7 +56,7 @@ def executor(problem: SeparableProblem, engine: Any) -> DeviceStrips:
 
 
 def _strips(p: ConvProblem, engine: Any) -> Strips:
-    shape = next(shape for height, shape in SHAPES.items() if p.kernel_shape[0] <= height)
+    shape = next(shape for size, shape in SHAPES.items() if max(p.kernel_shape) <= size)
     return Strips(p, engine, shape)
 
 

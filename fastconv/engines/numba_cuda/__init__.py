@@ -81,8 +81,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
-    ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that
-    a multiprocessor shall hold (see `lines.lines_kernel`).
+    ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that a multiprocessor shall hold;
+    ``line_tiles``: the same, but rows of a warp's results (see `lines.cu`, `line_tiles.cu`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
     the windows' start, warps of a block, warps side by side, and steps down.
@@ -98,13 +98,13 @@ def define(operation: str, *types: Any) -> Kernel:
 
 def _made(operation: str, types: tuple) -> Kernel:
     alone: dict[str, Callable[..., Kernel]] = {
-        "filter": _filter, "windows": _windows, "lines": _lines, "bytes": _bytes, "matrix": _matrix, "moving": _moving,
+        "filter": _filter, "windows": _windows, "bytes": _bytes, "matrix": _matrix, "moving": _moving,
         "map": _map, "tile": _tile, "pool_gradient": _pool_gradient,
     }  # fmt: skip
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("stream", "strip"): _stream, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
+        ("stream", "strip"): _stream, ("lines", "line_tiles"): _lines, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
     return next((make for names, make in several.items() if operation in names), _pool)(operation, *types)
@@ -140,12 +140,13 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
     )  # fmt: skip
 
 
-def _lines(height: int, width: int, phase: int, stages: int, warps: int, blocks: int) -> Kernel:
+def _lines(operation: str, height: int, width: int, phase: int, rows: int, warps: int, blocks: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
-    warps = min(warps, lines.MOST_WARPS)
-    function = lines.lines_kernel(height, width, phase, stages, warps)
-    return Kernel(function, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), height + width)
+    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase}
+    source = Source.of(operation, **macros, **{"STAGES" if operation == "lines" else "ROWS": rows})
+    bounds, twin = (32 * warps, blocks), lines.lines_twin(height, width, warps)
+    return Kernel(twin, ("float32",) * 2, ("float64",), lines.LinesGeometry, bounds, height + width, source)
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:

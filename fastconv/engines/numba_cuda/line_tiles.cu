@@ -1,0 +1,109 @@
+// Separable filters of float32 planes in tiles, for filters that take as long as copying the image.
+//
+// A block stages all rows that a tile of WARPS * ROWS rows by 128 columns needs in shared memory at once, where the boundary rule
+// is applied.  A warp sums rows along x and writes the sums where the row was; then it sums ROWS rows of them along y in
+// registers.  Weights are operands from the constant bank.  Blocks are short and neighbours run at the same time, so memory is read
+// almost in order, and rows that tiles share lie in the second cache.  Windows start PHASE elements behind an aligned vector.
+#include "elements.cuh"
+
+#ifndef GROUPS
+#define GROUPS 2
+#define UNROLL 1
+#endif
+
+constexpr int WIDTH = 128, WARPS = THREADS / 32;
+constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
+constexpr int PITCH = WIDTH - 4 + NEIGHBOURS;
+constexpr int LINES = WARPS * ROWS + KERNEL_Y - 1;
+constexpr int EACH = (LINES + WARPS - 1) / WARPS;  // rows of a warp
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weights weights,
+           const __grid_constant__ Geometry g) {
+  extern __shared__ float4 memory[];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int left = blockIdx.x * WIDTH, top = blockIdx.y * (WARPS * ROWS);
+  const int y = top - (int)g.pad_y, x0 = left - (int)g.pad_x - PHASE;
+  const float* plane = x + blockIdx.z * g.x_n;
+  const int lines = min(LINES, (int)g.out_height - top + KERNEL_Y - 1);
+  const unsigned staged = shared_address(memory);
+  if (g.aligned && x0 >= 0 && x0 + PITCH <= g.width && y >= 0 && y + LINES <= g.height) {
+#pragma unroll
+    for (int j = 0; j < EACH; j++) {
+      const int line = warp + j * WARPS;
+      const float* source = plane + (y + line) * g.x_y + x0;
+#pragma unroll
+      for (int i = 4 * lane; i < PITCH; i += 128)
+        if (line < LINES) copy_vector(staged + 4 * (line * PITCH + i), source + i);
+      commit_async();
+    }
+  } else {
+    int columns[(PITCH + 31) / 32];  // where a lane's columns lie
+#pragma unroll
+    for (int q = 0; q < (PITCH + 31) / 32; q++) columns[q] = mapped(x0 + lane + 32 * q, (int)g.width, (int)g.rule_x);
+#pragma unroll 1
+    for (int j = 0; j < EACH; j++) {
+      const int line = warp + j * WARPS;
+      const int iy = mapped(y + line, (int)g.height, (int)g.rule_y);
+#pragma unroll
+      for (int q = 0; q < (PITCH + 31) / 32; q++) {
+        const int i = lane + 32 * q;
+        if (i >= PITCH || line >= lines) continue;
+        if ((iy | columns[q]) < 0) store_shared(staged + 4 * (line * PITCH + i), (float)fill);
+        else copy_async(staged + 4 * (line * PITCH + i), plane + iy * g.x_y + columns[q] * g.x_x);
+      }
+      commit_async();
+    }
+  }
+  const auto along = [&](int line) {
+    __syncwarp();
+    if (line >= lines) return;
+    float4* row = memory + line * (PITCH / 4) + lane;
+    float v[NEIGHBOURS], sums[4];
+#pragma unroll
+    for (int q = 0; q < NEIGHBOURS / 4; q++) *reinterpret_cast<float4*>(v + 4 * q) = row[q];
+#pragma unroll
+    for (int t = 0; t < KERNEL_X; t++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) {
+        const float value = v[PHASE + t + c];
+        sums[c] = t ? fmaf(value, weights.v[t], sums[c]) : value * weights.v[t];
+      }
+    __syncwarp();
+    *row = make_float4(sums[0], sums[1], sums[2], sums[3]);
+  };
+#if GROUPS == 1
+  wait_but<0>();
+#pragma unroll UNROLL
+  for (int j = 0; j < EACH; j++) along(warp + j * WARPS);
+#else
+  wait_but<EACH - EACH / 2>();
+#pragma unroll UNROLL
+  for (int j = 0; j < EACH / 2; j++) along(warp + j * WARPS);
+  wait_but<0>();
+#pragma unroll UNROLL
+  for (int j = EACH / 2; j < EACH; j++) along(warp + j * WARPS);
+#endif
+  __syncthreads();
+  const int first = warp * ROWS;
+  const float4* summed = memory + first * (PITCH / 4) + lane;
+  float sums[ROWS][4];
+#pragma unroll
+  for (int i = 0; i < ROWS + KERNEL_Y - 1; i++) {
+    const float4 four = summed[i * (PITCH / 4)];
+    const float v[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int r = max(i - KERNEL_Y + 1, 0); r < min(i + 1, ROWS); r++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) {
+        const float weight = weights.v[KERNEL_X + i - r];
+        sums[r][c] = i > r ? fmaf(v[c], weight, sums[r][c]) : v[c] * weight;
+      }
+  }
+  float* place = out + blockIdx.z * g.out_n + (top + first) * g.out_y + (left + 4 * lane) * g.out_x;
+  const int columns = (int)g.out_width - left - 4 * lane;
+  const bool vectors = by_vectors(place, g.out_y, g.out_x, columns);
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    if (top + first + r < g.out_height) store_four(place + r * g.out_y, g.out_x, columns, vectors, sums[r]);
+}
