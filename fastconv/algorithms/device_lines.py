@@ -24,7 +24,7 @@ SMALL = 7
 # Kernels, by the largest size up to which.
 SHAPES = {
     7: Shape("line_tiles", 8, 4, 8),
-    15: Shape("line_tiles", 8, 4, 7),
+    15: Shape("line_tiles", 8, 4, 7, 1),
     31: Shape("lines", 8, 4, 3),
 }
 

@@ -20,13 +20,14 @@ SHORTEST, LONGEST = 8, 512
 
 
 class Shape(NamedTuple):
-    """A kernel: its name, rows of a warp (results of tiles, staged ones of strips), warps of a block, and blocks that a
-    multiprocessor shall hold."""
+    """A kernel: its name, rows of a warp (results of tiles, staged ones of strips), warps of a block, blocks that a
+    multiprocessor shall hold, and whether a warp of a tile sums rows in pairs."""
 
     operation: str
     rows: int
     warps: int
     blocks: int
+    paired: int = 0
 
 
 class Strips:
@@ -57,9 +58,10 @@ class Strips:
     @property
     def shared(self) -> int:
         """Bytes of shared memory of a block."""
-        operation, rows, warps, _ = self.shape
+        operation, rows, warps, _, paired = self.shape
         kernel_y, kernel_x = self.problem.kernel_shape
         pitch = WIDTH - 4 + -(-(self.phase + kernel_x + 3) // 4) * 4
+        pitch += 4 if paired and pitch % 8 == 0 else 0
         return 4 * pitch * (rows * warps + kernel_y - 1 if operation == "line_tiles" else warps * (rows + 1))
 
     def launch(self, call: Any, x: Any, weights: np.ndarray, out: Any, fill: Any) -> None:

@@ -82,7 +82,7 @@ def define(operation: str, *types: Any) -> Kernel:
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
     ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that a multiprocessor shall hold;
-    ``line_tiles``: the same, but rows of a warp's results (see `lines.cu`, `line_tiles.cu`).
+    ``line_tiles``: the same, but rows of a warp's results; both: whether rows are summed in pairs (see `line_tiles.cu`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
     the windows' start, warps of a block, warps side by side, and steps down.
@@ -104,7 +104,8 @@ def _made(operation: str, types: tuple) -> Kernel:
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("stream", "strip"): _stream, ("lines", "line_tiles"): _lines, PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
+        ("stream", "strip"): _stream, ("lines", "line_tiles"): _lines,
+        PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
     return next((make for names, make in several.items() if operation in names), _pool)(operation, *types)
@@ -140,13 +141,22 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
     )  # fmt: skip
 
 
-def _lines(operation: str, height: int, width: int, phase: int, rows: int, warps: int, blocks: int) -> Kernel:
+def _lines(operation: str, height: int, width: int, phase: int, rows: int, *rest: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
+    warps, blocks, paired = rest
     macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase}
-    source = Source.of(operation, **macros, **{"STAGES" if operation == "lines" else "ROWS": rows})
+    macros |= {"STAGES": rows} if operation == "lines" else {"ROWS": rows, "PAIRED": paired}
     bounds, twin = (32 * warps, blocks), lines.lines_twin(height, width, warps)
-    return Kernel(twin, ("float32",) * 2, ("float64",), lines.LinesGeometry, bounds, height + width, source)
+    return Kernel(
+        twin,
+        ("float32",) * 2,
+        ("float64",),
+        lines.LinesGeometry,
+        bounds,
+        height + width,
+        Source.of(operation, **macros),
+    )
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:

@@ -12,10 +12,18 @@
 #endif
 
 constexpr int WIDTH = 128, WARPS = THREADS / 32;
-constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
-constexpr int PITCH = WIDTH - 4 + NEIGHBOURS;
+#if PAIRED
+// Half a warp sums a row along x, eight columns a lane, four lanes of one and four of the next in turn: so vectors that eight lanes
+// read at once lie in different banks.
+constexpr int COLUMNS = 8;
+#else
+constexpr int COLUMNS = 4;
+#endif
+constexpr int NEIGHBOURS = (PHASE + KERNEL_X + COLUMNS - 1 + 3) / 4 * 4;  // that a thread meets
+constexpr int TOGETHER = COLUMNS / 4;                                     // rows that a warp sums along x at once
+constexpr int NEEDED = WIDTH - COLUMNS + NEIGHBOURS, PITCH = NEEDED + (PAIRED && NEEDED % 8 == 0 ? 4 : 0);
 constexpr int LINES = WARPS * ROWS + KERNEL_Y - 1;
-constexpr int EACH = (LINES + WARPS - 1) / WARPS;  // rows of a warp
+constexpr int TURNS = (LINES + WARPS * TOGETHER - 1) / (WARPS * TOGETHER), EACH = TURNS * TOGETHER;  // rows of a warp
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weights weights,
@@ -27,15 +35,23 @@ line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weig
   const float* plane = x + blockIdx.z * g.x_n;
   const int lines = min(LINES, (int)g.out_height - top + KERNEL_Y - 1);
   const unsigned staged = shared_address(memory);
+  const auto line_of = [&](int j) { return (warp + j / TOGETHER * WARPS) * TOGETHER + j % TOGETHER; };
   if (g.aligned && x0 >= 0 && x0 + PITCH <= g.width && y >= 0 && y + LINES <= g.height) {
+const float* source = plane + (y + line_of(0)) * g.x_y + x0 + 4 * lane;
+    unsigned target = staged + 4 * (line_of(0) * PITCH + 4 * lane);
 #pragma unroll
-    for (int j = 0; j < EACH; j++) {
-      const int line = warp + j * WARPS;
-      const float* source = plane + (y + line) * g.x_y + x0;
+    for (int turn = 0; turn < TURNS; turn++) {
 #pragma unroll
-      for (int i = 4 * lane; i < PITCH; i += 128)
-        if (line < LINES) copy_vector(staged + 4 * (line * PITCH + i), source + i);
-      commit_async();
+      for (int h = 0; h < TOGETHER; h++) {
+#pragma unroll
+        for (int i = 0; i < NEEDED; i += 128)
+          if ((i + 128 <= NEEDED || i + 4 * lane < NEEDED) &&
+              ((turn + 1) * WARPS * TOGETHER <= LINES || line_of(turn * TOGETHER + h) < LINES))
+            copy_vector(target + 4 * (h * PITCH + i), source + (h ? (int)g.x_y : 0) + i);
+        commit_async();
+      }
+      source += (long long)WARPS * TOGETHER * (int)g.x_y;
+      target += 4 * WARPS * TOGETHER * PITCH;
     }
   } else {
     int columns[(PITCH + 31) / 32];  // where a lane's columns lie
@@ -43,7 +59,7 @@ line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weig
     for (int q = 0; q < (PITCH + 31) / 32; q++) columns[q] = mapped(x0 + lane + 32 * q, (int)g.width, (int)g.rule_x);
 #pragma unroll 1
     for (int j = 0; j < EACH; j++) {
-      const int line = warp + j * WARPS;
+      const int line = line_of(j);
       const int iy = mapped(y + line, (int)g.height, (int)g.rule_y);
 #pragma unroll
       for (int q = 0; q < (PITCH + 31) / 32; q++) {
@@ -55,34 +71,45 @@ line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weig
       commit_async();
     }
   }
-  const auto along = [&](int line) {
+#if PAIRED
+  const int half = lane / 4 % 2, column = (lane / 8 * 4 + lane % 4) * COLUMNS;
+#else
+  const int half = 0, column = lane * COLUMNS;
+#endif
+  const auto along = [&](int turn) {
+    const int line = (warp + turn * WARPS) * TOGETHER + half;
+    float4* row = memory + (line * PITCH + column) / 4;
+    float v[NEIGHBOURS], sums[COLUMNS];
+    if (line < lines) {
+#pragma unroll
+      for (int q = 0; q < NEIGHBOURS / 4; q++) *reinterpret_cast<float4*>(v + 4 * q) = row[q];
+#pragma unroll
+      for (int t = 0; t < KERNEL_X; t++)
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+          const float value = v[PHASE + t + c];
+          sums[c] = t ? fmaf(value, weights.v[t], sums[c]) : value * weights.v[t];
+        }
+    }
     __syncwarp();
-    if (line >= lines) return;
-    float4* row = memory + line * (PITCH / 4) + lane;
-    float v[NEIGHBOURS], sums[4];
+    if (line < lines)
 #pragma unroll
-    for (int q = 0; q < NEIGHBOURS / 4; q++) *reinterpret_cast<float4*>(v + 4 * q) = row[q];
-#pragma unroll
-    for (int t = 0; t < KERNEL_X; t++)
-#pragma unroll
-      for (int c = 0; c < 4; c++) {
-        const float value = v[PHASE + t + c];
-        sums[c] = t ? fmaf(value, weights.v[t], sums[c]) : value * weights.v[t];
-      }
-    __syncwarp();
-    *row = make_float4(sums[0], sums[1], sums[2], sums[3]);
+      for (int q = 0; q < COLUMNS / 4; q++) row[q] = *reinterpret_cast<float4*>(sums + 4 * q);
   };
 #if GROUPS == 1
   wait_but<0>();
+  __syncwarp();
 #pragma unroll UNROLL
-  for (int j = 0; j < EACH; j++) along(warp + j * WARPS);
+  for (int turn = 0; turn < TURNS; turn++) along(turn);
 #else
-  wait_but<EACH - EACH / 2>();
+  wait_but<EACH - TURNS / 2 * TOGETHER>();
+  __syncwarp();
 #pragma unroll UNROLL
-  for (int j = 0; j < EACH / 2; j++) along(warp + j * WARPS);
+  for (int turn = 0; turn < TURNS / 2; turn++) along(turn);
   wait_but<0>();
+  __syncwarp();
 #pragma unroll UNROLL
-  for (int j = EACH / 2; j < EACH; j++) along(warp + j * WARPS);
+  for (int turn = TURNS / 2; turn < TURNS; turn++) along(turn);
 #endif
   __syncthreads();
   const int first = warp * ROWS;
@@ -103,6 +130,11 @@ line_tiles(const float* x, float* out, double fill, const __grid_constant__ Weig
   float* place = out + blockIdx.z * g.out_n + (top + first) * g.out_y + (left + 4 * lane) * g.out_x;
   const int columns = (int)g.out_width - left - 4 * lane;
   const bool vectors = by_vectors(place, g.out_y, g.out_x, columns);
+  if (vectors && top + first + ROWS <= g.out_height) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) store_four(place + r * g.out_y, 1, columns, true, sums[r]);
+    return;
+  }
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
     if (top + first + r < g.out_height) store_four(place + r * g.out_y, g.out_x, columns, vectors, sums[r]);
