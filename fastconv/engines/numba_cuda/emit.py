@@ -14,8 +14,8 @@ import numpy as np
 from numba import config
 
 __all__ = [
-    "COLUMNS", "ROWS", "copy_async", "copy_vector", "four", "gathered", "multiplied", "multiply_add", "store_row",
-    "store_tile", "stored_by_vectors", "tile_of", "wait_async",
+    "COLUMNS", "ROWS", "copy_async", "copy_vector", "four", "gathered", "multiplied", "multiply_add", "store_tile", "tile_of",
+    "wait_async",
 ]  # fmt: skip
 
 ROWS, COLUMNS = 8, 4
@@ -74,12 +74,6 @@ if SIMULATED:
     def store_tile(out: Any, at: Any, step_y: Any, step_x: Any, rows: Any, columns: Any, sums: tuple) -> None:
         for row, column in np.ndindex(max(0, min(len(sums) // COLUMNS, rows)), max(0, min(COLUMNS, columns))):
             out[at + row * step_y + column * step_x] = sums[row * COLUMNS + column]
-
-    def stored_by_vectors(out: Any, at: Any, step_y: Any, step_x: Any, columns: Any) -> bool:
-        return False
-
-    def store_row(out: Any, at: Any, step_x: Any, columns: Any, by_vectors: bool, sums: tuple) -> None:
-        store_tile(out, at, 0, step_x, 1, columns, sums)
 
 else:
     from llvmlite import ir
@@ -182,32 +176,6 @@ else:
             return context.get_dummy_value()
 
         return types.void(out, number, number, number, number, number, sums), code
-
-    @intrinsic
-    def stored_by_vectors(typing, out, at, step_y, step_x, columns):
-        """Whether rows of a tile, that many columns of which count, may be stored by vectors."""
-
-        def code(context, build, signature, args):
-            out, at, *rest = args
-            return _by_vectors(build, build.gep(out, [at]), *rest)
-
-        return types.boolean(out, *[types.int64] * 4), code
-
-    @intrinsic
-    def store_row(typing, out, at, step_x, columns, by_vectors, sums):
-        """Store a row of a tile, or as many columns of it as count."""
-
-        def code(context, build, signature, args):
-            out, at, step_x, columns, by_vectors, sums = args
-            place, values = build.gep(out, [at]), _parts(build, sums, signature.args[-1])
-            with build.if_else(by_vectors) as (vectors, elements):
-                with vectors:
-                    _store_vector(build, place, values)
-                with elements:
-                    _store_each(build, place, step_x, columns, values)
-            return context.get_dummy_value()
-
-        return types.void(out, types.int64, types.int64, types.int64, types.boolean, sums), code
 
     def _by_vectors(build: Any, place: Any, step_y: Any, step_x: Any, columns: Any) -> Any:
         low_bits = build.or_(build.ptrtoint(place, INT64), build.shl(step_y, ir.Constant(INT64, 2)))
