@@ -53,7 +53,7 @@ class Shape(NamedTuple):
 # By the largest size of a kernel; weights as arguments, weights on the device.
 STREAM = {3: (2, 4, 2, 4, 10), 5: (4, 4, 1, 4, 8), 7: (4, 4, 1, 4, 7), 9: (8, 4, 1, 4, 6), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
-STRIP = {9: (4, 3, 4, 4, 4), 11: (3, 3, 4, 4, 4), 15: (2, 3, 4, 4, 4), 21: (1, 4, 4, 4, 3)}
+STRIP = {9: (4, 3, 4, 4, 4), 11: (3, 3, 4, 4, 4), 15: (1, 4, 4, 4, 4), 21: (1, 4, 4, 4, 3)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5
