@@ -1,4 +1,4 @@
-"""Separable filters of float32 planes on a GPU, in tiles (`line_tiles.cu`) and in strips (`lines.cu`), inside and at borders.
+"""Separable filters of float32 planes on a GPU (`lines.cu`), inside and at borders.
 
 Run as `on_cuda.py` is; on Numba's simulator their twin runs, on few and small images.
 """
@@ -12,8 +12,7 @@ import pytest
 from numba import config
 from on_cuda import LIBRARIES, to_device, to_host
 
-from fastconv.algorithms import device_lines, device_strips
-from fastconv.algorithms.device_strips import Shape
+from fastconv.algorithms import device_lines
 from fastconv.device import as_device
 from fastconv.engines import numba_cuda
 from fastconv.problem import ConvProblem, SeparableProblem
@@ -30,14 +29,11 @@ SIZES = (
 )
 
 
-@pytest.fixture(params=["line_tiles", "lines"])
-def kind(request, monkeypatch):
-    """Either kernel, for all sizes; strips as short as they come."""
-    shapes = {size: shape for size, shape in device_lines.SHAPES.items() if shape.operation == request.param}
-    usual = Shape("line_tiles", 8, 4, 4, 1) if request.param == "line_tiles" else Shape("lines", 4, 4, 3)
-    monkeypatch.setattr(device_lines, "SHAPES", {**shapes, 31: shapes.get(31, usual)})
-    monkeypatch.setattr(device_strips, "SHORTEST", 1)
-    return request.param
+@pytest.fixture(params=[0, 1], ids=["alone", "in pairs"])
+def paired(request, monkeypatch):
+    """Rows summed one by one or in pairs, for all sizes."""
+    shapes = {size: shape._replace(paired=request.param) for size, shape in device_lines.SHAPES.items()}
+    monkeypatch.setattr(device_lines, "SHAPES", shapes)
 
 
 def numbers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -83,7 +79,7 @@ def check(image: np.ndarray, size: tuple[int, int], pad: tuple, rules: tuple, ou
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_rule(kind, shape, size):
+def test_every_rule(paired, shape, size):
     image, middle = numbers((1, *shape)), (size[0] // 2, size[1] // 2)
     for rules in (
         ("reflect", "mirror"),
@@ -99,7 +95,7 @@ def test_every_rule(kind, shape, size):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_full_valid_and_batches(kind, size):
+def test_full_valid_and_batches(paired, size):
     image = numbers((3, *SHAPES[0]))
     down, along = size[0] - 1, size[1] - 1
     check(image, size, (down, along), ("fill", "wrap"), (SHAPES[0][0] + down, SHAPES[0][1] + along))
@@ -108,7 +104,7 @@ def test_full_valid_and_batches(kind, size):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_views(kind, size):
+def test_views(paired, size):
     """Rows that start anywhere, elements apart from each other, and results in a part of a larger array."""
     height, width = SHAPES[0]
     whole, down, along = numbers((2, 2 * height, 2 * width)), numbers((size[0],), 1), numbers((size[1],), 2)
@@ -137,7 +133,7 @@ def test_views(kind, size):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_what_is_not_finite(kind, size):
+def test_what_is_not_finite(paired, size):
     """It stays in the windows that meet it."""
     image, pad, rules = numbers((1, *SHAPES[0])), (size[0] // 2, size[1] // 2), ("reflect", "wrap")
     image[0, 3, 5], image[0, 6, -7], image[0, -1, 0], image[0, -2, 60] = np.nan, np.inf, np.inf, -np.inf

@@ -323,7 +323,7 @@ FAST = [
     *(("strip", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.STRIP.items()),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
-    *((shape[0], k, k, -(k // 2) % 4, *shape[1:]) for k, shape in device_lines.SHAPES.items()),
+    *(("lines", k, k, -(k // 2) % 4, *shape) for k, shape in device_lines.SHAPES.items()),
     *(("bytes", k, k, -(k // 2) % 16, 2, mode, 4) for k in (3, 5, 7) for mode in ("ring", "positive", "signed")),
     *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (7, 0))),
     ("fourier", 128, 32, 0),

@@ -16,6 +16,7 @@ MAX_STEP, MAX_SIZE = (1 << 29) - 1, 1 << 28
 
 # The largest kernels: with weights as arguments in strips and in tiles, and with weights on the device.
 STRIPS, BY_VALUE, IN_REGISTERS = 21, 15, 7
+TILED = 81  # Up to so many taps tiles are faster.
 
 
 RING = 3  # rows of the image that `stream.cu` stages at borders
@@ -51,9 +52,9 @@ class Shape(NamedTuple):
 
 
 # By the largest size of a kernel; weights as arguments, weights on the device.
-STREAM = {3: (2, 4, 2, 4, 10), 5: (4, 4, 1, 4, 8), 7: (4, 4, 1, 4, 7), 9: (8, 4, 1, 4, 6), 15: (4, 4, 1, 4, 6)}
+STREAM = {3: (2, 4, 1, 4, 10), 5: (4, 4, 2, 4, 7), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
-STRIP = {9: (4, 3, 4, 4, 4), 11: (3, 3, 4, 4, 4), 15: (1, 4, 4, 4, 4), 21: (1, 4, 4, 4, 3)}
+STRIP = {11: (2, 2, 4, 4, 5), 15: (1, 3, 4, 4, 5), 21: (3, 3, 4, 4, 3)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5
@@ -78,7 +79,7 @@ def shape_for(p: ConvProblem, by_value: bool) -> Shape | None:
 
 def _strip(height: int, width: int, planes: int, size: tuple[int, int]) -> Shape | None:
     found = next((numbers for most, numbers in STRIP.items() if max(size) <= most), None)
-    if found is None or size[0] * size[1] <= IN_REGISTERS**2:
+    if found is None or size[0] * size[1] <= TILED:
         return None
     _, _, beside, warps, blocks = found
     across = -(-width // (128 * beside)) * beside * planes

@@ -47,6 +47,9 @@ __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 # Blocks that a multiprocessor shall hold of kernels that pool.
 WINDOW_BLOCKS = 6
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
+UNROLLED = (
+    15  # up to so many taps of a row `strip.cu` sums them without a loop, whose code the instructions' cache holds
+)
 MATRIX_BLOCKS = 4  # with 5x5 and 7x7 weights some bytes are spilled; fewer rows or more blocks are slower
 
 # Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
@@ -81,8 +84,8 @@ def define(operation: str, *types: Any) -> Kernel:
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
     ``filter``: input, kernel, bias, accumulator and output types, the problem's `exact`, and its axes beyond three.
-    ``lines``: kernel height and width, phase, rows staged, warps of a block, and blocks that a multiprocessor shall hold;
-    ``line_tiles``: the same, but rows of a warp's results; both: whether rows are summed in pairs (see `line_tiles.cu`).
+    ``lines``: kernel height and width, phase, rows of results of a warp, warps of a block, blocks that a multiprocessor shall
+    hold, and whether rows are summed in pairs (see `lines.cu`).
     ``bytes``: kernel height and width, phase, rows and mode (see `emit_bytes.Bytes`), and the warps of a block.
     ``matrix``: kernel height and width, phase, rows and digits (see `emit_matrix.Matrix`), the bytes from an aligned vector to
     the windows' start, warps of a block, warps side by side, and steps down.
@@ -99,12 +102,12 @@ def define(operation: str, *types: Any) -> Kernel:
 def _made(operation: str, types: tuple) -> Kernel:
     alone: dict[str, Callable[..., Kernel]] = {
         "filter": _filter, "windows": _windows, "bytes": _bytes, "matrix": _matrix, "moving": _moving,
-        "map": _map, "tile": _tile, "pool_gradient": _pool_gradient,
+        "lines": _lines, "map": _map, "tile": _tile, "pool_gradient": _pool_gradient,
     }  # fmt: skip
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("stream", "strip"): _stream, ("lines", "line_tiles"): _lines,
+        ("stream", "strip"): _stream,
         PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
@@ -131,7 +134,9 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
 
     several, beside, warps, blocks, *by_value = rest
     macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
-    macros |= {"STAGES": several, "TAPS": width} if operation == "strip" else {"COLUMNS": several}
+    macros |= (
+        {"STAGES": several, "TAPS": width if width <= UNROLLED else 4} if operation == "strip" else {"COLUMNS": several}
+    )
     columns = 4 if operation == "strip" else several
     twin = stream.stream_twin((height, width), columns, beside, warps, transposed=operation == "strip")
     constants = height * width * all(by_value)
@@ -141,22 +146,15 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
     )  # fmt: skip
 
 
-def _lines(operation: str, height: int, width: int, phase: int, rows: int, *rest: int) -> Kernel:
+def _lines(height: int, width: int, phase: int, rows: int, warps: int, blocks: int, paired: int) -> Kernel:
     from fastconv.engines.numba_cuda import lines
 
-    warps, blocks, paired = rest
-    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase}
-    macros |= {"STAGES": rows} if operation == "lines" else {"ROWS": rows, "PAIRED": paired}
-    bounds, twin = (32 * warps, blocks), lines.lines_twin(height, width, warps)
+    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "PAIRED": paired}
+    twin, source = lines.lines_twin(height, width, rows, warps), Source.of("lines", **macros)
+    constants = height + width
     return Kernel(
-        twin,
-        ("float32",) * 2,
-        ("float64",),
-        lines.LinesGeometry,
-        bounds,
-        height + width,
-        Source.of(operation, **macros),
-    )
+        twin, ("float32",) * 2, ("float64",), lines.LinesGeometry, (32 * warps, blocks), constants, source,
+    )  # fmt: skip
 
 
 def _bytes(height: int, width: int, phase: int, rows: int, mode: str, warps: int) -> Kernel:

@@ -1,95 +1,130 @@
-// Separable filters of float32 planes in strips.
+// Separable filters of float32 planes in tiles, for filters that take as long as copying the image.
 //
-// A warp goes down a strip, 128 columns wide.  Each row is staged in shared memory STAGES - 1 rows ahead, where the boundary rule
-// is applied; a thread sums it along x for 4 columns and adds it to the sums along y of all windows that meet the row, in
-// registers.  The finished one is stored.  So each number is multiplied once for each tap of each axis, nothing waits for
-// other warps, and weights are operands from the constant bank.  Windows start PHASE elements behind an aligned vector.
+// A block stages all rows that a tile of WARPS * ROWS rows by 128 columns needs in shared memory at once, where the boundary rule
+// is applied.  A warp sums rows along x and writes the sums where the row was; then it sums ROWS rows of them along y in
+// registers.  Weights are operands from the constant bank.  Blocks are short and neighbours run at the same time, so memory is read
+// almost in order, and rows that tiles share lie in the second cache.  Windows start PHASE elements behind an aligned vector.
 #include "elements.cuh"
 
-constexpr int WIDTH = 128;
-constexpr int NEIGHBOURS = (PHASE + KERNEL_X + 3 + 3) / 4 * 4;  // that a thread meets for four columns
-constexpr int PITCH = WIDTH - 4 + NEIGHBOURS;
+constexpr int WIDTH = 128, WARPS = THREADS / 32;
+#if PAIRED
+// Half a warp sums a row along x, eight columns a lane, four lanes of one and four of the next in turn: so vectors that eight lanes
+// read at once lie in different banks.
+constexpr int COLUMNS = 8;
+#else
+constexpr int COLUMNS = 4;
+#endif
+constexpr int NEIGHBOURS = (PHASE + KERNEL_X + COLUMNS - 1 + 3) / 4 * 4;  // that a thread meets
+constexpr int TOGETHER = COLUMNS / 4;                                     // rows that a warp sums along x at once
+constexpr int NEEDED = WIDTH - COLUMNS + NEIGHBOURS, PITCH = NEEDED + (PAIRED && NEEDED % 8 == 0 ? 4 : 0);
+constexpr int LINES = WARPS * ROWS + KERNEL_Y - 1;
+constexpr int TURNS = (LINES + WARPS * TOGETHER - 1) / (WARPS * TOGETHER), EACH = TURNS * TOGETHER;  // rows of a warp
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-lines(const float* x, float* out, double fill, const __grid_constant__ Weights weights, const __grid_constant__ Geometry g) {
+lines(const float* x, float* out, double fill, const __grid_constant__ Weights weights,
+           const __grid_constant__ Geometry g) {
   extern __shared__ float4 memory[];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int beside = g.beside;
-  const int left = (blockIdx.x * beside + warp % beside) * WIDTH;
-  const int top = (blockIdx.y * (THREADS / 32 / beside) + warp / beside) * (int)g.strip;
-  const int rows = min((int)g.strip, (int)g.out_height - top) + KERNEL_Y - 1;
-  if (left >= g.out_width || rows < KERNEL_Y) return;
+  const int left = blockIdx.x * WIDTH, top = blockIdx.y * (WARPS * ROWS);
   const int y = top - (int)g.pad_y, x0 = left - (int)g.pad_x - PHASE;
   const float* plane = x + blockIdx.z * g.x_n;
-  const bool inside = g.aligned && x0 >= 0 && x0 + PITCH <= g.width;  // its columns, which then are whole vectors
-  int* columns = reinterpret_cast<int*>(memory) + warp * (PITCH + STAGES * PITCH);
-  const float4* own = reinterpret_cast<float4*>(columns + PITCH);
-  const unsigned staged = shared_address(own);
-  // Of a row, `count` elements are needed; those from `low` to `high` are whole vectors of the image.
-  const int count = min(PITCH, (int)g.out_width - left + PHASE + KERNEL_X - 1);
-  const int low = g.aligned ? min(max(-x0, 0), count) : 0;
-  const int high = g.aligned ? max(min(((int)g.width - x0) / 4 * 4, count / 4 * 4), low) : 0;
-  if (!inside) map_columns(columns, x0, count, g);
-  __syncwarp();
-  const auto stage = [&](int row, int slot) {
-    const unsigned target = staged + slot * (4 * PITCH);
-    if (row < rows) {
-      if (inside && y + row >= 0 && y + row < g.height) {
-        const float* source = plane + (y + row) * g.x_y + x0;
+  const int met = min(LINES, (int)g.out_height - top + KERNEL_Y - 1);
+  const unsigned staged = shared_address(memory);
+  const auto line_of = [&](int j) { return (warp + j / TOGETHER * WARPS) * TOGETHER + j % TOGETHER; };
+  if (g.aligned && x0 >= 0 && x0 + PITCH <= g.width && y >= 0 && y + LINES <= g.height) {
+    const float* source = plane + (y + line_of(0)) * g.x_y + x0 + 4 * lane;
+    unsigned target = staged + 4 * (line_of(0) * PITCH + 4 * lane);
 #pragma unroll
-        for (int i = 4 * lane; i < PITCH; i += 128) copy_vector(target + 4 * i, source + i);
-      } else {
-        const int iy = mapped(y + row, (int)g.height, (int)g.rule_y);
-        const float* source = plane + iy * g.x_y;
-#pragma unroll 1
-        for (int i = 4 * lane + (iy < 0 ? PITCH : low); i < high; i += 128) copy_vector(target + 4 * i, source + x0 + i);
-#pragma unroll 1
-        for (int j = lane; j < (iy < 0 ? count : low + count - high); j += 32) {
-          const int i = iy < 0 || j < low ? j : j - low + high, ix = iy < 0 ? -1 : inside ? x0 + i : columns[i];
-          if (ix < 0) store_shared(target + 4 * i, (float)fill);
-          else copy_async(target + 4 * i, source + ix * g.x_x);
-        }
+    for (int turn = 0; turn < TURNS; turn++) {
+#pragma unroll
+      for (int h = 0; h < TOGETHER; h++) {
+#pragma unroll
+        for (int i = 0; i < NEEDED; i += 128)
+          if ((i + 128 <= NEEDED || i + 4 * lane < NEEDED) &&
+              ((turn + 1) * WARPS * TOGETHER <= LINES || line_of(turn * TOGETHER + h) < LINES))
+            copy_vector(target + 4 * (h * PITCH + i), source + (h ? (int)g.x_y : 0) + i);
+        commit_async();
       }
+      source += (long long)WARPS * TOGETHER * (int)g.x_y;
+      target += 4 * WARPS * TOGETHER * PITCH;
     }
-    commit_async();
-  };
+  } else {
+    int columns[(PITCH + 31) / 32];  // where a lane's columns lie
+#pragma unroll
+    for (int q = 0; q < (PITCH + 31) / 32; q++) columns[q] = mapped(x0 + lane + 32 * q, (int)g.width, (int)g.rule_x);
 #pragma unroll 1
-  for (int i = 0; i < STAGES - 1; i++) stage(i, i);
-  float* place = out + blockIdx.z * g.out_n + (top - KERNEL_Y + 1) * g.out_y + (left + 4 * lane) * g.out_x;
-  const int wide = (int)g.out_width - left - 4 * lane;
-  const bool vectors = by_vectors(place, g.out_y, g.out_x, wide);
-  float sums[KERNEL_Y][4];  // of the windows that meet a row; the last ends with it
+    for (int j = 0; j < EACH; j++) {
+      const int line = line_of(j);
+      const int iy = mapped(y + line, (int)g.height, (int)g.rule_y);
 #pragma unroll
-  for (int k = 0; k < KERNEL_Y; k++)
-#pragma unroll
-    for (int c = 0; c < 4; c++) sums[k][c] = 0;
-#pragma unroll 1
-  for (int i = 0; i < rows; i++) {
-    wait_but<STAGES - 2>();
-    __syncwarp();
-#ifdef SYNC
-    __syncthreads();
-#endif
-    stage(i + STAGES - 1, (i + STAGES - 1) % STAGES);
-    float v[NEIGHBOURS], along[4];
-#pragma unroll
-    for (int q = 0; q < NEIGHBOURS / 4; q++)
-      *reinterpret_cast<float4*>(v + 4 * q) = own[i % STAGES * (PITCH / 4) + lane + q];
-#pragma unroll
-    for (int t = 0; t < KERNEL_X; t++)
-#pragma unroll
-      for (int c = 0; c < 4; c++) {
-        const float value = v[PHASE + t + c];
-        along[c] = t ? fmaf(value, weights.v[t], along[c]) : value * weights.v[t];
+      for (int q = 0; q < (PITCH + 31) / 32; q++) {
+        const int i = lane + 32 * q;
+        if (i >= PITCH || line >= met) continue;
+        if ((iy | columns[q]) < 0) store_shared(staged + 4 * (line * PITCH + i), (float)fill);
+        else copy_async(staged + 4 * (line * PITCH + i), plane + iy * g.x_y + columns[q] * g.x_x);
       }
-#pragma unroll
-    for (int k = KERNEL_Y - 1; k >= 0; k--)
-#pragma unroll
-      for (int c = 0; c < 4; c++) {
-        const float weight = weights.v[KERNEL_X + k];
-        sums[k][c] = k ? fmaf(along[c], weight, sums[k - 1][c]) : along[c] * weight;
-      }
-    if (i >= KERNEL_Y - 1) store_four(place, g.out_x, wide, vectors, sums[KERNEL_Y - 1]);
-    place += g.out_y;
+      commit_async();
+    }
   }
+#if PAIRED
+  const int half = lane / 4 % 2, column = (lane / 8 * 4 + lane % 4) * COLUMNS;
+#else
+  const int half = 0, column = lane * COLUMNS;
+#endif
+  const auto along = [&](int turn) {
+    const int line = (warp + turn * WARPS) * TOGETHER + half;
+    float4* row = memory + (line * PITCH + column) / 4;
+    float v[NEIGHBOURS], sums[COLUMNS];
+    if (line < met) {
+#pragma unroll
+      for (int q = 0; q < NEIGHBOURS / 4; q++) *reinterpret_cast<float4*>(v + 4 * q) = row[q];
+#pragma unroll
+      for (int t = 0; t < KERNEL_X; t++)
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+          const float value = v[PHASE + t + c];
+          sums[c] = t ? fmaf(value, weights.v[t], sums[c]) : value * weights.v[t];
+        }
+    }
+    __syncwarp();
+    if (line < met)
+#pragma unroll
+      for (int q = 0; q < COLUMNS / 4; q++) row[q] = *reinterpret_cast<float4*>(sums + 4 * q);
+  };
+  // The first half of the rows is summed while the second is on its way.
+  wait_but<EACH - TURNS / 2 * TOGETHER>();
+  __syncwarp();
+#pragma unroll 1
+  for (int turn = 0; turn < TURNS / 2; turn++) along(turn);
+  wait_but<0>();
+  __syncwarp();
+#pragma unroll 1
+  for (int turn = TURNS / 2; turn < TURNS; turn++) along(turn);
+  __syncthreads();
+  const int first = warp * ROWS;
+  const float4* summed = memory + first * (PITCH / 4) + lane;
+  float sums[ROWS][4];
+#pragma unroll
+  for (int i = 0; i < ROWS + KERNEL_Y - 1; i++) {
+    const float4 four = summed[i * (PITCH / 4)];
+    const float v[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int r = max(i - KERNEL_Y + 1, 0); r < min(i + 1, ROWS); r++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) {
+        const float weight = weights.v[KERNEL_X + i - r];
+        sums[r][c] = i > r ? fmaf(v[c], weight, sums[r][c]) : v[c] * weight;
+      }
+  }
+  float* place = out + blockIdx.z * g.out_n + (top + first) * g.out_y + (left + 4 * lane) * g.out_x;
+  const int columns = (int)g.out_width - left - 4 * lane;
+  const bool vectors = by_vectors(place, g.out_y, g.out_x, columns);
+  if (vectors && top + first + ROWS <= g.out_height) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) store_four(place + r * g.out_y, 1, columns, true, sums[r]);
+    return;
+  }
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    if (top + first + r < g.out_height) store_four(place + r * g.out_y, g.out_x, columns, vectors, sums[r]);
 }

@@ -30,7 +30,12 @@ def compile_source(kernel: Kernel, capability: tuple[int, int]) -> str:
     macros |= {**dict(zip(("THREADS", "BLOCKS"), kernel.bounds, strict=True)), "WEIGHTS": kernel.constants}
     defined = {**macros, **dict(kernel.source.macros), "GEOMETRY": ", ".join(kernel.geometry._fields)}
     options = [f"-D{macro}={value}" for macro, value in defined.items()]
-    options += ["--std=c++17", "--device-as-default-execution-space", "--gpu-architecture=compute_{}{}".format(*capability), f"--include-path={FOLDER}"]
+    options += [
+        "--std=c++17",
+        "--device-as-default-execution-space",
+        "--gpu-architecture=compute_{}{}".format(*capability),
+        f"--include-path={FOLDER}",
+    ]
     program = _do(nvrtc.nvrtcCreateProgram, (FOLDER / name).read_bytes(), name.encode(), 0, [], [])
     try:
         if nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])[0]:
