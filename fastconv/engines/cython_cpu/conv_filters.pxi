@@ -23,7 +23,7 @@ cdef struct ConvPass:
     char *sums
     char *tile
     int64_t w_block, sum_blocks
-    int64_t source_step, target_step, weights_step
+    int64_t source_step, target_step, weights_step, row
 
 
 cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
@@ -48,7 +48,7 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
         channels = min(a.block_channels, a.channels - c)
         s.first, s.last, s.runs, s.length = c == 0, c + channels == a.channels, taps // a.joined, a.joined * channels
         s.w, s.run_of, s.depth, s.before = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes, a.offsets, channels * taps, 0
-        conv_steps(a, &s, inner)
+        conv_steps(a, u, &s, inner, tile)
         if not a.in_place:
             stage_conv_images(a, u, staged, c, channels)
         if a.few and n >= GEMM_ROWS:
@@ -97,13 +97,16 @@ cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPas
         run += t.runs
 
 
-cdef void conv_steps(const ConvArgs *a, ConvPass *s, bint inner) noexcept nogil:
+cdef void conv_steps(const ConvArgs *a, const ConvUnit *u, ConvPass *s, bint inner, acc_t *tile) noexcept nogil:
     # How far what is called for moves with each element of depth, so that the next tile's pixels, where they are read in place,
-    # or weights come in time, and the lines that it writes.
+    # or weights come in time, and the lines that it writes: all of its pixels' from end to end, or those that they have in a block
+    # of the filters.  Never what another unit writes: it would be taken from the caches of another thread.
     cdef int64_t passes = s.depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
+    cdef int64_t row = s.out_of[1] - s.out_of[0] if s.pixels > 1 else 0
     s.source_step = s.target_step = s.weights_step = 0
+    s.row = 0 if inner and row == u.filters * <int64_t>sizeof(acc_t) else row
     if s.pixels > GEMM_ROWS:
-        s.target_step = 0 if s.stream else (s.out_of[1] - s.out_of[0]) * GEMM_ROWS // passes
+        s.target_step = 0 if s.stream else row * GEMM_ROWS // passes
         if a.in_place and (inner or tiles > FEW_TILES):
             s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
     if not inner:
@@ -123,11 +126,17 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     cdef char *sums = s.sums + (p * s.sum_blocks + b % s.sum_blocks) * s.row_bytes
     cdef Coming coming
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
-    coming.source, coming.source_step, coming.target_step = w, s.weights_step, s.target_step
-    coming.target, coming.stream = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, False
+    coming.source, coming.source_step, coming.stream = w, s.weights_step, False
+    coming.target, coming.target_step, coming.back, coming.behind, coming.stop = w, 0, 0, <const char *>UINTPTR_MAX, NULL
+    if s.target_step and s.last and p + height < s.pixels:
+        coming.target, coming.target_step = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, s.target_step
+        if s.row:
+            coming.target, coming.target_step = to + s.out_of[after], s.row
+            coming.behind = coming.target + min(<int64_t>GEMM_ROWS, s.pixels - after) * s.row
+            coming.back = coming.behind - coming.target - 64
+            coming.stop = coming.target + (some * <int64_t>sizeof(acc_t) + 127) // 64 * 64
     if s.weights_step:
         coming.source = s.next + p // GEMM_ROWS * s.weights_step * s.runs * s.length
-        coming.target = to + s.out_of[after]
     if s.source_step and (b == 0 or s.weights_step == 0):
         coming.source, coming.source_step = s.src + s.pixel_of[after] + called * s.source_step, s.source_step
     if not s.first:
