@@ -42,7 +42,7 @@ cdef enum:
     MAX_BY_VALUE = 16384  # bytes: biases of 2048 filters
     MAX_TEXT = 1024
     LINE = 64
-    KEPT = 4 << 20  # bytes of workspace from which on its pages are kept: 47 MB of packed weights take 15 ms in new ones
+    KEPT = 64 << 10  # bytes of workspace from which on its pages are kept: new ones, which malloc may take each time, take as long as the work
 
 cdef object BYTES = numpy.dtype(numpy.uint8)
 
