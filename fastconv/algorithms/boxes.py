@@ -22,6 +22,8 @@ UNITS_PER_THREAD = 4
 # the result is written by two threads.  Of 64 to 384 and 96 to 576 channels, 14x14 pixels, a call takes 0.65 of the time, of
 # 256 to 1024 0.8 (Intel Xeon, two threads).  Weights of more bytes are read from beyond the second cache by each unit, so fewer.
 WIDE_TILES, NEAR_WEIGHTS, FAR_UNITS_PER_THREAD = 3, 512 * 1024, 2
+# A unit that packs weights takes as long for it as for so many pixels.
+PACKED_PIXELS = 96
 # Images of a unit, their pixels, and bytes that are staged of them.
 MOST_IMAGES, MOST_PIXELS, TOGETHER_BYTES = 8, 512, 2 * 2**20
 
@@ -101,9 +103,10 @@ def staged(y: Axis, x: Axis, kernel_z: int, tiles: Tiles, height: int, width: in
 
 
 def divide(
-    y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int
-) -> Boxes:
-    """Cut the output planes into units for so many threads."""
+    y: Axis, x: Axis, kernel_z: int, planes: int, channels: int, filters: int, tiles: Tiles, threads: int,
+    packs: bool = False,
+) -> Boxes:  # fmt: skip
+    """Cut the output planes into units for so many threads; `packs`: each unit packs the weights that it needs."""
     most_cols = max(1, x.out_size // tiles.pixels)
 
     def size(rows: int, cols: int) -> int:
@@ -120,6 +123,8 @@ def divide(
         apart = tiles.filter_lanes and tiles.in_place and image * planes >= WIDE_TILES * threads * tiles.pixels
         if apart and weights * channels * tiles.itemsize > NEAR_WEIGHTS:
             wanted = -(-FAR_UNITS_PER_THREAD * threads // planes)
+        if apart and packs:
+            wanted = min(wanted, max(-(-threads // planes), image // PACKED_PIXELS))
         if rows * cols < wanted and (apart or weights < image):
             least = 2 * tiles.pixels  # of a box
             rows = max(rows, min(wanted, y.out_size, y.out_size * x.out_size // least))

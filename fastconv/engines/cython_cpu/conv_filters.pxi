@@ -55,6 +55,10 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
             few_filters(<const acc_t *>s.w, a.w_rows * lanes, s.src, s.pixel_of, a.offsets, s.runs, s.length, <const acc_t *>s.bias,
                         u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, &finish)
             break
+        if a.packs:
+            s.w, s.weights_step = <const char *>tile + a.packs, 0
+        for b in range(s.blocks if inner and a.packs else 0):
+            pack_filters(a, u, b, <acc_t *>(s.w + b * s.w_block))
         begin = 0
         while inner and begin < n:
             end = begin + product_height(tile, n - begin)
@@ -63,10 +67,21 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
                 conv_filters_tile(a, u, &s, tile, begin, end, b)
             begin = end
         for b in range(0 if inner else s.blocks):
+            if a.packs:
+                pack_filters(a, u, b, <acc_t *>(<char *>tile + a.packs))
+                s.w = <const char *>tile + a.packs - b * s.w_block
             conv_filters_block(a, u, &s, tile, b)
         c += channels
     if s.stream:
         end_stream()
+
+
+cdef void pack_filters(const ConvArgs *a, const ConvUnit *u, int64_t b, acc_t *to) noexcept nogil:
+    # The weights of a block of the unit's filters as rows of lanes.
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), first = b * lanes, n = min(lanes, u.filters - first)
+    if n < lanes:
+        memset(to, 0, a.w_rows * lanes * sizeof(acc_t))
+    turn_rows(<const acc_t *>a.g.w + (u.first + first) * a.channels, a.channels, to, lanes, n, a.channels)
 
 
 cdef void stage_conv_images(const ConvArgs *a, const ConvUnit *u, acc_t *staged, int64_t c, int64_t channels) noexcept nogil:
