@@ -16,14 +16,14 @@ cdef struct ConvPass:
     const char *src
     int64_t pixels, blocks, runs, length, row_bytes
     int64_t depth, before  # rows of weights of these channels, and those of them that were taken before
-    bint first, last, stream
+    bint first, last, stream, inner
     const char *w
     const char *next
     const char *bias
     char *sums
     char *tile
     int64_t w_block, sum_blocks
-    int64_t source_step, target_step, weights_step, row
+    int64_t source_step, target_step, weights_step
 
 
 cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexcept nogil:
@@ -114,14 +114,15 @@ cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPas
 
 cdef void conv_steps(const ConvArgs *a, const ConvUnit *u, ConvPass *s, bint inner, acc_t *tile) noexcept nogil:
     # How far what is called for moves with each element of depth, so that the next tile's pixels, where they are read in place,
-    # or weights come in time, and the lines that it writes: all of its pixels' from end to end, or those that they have in a block
-    # of the filters.  Never what another unit writes: it would be taken from the caches of another thread.
+    # or weights come in time, and the lines that it writes, but never those that another unit writes: they would be taken from the
+    # caches of another thread.
     cdef int64_t passes = s.depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
     cdef int64_t row = s.out_of[1] - s.out_of[0] if s.pixels > 1 else 0
     s.source_step = s.target_step = s.weights_step = 0
-    s.row = 0 if inner and row == u.filters * <int64_t>sizeof(acc_t) else row
+    s.inner = inner
     if s.pixels > GEMM_ROWS:
-        s.target_step = 0 if s.stream else row * GEMM_ROWS // passes
+        if not s.stream and row == u.filters * <int64_t>sizeof(acc_t):
+            s.target_step = row * GEMM_ROWS // passes
         if a.in_place and (inner or tiles > FEW_TILES):
             s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
     if not inner:
@@ -142,14 +143,11 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     cdef Coming coming
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     coming.source, coming.source_step, coming.stream = w, s.weights_step, False
-    coming.target, coming.target_step, coming.back, coming.behind, coming.stop = w, 0, 0, <const char *>UINTPTR_MAX, NULL
+    coming.target, coming.target_step = w, 0
     if s.target_step and s.last and p + height < s.pixels:
         coming.target, coming.target_step = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, s.target_step
-        if s.row:
-            coming.target, coming.target_step = to + s.out_of[after], s.row
-            coming.behind = coming.target + min(<int64_t>GEMM_ROWS, s.pixels - after) * s.row
-            coming.back = coming.behind - coming.target - 64
-            coming.stop = coming.target + (some * <int64_t>sizeof(acc_t) + 127) // 64 * 64
+        if not s.inner:
+            coming.target = to + s.out_of[after]
     if s.weights_step:
         coming.source = s.next + p // GEMM_ROWS * s.weights_step * s.runs * s.length
     if s.source_step and (b == 0 or s.weights_step == 0):

@@ -71,8 +71,6 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
         }
     }
     const char *source = coming->source, *target = coming->target;
-    const char *const behind = coming->behind, *const end_lines = coming->stop, *const lines = target;
-    const int64_t source_step = coming->source_step, target_step = coming->target_step, back = coming->back;
     int64_t room = most, parts = 0;
     for (int64_t s = 0; s < segments; s++) {
         int64_t k = segment_of[s] / (int64_t)sizeof(T);
@@ -84,10 +82,8 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
                 V taps[GEMM_COLS];
                 __builtin_prefetch(source);
                 __builtin_prefetch(target);
-                source += source_step;
-                target += target_step;
-                if (target >= behind) target -= back;
-                if (target == end_lines) target = lines;
+                source += coming->source_step;
+                target += coming->target_step;
                 _Pragma("GCC unroll 4") for (int j = 0; j < cols; j++) taps[j] = LOAD(w + j * LANES);
                 _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) {
                     const T x = pixel[r][k];
@@ -191,7 +187,7 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 static inline void NAME(filters_part)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead, int64_t rows) {
     const char *next = (const char *)w + ahead;
-    const struct coming weights = {next, TILE_WIDTH * sizeof(T), next + VECTOR_BYTES, (const char *)UINTPTR_MAX, NULL, TILE_WIDTH * sizeof(T), 0, 0};
+    const struct coming weights = {next, TILE_WIDTH * sizeof(T), next + VECTOR_BYTES, TILE_WIDTH * sizeof(T), 0};
     const struct finish none = {NO_ACTIVATION, 0};
     NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, &weights, &none, rows);
 }

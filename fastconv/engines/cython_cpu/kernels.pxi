@@ -57,15 +57,12 @@ cdef extern from "tiles_all.h" nogil:
     void softmax_scales(...)
     void softmax_write(...)
     double slope_of(int64_t bits)
-    uintptr_t UINTPTR_MAX
     void filters_part(...)
     ctypedef struct Coming "struct coming":
         const char *source
         int64_t source_step
         const char *target
-        const char *behind
-        const char *stop
-        int64_t target_step, back, stream
+        int64_t target_step, stream
     ctypedef struct Finish "struct finish":
         int64_t code
         double slope

@@ -99,8 +99,8 @@ static inline void end_stream(void) {
 struct coming {
     const char *source;
     int64_t source_step;
-    const char *target, *behind, *stop; /* rows of `target_step` bytes, line by line up to `stop` */
-    int64_t target_step, back, stream;
+    const char *target;
+    int64_t target_step, stream;
 };
 
 /* What becomes of finished sums: an activation, and its parameter.  Those that take an instruction or two are applied in
