@@ -28,7 +28,7 @@ from fastconv.replay import constant, contiguous, kept_weights
 __all__ = ["BLOCK_SLOT", "Conv", "is_ready", "prefers_filters", "refuse"]
 
 # How many channels are staged at once.
-BLOCK_SLOT = CONV_FIELDS.index("block_channels")
+BLOCK_SLOT, PACKS_SLOT = CONV_FIELDS.index("block_channels"), CONV_FIELDS.index("packs")
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
@@ -51,6 +51,8 @@ DEEP_CHANNELS, DEEP_TAPS = 16, 12
 # Rows of weights of a block of filters that stay in the second cache beside the pixels of a unit; results of more bytes are
 # written past the caches.
 NEAR_WEIGHT_ROWS, STREAM_BEYOND = 1024, 8 * 2**20
+# Bytes of weights that stay there, too: NEAR_WEIGHTS of the kernel.
+UNITS_WEIGHTS = 256 * 1024
 
 
 def refuse(problem: ConvProblem) -> str | None:
@@ -130,7 +132,12 @@ class Conv(ConvExecutor):
         # Weights that are kept from call to call are packed, be they never so large.
         kept = prefers_filters(problem, engine) if filter_lanes is None else filter_lanes
         self.filter_lanes = prefers_filters(problem, engine, NS_PACKED) if filter_lanes is None else filter_lanes
-        self._keeping = self if kept == self.filter_lanes else Conv(problem, engine, kept)
+        # Weights of one tap that are not kept are packed by the units that need them: packed first, they go from the caches of
+        # one thread to those of the other.
+        real, pointwise = problem.acc not in PARTS, self.taps == problem.groups == 1
+        turns = getattr(engine, "TURNS_IN_REGISTERS", False)
+        self.packs = filter_lanes is None and self.filter_lanes and real and pointwise and turns
+        self._keeping = self if kept == self.filter_lanes and not self.packs else Conv(problem, engine, kept)
         self._packings: dict[int, Packing] = {}
 
     def __call__(
@@ -144,7 +151,7 @@ class Conv(ConvExecutor):
 
         def packed() -> np.ndarray:
             weights, _ = self._pack(w, bound.order)
-            return weights if packing is None else packing.weights(weights, threads)
+            return weights if packing is None or bound.slots[PACKS_SLOT] else packing.weights(weights, threads)
 
         weights = packed() if kept is None else kept.get((self.problem, bound.slots[BLOCK_SLOT]), w, packed)
         run(self.kernel, bound, x, weights, out, self._biases(bias, packing), self._constants(fill), threads)
@@ -195,7 +202,10 @@ class Conv(ConvExecutor):
         few = self.channels * self.taps <= FEW_PRODUCTS and (self.filter_lanes or self.channels <= FEW_CHANNELS)
         by_taps = few and self.filters >= 2 * FEW_FILTERS and not self.filter_lanes
         tiles = Tiles(self.engine.GEMM[0], lanes, size, self.filter_lanes, self._in_place(z, y, x, channel_of), by_taps)
-        boxes = divide(y, x, z.taps, images.size * p.groups * z.out_size, self.channels, self.filters, tiles, threads)
+        packs = self.packs and tiles.in_place
+        boxes = divide(
+            y, x, z.taps, images.size * p.groups * z.out_size, self.channels, self.filters, tiles, threads, packs
+        )
         layout = staged_layout(z, y, x, boxes, tiles, self.channels)
         if tiles.in_place:
             layout = layout_in_place(z, y, x, channel_of[0] - channel_of[0, 0], tiles)
@@ -219,6 +229,9 @@ class Conv(ConvExecutor):
         tables_end = tables_at + self.filter_lanes * 16 * (positions + tiles.rows)
         blocks_end = (tiles.rows + lanes) * lanes * size  # of a tile that is transposed
         scratch_bytes = -(-max(tables_end, blocks_end) // 64) * 64
+        packs_at, block_bytes = scratch_bytes if packs else 0, self.channels * lanes * size
+        if packs:
+            scratch_bytes += max(block_bytes, min(blocks * block_bytes, UNITS_WEIGHTS))
         values = {
             **geometry(p, y, x, maps[1], maps[2]),
             "scratch_bytes": scratch_bytes,
@@ -237,7 +250,7 @@ class Conv(ConvExecutor):
             "n_phases_y": layout.n_phases_y, "n_phases_x": layout.n_phases_x, "phases": layout.phases.ctypes.data,
             "offsets": layout.offsets.ctypes.data, "joined": layout.joined,
             "sums": sums_at, "tables": tables_at,
-            "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
+            "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope), "packs": packs_at,
         }  # fmt: skip
         units = images.size // together * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
         tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)

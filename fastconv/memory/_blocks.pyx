@@ -13,6 +13,10 @@ cdef extern from "blocks.h" nogil:
     void *fastconv_block_calloc(void *context, size_t count, size_t size)
     void *fastconv_block_realloc(void *context, void *data, size_t size)
     void fastconv_block_free(void *context, void *data, size_t size)
+    void *fastconv_line_malloc(void *context, size_t size)
+    void *fastconv_line_calloc(void *context, size_t count, size_t size)
+    void *fastconv_line_realloc(void *context, void *data, size_t size)
+    void fastconv_line_free(void *context, void *data, size_t size)
     void fastconv_keep_blocks(size_t bytes)
     size_t fastconv_kept_blocks()
 
@@ -37,22 +41,41 @@ handler.allocator.malloc = fastconv_block_malloc
 handler.allocator.calloc = fastconv_block_calloc
 handler.allocator.realloc = fastconv_block_realloc
 handler.allocator.free = fastconv_block_free
-cdef object capsule = PyCapsule_New(&handler, "mem_handler", NULL)
+cdef object kept_blocks = PyCapsule_New(&handler, "mem_handler", NULL)
+
+cdef PyDataMem_Handler line_handler
+strcpy(line_handler.name, "fastconv_lines")
+line_handler.version = 1
+line_handler.allocator.ctx = NULL
+line_handler.allocator.malloc = fastconv_line_malloc
+line_handler.allocator.calloc = fastconv_line_calloc
+line_handler.allocator.realloc = fastconv_line_realloc
+line_handler.allocator.free = fastconv_line_free
+cdef object lines = PyCapsule_New(&line_handler, "mem_handler", NULL)
 
 
-def empty(tuple shape, cnp.dtype dtype):
-    """An array without contents whose memory is kept when it is freed.  It owns its data, as any other does."""
+cdef object empty_of(object memory, tuple shape, cnp.dtype dtype):
     cdef cnp.npy_intp sizes[32]
     cdef int axes = <int>len(shape), i
     if axes > 32:
         raise ValueError(f"shape must have at most 32 axes; got {axes}")
     for i in range(axes):
         sizes[i] = shape[i]
-    before = PyDataMem_SetHandler(capsule)
+    before = PyDataMem_SetHandler(memory)
     try:
         return cnp.PyArray_EMPTY(axes, sizes, dtype.num, 0)
     finally:
         PyDataMem_SetHandler(before)
+
+
+def empty(tuple shape, cnp.dtype dtype):
+    """An array without contents whose memory is kept when it is freed.  It owns its data, as any other does."""
+    return empty_of(kept_blocks, shape, dtype)
+
+
+def empty_lines(tuple shape, cnp.dtype dtype):
+    """An array without contents that begins with a cache line.  It owns its data, too."""
+    return empty_of(lines, shape, dtype)
 
 
 def keep(size_t bytes) -> None:

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -201,6 +202,52 @@ void *fastconv_block_realloc(void *context, void *data, size_t size)
     size_t before = *(size_t *)((char *)data - HEADER) - HEADER;
     memcpy(other, data, before < size ? before : size);
     fastconv_block_free(context, data, before);
+    return other;
+}
+
+/* Before the data: where malloc's memory begins, and the data's size. */
+enum { LINE = 64 };
+
+typedef struct {
+    void *base;
+    size_t size;
+} line_header;
+
+void *fastconv_line_malloc(void *context, size_t size)
+{
+    (void)context;
+    char *base = size > SIZE_MAX / 2 ? NULL : malloc(size + LINE + sizeof(line_header));
+    if (!base)
+        return NULL;
+    char *data = base + sizeof(line_header);
+    data += -(uintptr_t)data % LINE;
+    ((line_header *)data)[-1] = (line_header){base, size};
+    return data;
+}
+
+void *fastconv_line_calloc(void *context, size_t count, size_t size)
+{
+    if (size && count > SIZE_MAX / size)
+        return NULL;
+    void *data = fastconv_line_malloc(context, count * size);
+    return data ? memset(data, 0, count * size) : NULL;
+}
+
+void fastconv_line_free(void *context, void *data, size_t size)
+{
+    (void)context, (void)size;
+    if (data)
+        free(((line_header *)data)[-1].base);
+}
+
+void *fastconv_line_realloc(void *context, void *data, size_t size)
+{
+    void *other = fastconv_line_malloc(context, size);
+    if (!data || !other)
+        return other;
+    size_t before = ((line_header *)data)[-1].size;
+    memcpy(other, data, before < size ? before : size);
+    fastconv_line_free(context, data, before);
     return other;
 }
 

@@ -73,6 +73,9 @@ CONV_FIELDS = GEOMETRY + (
     "joined",  # taps along x that are one run with their channels
     "sums", "tables",  # where sums of several blocks of channels, and offsets of pixels, begin
     "activation", "slope",  # ACTIVATIONS; bits of the parameter
+    # Lanes are filters, one group, windows of one pixel in place: where in scratch memory each unit packs the weights that it
+    # needs, which are [filter][channel] then; 0: weights are packed.
+    "packs",
 )  # fmt: skip
 
 # Convolution of planes of float32: a unit is a run of blocks of pixels of all images, with a chunk of the filters.

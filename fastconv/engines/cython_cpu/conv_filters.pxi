@@ -16,7 +16,7 @@ cdef struct ConvPass:
     const char *src
     int64_t pixels, blocks, runs, length, row_bytes
     int64_t depth, before  # rows of weights of these channels, and those of them that were taken before
-    bint first, last, stream
+    bint first, last, stream, inner
     const char *w
     const char *next
     const char *bias
@@ -48,13 +48,17 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
         channels = min(a.block_channels, a.channels - c)
         s.first, s.last, s.runs, s.length = c == 0, c + channels == a.channels, taps // a.joined, a.joined * channels
         s.w, s.run_of, s.depth, s.before = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes, a.offsets, channels * taps, 0
-        conv_steps(a, &s, inner)
+        conv_steps(a, u, &s, inner, tile)
         if not a.in_place:
             stage_conv_images(a, u, staged, c, channels)
         if a.few and n >= GEMM_ROWS:
             few_filters(<const acc_t *>s.w, a.w_rows * lanes, s.src, s.pixel_of, a.offsets, s.runs, s.length, <const acc_t *>s.bias,
                         u.out + u.filter_of[0], s.out_of, n, u.filters, <acc_t *>s.sums if a.few > 1 else NULL, &finish)
             break
+        if a.packs:
+            s.w, s.weights_step = <const char *>tile + a.packs, 0
+        for b in range(s.blocks if inner and a.packs else 0):
+            pack_filters(a, u, b, <acc_t *>(s.w + b * s.w_block))
         begin = 0
         while inner and begin < n:
             end = begin + product_height(tile, n - begin)
@@ -63,10 +67,21 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
                 conv_filters_tile(a, u, &s, tile, begin, end, b)
             begin = end
         for b in range(0 if inner else s.blocks):
+            if a.packs:
+                pack_filters(a, u, b, <acc_t *>(<char *>tile + a.packs))
+                s.w = <const char *>tile + a.packs - b * s.w_block
             conv_filters_block(a, u, &s, tile, b)
         c += channels
     if s.stream:
         end_stream()
+
+
+cdef void pack_filters(const ConvArgs *a, const ConvUnit *u, int64_t b, acc_t *to) noexcept nogil:
+    # The weights of a block of the unit's filters as rows of lanes.
+    cdef int64_t lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(acc_t), first = b * lanes, n = min(lanes, u.filters - first)
+    if n < lanes:
+        memset(to, 0, a.w_rows * lanes * sizeof(acc_t))
+    turn_rows(<const acc_t *>a.g.w + (u.first + first) * a.channels, a.channels, to, lanes, n, a.channels)
 
 
 cdef void stage_conv_images(const ConvArgs *a, const ConvUnit *u, acc_t *staged, int64_t c, int64_t channels) noexcept nogil:
@@ -97,13 +112,17 @@ cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPas
         run += t.runs
 
 
-cdef void conv_steps(const ConvArgs *a, ConvPass *s, bint inner) noexcept nogil:
+cdef void conv_steps(const ConvArgs *a, const ConvUnit *u, ConvPass *s, bint inner, acc_t *tile) noexcept nogil:
     # How far what is called for moves with each element of depth, so that the next tile's pixels, where they are read in place,
-    # or weights come in time, and the lines that it writes.
+    # or weights come in time, and the lines that it writes, but never those that another unit writes: they would be taken from the
+    # caches of another thread.
     cdef int64_t passes = s.depth * (s.blocks if inner else 1), tiles = (s.pixels + GEMM_ROWS - 1) // GEMM_ROWS
+    cdef int64_t row = s.out_of[1] - s.out_of[0] if s.pixels > 1 else 0
     s.source_step = s.target_step = s.weights_step = 0
+    s.inner = inner
     if s.pixels > GEMM_ROWS:
-        s.target_step = 0 if s.stream else (s.out_of[1] - s.out_of[0]) * GEMM_ROWS // passes
+        if not s.stream and row == u.filters * <int64_t>sizeof(acc_t):
+            s.target_step = row * GEMM_ROWS // passes
         if a.in_place and (inner or tiles > FEW_TILES):
             s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
     if not inner:
@@ -123,11 +142,14 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     cdef char *sums = s.sums + (p * s.sum_blocks + b % s.sum_blocks) * s.row_bytes
     cdef Coming coming
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
-    coming.source, coming.source_step, coming.target_step = w, s.weights_step, s.target_step
-    coming.target, coming.stream = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, False
+    coming.source, coming.source_step, coming.stream = w, s.weights_step, False
+    coming.target, coming.target_step = w, 0
+    if s.target_step and s.last and p + height < s.pixels:
+        coming.target, coming.target_step = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, s.target_step
+        if not s.inner:
+            coming.target = to + s.out_of[after]
     if s.weights_step:
         coming.source = s.next + p // GEMM_ROWS * s.weights_step * s.runs * s.length
-        coming.target = to + s.out_of[after]
     if s.source_step and (b == 0 or s.weights_step == 0):
         coming.source, coming.source_step = s.src + s.pixel_of[after] + called * s.source_step, s.source_step
     if not s.first:

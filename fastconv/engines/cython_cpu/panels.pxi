@@ -201,7 +201,9 @@ cdef void panels_block(const PanelsArgs *a, PanelPass *s, const Planes *planes, 
 cdef void panels_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:
     cdef const PanelsArgs *a = <const PanelsArgs *>args
     cdef char *scratch = a.scratch + worker * a.scratch_bytes
-    cdef int64_t chunk = unit % a.n_chunks, size = a.tiles * PANEL_LANES, block = unit // a.n_chunks * a.blocks, end
+    # Units run over (chunk, pixels): planes that are small are written by one thread each, so that no line is shared.
+    cdef int64_t size = a.tiles * PANEL_LANES, runs = (a.pixels + size * a.blocks - 1) // (size * a.blocks), chunk = unit // runs
+    cdef int64_t block = unit % runs * a.blocks, end
     cdef Planes planes
     cdef PanelPass s
     scratch += -<int64_t><uintptr_t>scratch & 63

@@ -16,8 +16,7 @@ cnp.import_array()
 
 from fastconv.engines.threads._threads cimport default_threads, fastconv_kernel, pool_run
 
-from fastconv.memory import LEAST
-from fastconv.memory import empty as new_memory
+from fastconv.memory import allocator
 from fastconv.memory._blocks import empty as kept_memory
 
 cdef extern from "Python.h":
@@ -43,7 +42,7 @@ cdef enum:
     MAX_BY_VALUE = 16384  # bytes: biases of 2048 filters
     MAX_TEXT = 1024
     LINE = 64
-    KEPT = 4 << 20  # bytes of workspace from which on its pages are kept: 47 MB of packed weights take 15 ms in new ones
+    KEPT = 64 << 10  # bytes of workspace from which on its pages are kept: new ones, which malloc may take each time, take as long as the work
 
 cdef object BYTES = numpy.dtype(numpy.uint8)
 
@@ -122,7 +121,7 @@ cdef class Tape:
     cdef int64_t scratch, temporary
     cdef int copied
     cdef object kept
-    cdef list large
+    cdef list makers
 
     def __cinit__(self):
         self.steps = NULL
@@ -140,8 +139,8 @@ cdef class Tape:
         self.n_arrays, self.n_results, self.several, self.kept, self.copied = n_arrays, len(results), several, kept, -1
         self.n_steps = 0
         self.scratch = self.temporary = 0
-        # shapes and dtypes of results that may be made in memory that earlier ones have left
-        self.large = [(result.shape, result.dtype) if result.nbytes >= LEAST else None for result in results]
+        # of results: what makes them, unless it is NumPy, their shapes and dtypes
+        self.makers = [(allocator(result.nbytes, result.dtype), result.shape, result.dtype) for result in results]
         for i in range(self.n_results):
             self.written[i], self.axes[i], self.types[i] = written[i], results[i].ndim, (<cnp.dtype>results[i].dtype).num
             self.same[i] = 0
@@ -244,10 +243,10 @@ cdef class Tape:
         return tuple(results) if self.several else result
 
     cdef object new_result(self, int i):
-        if self.large[i] is None:
+        cdef tuple made = <tuple>self.makers[i]
+        if made[0] is None:
             return cnp.PyArray_EMPTY(self.axes[i], self.shapes[i], self.types[i], 0)
-        shape, dtype = self.large[i]
-        return new_memory(shape, dtype)
+        return made[0](made[1], made[2])
 
     cdef bint run(self, const char **base, char *scratch) noexcept nogil:
         # Whether no kernel reported that something went wrong.

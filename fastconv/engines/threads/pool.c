@@ -3,10 +3,11 @@
  * A job is a kernel, its arguments and a number of units.  Its whole state that
  * threads compete for is one 64-bit ticket
  *
- *     job number : 24 | free seats : 8 | units left : 32
+ *     job number : 20 | free seats : 8 | units left of the caller's part : 18 | of the workers' : 18
  *
  * The caller publishes the ticket, wakes sleeping workers and takes units like
- * everybody else.  A worker joins by swapping in a ticket with one seat and one unit
+ * everybody else: of its own part, the first, and then of what the workers have left,
+ * as they do of its part after theirs.  A worker joins by swapping in a ticket with one seat and one unit
  * less; so it never waits to be counted, and a worker that wakes too late finds no
  * units left and goes back to sleep: nobody waits for it.  A successful swap proves that the
  * job is still open, because the caller returns only when every unit is done.
@@ -14,6 +15,9 @@
  * Decisions and what they rest on:
  * - Own pool rather than OpenMP: GNU OpenMP's workers were measured to need 6-8 ms
  *   after 10 ms of idleness on a 2-core machine, and die after a fork.
+ * - Two parts rather than one queue: a call finds what the one before wrote in the caches of the thread that writes it
+ *   again, and neighbouring units, which may share cache lines, are not written at the same time.  1x1, 64 to 384 channels,
+ *   14x14 pixels channels last, in 8 units of 48 filters, on an Intel Xeon: 66 us one by one, as long as on one thread.
  * - Workers spin SPINS pauses, then sleep on a futex: back-to-back calls find them awake.
  * - A second caller while a job runs does its own job serially, as does a forked
  *   child until its first job of its own starts new workers.
@@ -34,7 +38,7 @@
 #define PAUSE() ((void)0)
 #endif
 
-enum { SPINS = 2000, MAX_WORKERS = 255 };
+enum { SPINS = 2000, MAX_WORKERS = 255, PART_BITS = 18, MOST_UNITS = (1 << PART_BITS) - 1 };
 
 /* ---- sleeping on a 32-bit word ------------------------------------------------ */
 
@@ -110,42 +114,59 @@ static void word_reset(void) {
 static struct {
     fastconv_kernel kernel;
     const int64_t *args;
-    int64_t units, seats;
+    int64_t units;                    /* of the kernel */
+    int64_t group;                    /* so many of them are one of the ticket's */
+    int64_t all, own, seats;          /* units of the ticket, those of the caller's part */
 } job;
 
-static _Atomic uint64_t ticket;
-static _Atomic uint32_t round_word;   /* changes with every job: workers sleep on it */
-static _Atomic uint32_t done_word;    /* units finished: the caller sleeps on it */
+/* A line each: what idle workers watch is not what others compete for. */
+static _Alignas(64) _Atomic uint64_t ticket;
+static _Alignas(64) _Atomic uint32_t round_word;   /* changes with every job: workers sleep on it */
+static _Alignas(64) _Atomic uint32_t done_word;    /* units that workers have finished: the caller sleeps on it */
 static _Atomic int sleepers, caller_sleeps;
 static int workers;                   /* guarded by entry */
 static pthread_mutex_t entry = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int default_threads = 1;
 
-#define UNITS(t) ((uint32_t)(t))
-#define SEATS(t) ((uint32_t)((t) >> 32) & 0xff)
-#define NUMBER(t) ((t) >> 40)
-#define ONE_SEAT ((uint64_t)1 << 32)
+#define WORKERS_LEFT(t) ((int64_t)((t) & MOST_UNITS))
+#define CALLERS_LEFT(t) ((int64_t)((t) >> PART_BITS & MOST_UNITS))
+#define LEFT(t) ((t) & (((uint64_t)1 << 2 * PART_BITS) - 1))
+#define SEATS(t) ((int64_t)((t) >> 2 * PART_BITS & 0xff))
+#define NUMBER(t) ((t) >> (2 * PART_BITS + 8))
+#define ONE_WORKERS ((uint64_t)1)
+#define ONE_CALLERS ((uint64_t)1 << PART_BITS)
+#define ONE_SEAT ((uint64_t)1 << 2 * PART_BITS)
 
-static void finish_unit(uint32_t units) {
-    if (atomic_fetch_add(&done_word, 1) + 1 == units && atomic_load(&caller_sleeps)) word_wake(&done_word, 1);
+/* What taking a unit subtracts from the ticket. */
+static uint64_t one_less(uint64_t seen, int by_caller) {
+    if (by_caller) return CALLERS_LEFT(seen) ? ONE_CALLERS : ONE_WORKERS;
+    return WORKERS_LEFT(seen) ? ONE_WORKERS : ONE_CALLERS;
+}
+
+/* Compute the unit that was taken from the ticket `seen`. */
+static void run_unit(uint64_t seen, int by_caller, int64_t worker) {
+    const int64_t taken = one_less(seen, by_caller) == ONE_CALLERS ? job.own - CALLERS_LEFT(seen) : job.all - WORKERS_LEFT(seen);
+    const int64_t first = taken * job.group, end = first + job.group < job.units ? first + job.group : job.units;
+    for (int64_t unit = first; unit < end; unit++) job.kernel(job.args, unit, worker);
 }
 
 /* Take part in the open job, if there is one with a free seat. */
 static void join_job(void) {
     uint64_t seen = atomic_load(&ticket);
     do {
-        if (UNITS(seen) == 0 || SEATS(seen) == 0) return;
-    } while (!atomic_compare_exchange_weak(&ticket, &seen, seen - ONE_SEAT - 1));
-    const uint64_t number = NUMBER(seen);
+        if (LEFT(seen) == 0 || SEATS(seen) == 0) return;
+    } while (!atomic_compare_exchange_weak(&ticket, &seen, seen - ONE_SEAT - one_less(seen, 0)));
     const int64_t worker = job.seats - SEATS(seen) + 1;
-    for (;;) {
-        const uint32_t units = (uint32_t)job.units;
-        job.kernel(job.args, job.units - UNITS(seen), worker);
-        finish_unit(units);
+    for (uint32_t units = 1;; units++) {
+        run_unit(seen, 0, worker);
         seen = atomic_load(&ticket);
         do {
-            if (NUMBER(seen) != number || UNITS(seen) == 0) return;
-        } while (!atomic_compare_exchange_weak(&ticket, &seen, seen - 1));
+            if (LEFT(seen) == 0) { /* told once: the job stays open until then */
+                atomic_fetch_add(&done_word, units);
+                if (atomic_load(&caller_sleeps)) word_wake(&done_word, 1);
+                return;
+            }
+        } while (!atomic_compare_exchange_weak(&ticket, &seen, seen - one_less(seen, 0)));
     }
 }
 
@@ -213,28 +234,33 @@ void fastconv_pool_run(fastconv_kernel kernel, const int64_t *args, int64_t unit
     job.kernel = kernel;
     job.args = args;
     job.units = units;
+    job.group = (units + MOST_UNITS - 1) / MOST_UNITS;
+    job.all = (units + job.group - 1) / job.group;
+    job.own = (job.all + threads - 1) / threads;
     job.seats = threads - 1;
     atomic_store(&done_word, 0);
     const uint64_t number = NUMBER(atomic_load(&ticket)) + 1;
+    uint64_t seen = ((number << 8 | (uint64_t)(threads - 1)) << PART_BITS | (uint64_t)job.own) << PART_BITS |
+                    (uint64_t)(job.all - job.own);
     /* The caller's own first unit is taken here, so that it never competes for it. */
-    atomic_store(&ticket, number << 40 | (uint64_t)(threads - 1) << 32 | (uint64_t)(units - 1));
+    atomic_store(&ticket, seen - ONE_CALLERS);
     atomic_fetch_add(&round_word, 1);
     if (atomic_load(&sleepers) > 0) {
         keep_workers_apart(workers);
         word_wake(&round_word, (int)threads - 1);
     }
 
-    for (int64_t unit = 0;;) {
-        kernel(args, unit, 0);
-        finish_unit((uint32_t)units);
-        uint64_t seen = atomic_load(&ticket);
-        while (UNITS(seen) != 0 && !atomic_compare_exchange_weak(&ticket, &seen, seen - 1)) {}
-        if (UNITS(seen) == 0) break;
-        unit = units - UNITS(seen);
+    int64_t of_workers = job.all;
+    for (;;) {
+        run_unit(seen, 1, 0);
+        of_workers--;
+        seen = atomic_load(&ticket);
+        while (LEFT(seen) != 0 && !atomic_compare_exchange_weak(&ticket, &seen, seen - one_less(seen, 1))) {}
+        if (LEFT(seen) == 0) break;
     }
     for (int spins = 0;;) {
         const uint32_t done = atomic_load(&done_word);
-        if (done == (uint32_t)units) break;
+        if (done == (uint32_t)of_workers) break;
         if (++spins < SPINS * 10) {
             PAUSE();
             continue;
