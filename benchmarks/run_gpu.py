@@ -6,7 +6,7 @@
 Device time: the median of batches of calls between CUDA events, results allocated by the call, inputs taken in
 turn.  Every row is checked first: into an output full of NaN (of the largest integer), at its corners and random
 places, against sums made one by one in float64; then the timed call must give the same, wherever its memory lay.
-The limits are measured in the run: bandwidth of a copy, multiplications and additions of one instruction, PCIe.
+The limits are measured in the run: a copy of as many bytes, multiplications and additions of one instruction, PCIe.
 Rows on the host: wall clock.  A library that is missing, or cannot do a row, has no figure there.
 """
 
@@ -81,6 +81,10 @@ class Torch:
     def get(self, array: Any) -> np.ndarray:
         return array.cpu().numpy()
 
+    def copy(self, nbytes: int) -> list[Callable[[], Any]]:
+        pairs = [[self.torch.ones(nbytes, dtype=self.torch.uint8, device="cuda") for _ in range(2)] for _ in range(2)]
+        return [lambda pair=pair: pair[0].copy_(pair[1]) for pair in pairs]
+
     def filter(self, x: Any, w: np.ndarray) -> Any:
         weight = self.put(w)[None, None]
         return lambda: self.functional.conv2d(x[None, None], weight, padding="same")
@@ -100,6 +104,10 @@ class Cupy:
 
         self.cupy, self.ndimage = cupy, theirs
         self.put, self.get = cupy.asarray, cupy.asnumpy
+
+    def copy(self, nbytes: int) -> list[Callable[[], Any]]:
+        pairs = [[self.cupy.ones(nbytes, "uint8") for _ in range(2)] for _ in range(2)]
+        return [lambda pair=pair: self.cupy.copyto(*pair) for pair in pairs]
 
     def filter(self, x: Any, w: np.ndarray) -> Any:
         weight, out = self.put(w), self.cupy.empty_like(x)
@@ -297,7 +305,8 @@ class Run:
         own = self.libraries.get("torch") or self.libraries.get("cupy")
         if own is None:
             raise SystemExit("PyTorch or CuPy must be installed: arrays and the memory of results are theirs")
-        self.put, self.get = own.put, own.get
+        self.own, self.put, self.get = own, own.put, own.get
+        self.copied: dict[int, float] = {}
         self.copy = 1.0 if check else self.clock.copy_rate(4 * N * N)
         self.fma = 1.0 if check else self.clock.fma_rate()
         self.machine = machine(self.clock)
@@ -339,6 +348,13 @@ class Run:
                 print(f"  {rival}: {str(error)[:120]}", flush=True)
         del arrays
         self.add(row)
+
+    def copying(self, nbytes: int) -> float:
+        """Microseconds of the faster copy, the driver's or the library's, that reads and writes so many bytes in all."""
+        if nbytes not in self.copied and not self.check:
+            driver = nbytes / self.clock.copy_rate(nbytes // 2) * 1e6
+            self.copied[nbytes] = min(driver, self.clock.microseconds(self.own.copy(nbytes // 2))[0])
+        return self.copied.get(nbytes, 1.0)
 
     def wanted(self, words: str) -> bool:
         """Whether rows with these words in their names may be asked for: processes that compile need not make all data."""
@@ -395,7 +411,7 @@ class Run:
             w /= w.sum() * 1.01
             self.row(
                 f"filter uint8 {k}x{k}", lambda x, w=w: ndimage.correlate(x, w, mode="constant"), xs,
-                lambda out, w=w: self.check_bytes(xs[0], w, out), ("copy", 2 * N * N / self.copy * 1e6),
+                lambda out, w=w: self.check_bytes(xs[0], w, out), ("copy", self.copying(2 * N * N)),
                 {"cupy": lambda lib, w=w: lambda x: lib.filter(x, w)},
             )  # fmt: skip
 
@@ -428,7 +444,7 @@ class Run:
         nbytes = x.nbytes + x.nbytes // 112**2 * out_size**2
         self.row(
             name, lambda x: function(x, k, s, p, data_format=layout), xs, lambda out: check_pool(name, x, case, out),
-            ("copy", nbytes / self.copy * 1e6), {"torch": lambda lib: lambda x: lib.pool(x, *case)},
+            ("copy", self.copying(nbytes)), {"torch": lambda lib: lambda x: lib.pool(x, *case)},
         )  # fmt: skip
 
     def overhead(self) -> None:

@@ -45,7 +45,8 @@ if not SIMULATED:
 
 @pytest.fixture(params=["stream", "strip"])
 def kind(request, monkeypatch):
-    """Strips are taken by large images; here by all whose kernels they are for, or by none."""
+    """Strips are taken by large images and kernels; here by all whose kernels they are for, or by none."""
+    monkeypatch.setattr(device_streams, "TILED", 49)
     monkeypatch.setattr(device_streams, "PROCESSORS", 1)
     monkeypatch.setattr(device_streams, "SHORTEST", 0 if request.param == "strip" else 1 << 20)
     return request.param
