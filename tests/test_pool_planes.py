@@ -32,15 +32,18 @@ def reference(function, *args, **kwargs):
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [7, 8, 14, 15, 16, 17, 28, 32, 33, 50])
+@pytest.mark.parametrize("width", [1, 3, 5, 7, 8, 11, 14, 15, 16, 17, 28, 32, 33, 50])
 def test_rows_of_any_width(engine, window, dtype, width):
     kernel, stride, padding = window
     x = planes((2, 3, 9, width), dtype)
     for ceil_mode in (False, True):
         for function, options in ((nn.max_pool2d, ()), (nn.avg_pool2d, (True,)), (nn.avg_pool2d, (False, 5))):
             args = (kernel, stride, padding, *((ceil_mode, *options) if options else (1, ceil_mode)))
-            for images in (x, x[:1, :1], x[:1, :1, :1] if padding == 1 else x[1, 2:]):  # the end of memory is near
-                desired = reference(function, images, *args)
+            for images in (x, x[:1], x[:1, :1], x[:1, :1, :1] if padding == 1 else x[1, 2:]):
+                try:
+                    desired = reference(function, images, *args)
+                except ValueError:  # windows larger than the plane
+                    continue
                 np.testing.assert_allclose(function(images, *args), desired, rtol=1e-6)
 
 

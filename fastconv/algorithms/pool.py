@@ -19,13 +19,16 @@ from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.pool_windows import (
     VECTOR,
     PoolWindows,
+    columns_of_blocks,
+    common_divisor,
+    counts_of_columns,
     has_gaps,
     is_packed,
     layout_steps,
     lookup,
+    narrow_table,
     pixels,
     regular,
-    rounded,
     scratch_parts,
     taps_in_place,
     windows_of,
@@ -51,7 +54,7 @@ PLANE_TAPS = 49
 # Gradients of averages of planes are added and spread in registers where windows have so many taps, rows and columns.
 SPREAD_TAPS, SPREAD_ROWS, SPREAD_COLUMNS = 8, 32, 65536
 # Kinds of staging without scratch memory.
-REGISTERS = ("planes", "small", "lines", "pixels")
+REGISTERS = ("planes", "small", "lines", "pixels", "narrow")
 # Input and output of at least so many bytes are more than the caches hold: the output is written past them, rows of up to
 # so many bytes.  3x3 windows of 8x64 planes of 112x112: 1.4 ms rather than 1.9, of 32x64: 4.4 rather than 8.1.
 STREAM_BEYOND, STREAM_ROW, LINE = 24 << 20, 16384, 64
@@ -184,13 +187,18 @@ class Pool:
         height = (p.stride[-2:-1] or (1,), p.pad[-2:-1] or (0,)) if isinstance(p, PoolProblem) else ((1,), (0,))
         if packed and self._fits_pixels(w, x, lanes):
             staging = "pixels"
-        small = self._small(w, x, (out, idx) if p.indices else (out,)) if lanes == 1 else None
-        if small is not None:
+        divisor = common_divisor(self.pool, w, self.fractional) if p is self.problem else -1
+        narrow = self._narrow(w, x, out, divisor) if lanes == 1 else None
+        small = self._small(w, x, (out, idx) if p.indices else (out,)) if lanes == 1 and narrow is None else None
+        if narrow is not None:
+            staging = "narrow"
+        elif small is not None:
             staging = "small"
         elif lanes == 1 and packed and is_packed(x, 1, size) and not p.indices:
-            small = self._lines(w)
+            small = self._lines(w, divisor)
             staging = "lines" if small is not None else staging
-        spread = self._spread(w) if lanes == 1 and is_packed(x, 1, size) and small is None else None
+        in_registers = narrow is not None or small is not None
+        spread = self._spread(w) if lanes == 1 and is_packed(x, 1, size) and not in_registers else None
         if spread is not None:
             staging = "planes"
         store_direct = packed and p.dtype not in HALVES and spread is None
@@ -198,13 +206,15 @@ class Pool:
         block = w.out_shape[2]
         if not w.collapsed:
             block = _block(w, lanes * self.acc_size) if w.stride_x else self._varying_block(w, lanes)
-        cols, phase, col_of = _columns(w, lanes, block, self.fractional)
+        cols, phase, col_of = columns_of_blocks(w, lanes, block, self.fractional)
         if spread is not None:
             cols, block, (phase, col_of) = w.in_shape[2], w.out_shape[2], spread
+        elif narrow is not None:
+            block, phase, col_of = narrow
         elif small is not None:
             block, (phase, col_of) = prod(w.in_shape), small
         elif staging == "planes":
-            col_of = self._counts_of_columns(w)
+            col_of = counts_of_columns(self.pool, w, divisor)
         in_place = (
             not w.stride_x
             and staging == "flat"
@@ -226,7 +236,7 @@ class Pool:
         })  # fmt: skip
         rows = p.batch * channels * w.out_shape[0] * w.out_shape[1]
         strip = -(-rows // (threads * UNITS_PER_THREAD)) if threads > 1 else rows
-        if staging == "small":  # whole planes
+        if staging in ("small", "narrow"):  # whole planes
             strip = -(-strip // (w.out_shape[0] * w.out_shape[1])) * (w.out_shape[0] * w.out_shape[1])
         stream = p is self.problem and p.nbytes >= STREAM_BEYOND
         if staging == "pixels":
@@ -247,7 +257,7 @@ class Pool:
             **dict(zip(("dilation_z", "dilation_y", "dilation_x"), w.dilation, strict=True)),
             **_steps("x", x), **_steps("out", out), **_steps("idx", idx),
             "staging": POOL_STAGING[staging], "store_direct": store_direct, "block": block, "strip": strip,
-            "divisor": p.divisor if p is self.problem else -1,
+            "divisor": divisor,
             **self._tables(w), "weights": 0 if w.weights is None else w.weights.ctypes.data,
             "row_of": row_of.ctypes.data, "window_of": window_of.ctypes.data, "col_of": col_of.ctypes.data if col_of.size else 0,
             "phase": phase, "stream": stream,
@@ -292,7 +302,17 @@ class Pool:
             return None
         return lookup(w, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
 
-    def _lines(self, w: PoolWindows) -> tuple[int, np.ndarray] | None:
+    def _narrow(self, w: PoolWindows, x: Steps, out: Steps, divisor: int) -> tuple[int, int, np.ndarray] | None:
+        """`narrow_table` of planes whose rows fit into a vector of the engine's, and that more than two such hold."""
+        lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+        p = self.problem
+        plain = isinstance(p, PoolProblem) and p.dtype == "float32" and p.kind != "lp" and not p.indices
+        gaps = has_gaps(x[2:], w.in_shape, self.size) or has_gaps(out[2:], w.out_shape, self.size)
+        if not plain or gaps or w.collapsed or prod(w.in_shape) < 2 * lanes:
+            return None
+        return narrow_table(w, lanes, self.pool.kind, divisor)
+
+    def _lines(self, w: PoolWindows, divisor: int) -> tuple[int, np.ndarray] | None:
         """Of windows of one plane whose rows the engine can hold in registers, `lookup`'s taps of columns."""
         fits = (self.plain and w.stride_x == 0) or w.weights is not None
         one = w.kernel[0] == w.dilation[1] == 1 and not self.fractional and not w.collapsed
@@ -308,7 +328,7 @@ class Pool:
         columns = replace(
             w, in_shape=width, out_shape=outputs, kernel=taps, tables=(one_row, one_row, w.tables[2]), weights=weights
         )
-        return lookup(columns, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
+        return lookup(columns, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, divisor)
 
     def _fits_registers(self, w: PoolWindows) -> bool:
         """Whether windows are small, none is empty, and the engine folds such in registers."""
@@ -331,13 +351,6 @@ class Pool:
         )
         small = prod(w.kernel) <= WINDOW_TAPS and w.kernel[0] == w.dilation[1] == w.dilation[2] == 1 and w.stride_x > 0
         return plain and small and w.kernel[2] > 1 and all((table[:, 1] > 0).all() for table in w.tables)
-
-    def _counts_of_columns(self, w: PoolWindows) -> np.ndarray:
-        """How many taps of each output's columns count, in whole vectors; none where that does not matter."""
-        if self.pool.kind == "max" or self.pool.divisor > 0:
-            return np.empty(0)
-        counts = w.tables[2][:, 2].astype(self.pool.dtype)
-        return np.pad(counts, (0, -len(counts) % VECTOR), constant_values=1)
 
     def _varying_block(self, w: PoolWindows, lanes: int) -> int:
         """Outputs whose windows, one after the other, fit into a block; all where each plane has its own."""
@@ -377,23 +390,6 @@ def _block(w: PoolWindows, pixel_bytes: int) -> int:
     span = (w.kernel[2] - 1) * w.dilation[2] + 1
     fitting = BLOCK_BYTES // (w.stride_x * pixel_bytes)
     return min(w.out_shape[2], max(fitting, span // w.stride_x, 8))
-
-
-def _columns(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[int, int, np.ndarray]:
-    """Columns that a block needs, elements of each stride phase of them, and where the taps of a row begin."""
-    if not w.stride_x:
-        windows = w.tables[2]
-        ends = windows[:, 0] + windows[:, 1]
-        last = np.minimum(np.arange(0, len(windows), block) + block, len(windows)) - 1
-        cols = w.in_shape[2] if fractional else int((ends[last] - windows[::block, 0]).max(initial=0))
-        return cols, 0, np.arange(w.kernel[2], dtype=np.int64) * lanes
-    stride, dilation = w.stride_x, w.dilation[2]
-    # No more taps than meet the input for some pixel of the block.
-    taps = min(w.kernel[2], (w.in_shape[2] + (block - 1) * stride) // dilation + 1)
-    cols = (block - 1) * stride + (taps - 1) * dilation + 1
-    phase = rounded(-(-cols // stride) * lanes)
-    at = np.arange(taps, dtype=np.int64) * dilation
-    return cols, phase, at % stride * phase + at // stride * lanes
 
 
 def _steps(name: str, steps: Steps) -> dict[str, int]:

@@ -13,10 +13,14 @@ from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 __all__ = [
     "VECTOR",
     "PoolWindows",
+    "columns_of_blocks",
+    "common_divisor",
+    "counts_of_columns",
     "has_gaps",
     "is_packed",
     "layout_steps",
     "lookup",
+    "narrow_table",
     "pixels",
     "regular",
     "rounded",
@@ -30,6 +34,9 @@ Steps = tuple[int, ...]
 
 # Planes in registers: vectors of a plane, bytes of the table of its taps, taps of a window.
 PLANE_VECTORS, TABLE_BYTES, MOST_TAPS = 4, 16384, 16
+# Narrow planes: the fewest lanes of one, rows and columns of windows.
+NARROW_LANES, NARROW_TAPS = 8, 3
+NARROW_DIVISOR = 1 << 20  # up to which quotients are exact products (`EXACT_QUOTIENTS`)
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
 # Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
@@ -205,6 +212,66 @@ def lookup(w: PoolWindows, lanes: int, size: int, kind: str, divisor: int) -> tu
         high, wide, deep = np.split(w.weights, np.cumsum(w.in_shape[1:]))
         factors = np.pad((deep[:, None, None] * high[:, None] * wide).reshape(-1), (0, vectors * lanes - elements))
     return at.shape[1], np.concatenate([factors.astype(rows.dtype), rows.reshape(-1)])
+
+
+def columns_of_blocks(w: PoolWindows, lanes: int, block: int, fractional: bool) -> tuple[int, int, np.ndarray]:
+    """Columns that a block needs, elements of each stride phase of them, and where the taps of a row begin."""
+    if not w.stride_x:
+        windows = w.tables[2]
+        ends = windows[:, 0] + windows[:, 1]
+        last = np.minimum(np.arange(0, len(windows), block) + block, len(windows)) - 1
+        cols = w.in_shape[2] if fractional else int((ends[last] - windows[::block, 0]).max(initial=0))
+        return cols, 0, np.arange(w.kernel[2], dtype=np.int64) * lanes
+    stride, dilation = w.stride_x, w.dilation[2]
+    # No more taps than meet the input for some pixel of the block.
+    taps = min(w.kernel[2], (w.in_shape[2] + (block - 1) * stride) // dilation + 1)
+    cols = (block - 1) * stride + (taps - 1) * dilation + 1
+    phase = rounded(-(-cols // stride) * lanes)
+    at = np.arange(taps, dtype=np.int64) * dilation
+    return cols, phase, at % stride * phase + at // stride * lanes
+
+
+def common_divisor(pool: PoolProblem | RegionPoolProblem, w: PoolWindows, fractional: bool) -> int:
+    """What all sums are divided by, 0 if that is not the same for all."""
+    if pool.divisor > 0 or fractional or pool.kind == "max":
+        return pool.divisor
+    counts = [table[:, 2] for table in w.tables]
+    return prod(int(c[0]) for c in counts) if all(len(c) and (c == c[0]).all() for c in counts) else 0
+
+
+def counts_of_columns(pool: PoolProblem | RegionPoolProblem, w: PoolWindows, divisor: int) -> np.ndarray:
+    """How many taps of each output's columns count, in whole vectors; none where that does not matter."""
+    if pool.kind == "max" or divisor > 0:
+        return np.empty(0)
+    counts = w.tables[2][:, 2].astype(pool.dtype)
+    return np.pad(counts, (0, -len(counts) % VECTOR), constant_values=1)
+
+
+def narrow_table(w: PoolWindows, lanes: int, kind: str, divisor: int) -> tuple[int, int, np.ndarray] | None:
+    """Of narrow planes, how many lie side by side, their rows of outputs that are stored together, and `pool_narrow.h`'s table.
+
+    Lanes of each tap, then what each such group is divided by, if that is not `divisor` for all.
+    """
+    (_, rows, columns), windows = w.out_shape, w.tables[2]
+    most = max(w.in_shape[2] + 1, columns)
+    small = max(w.kernel[1:]) <= NARROW_TAPS and w.kernel[0] == w.in_shape[0] == 1 and w.dilation[1:] == (1, 1)
+    some = all(table.size and (table[:, 1] > 0).all() for table in w.tables)
+    if most > lanes or lanes < NARROW_LANES or not small or not some or w.stride_x <= 0:
+        return None
+    width = NARROW_LANES if most <= NARROW_LANES else lanes
+    planes, group = lanes // width, 2 if 2 * columns <= width and rows > 1 else 1
+    missing = windows[:, 0] if kind == "max" else np.full(columns, width - 1)
+    taps = np.arange(w.kernel[2])[:, None]
+    at = np.where(taps < windows[:, 1], windows[:, 0] + taps, missing)  # a tap's columns
+    at = np.concatenate([at + lanes * row for row in range(group)], 1)
+    at = np.pad(at, ((0, 0), (0, width - group * columns)))
+    parts = [np.concatenate([at + width * plane for plane in range(planes)], 1).astype(np.int32).view(np.float32)]
+    if kind == "avg" and not 0 < divisor <= NARROW_DIVISOR:
+        counts = w.tables[1][:, 2:3] * windows[:, 2] if divisor <= 0 else np.full((rows, columns), divisor)
+        counts = np.pad(counts, ((0, -rows % group), (0, 0)), constant_values=1).reshape(-1, group * columns)
+        counts = np.pad(counts, ((0, 0), (0, width - group * columns)), constant_values=1)
+        parts.append(np.tile(counts, (1, planes)).astype(np.float32))
+    return planes, group, np.concatenate(parts).reshape(-1)
 
 
 def has_gaps(steps: Steps, shape: tuple[int, ...], size: int) -> bool:

@@ -18,7 +18,7 @@ POOL_FIELDS = HEADER + (
     "rows", "kernel_x",  # taps of a whole window: rows, columns
     "stride_x",  # 0: windows are those of the table, else it tells only which of their taps are inside
     "dilation_z", "dilation_y", "dilation_x", "pad_x",
-    "stride_y", "pad_y",  # of maxima with indices whose windows are folded in registers
+    "stride_y", "pad_y",  # of maxima with indices whose windows are folded in registers, and of narrow planes
     "x_n", "x_c", "x_z", "x_row", "x_col", "x_lane",  # byte strides of the input
     "out_n", "out_c", "out_z", "out_row", "out_col", "out_lane",  # byte strides of the output
     "idx_n", "idx_c", "idx_z", "idx_row", "idx_col", "idx_lane",  # byte strides of the int64 indices
@@ -69,5 +69,8 @@ FOLD_FIELDS = HEADER + (
 # raised to powers or weighed first; planes: rows and columns of small windows are folded in registers;
 # small: whole planes are held in registers, and `col_of` is the table of taps there (pool_small.h), `phase` of each output's,
 # `block` the elements of a plane; lines: the same of rows, which are folded before;
-# pixels: small windows of pixels with many channels are folded in registers.
-POOL_STAGING = {"flat": 0, "gather": 1, "windows": 2, "staged": 3, "planes": 4, "small": 5, "lines": 6, "pixels": 7}
+# pixels: small windows of pixels with many channels are folded in registers;
+# narrow: planes whose rows fit into a vector are folded there (pool_narrow.h): `col_of` is the table, `block` how many lie
+# side by side, `phase` how many of their rows of outputs are stored together, `divisor` 0 where the table has divisors.
+STAGINGS = ("flat", "gather", "windows", "staged", "planes", "small", "lines", "pixels", "narrow")
+POOL_STAGING = {name: code for code, name in enumerate(STAGINGS)}

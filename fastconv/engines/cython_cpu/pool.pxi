@@ -46,7 +46,7 @@ cdef extern from "pooling.h" nogil:
     void pool_weigh(char *run, int64_t dtype, int64_t n, int64_t lanes, const double *weights, double all)
 
 cdef enum:
-    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES, SMALL_PLANES, SHORT_ROWS, MANY_LANES
+    FLAT, GATHER, WINDOWS, STAGED, WHOLE_PLANES, SMALL_PLANES, SHORT_ROWS, MANY_LANES, NARROW_ROWS
 
 # Numbers of a window in its table.
 cdef enum:

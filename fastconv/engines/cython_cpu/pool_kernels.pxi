@@ -12,6 +12,9 @@ cdef void max_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
     if a.staging == SHORT_ROWS:
         pool_lines_unit(a, LANES_MAX, unit)
         return
+    if a.staging == NARROW_ROWS:
+        narrow_unit(a, False, unit)
+        return
     if a.staging == MANY_LANES:
         pixels_unit(a, False, unit)
         return
@@ -36,6 +39,9 @@ cdef void avg_pool(const int64_t *args, int64_t unit, int64_t worker) noexcept n
         return
     if a.staging == SHORT_ROWS:
         pool_lines_unit(a, LANES_AVERAGE if a.weights == NULL else LANES_GRADIENT, unit)
+        return
+    if a.staging == NARROW_ROWS:
+        narrow_unit(a, True, unit)
         return
     if a.staging == WHOLE_PLANES and a.weights != NULL:
         pool_gradient_unit(a, unit, worker)

@@ -5,15 +5,24 @@ typedef double lanes_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), m
 typedef int32_t marks_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 typedef int64_t marks_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
 
-/* The first n lanes loaded, the others those of `none`; n lanes stored; the maximum, the first of equals.  A comparison of
- * the value alone is no part of the chain of maxima.  Lanes of a span loaded; a maximum and its place, of which those of a
- * value that is greater take the place. */
+/* The first n lanes loaded, the others those of `none`; n lanes stored; lanes loaded where `n` is looked up once for many; the
+ * maximum, the first of equals.  A comparison of the value alone is no part of the chain of maxima.  Lanes of a span loaded; a
+ * maximum and its place, of which those of a value that is greater take the place. */
 #if defined(__AVX512F__)
 #define PARTS(S, T, INSTR)                                                                          \
     HERE lanes_##S load_some_##S(const char *src, int64_t n, lanes_##S none) {                      \
         return _mm512_mask_loadu_##INSTR(none, (1u << n) - 1, src);                                 \
     }                                                                                               \
     HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) { _mm512_mask_storeu_##INSTR(dst, (1u << n) - 1, v); } \
+    typedef __mmask16 some_##S;                                                                     \
+    HERE some_##S first_lanes_##S(int64_t n) {                                                      \
+        const int64_t all = VECTOR_BYTES / sizeof(T);                                               \
+        return (1u << (n < 0 ? 0 : n > all ? all : n)) - 1;                                         \
+    }                                                                                               \
+    HERE lanes_##S load_in_##S(const char *src, some_##S some, lanes_##S none) {                    \
+        return _mm512_mask_loadu_##INSTR(none, some, src);                                          \
+    }                                                                                               \
+    HERE lanes_##S load_or_0_##S(const char *src, some_##S some) { return _mm512_maskz_loadu_##INSTR(some, src); } \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm512_mask_max_##INSTR(value, _mm512_cmp_##INSTR##_mask(value, value, _CMP_ORD_Q), value, acc); \
     }                                                                                               \
@@ -43,6 +52,15 @@ PARTS(f64, double, pd)
     HERE void save_some_##S(char *dst, lanes_##S v, int64_t n) {                                    \
         _mm256_maskstore_##INSTR((T *)dst, first_##S(n), v);                                        \
     }                                                                                               \
+    typedef __m256i some_##S;                                                                       \
+    HERE some_##S first_lanes_##S(int64_t n) {                                                      \
+        const int64_t all = VECTOR_BYTES / sizeof(T);                                               \
+        return first_##S(n < 0 ? 0 : n > all ? all : n);                                            \
+    }                                                                                               \
+    HERE lanes_##S load_in_##S(const char *src, some_##S some, lanes_##S none) {                    \
+        return BLEND((marks_##S)some, (lanes_##S)_mm256_maskload_##INSTR((const T *)src, some), none); \
+    }                                                                                               \
+    HERE lanes_##S load_or_0_##S(const char *src, some_##S some) { return _mm256_maskload_##INSTR((const T *)src, some); } \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm256_blendv_##INSTR(_mm256_max_##INSTR(value, acc), value, _mm256_cmp_##INSTR(value, value, _CMP_UNORD_Q)); \
     }                                                                                               \
@@ -71,6 +89,10 @@ PARTS(f64, double, pd)
         for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
             if (i < n) ((T *)dst)[i] = v[i];                                                        \
     }                                                                                               \
+    typedef int64_t some_##S;                                                                       \
+    HERE some_##S first_lanes_##S(int64_t n) { return n; }                                          \
+    HERE lanes_##S load_in_##S(const char *src, some_##S some, lanes_##S none) { return load_some_##S(src, some, none); } \
+    HERE lanes_##S load_or_0_##S(const char *src, some_##S some) { return load_some_##S(src, some, (lanes_##S){0}); } \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) { return MAX(acc, value); }              \
     HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
         for (int64_t i = 0; i < (int64_t)(VECTOR_BYTES / sizeof(T)); i++)                           \
@@ -108,34 +130,38 @@ TURNS(f64, double)
  * quotients are never as near to the middle between two numbers as its error.  A division takes 16 cycles for 16 floats,
  * longer than they take to come from memory.  Infinite products have no rest. */
 #if defined(__FMA__)
-#define QUOTIENTS(S, T, ORDERED)                                                   \
-    HERE lanes_##S lanes_over_##S(lanes_##S sum, T divisor) {                        \
-        const lanes_##S all = (lanes_##S){0} + divisor;                            \
-        if (divisor < 1 || divisor > 0x100000) return sum / all;                   \
-        const lanes_##S inverse = (lanes_##S){0} + 1 / divisor, near = sum * inverse; \
-        return ORDERED(near, inverse, sum, all);                                   \
-    }
+#define EXACT_QUOTIENTS(divisor) ((divisor) >= 1 && (divisor) <= 0x100000)
 #if defined(__AVX512F__)
-#define EXACT(INSTR, near, inverse, sum, all)                                                  \
-    ({ const __typeof__(near) rest = _mm512_fnmadd_##INSTR(near, all, sum);                    \
-       (__typeof__(near))_mm512_mask3_fmadd_##INSTR(rest, inverse, near, _mm512_cmp_##INSTR##_mask(rest, rest, _CMP_ORD_Q)); })
+#define QUOTIENTS(S, INSTR)                                                            \
+    HERE lanes_##S quotients_##S(lanes_##S sum, lanes_##S all, lanes_##S inverse) {    \
+        const lanes_##S near = sum * inverse, rest = _mm512_fnmadd_##INSTR(near, all, sum); \
+        return _mm512_mask3_fmadd_##INSTR(rest, inverse, near, _mm512_cmp_##INSTR##_mask(rest, rest, _CMP_ORD_Q)); \
+    }
 #else
-#define EXACT(INSTR, near, inverse, sum, all)                                                  \
-    ({ const __typeof__(near) rest = _mm256_fnmadd_##INSTR(near, all, sum);                    \
-       (__typeof__(near))_mm256_blendv_##INSTR(_mm256_fmadd_##INSTR(rest, inverse, near), near, _mm256_cmp_##INSTR(rest, rest, _CMP_UNORD_Q)); })
+#define QUOTIENTS(S, INSTR)                                                            \
+    HERE lanes_##S quotients_##S(lanes_##S sum, lanes_##S all, lanes_##S inverse) {    \
+        const lanes_##S near = sum * inverse, rest = _mm256_fnmadd_##INSTR(near, all, sum); \
+        return _mm256_blendv_##INSTR(_mm256_fmadd_##INSTR(rest, inverse, near), near, _mm256_cmp_##INSTR(rest, rest, _CMP_UNORD_Q)); \
+    }
 #endif
-#define EXACT_PS(near, inverse, sum, all) EXACT(ps, near, inverse, sum, all)
-#define EXACT_PD(near, inverse, sum, all) EXACT(pd, near, inverse, sum, all)
-QUOTIENTS(f32, float, EXACT_PS)
-QUOTIENTS(f64, double, EXACT_PD)
-#undef EXACT
-#undef EXACT_PS
-#undef EXACT_PD
+QUOTIENTS(f32, ps)
+QUOTIENTS(f64, pd)
 #undef QUOTIENTS
 #else
-HERE lanes_f32 lanes_over_f32(lanes_f32 sum, float divisor) { return sum / divisor; }
-HERE lanes_f64 lanes_over_f64(lanes_f64 sum, double divisor) { return sum / divisor; }
+#define EXACT_QUOTIENTS(divisor) 0
+HERE lanes_f32 quotients_f32(lanes_f32 sum, lanes_f32 all, lanes_f32 inverse) { return sum / all; }
+HERE lanes_f64 quotients_f64(lanes_f64 sum, lanes_f64 all, lanes_f64 inverse) { return sum / all; }
 #endif
+
+#define QUOTIENTS(S, T)                                                               \
+    HERE lanes_##S lanes_over_##S(lanes_##S sum, T divisor) {                           \
+        const lanes_##S all = (lanes_##S){0} + divisor;                               \
+        if (EXACT_QUOTIENTS(divisor)) return quotients_##S(sum, all, (lanes_##S){0} + 1 / divisor); \
+        return sum / all;                                                             \
+    }
+QUOTIENTS(f32, float)
+QUOTIENTS(f64, double)
+#undef QUOTIENTS
 
 /* n bytes, rounded up to whole vectors. */
 HERE void copy_lanes(char *dst, const char *src, int64_t n) {

@@ -44,6 +44,18 @@ typedef struct {
 typedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
                        int64_t last);
 
+/* Narrow planes: see pool_narrow.h. */
+typedef struct {
+    int64_t height, width, rows, n;  /* of planes, and of their outputs */
+    int64_t kernel, stride, pad;     /* of rows of windows */
+    int64_t taps, group, planes;     /* columns of windows; rows of outputs that are stored together; planes side by side */
+    int64_t x_step, out_step;        /* bytes between planes */
+    const lanes_f32 *table;          /* lanes of each tap; then the divisors of each group, unless all are `divisor` */
+    float divisor;
+} NarrowPlanes;
+/* `count` planes. */
+typedef void PoolNarrow(const NarrowPlanes *p, char *out, const char *src, int64_t count);
+
 /* Pixels with many channels: see pool_pixels.h. */
 typedef struct {
     const int64_t *windows_x;     /* the contract's table */
@@ -128,6 +140,7 @@ typedef void PoolPixels(const PixelRows *p, char *dst, const char *src, int64_t 
 #define NAME(x) small_f64_##x
 #include "pool_small.h"
 
+#include "pool_narrow.h"
 #include "pool_past.h"
 
 static PoolLanes *pool_lanes(const PlaneLanes *p, int kind, int64_t size) {

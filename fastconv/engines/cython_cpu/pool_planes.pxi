@@ -30,6 +30,12 @@ cdef extern from "pooling.h" nogil:
     ctypedef void PoolLines(const PlaneLines *p, char *out, const char *end, const char *plane, double tall, int64_t first,
                             int64_t last) noexcept nogil
     PoolLines *pool_lines(const PlaneLines *p, int kind, int64_t size)
+    ctypedef struct NarrowPlanes:
+        int64_t height, width, rows, n, kernel, stride, pad, taps, group, planes, x_step, out_step
+        const void *table
+        float divisor
+    ctypedef void PoolNarrow(const NarrowPlanes *p, char *out, const char *src, int64_t count) noexcept nogil
+    PoolNarrow *pool_narrow(const NarrowPlanes *p, bint average)
     ctypedef struct PixelRows:
         const int64_t *windows_x
         int64_t x_row, x_col, lanes, n, taps, stride, stride_y, whole, n_whole, divisor, fetch, stream
@@ -177,6 +183,24 @@ cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
         out = a.out + n * a.out_n + c * a.out_c
         pool(&p, out, end if p.flat else out + outputs * size, a.idx + n * a.idx_n + c * a.idx_c, count,
              a.x + n * a.x_n + c * a.x_c)
+        plane += count
+
+
+cdef void narrow_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
+    # Planes whose rows are narrow; a unit has whole planes.
+    cdef int64_t plane = unit * a.strip // a.out_height, last = min(plane + a.strip // a.out_height, a.batch * a.channels)
+    cdef int64_t n, c, count
+    cdef NarrowPlanes p = NarrowPlanes(a.height, a.width, a.out_height, a.out_width, a.rows, a.stride_y, a.pad_y, a.kernel_x,
+                                       a.phase, a.block, a.x_c, a.out_c, <const void *>a.col_of,
+                                       a.divisor if 0 < a.divisor <= 0x100000 else 0)
+    cdef PoolNarrow *pool = pool_narrow(&p, average)
+    cdef bint follow = follows(a.x_n, a.batch, a.channels * a.x_c) and follows(a.out_n, a.batch, a.channels * a.out_c)
+    if a.channels == 1:  # images are planes
+        p.x_step, p.out_step, follow = a.x_n, a.out_n, True
+    while plane < last:
+        n, c = plane // a.channels, plane % a.channels
+        count = last - plane if follow else min(a.channels - c, last - plane)
+        pool(&p, a.out + n * a.out_n + c * a.out_c, a.x + n * a.x_n + c * a.x_c, count)
         plane += count
 
 

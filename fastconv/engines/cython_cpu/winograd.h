@@ -265,7 +265,9 @@ INLINED int NAME(kernel_points_of)(const T *from, int64_t tap, T *block, T *to, 
             others |= (NAME(signs))((weight > 0) ^ (g[i][j] > 0)) | (NAME(signs))((weight < 0) ^ (g[i][j] < 0));
         }
     }
+#ifdef STREAM
     const int lines = (uintptr_t)to % VECTOR_BYTES == 0 && step * sizeof(T) % VECTOR_BYTES == 0;
+#endif
     for (int i = 0; i < n * n; i++, to += step)
         for (int64_t at = 0; at < size; at += LANES) {
             const V v = LOAD(block + i * size + at);
