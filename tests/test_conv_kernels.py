@@ -163,6 +163,32 @@ def test_nan_and_inf_stay_where_they_belong(kernels, channels_last):
 
 
 @ENGINES
+@pytest.mark.parametrize("filter_lanes", [True, False])
+@pytest.mark.parametrize(
+    "channels, filters, kernel, size, stride",
+    [(1025, 100, 1, 15, 2), (65, 64, 5, 7, 1), (130, 96, 1, 14, 2), (3, 32, 7, 20, 2)],
+)
+def test_threads_do_not_change_the_result(kernels, channels, filters, kernel, size, stride, filter_lanes):
+    """Weights in parts where units have many filters, windows of few products where units have many pixels."""
+    rng, dtypes = np.random.default_rng(1), dict.fromkeys(("in_dtype", "kernel_dtype", "acc", "out_dtype"), "float32")
+    for channels_last in (False, True):
+        p = ConvProblem(
+            in_shape=(size, size), kernel_shape=(kernel,) * 2, out_shape=((size - kernel) // stride + 1,) * 2, pad=(0, 0),
+            boundary=("fill",) * 2, stride=(stride,) * 2, dilation=(1, 1), channels=channels, filters=filters,
+            channels_last=channels_last, **dtypes,
+        )  # fmt: skip
+        x, w, out = (rng.standard_normal(shape).astype("f4") for shape in all_shapes(p))
+        if channels_last:
+            x, out = (np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in (x, out))
+        results = []
+        for threads in (1, 2, 3, 5, 16, 64):
+            Conv(p, kernels, filter_lanes)(x, w, out, None, 0, threads)
+            results.append(out.copy())
+        for result in results:
+            assert_identical(result, results[0], str(p))
+
+
+@ENGINES
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", ("elu", 0.5)])
 def test_activations(kernels, data_format, activation):

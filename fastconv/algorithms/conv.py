@@ -32,7 +32,8 @@ BLOCK_SLOT, PACKS_SLOT = CONV_FIELDS.index("block_channels"), CONV_FIELDS.index(
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
-# Windows of so few elements are summed in one go.  Planes of so few channels are staged tap by tap: rows without gaps.
+# Windows of so few elements are summed in one go (`in_one_go` of conv_tiles.h).  Planes of so few channels are staged tap by
+# tap: rows without gaps.
 FEW_PRODUCTS, FEW_CHANNELS = 160, 4
 # Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise, of which
 # results take longer: 2048 to 512 channels at 7x7, 0.73 rather than 0.81 ms, but 512 to 2048 1.15 rather than 0.90.
