@@ -14,7 +14,7 @@ import pytest
 
 import fastconv
 from fastconv import memory
-from fastconv.memory._blocks import workspace
+from fastconv.memory import _blocks
 
 MIB = 2**20
 LARGE = (20, MIB)
@@ -160,7 +160,7 @@ def test_workspace_that_would_not_be_kept_is_mallocs():
     """New huge pages for a few KiB take longer than small calls."""
     for limit, size, kept in ((64, 100_000, True), (1, 100_000, False), (0, 100_000, False), (0, 5 * MIB, True)):
         memory.keep(limit * MIB)
-        room = workspace(size)
+        room = _blocks.workspace(size)
         assert (room is not None) == kept
         assert room is None or room.nbytes == size
     memory.keep(64 * MIB)
