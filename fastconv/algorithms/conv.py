@@ -54,9 +54,9 @@ DEEP_CHANNELS, DEEP_TAPS = 16, 12
 NEAR_WEIGHT_ROWS, STREAM_BEYOND = 1024, 8 * 2**20
 # Bytes of weights that stay there, too: NEAR_WEIGHTS of the kernel.
 UNITS_WEIGHTS = 256 * 1024
-# Units pack weights of at most so many bytes, or if each thread packs them but once: 2048 to 512 channels, 7x7 pixels, batch 32, in
-# 19 units, take 1.3 times as long as if they are packed before, 1024 to 2048 with steps of 2, 14x14, batch 8, 1.1 and 1.55 times (one
-# thread and two), 32 to 192 at 28x28 in 8 units 0.87 (two).
+# Units pack weights of at most so many bytes, or if each thread packs them but once: 2048 to 512 channels, 7x7 pixels, batch 32,
+# in 19 units, take 1.3 times as long as if they are packed before, 1024 to 2048 with steps of 2, 14x14, batch 8, 1.1 and 1.55
+# times (one thread and two), 32 to 192 at 28x28 in 8 units 0.87 (two).
 PACKED_OFTEN = 32 * 1024
 
 
