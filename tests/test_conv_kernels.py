@@ -16,11 +16,8 @@ import pytest
 import fastconv
 from fastconv import costs, reference
 from fastconv.algorithms import transposed, weights, winograd
-from fastconv.algorithms.boxes import Boxes, Tiles, _largest, divide
 from fastconv.algorithms.conv import Conv
-from fastconv.algorithms.geometry import Axis
 from fastconv.algorithms.naive import Naive
-from fastconv.bench.networks import NETWORKS
 from fastconv.engines import cython_cpu, numba_cpu
 from fastconv.nn import conv1d, conv2d, conv3d
 from fastconv.problem import ConvProblem, TransposedProblem, accumulator
@@ -163,6 +160,32 @@ def test_nan_and_inf_stay_where_they_belong(kernels, channels_last):
 
 
 @ENGINES
+@pytest.mark.parametrize("filter_lanes", [True, False])
+@pytest.mark.parametrize(
+    "channels, filters, kernel, size, stride",
+    [(1025, 100, 1, 15, 2), (65, 64, 5, 7, 1), (130, 96, 1, 14, 2), (3, 32, 7, 20, 2)],
+)
+def test_threads_do_not_change_the_result(kernels, channels, filters, kernel, size, stride, filter_lanes):
+    """Weights in parts where units have many filters, windows of few products where units have many pixels."""
+    rng, dtypes = np.random.default_rng(1), dict.fromkeys(("in_dtype", "kernel_dtype", "acc", "out_dtype"), "float32")
+    for channels_last in (False, True):
+        p = ConvProblem(
+            in_shape=(size, size), kernel_shape=(kernel,) * 2, out_shape=((size - kernel) // stride + 1,) * 2, pad=(0, 0),
+            boundary=("fill",) * 2, stride=(stride,) * 2, dilation=(1, 1), channels=channels, filters=filters,
+            channels_last=channels_last, **dtypes,
+        )  # fmt: skip
+        x, w, out = (rng.standard_normal(shape).astype("f4") for shape in all_shapes(p))
+        if channels_last:
+            x, out = (np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) for a in (x, out))
+        results = []
+        for threads in (1, 2, 3, 5, 16, 64):
+            Conv(p, kernels, filter_lanes)(x, w, out, None, 0, threads)
+            results.append(out.copy())
+        for result in results:
+            assert_identical(result, results[0], str(p))
+
+
+@ENGINES
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", ("elu", 0.5)])
 def test_activations(kernels, data_format, activation):
@@ -244,42 +267,6 @@ def test_nothing_beyond_the_arrays_is_touched(kernels):
         out = guarded(out_shape, p.channels_last)
         Conv(p, kernels, LANES[case % 3])(x, w, out, None, 0, int(rng.choice([1, 3])))
         assert_identical(out, naive(replace(p, bias=False), x, w, None, 0), str(p))
-
-
-def test_boxes_cover_the_output():
-    """Each unit's part follows the last one's; none is larger than the scratch memory is made for."""
-    for size in (*range(1, 70), 196, 3136):
-        for step in (1, 2, 14, 32):
-            for parts in {1, 2, 3, max(1, size // step)} & set(range(1, max(1, size // step) + 1)):
-                whole = size // step
-                starts = [i * whole // parts * step for i in range(parts)] + [size]
-                lengths = np.diff(starts)
-                assert lengths.min() > 0 and lengths.sum() == size and lengths.max() == _largest(size, parts, step)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_workspace_is_bounded(network, channels_last):
-    layers = [(1, *layer) for layer in NETWORKS[network]] + [
-        (1, 2048, 300, 64, 3, 1, 12, 1),
-        (1, 8, 4000, 64, 31, 1, 15, 1),
-    ]
-    for n, c, size, filters, k, stride, pad, groups in layers:
-        out = (size + 2 * pad - k) // stride + 1
-        p = ConvProblem(
-            in_shape=(size, size), kernel_shape=(k, k), out_shape=(out, out), in_dtype="float32", kernel_dtype="float32",
-            acc="float32", out_dtype="float32", pad=(pad, pad), boundary=("fill", "fill"), stride=(stride, stride),
-            dilation=(1, 1), batch=n, channels=c, filters=filters, groups=groups, channels_last=channels_last,
-        )  # fmt: skip
-        for threads in (1, 4):
-            assert Conv(p, cython_cpu).workspace(threads) <= threads * 4 * 2**20, p
-
-
-def test_division_uses_all_threads():
-    axis = Axis(56, 56, 3, 1, 1, 1, "fill", 4, 4)
-    for filter_lanes in (False, True):
-        boxes: Boxes = divide(axis, axis, 1, 1, 64, 64, Tiles(14, 32, 4, filter_lanes, False), 2)
-        assert boxes.row_units * boxes.col_units * boxes.chunks >= 4
 
 
 # -- prepared weights ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 import fastconv
 from fastconv import memory
+from fastconv.memory import _blocks
 
 MIB = 2**20
 LARGE = (20, MIB)
@@ -153,6 +154,34 @@ def test_functions_return_such_results():
         assert again.ctypes.data == at and again[5, 5] == pytest.approx(
             image[5, 5] * (9 if function is fastconv.convolve2d else 1)
         )
+
+
+def test_workspace_that_would_not_be_kept_is_mallocs():
+    """New huge pages for a few KiB take longer than small calls."""
+    for limit, size, kept in ((64, 100_000, True), (1, 100_000, False), (0, 100_000, False), (0, 5 * MIB, True)):
+        memory.keep(limit * MIB)
+        room = _blocks.workspace(size)
+        assert (room is not None) == kept
+        assert room is None or room.nbytes == size
+    memory.keep(64 * MIB)
+    x, w = np.ones((1, 14, 14, 64), "f4"), np.ones((384, 64, 1, 1), "f4")
+    for limit in (64, 0):
+        memory.keep(limit * MIB)
+        for _ in range(4):  # replayed from the second call on
+            assert (fastconv.nn.conv2d(x, w, data_format="NHWC") == 64).all()
+        assert memory.kept() == (2 * MIB if limit else 0)
+
+
+def test_results_begin_with_a_cache_line():
+    for nbytes in (memory.LINES, 100_004, memory.NUMPYS - 4):
+        arrays = [memory.empty((nbytes // 4,), np.dtype("f4")) for _ in range(5)]
+        assert not any(array.ctypes.data % 64 for array in arrays)
+        array = arrays.pop()
+        array[...] = np.arange(array.size)
+        array.resize((3 * array.size,), refcheck=False)
+        assert (array[: nbytes // 4] == np.arange(nbytes // 4, dtype="f4")).all() and not array[nbytes // 4 :].any()
+        array.resize((7,), refcheck=False)
+        assert array.tolist() == list(range(7))
 
 
 def test_a_failed_allocation_is_a_memory_error():

@@ -127,6 +127,21 @@ def test_conv_threads_do_not_change_the_result(engine, filters):
         assert_identical(nn.conv2d(x, w, threads=threads), desired)
 
 
+@pytest.mark.parametrize("kernel", [(1, 3), (3, 1), (2, 2), (1, 1)], ids=str)
+def test_conv_of_one_channel_and_filter_is_activated(engine, kernel):
+    """Kernels of one line are those of separable filters, which apply no activation."""
+    x, w = values((2, 1, 9, 30), "float32"), values((1, 1, *kernel), "float32", 1)
+    desired, size = np.maximum(oracles.conv2d(x, w), 0), w.size
+    assert_matches(nn.conv2d(x, w, activation="relu"), desired, scale_of(x, w, ()), size)
+    assert_matches(
+        nn.conv2d(nhwc(x), w, activation="relu", data_format="NHWC"), nhwc(desired), nhwc(scale_of(x, w, ())), size
+    )
+    if kernel[0] == 1:
+        assert_matches(
+            nn.conv1d(x[:, :, 0], w[:, :, 0], activation="relu"), desired[:, :, 0], scale_of(x, w, ())[:, :, 0], size
+        )
+
+
 @given(arrays_NCHW_and_OIHW())
 def test_any_conv(engine, problem):
     x, w, options = problem

@@ -32,7 +32,8 @@ BLOCK_SLOT, PACKS_SLOT = CONV_FIELDS.index("block_channels"), CONV_FIELDS.index(
 
 # Fewer filters than this leave most rows of a tile empty: the direct filter wins.
 MIN_FILTERS = 6
-# Windows of so few elements are summed in one go.  Planes of so few channels are staged tap by tap: rows without gaps.
+# Windows of so few elements are summed in one go (`in_one_go` of conv_tiles.h).  Planes of so few channels are staged tap by
+# tap: rows without gaps.
 FEW_PRODUCTS, FEW_CHANNELS = 160, 4
 # Weights are packed unless they are more by this factor than the elements that are transposed on the way otherwise, of which
 # results take longer: 2048 to 512 channels at 7x7, 0.73 rather than 0.81 ms, but 512 to 2048 1.15 rather than 0.90.
@@ -53,6 +54,10 @@ DEEP_CHANNELS, DEEP_TAPS = 16, 12
 NEAR_WEIGHT_ROWS, STREAM_BEYOND = 1024, 8 * 2**20
 # Bytes of weights that stay there, too: NEAR_WEIGHTS of the kernel.
 UNITS_WEIGHTS = 256 * 1024
+# Units pack weights of at most so many bytes, or if each thread packs them but once: 2048 to 512 channels, 7x7 pixels, batch 32,
+# in 19 units, take 1.3 times as long as if they are packed before, 1024 to 2048 with steps of 2, 14x14, batch 8, 1.1 and 1.55
+# times (one thread and two), 32 to 192 at 28x28 in 8 units 0.87 (two).
+PACKED_OFTEN = 32 * 1024
 
 
 def refuse(problem: ConvProblem) -> str | None:
@@ -202,10 +207,16 @@ class Conv(ConvExecutor):
         few = self.channels * self.taps <= FEW_PRODUCTS and (self.filter_lanes or self.channels <= FEW_CHANNELS)
         by_taps = few and self.filters >= 2 * FEW_FILTERS and not self.filter_lanes
         tiles = Tiles(self.engine.GEMM[0], lanes, size, self.filter_lanes, self._in_place(z, y, x, channel_of), by_taps)
+        planes = images.size * p.groups * z.out_size
+
+        def divided(packs: bool) -> Boxes:
+            return divide(y, x, z.taps, planes, self.channels, self.filters, tiles, threads, packs)
+
         packs = self.packs and tiles.in_place
-        boxes = divide(
-            y, x, z.taps, images.size * p.groups * z.out_size, self.channels, self.filters, tiles, threads, packs
-        )
+        boxes = divided(packs)
+        often = planes * boxes.row_units * boxes.col_units > threads
+        if packs and often and self.filters * self.channels * size > PACKED_OFTEN:
+            packs, boxes = False, divided(False)
         layout = staged_layout(z, y, x, boxes, tiles, self.channels)
         if tiles.in_place:
             layout = layout_in_place(z, y, x, channel_of[0] - channel_of[0, 0], tiles)

@@ -60,8 +60,8 @@ def refuse(problem: Any) -> str | None:
         or p.in_dtype not in DTYPE_CODES
     ):
         return "is for sums and results in float32 and float64"
-    if max(p.channels, p.filters) > 1 or p.bias or max(p.stride + p.dilation) > 1:
-        return "is for one channel and filter, without stride, dilation and bias"
+    if max(p.channels, p.filters) > 1 or p.bias or p.activation or max(p.stride + p.dilation) > 1:
+        return "is for one channel and filter, without stride, dilation, bias and activation"
     if p is not problem and problem.combined == "cross" and len(filtered) != 2:
         return "adds the sums along two axes"
     if not 0 < len(filtered) < 3 or (len(filtered) > 1 and prod(p.in_shape[filtered[-1] + 1 :]) >= FOLD_BELOW):

@@ -18,6 +18,7 @@ cdef extern from "blocks.h" nogil:
     void *fastconv_line_realloc(void *context, void *data, size_t size)
     void fastconv_line_free(void *context, void *data, size_t size)
     void fastconv_keep_blocks(size_t bytes)
+    bint fastconv_would_keep(size_t size)
     size_t fastconv_kept_blocks()
 
 cdef extern from "numpy/arrayobject.h":
@@ -54,6 +55,11 @@ line_handler.allocator.free = fastconv_line_free
 cdef object lines = PyCapsule_New(&line_handler, "mem_handler", NULL)
 
 
+cdef object BYTES = cnp.PyArray_DescrFromType(cnp.NPY_UINT8)
+# New huge pages take as long as this many bytes in small ones.
+cdef size_t NEW_PAGES = 4 << 20
+
+
 cdef object empty_of(object memory, tuple shape, cnp.dtype dtype):
     cdef cnp.npy_intp sizes[32]
     cdef int axes = <int>len(shape), i
@@ -76,6 +82,13 @@ def empty(tuple shape, cnp.dtype dtype):
 def empty_lines(tuple shape, cnp.dtype dtype):
     """An array without contents that begins with a cache line.  It owns its data, too."""
     return empty_of(lines, shape, dtype)
+
+
+def workspace(size_t size):
+    """Bytes like those of `empty` for the time of a call; None where malloc's are better, as they would not be kept."""
+    if size < NEW_PAGES and not fastconv_would_keep(size):
+        return None
+    return empty_of(kept_blocks, (size,), BYTES)
 
 
 def keep(size_t bytes) -> None:

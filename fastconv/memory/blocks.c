@@ -100,9 +100,11 @@ static void *sweep(void *unused)
     return NULL;
 }
 
+/* Who sweeps may hold the lock, and is the only one who does so without Python's lock: blocks are as they should be. */
 static void sweep_no_more(void)
 {
     sweeping = 0;
+    atomic_flag_clear_explicit(&lock, memory_order_release);
 }
 
 /* With the lock: sees to it that somebody sweeps.  The child of a fork has no thread of its parent's. */
@@ -259,6 +261,11 @@ void fastconv_keep_blocks(size_t bytes)
     while (n_kept && kept_bytes > limit)
         drop(0);
     atomic_flag_clear_explicit(&lock, memory_order_release);
+}
+
+int fastconv_would_keep(size_t size)
+{
+    return size <= limit && length_for(size) <= limit;
 }
 
 size_t fastconv_kept_blocks(void)

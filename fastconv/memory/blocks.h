@@ -18,6 +18,9 @@ void fastconv_line_free(void *context, void *data, size_t size);
 /* How many bytes of freed blocks are kept at most; keeping none frees those that are. */
 void fastconv_keep_blocks(size_t bytes);
 
+/* Whether a block of so many bytes may be kept when it is freed. */
+int fastconv_would_keep(size_t size);
+
 /* Bytes of the blocks that are kept now. */
 size_t fastconv_kept_blocks(void);
 

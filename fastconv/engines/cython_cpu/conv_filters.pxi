@@ -64,13 +64,16 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
             end = begin + product_height(tile, n - begin)
             for b in range(s.blocks):
                 s.next = s.w
-                conv_filters_tile(a, u, &s, tile, begin, end, b)
+                if s.depth <= NEAR_ROWS:
+                    conv_filters_tile(a, u, &s, tile, begin, end, b)
+                else:
+                    conv_filters_block(a, u, &s, tile, begin, end, b)
             begin = end
         for b in range(0 if inner else s.blocks):
             if a.packs:
                 pack_filters(a, u, b, <acc_t *>(<char *>tile + a.packs))
                 s.w = <const char *>tile + a.packs - b * s.w_block
-            conv_filters_block(a, u, &s, tile, b)
+            conv_filters_block(a, u, &s, tile, 0, n, b)
         c += channels
     if s.stream:
         end_stream()
@@ -92,8 +95,10 @@ cdef void stage_conv_images(const ConvArgs *a, const ConvUnit *u, acc_t *staged,
         v.image += a.x_image
 
 
-cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPass *s, acc_t *tile, int64_t b) noexcept nogil:
-    # A block of the filters: all pixels with some rows of the weights, which stay in the second cache, then with others.
+cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPass *s, acc_t *tile, int64_t begin, int64_t end,
+                             int64_t b) noexcept nogil:
+    # A block of the filters: the pixels begin .. end - 1 with some rows of the weights, which stay in the second cache, then with
+    # others.  Sums are rounded at the same rows in every unit, be it of one tile of pixels: filters of a unit depend on the threads.
     cdef ConvPass t = s[0]
     cdef int64_t pieces = (s.length + <int64_t>NEAR_ROWS - 1) // NEAR_ROWS, piece = (s.length + pieces - 1) // pieces
     cdef int64_t runs = max(<int64_t>1, NEAR_ROWS // s.length), run = 0, at, p
@@ -105,9 +110,9 @@ cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPas
             t.w = s.w + t.before * s.row_bytes
             t.next = s.w + b * s.w_block + (s.w_block if t.before + t.runs * t.length == s.depth else
                                             (t.before + t.runs * t.length) * s.row_bytes)
-            p = 0
-            while p < s.pixels:
-                p += conv_filters_tile(a, u, &t, tile, p, s.pixels, b)
+            p = begin
+            while p < end:
+                p += conv_filters_tile(a, u, &t, tile, p, end, b)
             at += t.length
         run += t.runs
 

@@ -46,8 +46,10 @@ static inline void NAME(store_some)(NAME(lone) *to, V v, int64_t n) {
 #endif
 }
 
-/* So many products are summed apart: relative errors are 2.2e-7 for any depth, as PyTorch's, not 4e-7 to 1.2e-6. */
-enum { NAME(apart) = 128 };
+/* So many products are summed apart: relative errors are 2.2e-7 for any depth, as PyTorch's, not 4e-7 to 1.2e-6.  Of few
+ * (FEW_PRODUCTS of the executor) all in one go, as conv_few.h does: the threads decide which of the two a unit is large enough for. */
+enum { NAME(apart) = 128, NAME(in_one_go) = 160 };
+static inline int64_t NAME(summed_apart)(int64_t depth) { return depth <= NAME(in_one_go) ? NAME(in_one_go) : NAME(apart); }
 
 /* The sums of `rows` pixels, added to a row of `start` or each to its own row: a pixel's window is `segments` runs of
  * `length` elements, which begin segment_of[] bytes from its corner.  Row r of the result goes out_of[r] bytes from `out`,
@@ -127,7 +129,7 @@ static inline __attribute__((always_inline)) void NAME(pixels_body)(PIXELS_ARGUM
     V acc[GEMM_ROWS][GEMM_COLS], parted[GEMM_ROWS][GEMM_COLS], (*sums)[GEMM_COLS] = parted;
     __asm__("" : "+r"(sums)); /* in memory: GCC would take short tiles there, too, 40 cycles each */
     TILE_SUMS acc[r][j] = resume ? LOAD(start + r * start_step + j * LANES) : SPLAT(start[r]);
-    int64_t room = NAME(apart), parts = 0;
+    int64_t room = NAME(summed_apart)(depth), parts = 0;
     for (int64_t k = 0; k < depth; k++) {
         if (room-- == 0) {
             _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++)
@@ -196,7 +198,8 @@ static inline void NAME(filters_part)(const T *w, const char *src, const int64_t
 static inline void NAME(filters_tile_while)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, const struct coming *coming,
     const struct finish *finish, int64_t rows) {
-    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, NAME(apart), coming, finish, rows);
+    const int64_t most = NAME(summed_apart)(segments * length);
+    NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, coming, finish, rows);
 }
 
 static void NAME(pixels_tile)(PIXELS_ARGUMENTS, int64_t rows, int64_t cols) {

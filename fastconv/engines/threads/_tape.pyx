@@ -17,7 +17,7 @@ cnp.import_array()
 from fastconv.engines.threads._threads cimport default_threads, fastconv_kernel, pool_run
 
 from fastconv.memory import allocator
-from fastconv.memory._blocks import empty as kept_memory
+from fastconv.memory._blocks import workspace
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -43,8 +43,6 @@ cdef enum:
     MAX_TEXT = 1024
     LINE = 64
     KEPT = 64 << 10  # bytes of workspace from which on its pages are kept: new ones, which malloc may take each time, take as long as the work
-
-cdef object BYTES = numpy.dtype(numpy.uint8)
 
 cdef struct Place:
     int buffer  # an array of the call, a result, a temporary; -1: none, or a constant at `offset`
@@ -224,7 +222,8 @@ cdef class Tape:
             return result
         size = self.scratch + self.temporary + LINE
         if size >= KEPT:
-            kept = kept_memory((size,), BYTES)
+            kept = workspace(size)
+        if kept is not None:
             memory = <char *>cnp.PyArray_DATA(<cnp.ndarray>kept)
         else:
             memory = <char *>PyMem_RawMalloc(size)
