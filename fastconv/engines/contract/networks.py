@@ -247,6 +247,7 @@ POINTWISE_GRADIENT_FIELDS = HEADER + (
     "block_images", "block_rows", "block_run",  # pixels of a block
     "unit_a", "unit_b",  # channels of a unit
     "out_a", "out_b",  # byte strides of the result
+    "n_parts", "out_part",  # units that share the blocks of pixels; bytes from the sums of one part to those of the next
 )  # fmt: skip
 
 # Sums of channels: out[part][channel], over the pixels of all images.
