@@ -232,6 +232,36 @@ def test_adjoints(kernels, channels_last, packed, images, monkeypatch):
         assert_identical(out, desired, str(p))
 
 
+@ENGINES
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("filters", [16, 40, 300])
+@pytest.mark.parametrize("channels", [16, 33, 80, 208])
+def test_adjoints_of_one_tap(kernels, channels_last, filters, channels):
+    """Weights of one tap are read where they lie, as rows of channels, where vectors of these leave none over."""
+    for size, batch, stride in (((7, 7), 1, 1), ((14, 13), 1, 1), ((5, 9), 3, 2)):
+        rng = np.random.default_rng(filters + channels)
+        p = ConvProblem(
+            in_shape=tuple((n - 1) * stride + 1 for n in size), kernel_shape=(1, 1), out_shape=size, in_dtype="float32",
+            kernel_dtype="float32", acc="float32", out_dtype="float32", pad=(0, 0), stride=(stride, stride),
+            boundary=("fill", "fill"), dilation=(1, 1), batch=batch, channels=channels, filters=filters,
+            channels_last=channels_last,
+        )  # fmt: skip
+        out, w, x = (
+            random_array(rng, shape, "float32", channels_last and i != 1) for i, shape in enumerate(all_shapes(p))
+        )
+        problem, desired = TransposedProblem(p), np.empty(out.shape, "float32")
+        executor = transposed.Transposed(problem, kernels)
+        if channels % 16 == 0 and channels_last:
+            assert (executor.reader is not None) == (kernels is cython_cpu)
+        x[0, 3, 1, 2] = np.inf
+        with np.errstate(invalid="ignore"):
+            reference.transposed(problem, x, w, desired)
+        for threads in (1, 2, 3):
+            out[...] = 77
+            executor(x, np.ascontiguousarray(w), out, None, 0, threads)
+            assert_identical(np.ascontiguousarray(out), desired, f"{p}, {threads} threads")
+
+
 class Guarded:
     """Memory between pages that must not be touched."""
 

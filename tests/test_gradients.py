@@ -11,6 +11,8 @@ import pytest
 from cases import COMPLEX, FLOATS, INTEGERS, integers, names, values
 
 from fastconv import nn, reference, use
+from fastconv.algorithms import pointwise_gradient
+from fastconv.engines import cython_cpu
 from fastconv.engines.level import SIMD
 from fastconv.nn import grad
 from fastconv.plan import execute
@@ -36,6 +38,9 @@ CASES = [
     Case("one pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
     Case("1x1", (2, 19, 7, 6), (21, 19, 1, 1)),
     Case("1x1 stride 2", (2, 6, 7, 8), (17, 6, 1, 1), (2, 2)),
+    Case("1x1 wide", (3, 48, 7, 9), (37, 48, 1, 1)),
+    Case("1x1 large", (2, 80, 13, 41), (33, 80, 1, 1)),
+    Case("1x1 wide, stride 2", (2, 32, 9, 11), (40, 32, 1, 1), (2, 2)),
     Case("padded", (1, 5, 8, 7), (35, 5, 3, 3), (1, 1), ((1, 1), (1, 1))),
     Case("stride 2", (2, 7, 13, 12), (9, 7, 3, 3), (2, 2), ((1, 1), (1, 1))),
     Case("stride 3 by 2", (1, 4, 14, 11), (6, 4, 5, 2), (3, 2), ((2, 0), (0, 1))),
@@ -145,6 +150,33 @@ def test_weight_gradient_shapes(engine, case: Case):
     assert_identical(run(WeightGradientProblem(conv), x, g, case.w, "float32"), desired)
     problem = WeightGradientProblem(replace(conv, channels_last=True))
     assert_identical(run(problem, last(x), last(g), case.w, "float32"), desired, "channels last")
+
+
+@pytest.mark.parametrize("sizes", [(1, 40, 70, 17, 33), (3, 16, 96, 20, 21), (2, 96, 24, 31, 19)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parts_of_the_pixels(sizes, stride, monkeypatch):
+    """Gradients of kernels of one tap whose pixels are divided: the same for any number of threads, NaN in its own sums."""
+    monkeypatch.setattr(pointwise_gradient, "PARTED_BYTES", 0)
+    monkeypatch.setattr(pointwise_gradient, "PART_ELEMENTS", 1)
+    monkeypatch.setattr(pointwise_gradient, "BLOCK_PIXELS", 64)
+    n, c, f, height, width = sizes
+    conv = conv_of(Case("", (n, c, height, width), (f, c, 1, 1), (stride, stride)), "float32")
+    problem = WeightGradientProblem(replace(conv, channels_last=True))
+    x, g = values((n, c, height, width), "float32"), values(out_of(conv), "float32", 1)
+    x[0, 3, 0, 0], g[-1, 5, -1, -1] = np.nan, np.inf
+    desired = np.empty((f, c, 1, 1), "float32")
+    with np.errstate(invalid="ignore"):
+        reference.weight_gradient(problem, x, g, desired)
+    executor = pointwise_gradient.PointwiseGradient(problem, cython_cpu)
+    results = [np.full(desired.shape, 77, "float32") for _ in range(4)] + [
+        np.full((c, f, 1, 1), 77, "float32").swapaxes(0, 1)
+    ]
+    for threads, out in zip((1, 2, 3, 16, 2), results, strict=True):
+        executor(last(x), last(g), out, None, 0, threads)
+        assert_identical(np.ascontiguousarray(out), results[0], f"{threads} threads")
+    count = n * int(np.prod(conv.out_shape))
+    scale = float(np.nanmax(np.abs(x))) * float(np.abs(g[np.isfinite(g)]).max())
+    assert_matches(results[0], desired, scale * count, count)
 
 
 SOME = [case for case in CASES if case.name in ("plain", "stride 2", "groups", "wide", "one axis", "reflect beyond")]

@@ -126,9 +126,18 @@ class Conv(ConvExecutor):
 
     operation = "conv"
 
-    def __init__(self, problem: ConvProblem, engine: Any, filter_lanes: bool | None = None, weight_rows: int = 0):
-        """`filter_lanes`: what lanes are; `weight_rows`: of a block of weights that are packed elsewhere (`compute`)."""
+    def __init__(
+        self,
+        problem: ConvProblem,
+        engine: Any,
+        filter_lanes: bool | None = None,
+        weight_rows: int = 0,
+        rows: bool = False,
+    ):
+        """`filter_lanes`: what lanes are; `weight_rows`: of a block of weights that are packed elsewhere (`compute`);
+        `rows`: weights of one tap lie as [channel][filter], and are read there."""
         super().__init__(problem, engine)
+        self.rows = rows
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
         self.filters = problem.filters // problem.groups * (2 if problem.acc in PARTS else 1)
@@ -228,7 +237,14 @@ class Conv(ConvExecutor):
         )
         sums_at = -(-sums_at * size // 64) * 64
         several, store_direct = boxes.block_channels < self.channels, self._store_direct(y, x, filter_of, layout, boxes)
-        few = few and not tiles.in_place and not several and store_direct > 0 and self.filters >= tiles.rows
+        few = (
+            few
+            and not self.rows
+            and not tiles.in_place
+            and not several
+            and store_direct > 0
+            and self.filters >= tiles.rows
+        )
         stream = few and p.batch * p.filters * prod(p.out_shape) * size >= STREAM_BEYOND
         blocks, parts = -(-boxes.filters // lanes), self.filter_lanes and self.channels * self.taps > NEAR_WEIGHT_ROWS
         kept = (
@@ -262,6 +278,7 @@ class Conv(ConvExecutor):
             "offsets": layout.offsets.ctypes.data, "joined": layout.joined,
             "sums": sums_at, "tables": tables_at,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope), "packs": packs_at,
+            "w_step": self.filters * self.rows,
         }  # fmt: skip
         units = images.size // together * p.groups * z.out_size * boxes.row_units * boxes.col_units * boxes.chunks
         tables = (*maps, channel_of, filter_of, layout.phases, layout.offsets)

@@ -23,7 +23,7 @@ from fastconv.engines.level import SIMD
 from fastconv.problem import ConvProblem
 from fastconv.replay import constant, contiguous, kept_weights
 
-__all__ = ["Panels", "refuse"]
+__all__ = ["Panels", "refuse", "refuse_kernel"]
 
 # PANEL_ROWS, PANEL_LANES and PANEL_TILES of panels.h.
 ROWS, LANES, TILES = 14, 32, 4
@@ -45,8 +45,8 @@ LEAST_PIXELS, LEAST_WINDOWS, PACKED_PIXELS = 128, 1024, 300
 LINE = 64
 
 
-def refuse(problem: ConvProblem) -> str | None:
-    """Why panels cannot do a problem, or None."""
+def refuse_kernel(problem: ConvProblem) -> str | None:
+    """Why the kernel cannot do a problem, or None."""
     p = problem
     if not isinstance(p, ConvProblem):
         return "is for convolutions"
@@ -58,6 +58,14 @@ def refuse(problem: ConvProblem) -> str | None:
         return "is for images of planes, one group, constant borders and steps of up to two"
     if p.filters < MIN_FILTERS or p.channels < MIN_CHANNELS:
         return f"is for at least {MIN_CHANNELS} channels and {MIN_FILTERS} filters"
+    return None
+
+
+def refuse(problem: ConvProblem) -> str | None:
+    """Why panels should not do a problem, or None."""
+    p, why = problem, refuse_kernel(problem)
+    if why is not None:
+        return why
     if p.batch == 1 and p.filters < ONE_IMAGE_FILTERS:
         return "is for more filters of a single image, which the caches hold"
     least = LEAST_PIXELS if prod(p.kernel_shape) == 1 else LEAST_WINDOWS
@@ -71,9 +79,10 @@ class Panels(ConvExecutor):
 
     operation = "panels"
 
-    def __init__(self, problem: ConvProblem, engine: Any):
+    def __init__(self, problem: ConvProblem, engine: Any, rows: bool = False):
+        """`rows`: weights of one tap lie as [channel][filter], and are read there."""
         super().__init__(problem, engine)
-        p = problem
+        p, self.rows = problem, rows
         self.taps = prod(p.kernel_shape)
         self.pixels = p.batch * prod(p.out_shape)
         self.panels = -(-p.filters // ROWS)
@@ -94,11 +103,9 @@ class Panels(ConvExecutor):
         self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
     ) -> None:
         kept = kept_weights.get()
-        if (kept is None and self.pixels < PACKED_PIXELS) or not self._dense(x.strides, out.strides):
+        if (kept is None and self.pixels < PACKED_PIXELS) or not self.is_dense(x.strides, out.strides):
             return self.conv(x, w, out, bias, fill, threads)
         p = self.problem
-        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
-        bound = self._bind(x.strides, out.strides, threads)
 
         def packed() -> np.ndarray:
             weights = aligned(p.filters * p.channels * self.taps, "float32")
@@ -106,11 +113,20 @@ class Panels(ConvExecutor):
             return weights
 
         weights = packed() if kept is None else kept.get((p, "panels"), w, packed)
-        biases = constant(np.zeros(p.filters, self.part)) if bias is None else self._constants(bias)
-        run(self.kernel, bound, x, weights, out, biases, self._constants(0.0 if fill is None else fill), threads)
+        self.compute(x, weights, out, bias, fill, threads)
         return None
 
-    def _dense(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> bool:
+    def compute(
+        self, x: np.ndarray, w: np.ndarray, out: np.ndarray, bias: np.ndarray | None, fill: Any, threads: int
+    ) -> None:
+        """The convolution with weights as the kernel reads them."""
+        p = self.problem
+        threads = costs.threads_worth_using(p.flops, p.nbytes, threads)
+        bound = self._bind(x.strides, out.strides, threads)
+        biases = constant(np.zeros(p.filters, self.part)) if bias is None else self._constants(bias)
+        run(self.kernel, bound, x, w, out, biases, self._constants(0.0 if fill is None else fill), threads)
+
+    def is_dense(self, x_strides: tuple[int, ...], out_strides: tuple[int, ...]) -> bool:
         """Whether pixels of a row are neighbours, and those of an output plane."""
         size = self.itemsize
         return x_strides[3] == out_strides[3] == size and out_strides[2] == size * self.problem.out_shape[1]
@@ -138,9 +154,9 @@ class Panels(ConvExecutor):
             "out_height": out_height, "out_width": out_width, "kernel_y": p.kernel_shape[0], "kernel_x": p.kernel_shape[1],
             "stride_y": p.stride[0], "stride_x": p.stride[1], "dilation_y": p.dilation[0], "dilation_x": p.dilation[1],
             "pad_y": p.pad[0], "pad_x": p.pad[1], "out_image": out_strides[0], "out_channel": out_strides[1],
-            "channels": p.channels, "filters": p.filters, "block_channels": self.block_channels, "pixels": self.pixels,
-            "n_panels": self.panels, "n_chunks": chunks, "tiles": tiles, "blocks": blocks, "in_place": in_place,
-            "sums": sums, "tile": tile,
+            "channels": p.channels, "filters": p.filters, "block_channels": self.block_channels,
+            "w_step": p.filters * self.rows, "pixels": self.pixels, "n_panels": self.panels, "n_chunks": chunks,
+            "tiles": tiles, "blocks": blocks, "in_place": in_place, "sums": sums, "tile": tile,
             "activation": ACTIVATIONS[p.activation], "slope": slope_bits(p.slope),
         }  # fmt: skip
         units = -(-self.pixels // (LANES * tiles * blocks)) * chunks

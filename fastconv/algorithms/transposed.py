@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv.algorithms import fold
+from fastconv.algorithms.continued import fold_back, is_continued, unfolded
 from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, prefers_filters
 from fastconv.algorithms.geometry import PARTS
-from fastconv.algorithms.panels import Panels
+from fastconv.algorithms.panels import Panels, refuse_kernel
 from fastconv.algorithms.parts import are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.algorithms.turned_pixels import TurnedPixels, few_images, turns
 from fastconv.algorithms.weights import AdjointPacking
 from fastconv.algorithms.winograd import Winograd
-from fastconv.boundary import index_map
 from fastconv.problem import ConvProblem, FoldProblem, Problem, TransposedProblem
 from fastconv.replay import by_value, contiguous, kept_weights
 
@@ -37,6 +37,10 @@ TOGETHER_BYTES, FEW_WEIGHTS = 4 << 20, 1 << 15
 # A weight that is transposed for lanes of pixels, ns.  From so many pixels on, planes of one tap repay it: 256 to 1024 channels,
 # 8 images of 14x14, 188 and 216 GFLOP/s.
 NS_TRANSPOSED, MANY_PIXELS = 0.5, 1024
+# Weights of one tap are read where they lie for so few pixels: 160 to 960 channels at 7x7 0.055 to 0.073 ms rather than 0.086 to
+# 0.093, 64 to 384 at 14x14 0.029 to 0.041 rather than 0.054 to 0.087.  More pixels repay packing (8 images of 7x7, 960 to 320
+# channels, 10% slower); so do rows so far apart, which share sets of the caches: 1024 to 512 at 14x14 0.76 rather than 1.3 ms.
+ROWS_PIXELS, CROWDED_BYTES = 256, 2048
 
 
 def refuse(problem: Problem) -> str | None:
@@ -45,7 +49,7 @@ def refuse(problem: Problem) -> str | None:
         return "is for transposed convolutions"
     if problem.conv.saturate or problem.conv.exact:
         return "adds in its own order"
-    if _continued(problem.conv):
+    if is_continued(problem.conv):
         return "applies no activation to what is folded" if problem.activation else None
     return None
 
@@ -73,7 +77,7 @@ def _beyond(engine: str, problem: TransposedProblem) -> str | None:
 
 def _steps_in_full(problem: TransposedProblem) -> list[ConvProblem]:
     """The convolutions that a problem is made of, whatever the input continues with."""
-    return _steps(_unfolded(problem) if _continued(problem.conv) else problem)
+    return _steps(unfolded(problem) if is_continued(problem.conv) else problem)
 
 
 # -- phases ----------------------------------------------------------------------------------
@@ -188,39 +192,6 @@ def _together(p: ConvProblem) -> int:
     return max((n for n in range(1, p.batch + 1) if p.batch % n == 0 and n <= most), default=1)
 
 
-# -- borders that continue the image ---------------------------------------------------------
-
-
-def _continued(p: ConvProblem) -> bool:
-    """Whether windows read, beyond a border, what stands within."""
-    reaches = zip(p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, p.boundary, strict=True)
-    return any(
-        rule != "fill" and (pad > 0 or (out - 1) * s + (k - 1) * d + 1 - pad > n)
-        for n, out, k, s, d, pad, rule in reaches
-    )
-
-
-def _unfolded(problem: TransposedProblem) -> TransposedProblem:
-    """The problem on the continued domain, without bias."""
-    p = problem.conv
-    reaches = zip(p.in_shape, p.out_shape, p.kernel_shape, p.stride, p.dilation, p.pad, strict=True)
-    shape = tuple(max((out - 1) * s + (k - 1) * d + 1, pad + n) for n, out, k, s, d, pad in reaches)
-    conv = replace(p, in_shape=shape, in_dtype=p.acc, pad=(0,) * p.ndim, boundary=("fill",) * p.ndim)
-    return TransposedProblem(conv)
-
-
-def _fold(p: ConvProblem, total: np.ndarray) -> np.ndarray:
-    """What stands beyond the image added to where it was taken from."""
-    for axis, (size, pad, rule) in enumerate(zip(p.in_shape, p.pad, p.boundary, strict=True)):
-        lines = np.moveaxis(total, 2 + axis, 0)
-        targets = index_map(np.arange(len(lines)) - pad, size, rule)
-        for place in [*range(pad), *range(pad + size, len(lines))]:
-            if targets[place] >= 0:
-                lines[pad + targets[place]] += lines[place]
-        total = np.moveaxis(lines[pad : pad + size], 0, 2 + axis)
-    return total
-
-
 # -- execution -------------------------------------------------------------------------------
 
 
@@ -231,9 +202,9 @@ class Transposed:
 
     def __init__(self, problem: TransposedProblem, engine: Any):
         self.problem = problem
-        self.continued = _continued(problem.conv)
+        self.continued = is_continued(problem.conv)
         if self.continued:
-            self.inner = Transposed(_unfolded(problem), engine)
+            self.inner = Transposed(unfolded(problem), engine)
             return
         spread = _spread(problem)
         self.spread = None if spread is None else fold.Fold(spread, engine)
@@ -256,6 +227,7 @@ class Transposed:
         self.packings = dict[tuple[int, ...], AdjointPacking]()
         self.adjoint = self._points()
         self.packs = self._packs()
+        self.reader = self._reader()
         if self.packs:
             rows = sum(len(taken) for taken in self._taps()) * problem.conv.filters // problem.conv.groups
             for phase in self.phases:
@@ -277,10 +249,13 @@ class Transposed:
                 arrays = [self._arrays(x[images], results, phase) for phase in self.phases]
             else:
                 arrays = [(x[images], self._pixels(out))]
-            weights = weights or self._weights(w, arrays, threads)
+            reader = self._reads(arrays)
+            if not weights:
+                own = contiguous(w, self.problem.conv.acc) if reader else None
+                weights = self._weights(w, arrays, threads) if own is None else [own]
             for phase, (inputs, outputs), own in zip(self.phases, arrays, weights, strict=True):
-                executor = self.executors[phase.conv]
-                (executor.compute if self.packs else executor)(inputs, own, outputs, bias, 0, threads)
+                executor = reader or self.executors[phase.conv]
+                (executor.compute if reader or self.packs else executor)(inputs, own, outputs, bias, 0, threads)
                 if self.spread is not None:
                     self.spread(outputs[:, :, None, None], None, out[images], None, 0, threads)
             if turned is not None and pixels is not None:
@@ -313,6 +288,27 @@ class Transposed:
             return False
         self.executors[convs[0]] = Winograd(convs[0], self.engine, adjoint=True)
         return True
+
+    def _reader(self) -> Conv | Panels | None:
+        """What reads weights of one tap where they lie, as rows of channels, if anything can."""
+        p, engine = self.problem.conv, self.engine
+        if prod(p.kernel_shape) > 1 or p.groups > 1 or p.acc not in ("float32", "float64") or len(self.phases) != 1:
+            return None
+        conv, itemsize = self.phases[0].conv, np.dtype(p.acc).itemsize
+        if type(self.executors[conv]) not in (Conv, Panels) or not getattr(engine, "READS_ROWS", False):
+            return None
+        if p.batch * prod(p.out_shape) > ROWS_PIXELS or p.channels * itemsize % CROWDED_BYTES == 0:
+            return None
+        if refuse_kernel(conv) is None:
+            return Panels(conv, engine, rows=True)
+        whole = p.channels % (engine.GEMM[1] // 2 // itemsize) == 0
+        return Conv(conv, engine, filter_lanes=True, rows=True) if whole and (p.channels_last or self.packs) else None
+
+    def _reads(self, arrays: list[tuple[np.ndarray, np.ndarray]]) -> Conv | Panels | None:
+        """What reads the weights of a call where they lie: weights that are kept are packed once."""
+        reader = None if kept_weights.get() is not None else self.reader
+        lacking = isinstance(reader, Panels) and not reader.is_dense(*(array.strides for array in arrays[0]))
+        return None if lacking else reader
 
     def _packs(self) -> bool:
         """Whether the weights of all phases are packed at once, as rows of channels, rather than transposed first."""
@@ -384,7 +380,7 @@ class Transposed:
         total = np.empty((c.batch, c.channels, *c.in_shape), c.in_dtype)
         with np.errstate(all="ignore"):
             self.inner(x, w, total, None, 0, threads)
-            total = _fold(p, total)
+            total = fold_back(p, total)
             if bias is not None:
                 total = total + np.asarray(bias).astype(p.acc).reshape(-1, *(1,) * p.ndim)
             out[...] = total

@@ -76,6 +76,9 @@ CONV_FIELDS = GEOMETRY + (
     # Lanes are filters, one group, windows of one pixel in place: where in scratch memory each unit packs the weights that it
     # needs, which are [filter][channel] then; 0: weights are packed.
     "packs",
+    # ... elements from row to row of weights that are read where they lie, [channel][filter], of whole vectors; 0: weights are
+    # packed.
+    "w_step",
 )  # fmt: skip
 
 # Convolution of planes of float32: a unit is a run of blocks of pixels of all images, with a chunk of the filters.
@@ -86,6 +89,7 @@ PANELS_FIELDS = HEADER + (
     "kernel_y", "kernel_x", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_y", "pad_x",
     "out_image", "out_channel",  # byte strides; output planes have no gaps
     "channels", "filters", "block_channels",  # channels packed at once
+    "w_step",  # elements from row to row of weights of one tap that are read where they lie, [channel][filter]; 0: packed
     "pixels",  # of the outputs of all images
     "n_panels", "n_chunks",  # the filters are divided into
     "tiles", "blocks",  # of 32 pixels that a block has; blocks of a unit
@@ -247,6 +251,7 @@ POINTWISE_GRADIENT_FIELDS = HEADER + (
     "block_images", "block_rows", "block_run",  # pixels of a block
     "unit_a", "unit_b",  # channels of a unit
     "out_a", "out_b",  # byte strides of the result
+    "n_parts", "out_part",  # units that share the blocks of pixels; bytes from the sums of one part to those of the next
 )  # fmt: skip
 
 # Sums of channels: out[part][channel], over the pixels of all images.

@@ -12,6 +12,7 @@ __all__ = [
     "GEMM",
     "LINE",
     "PLANES_IN_REGISTERS",
+    "READS_ROWS",
     "SIMD",
     "TILE",
     "TURNS_IN_REGISTERS",
@@ -38,6 +39,8 @@ PLANES_IN_REGISTERS = True
 DEPTHWISE_IN_PLACE = True
 # Weights are transposed in registers; so are pixels that strided adjoints turn into planes.
 TURNS_IN_REGISTERS = True
+# Weights of one tap may lie as rows of filters.
+READS_ROWS = True
 
 
 def kernel(operation: str, dtype: str, *_: str) -> int:

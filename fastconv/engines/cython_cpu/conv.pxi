@@ -31,7 +31,7 @@ cdef struct ConvArgs:
     int64_t joined
     int64_t sums, tables
     int64_t activation, slope
-    int64_t packs
+    int64_t packs, w_step
 
 
 # What a unit computes: a box of output pixels of a plane, and some filters of a group.

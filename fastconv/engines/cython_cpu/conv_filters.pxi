@@ -14,7 +14,7 @@ cdef struct ConvPass:
     const int64_t *out_of
     const int64_t *run_of
     const char *src
-    int64_t pixels, blocks, runs, length, row_bytes
+    int64_t pixels, blocks, runs, length, row_bytes, w_row  # bytes of a tile's row, and from row to row of the weights
     int64_t depth, before  # rows of weights of these channels, and those of them that were taken before
     bint first, last, stream, inner
     const char *w
@@ -35,11 +35,13 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
     cdef int64_t *tile_of = <int64_t *>(<char *>tile + a.tables) + 2 * n
     cdef Finish finish = finish_of(a.activation, a.slope)
     cdef bint inner
-    s.pixels, s.blocks, s.w_block, s.row_bytes = n, (u.filters + lanes - 1) // lanes, a.w_rows * row_bytes, row_bytes
+    s.pixels, s.blocks, s.w_block, s.row_bytes, s.w_row = n, (u.filters + lanes - 1) // lanes, a.w_rows * row_bytes, row_bytes, row_bytes
     s.tile, s.sums, s.pixel_of, s.out_of = <char *>tile, <char *>tile + a.sums, tile_of - 2 * n, tile_of - n
     s.src = conv_tables(a, u, <const char *>staged, s.pixel_of, sizeof(acc_t))
     block = u.group * ((a.filters + lanes - 1) // lanes) + u.first // lanes
     s.bias, inner = <const char *>a.g.bias + block * row_bytes, s.blocks * s.w_block <= NEAR_WEIGHTS
+    if a.w_step:
+        s.w_block, s.w_row = row_bytes, a.w_step * sizeof(acc_t)
     s.stream = a.store_direct > 1 and (<int64_t>(u.out + u.filter_of[0]) | a.g.out_col | a.g.out_row) % VECTOR_BYTES == 0
     s.sum_blocks = s.blocks if a.block_channels < a.channels else 1
     for p in range(GEMM_ROWS):
@@ -47,7 +49,7 @@ cdef void conv_filters(const ConvArgs *a, const ConvUnit *u, acc_t *tile) noexce
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
         s.first, s.last, s.runs, s.length = c == 0, c + channels == a.channels, taps // a.joined, a.joined * channels
-        s.w, s.run_of, s.depth, s.before = <const char *>a.g.w + block * s.w_block + c * taps * row_bytes, a.offsets, channels * taps, 0
+        s.w, s.run_of, s.depth, s.before = <const char *>a.g.w + block * s.w_block + c * taps * s.w_row, a.offsets, channels * taps, 0
         conv_steps(a, u, &s, inner, tile)
         if not a.in_place:
             stage_conv_images(a, u, staged, c, channels)
@@ -107,9 +109,9 @@ cdef void conv_filters_block(const ConvArgs *a, const ConvUnit *u, const ConvPas
         while at < s.length:
             t.length, t.src, t.before = min(piece, s.length - at), s.src + at * <int64_t>sizeof(acc_t), run * s.length + at
             t.first, t.last = s.first and t.before == 0, s.last and t.before + t.runs * t.length == s.depth
-            t.w = s.w + t.before * s.row_bytes
+            t.w = s.w + t.before * s.w_row
             t.next = s.w + b * s.w_block + (s.w_block if t.before + t.runs * t.length == s.depth else
-                                            (t.before + t.runs * t.length) * s.row_bytes)
+                                            (t.before + t.runs * t.length) * s.w_row)
             p = begin
             while p < end:
                 p += conv_filters_tile(a, u, &t, tile, p, end, b)
@@ -131,7 +133,7 @@ cdef void conv_steps(const ConvArgs *a, const ConvUnit *u, ConvPass *s, bint inn
         if a.in_place and (inner or tiles > FEW_TILES):
             s.source_step = (s.pixel_of[1] - s.pixel_of[0]) * GEMM_ROWS // passes
     if not inner:
-        s.weights_step = s.row_bytes // tiles
+        s.weights_step = s.w_row if a.w_step else s.row_bytes // tiles
 
 
 cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvPass *s, acc_t *tile, int64_t p, int64_t end,
@@ -148,12 +150,14 @@ cdef int64_t conv_filters_tile(const ConvArgs *a, const ConvUnit *u, const ConvP
     cdef Coming coming
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     coming.source, coming.source_step, coming.stream = w, s.weights_step, False
-    coming.target, coming.target_step = w, 0
+    coming.target, coming.target_step, coming.row = w, 0, s.w_row // <int64_t>sizeof(acc_t)
     if s.target_step and s.last and p + height < s.pixels:
         coming.target, coming.target_step = u.out + u.filter_of[0] + s.out_of[after] + called * s.target_step, s.target_step
         if not s.inner:
             coming.target = to + s.out_of[after]
-    if s.weights_step:
+    if s.weights_step and a.w_step:  # a line of each row of the next block
+        coming.source = w + s.row_bytes + p // GEMM_ROWS % GEMM_COLS * VECTOR_BYTES
+    elif s.weights_step:
         coming.source = s.next + p // GEMM_ROWS * s.weights_step * s.runs * s.length
     if s.source_step and (b == 0 or s.weights_step == 0):
         coming.source, coming.source_step = s.src + s.pixel_of[after] + called * s.source_step, s.source_step

@@ -73,6 +73,7 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
         }
     }
     const char *source = coming->source, *target = coming->target;
+    const int64_t row = coming->row;
     int64_t room = most, parts = 0;
     for (int64_t s = 0; s < segments; s++) {
         int64_t k = segment_of[s] / (int64_t)sizeof(T);
@@ -80,7 +81,7 @@ static inline __attribute__((always_inline)) void NAME(filters_body)(FILTERS_ARG
         while (k < end) {
             const int64_t stop = end - k < room ? end : k + room;
             room -= stop - k;
-            for (; k < stop; k++, w += TILE_WIDTH) {
+            for (; k < stop; k++, w += row) {
                 V taps[GEMM_COLS];
                 __builtin_prefetch(source);
                 __builtin_prefetch(target);
@@ -189,7 +190,7 @@ static void NAME(filters_call)(FILTERS_ARGUMENTS, int64_t rows) {
 static inline void NAME(filters_part)(const T *w, const char *src, const int64_t *pixel_of, const int64_t *segment_of, int64_t segments,
     int64_t length, const T *start, int64_t start_step, void *out, const int64_t *out_of, int64_t lanes, int64_t most, int64_t ahead, int64_t rows) {
     const char *next = (const char *)w + ahead;
-    const struct coming weights = {next, TILE_WIDTH * sizeof(T), next + VECTOR_BYTES, TILE_WIDTH * sizeof(T), 0};
+    const struct coming weights = {next, TILE_WIDTH * sizeof(T), next + VECTOR_BYTES, TILE_WIDTH * sizeof(T), 0, TILE_WIDTH};
     const struct finish none = {NO_ACTIVATION, 0};
     NAME(filters_call)(w, src, pixel_of, segment_of, segments, length, start, start_step, out, out_of, lanes, most, &weights, &none, rows);
 }

@@ -62,7 +62,7 @@ cdef extern from "tiles_all.h" nogil:
         const char *source
         int64_t source_step
         const char *target
-        int64_t target_step, stream
+        int64_t target_step, stream, row
     ctypedef struct Finish "struct finish":
         int64_t code
         double slope

@@ -40,7 +40,7 @@ typedef float panel_v __attribute__((vector_size(64)));
 typedef panel_v panel_u __attribute__((aligned(4), may_alias));
 
 #define PANEL_SUMS _Pragma("GCC unroll 16") for (int r = 0; r < rows; r++) _Pragma("GCC unroll 2") for (int j = 0; j < cols; j++)
-static inline __attribute__((always_inline)) void panel_body(const float *w, float *x, int64_t depth, const float *start,
+static inline __attribute__((always_inline)) void panel_body(const float *w, int64_t w_step, float *x, int64_t depth, const float *start,
                                                              int64_t start_step, int resume, const struct panel_out *out,
                                                              const char *from, int64_t from_step, struct panel_ahead *ahead,
                                                              const struct finish *finish, const int rows, const int cols,
@@ -59,7 +59,7 @@ static inline __attribute__((always_inline)) void panel_body(const float *w, flo
     const uint32_t lanes = out->lanes, others = out->others;
     while (depth > 0) {
         const int64_t some = depth < apart_f32 ? depth : apart_f32;
-        for (int64_t k = 0; k < some; k++, x += PANEL_LANES, w += rows) {
+        for (int64_t k = 0; k < some; k++, x += PANEL_LANES, w += w_step) {
             __builtin_prefetch(source);
             __builtin_prefetch(weights, 0, 2);
             weights += weights_step;
@@ -113,12 +113,12 @@ static inline __attribute__((always_inline)) void panel_body(const float *w, flo
 }
 
 #define PANEL_ARGUMENTS                                                                                                     \
-    const float *w, float *x, int64_t depth, const float *start, int64_t start_step, int resume, const struct panel_out *out, \
+    const float *w, int64_t w_step, float *x, int64_t depth, const float *start, int64_t start_step, int resume, const struct panel_out *out, \
         const char *from, int64_t from_step, struct panel_ahead *ahead, const struct finish *finish
 #define EACH_PANEL(DO) DO(14) DO(13) DO(12) DO(11) DO(10) DO(9) DO(8) DO(7) DO(6) DO(5) DO(4) DO(3) DO(2) DO(1)
 #define SHAPE(kind, h, cols, taken)                                                                                         \
     static __attribute__((noinline)) void panel_##kind##_##h(PANEL_ARGUMENTS) {                                             \
-        panel_body(w, x, depth, start, start_step, resume, out, from, from_step, ahead, finish, h, cols, taken);            \
+        panel_body(w, w_step, x, depth, start, start_step, resume, out, from, from_step, ahead, finish, h, cols, taken);            \
     }
 #define SHAPES(h) SHAPE(narrow, h, 1, 0) SHAPE(wide, h, 2, 0) SHAPE(taken, h, 2, 1)
 EACH_PANEL(SHAPES)
@@ -126,13 +126,13 @@ EACH_PANEL(SHAPES)
 #undef SHAPE
 
 /* The sums of `rows` filters and PANEL_LANES pixels (half of them unless `wide`), which begin at start[r] or (`resume`) at rows
- * of sums: weights [depth][rows], pixels [depth][PANEL_LANES].  Unless `from` is NULL, pixels are read there, in lines
+ * of sums: weights [depth][rows], `w_step` elements from row to row, pixels [depth][PANEL_LANES].  Unless `from` is NULL, pixels are read there, in lines
  * `from_step` bytes apart, and left in `x`. */
 static void panel_tile(PANEL_ARGUMENTS, int64_t rows, int wide) {
 #define CALL(h)                                                                                                             \
     case h:                                                                                                                 \
         (from ? panel_taken_##h : wide ? panel_wide_##h : panel_narrow_##h)(                                                \
-            w, x, depth, start, start_step, resume, out, from, from_step, ahead, finish);                                   \
+            w, w_step, x, depth, start, start_step, resume, out, from, from_step, ahead, finish);                                   \
         break;
     switch (rows) { EACH_PANEL(CALL) }
 #undef CALL
@@ -248,7 +248,7 @@ static void take_weights(const float *w, int64_t step, int64_t rows, int64_t n, 
         for (int64_t r = 0; r < rows; r++) to[k * rows + r] = w[r * step + k];
 }
 #else
-static void panel_tile(const float *w, float *x, int64_t depth, const float *start, int64_t start_step, int resume,
+static void panel_tile(const float *w, int64_t w_step, float *x, int64_t depth, const float *start, int64_t start_step, int resume,
                        const struct panel_out *out, const char *from, int64_t from_step, struct panel_ahead *ahead,
                        const struct finish *finish, int64_t rows, int wide) {}
 static void take_pixels(const struct planes *s, int64_t pixel, int64_t lanes, int64_t first, int64_t channels, float *to) {}

@@ -41,7 +41,7 @@ cdef struct PanelsArgs:
     int64_t x_image, x_channel, x_row, height, width, out_height, out_width
     int64_t kernel_y, kernel_x, stride_y, stride_x, dilation_y, dilation_x, pad_y, pad_x
     int64_t out_image, out_channel
-    int64_t channels, filters, block_channels, pixels
+    int64_t channels, filters, block_channels, w_step, pixels
     int64_t n_panels, n_chunks, tiles, blocks, in_place
     int64_t sums, tile
     int64_t activation, slope
@@ -143,7 +143,11 @@ cdef void panels_tile(const PanelsArgs *a, PanelPass *s, int64_t panel, int64_t 
     cdef int64_t[14] row_of
     cdef Finish finish = finish_of(a.activation if s.last else 0, a.slope)
     s.ahead.target, s.ahead.target_step = <char *>(sums + rows * PANEL_LANES), tile_bytes
-    s.ahead.weights = <const char *>(s.w + (f + rows) * s.depth) + t * s.depth * s.ahead.weights_step
+    cdef const float *w = s.w + f * (1 if a.w_step else s.depth)
+    if a.w_step:  # the end of each of the next panel's rows, of which this one's line may hold the rest
+        s.ahead.weights, s.ahead.weights_step = <const char *>(w + 2 * rows - 1), (t + 1 == s.tiles) * a.w_step * <int64_t>sizeof(float)
+    else:
+        s.ahead.weights = <const char *>(s.w + (f + rows) * s.depth) + t * s.depth * s.ahead.weights_step
     if direct:
         out.to, out.other = out.to + f * a.out_channel, out.other + f * a.out_channel
     else:
@@ -158,7 +162,7 @@ cdef void panels_tile(const PanelsArgs *a, PanelPass *s, int64_t panel, int64_t 
             s.ahead.target = s.next_target
     if source != NULL:
         source += s.channel * a.x_channel
-    panel_tile(s.w + f * s.depth, s.pixels + t * s.depth * PANEL_LANES, s.depth, start, <int64_t>PANEL_LANES, not s.first, &out,
+    panel_tile(w, a.w_step if a.w_step else rows, s.pixels + t * s.depth * PANEL_LANES, s.depth, start, <int64_t>PANEL_LANES, not s.first, &out,
                source, a.x_channel, &s.ahead, &finish, rows, tile.n > PANEL_LANES // 2)
     if s.ahead.step and s.ahead.source >= s.stop:
         panels_ahead(a, s)
@@ -182,7 +186,7 @@ cdef void panels_block(const PanelsArgs *a, PanelPass *s, const Planes *planes, 
     while c < a.channels:
         channels = min(a.block_channels, a.channels - c)
         s.first, s.last, s.channel, s.depth = c == 0, c + channels == a.channels, c, channels * taps
-        s.w = a.w + c * taps * a.filters
+        s.w = a.w + c * taps * (a.w_step if a.w_step else a.filters)
         s.ahead_pixel, s.ahead_channel = s.next_pixel if s.last else s.pixel, 0 if s.last else c + channels
         s.ahead_end, s.ahead_channels = min(s.ahead_pixel + size, a.pixels), min(a.block_channels, a.channels - s.ahead_channel)
         panels_ahead(a, s)

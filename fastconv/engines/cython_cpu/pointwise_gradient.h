@@ -17,6 +17,10 @@ enum { NAME(dot_rows) = 3, NAME(dot_cols) = 4 };
 #define DOT_COLS NAME(dot_cols)
 #define UNROLL _Pragma("GCC unroll 16")
 
+/* Pixels that are called for so far ahead: their lines lie apart, where nothing is by itself.  64 to 256 channels, 56x56 pixels,
+ * 0.35 rather than 0.40 ms, 8 images 3.1 and 4.0; 16 pixels ahead 5% less. */
+enum { NAME(pixels_ahead) = 8 };
+
 /* sums[row][vector] (+)= a[row] * b[lane] over `n_rows` rows of `run` pixels.  The second vector begins `second` lanes after
  * the first. */
 #define LANES_ARGUMENTS                                                                                             \
@@ -27,13 +31,21 @@ static inline __attribute__((always_inline)) void NAME(lanes_body)(LANES_ARGUMEN
     UNROLL for (int r = 0; r < height; r++) UNROLL for (int j = 0; j < cols; j++) acc[r][j] = (V){0};
     for (int64_t y = 0; y < n_rows; y++) {
         const T *left = a + y * a_row, *right = b + y * b_row;
-        for (int64_t i = 0; i < run; i++, left += a_pixel, right += b_pixel) {
-            V lanes[2];
-            lanes[0] = LOAD(right);
-            if (cols > 1) lanes[1] = LOAD(right + second);
-            UNROLL for (int r = 0; r < height; r++) {
-                const T scalar = left[r];
-                UNROLL for (int j = 0; j < cols; j++) acc[r][j] += lanes[j] * scalar;
+        for (int64_t i = 0, stop = run - NAME(pixels_ahead); i < run; stop = run) { /* then those of the next row */
+            const int same = stop < run;
+            const int64_t ahead = NAME(pixels_ahead) - (same ? 0 : run);
+            const int64_t a_ahead = ahead * a_pixel + (same ? 0 : a_row) + height - 1, b_ahead = ahead * b_pixel + (same ? 0 : b_row);
+            for (; i < stop; i++, left += a_pixel, right += b_pixel) {
+                V lanes[2];
+                __builtin_prefetch(left + a_ahead);
+                __builtin_prefetch(right + b_ahead);
+                if (cols > 1) __builtin_prefetch(right + second + b_ahead);
+                lanes[0] = LOAD(right);
+                if (cols > 1) lanes[1] = LOAD(right + second);
+                UNROLL for (int r = 0; r < height; r++) {
+                    const T scalar = left[r];
+                    UNROLL for (int j = 0; j < cols; j++) acc[r][j] += lanes[j] * scalar;
+                }
             }
         }
     }

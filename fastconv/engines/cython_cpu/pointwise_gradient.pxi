@@ -1,6 +1,6 @@
 # Gradients of kernels of one tap: products of channels, summed over pixels that are read where they lie.
 #
-# A unit is a block of channels of either operand.  Pixels are read in blocks that stay in the second cache; sums of tiles
+# A unit is a block of channels of either operand, and perhaps a part of the pixels.  Pixels are read in blocks that stay in the second cache; sums of tiles
 # wait in scratch memory meanwhile.
 
 cdef extern from "tiles_all.h" nogil:
@@ -24,7 +24,7 @@ cdef struct PointwiseGradientArgs:
     int64_t a_image, a_row, a_step, b_image, b_row, b_step
     int64_t block_images, block_rows, block_run
     int64_t unit_a, unit_b
-    int64_t out_a, out_b
+    int64_t out_a, out_b, n_parts, out_part
 
 
 cdef struct PixelBlock:
@@ -98,26 +98,28 @@ cdef void add_dots(const PointwiseGradientArgs *a, const real_t *left, const rea
 
 
 cdef void pointwise_gradient_unit(const PointwiseGradientArgs *a, int64_t unit, real_t *sums) noexcept nogil:
-    cdef int64_t across = (a.b_channels + a.unit_b - 1) // a.unit_b, size = sizeof(real_t), index
-    cdef int64_t first = unit // across * a.unit_a, lane = unit % across * a.unit_b
+    cdef int64_t across = (a.b_channels + a.unit_b - 1) // a.unit_b, size = sizeof(real_t), index, begin, end
+    cdef int64_t shares = across * ((a.a_channels + a.unit_a - 1) // a.unit_a), part = unit // shares
+    cdef int64_t first = unit % shares // across * a.unit_a, lane = unit % across * a.unit_b
     cdef int64_t rows = min(a.unit_a, a.a_channels - first), n = min(a.unit_b, a.b_channels - lane)
     cdef int64_t blocks = ((a.images + a.block_images - 1) // a.block_images * ((a.rows + a.block_rows - 1) // a.block_rows)
                            * ((a.run + a.block_run - 1) // a.block_run))
     cdef int64_t a_channel = a.a_step if a.planes else size, b_channel = a.b_step if a.planes else size
     cdef const char *left = (a.x if a.swapped else a.w) + first * a_channel
     cdef const char *right = (a.w if a.swapped else a.x) + lane * b_channel
-    cdef char *out = a.out + first * a.out_a + lane * a.out_b
+    cdef char *out = a.out + part * a.out_part + first * a.out_a + lane * a.out_b
     cdef const real_t *from_a
     cdef const real_t *from_b
     cdef PixelBlock b
-    for index in range(blocks):
+    begin, end = blocks * part // a.n_parts, blocks * (part + 1) // a.n_parts
+    for index in range(begin, end):
         b = pixel_block(a, index)
         from_a = <const real_t *>(left + b.image * a.a_image + b.row * a.a_row + b.pixel * (size if a.planes else a.a_step))
         from_b = <const real_t *>(right + b.image * a.b_image + b.row * a.b_row + b.pixel * (size if a.planes else a.b_step))
         if a.planes:
-            add_dots(a, from_a, from_b, rows, n, &b, sums, out, index > 0, index == blocks - 1, blocks > 1)
+            add_dots(a, from_a, from_b, rows, n, &b, sums, out, index > begin, index == end - 1, blocks > 1)
         else:
-            add_lanes(a, from_a, from_b, rows, n, &b, sums, out, index > 0, index == blocks - 1, blocks > 1)
+            add_lanes(a, from_a, from_b, rows, n, &b, sums, out, index > begin, index == end - 1, blocks > 1)
 
 
 cdef void pointwise_gradient_f32(const int64_t *args, int64_t unit, int64_t worker) noexcept nogil:

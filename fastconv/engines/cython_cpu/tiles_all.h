@@ -95,12 +95,12 @@ static inline void end_stream(void) {
 }
 
 /* Memory that is called for while a tile is summed, at each element of its depth: to be read, and to be written.  `stream`: the
- * tile's rows are whole lines, and written past the caches. */
+ * tile's rows are whole lines, and written past the caches.  `row`: elements from row to row of the weights. */
 struct coming {
     const char *source;
     int64_t source_step;
     const char *target;
-    int64_t target_step, stream;
+    int64_t target_step, stream, row;
 };
 
 /* What becomes of finished sums: an activation, and its parameter.  Those that take an instruction or two are applied in
