@@ -57,9 +57,11 @@ _LATER = {
 
 def __getattr__(name: str) -> object:
     """What few programs need is imported when it is asked for."""
-    if name in _LATER:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in ("keras", "plot"):
+        return import_module(f"fastconv.{name}")
+    if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 

@@ -91,6 +91,8 @@ def bench(
         without_filters = "torch,float32" if layers else "torch"
         theirs = rivals or (without_filters if parts and not targets else "scipy,opencv,torch,astropy")
         n, contestants, missing = _contestants(_names(engines), _names(theirs), threads)
+        if (networks or layers) and rivals is None and "torch" in missing:
+            raise ValueError("--networks and --layers compare with PyTorch: pip install torch, or say --rivals none")
         reports.prepare(out, readme)
         if json is not None:
             json.parent.mkdir(parents=True, exist_ok=True)

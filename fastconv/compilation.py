@@ -37,6 +37,8 @@ def warmup(function: Callable | None = None, /, *args: Any, **kwargs: Any) -> No
 
     Raises
     ------
+    TypeError
+        If `function` cannot be called.
     NotImplementedError
         If the Numba engine cannot do the call.
 
@@ -55,6 +57,8 @@ def warmup(function: Callable | None = None, /, *args: Any, **kwargs: Any) -> No
     >>> fastconv.plan(fastconv.ndimage.median_filter, image, 3).implementation
     'numba:rank'
     """
+    if function is not None and not callable(function):
+        raise TypeError(f"function must be one of fastconv's functions, and stand first; got {type(function).__name__}")
     calls = _common() if function is None else [(function, args, kwargs)]
     with config.use(engine="numba"), _bar(len(calls)) as step:
         for call, call_args, call_kwargs in calls:

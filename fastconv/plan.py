@@ -298,8 +298,10 @@ def plan(function: Callable, /, *args: Any, **kwargs: Any) -> PlannedCall:
 
     Raises
     ------
+    TypeError
+        If `function` cannot be called.
     ValueError
-        If the call needs no plan (an empty result, for instance).
+        If the call needs no plan (an empty result, for instance, or a function that is not fastconv's).
 
     Notes
     -----
@@ -315,6 +317,8 @@ def plan(function: Callable, /, *args: Any, **kwargs: Any) -> PlannedCall:
     >>> p(np.full((64, 64), 2, "f4"))[0, :3]
     array([18., 18., 18.], dtype=float32)
     """
+    if not callable(function):
+        raise TypeError(f"function must be one of fastconv's functions, and stand first; got {type(function).__name__}")
     captured = planned(function, args, kwargs)
     if not captured:
         raise ValueError(f"function {getattr(function, '__name__', function)!r} computed nothing that is planned")

@@ -274,6 +274,15 @@ def test_a_missing_rival_is_named(hasty: None, monkeypatch: pytest.MonkeyPatch, 
     assert "torch" in json.loads((tmp_path / "benchmark.json").read_text())["fastconv"]["missing"]
 
 
+@pytest.mark.parametrize("part", ["--networks", "--layers"])
+def test_networks_are_not_timed_alone_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str):
+    monkeypatch.setitem(
+        rivals.RIVALS, "torch", rivals.Rival("torch", "no_such_module_at_all", {}, lambda threads: None)
+    )
+    result = invoke("bench", part, "--engines", "cython", "--out", tmp_path)
+    assert result.exit_code == 2 and "pip install torch" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

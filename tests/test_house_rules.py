@@ -187,6 +187,7 @@ def test_top_level_names():
         assert getattr(fastconv, name) is getattr(fastconv.signal, name)
     for name in ("conv2d", "max_pool2d", "avg_pool2d"):
         assert getattr(fastconv, name) is getattr(fastconv.nn, name)
+    assert fastconv.keras.conv is not None and fastconv.plot.show_feature_maps is not None
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = fastconv.no_such_name
 

@@ -422,3 +422,10 @@ def test_a_plan_keeps_the_arguments_that_it_was_made_with():
         np.testing.assert_allclose(summed(view), before[1], rtol=1e-12)
     result = np.empty_like(image)
     assert fastconv.plan(ndimage.correlate, image, kernel, output=result)(image) is result
+
+
+@pytest.mark.parametrize("function", [fastconv.plan, fastconv.warmup])
+def test_what_is_planned_is_a_function(function):
+    for wrong in (np.ones((4, 4)), "convolve2d"):
+        with pytest.raises(TypeError, match=rf"function must be one of fastconv's.*got {type(wrong).__name__}"):
+            function(wrong, np.ones((3, 3)))

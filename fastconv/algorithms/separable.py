@@ -53,7 +53,7 @@ def refuse(problem: Any) -> str | None:
         return "is for convolutions"
     filtered = [axis for axis, taps in enumerate(p.kernel_shape) if taps > 1]
     if p is problem and len(filtered) != 1 and p.rank != 1:
-        return "is for kernels that are one line or outer product"
+        return "is for kernels of one line, or found to be outer products where that pays"
     if (
         p.acc not in ("float32", "float64")
         or p.out_dtype not in ("float32", "float64")

@@ -60,7 +60,7 @@ def refuse(problem: ConvProblem) -> str | None:
     if not isinstance(problem, ConvProblem):
         return "is for convolutions"
     if problem.precision not in TILES:
-        return "is not for strict precision"
+        return "is for layers of nn, in default or fast precision"
     if problem.kernel_shape not in KERNELS or {*problem.stride, *problem.dilation} != {1}:
         return "is for 3x3, 5x5, 7x7 ... 15x15 taps next to each other, and stride 1"
     if problem.acc not in ("float32", "float64") or problem.exact or problem.saturate:

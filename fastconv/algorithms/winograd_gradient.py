@@ -38,7 +38,7 @@ def refuse(problem: Problem) -> str | None:
         return why
     p = problem.conv
     if p.precision == "strict":
-        return "is not for strict precision"
+        return "is for layers of nn, in default or fast precision"
     if p.kernel_shape != (3, 3) or p.stride != (1, 1) or p.dilation != (1, 1) or p.groups > 1:
         return "is for kernels of 3x3 taps, of all channels, at stride 1"
     if any(rule != "fill" for rule in p.boundary):
