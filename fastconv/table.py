@@ -153,7 +153,10 @@ def _one_line(p: Any) -> bool:
 # What most problems lack, and then need not have the algorithm imported for: ten milliseconds of a process's first call.
 _NEEDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "conv8": (lambda p: "int8" in getattr(getattr(p, "conv", p), "in_dtype", ""), "is for 8-bit numbers"),
-    "winograd": (lambda p: getattr(p, "precision", "strict") != "strict", "is for layers of nn, in default or fast precision"),
+    "winograd": (
+        lambda p: getattr(p, "precision", "strict") != "strict",
+        "is for layers of nn, in default or fast precision",
+    ),
     "winograd_line": (_one_line, "is for layers with kernels along one of two axes, in default or fast precision"),
     "depthwise_planes": (_large_planes, "is for depthwise kernels of many taps"),
     "overlap_planes": (_large_planes, "is for depthwise kernels of many taps"),
