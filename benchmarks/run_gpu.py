@@ -56,7 +56,7 @@ class Row:
 
     name: str
     us: Times
-    limit: str  # "copy", "fma", "pcie" or "torch": what bounds it
+    limit: str  # what bounds it, see LIMITS
     limit_us: float
     of_limit: float  # the limit's time over ours; the other way round where less is better
     rivals: dict[str, Times | None] = field(default_factory=dict)
@@ -232,15 +232,43 @@ class Clock:
         launch = lambda: self.do("cuLaunchKernel", function, blocks, 1, 1, 256, 1, 1, 0, 0, addresses.ctypes.data, 0)  # noqa: E731
         return 2 * 16 * 8 * turns * blocks * 256 / self.microseconds([launch])[0] * 1e6
 
-    def pcie_seconds(self, nbytes: int) -> tuple[float, float]:
-        """Up and down, each alone, between memory that stays in place and the device."""
+    def pcie_seconds(self, nbytes: int) -> tuple[float, float, float]:
+        """Up and down, each alone, between memory that stays in place and the device; and both at once."""
         piece = min(nbytes, 256 << 20)
-        host, device = self.do("cuMemHostAlloc", piece, 0), self.do("cuMemAlloc", piece)
-        up = self.microseconds([lambda: self.do("cuMemcpyHtoDAsync", device, host, piece, 0)])[0]
-        down = self.microseconds([lambda: self.do("cuMemcpyDtoHAsync", host, device, piece, 0)])[0]
-        self.do("cuMemFreeHost", host)
+        host, device = (
+            [self.do(name, piece, *rest) for _ in range(2)] for name, *rest in (("cuMemHostAlloc", 0), ("cuMemAlloc",))
+        )
+        up = self.microseconds([lambda: self.do("cuMemcpyHtoDAsync", device[0], host[0], piece, 0)])[0]
+        down = self.microseconds([lambda: self.do("cuMemcpyDtoHAsync", host[1], device[1], piece, 0)])[0]
+        streams = [self.do("cuStreamCreate", 1) for _ in range(2)]
+        both = []
+        for _ in range(REPEATS):
+            self.do("cuCtxSynchronize")
+            start = time.perf_counter()
+            for _ in range(max(nbytes // piece, 1)):
+                self.do("cuMemcpyHtoDAsync", device[0], host[0], piece, streams[0])
+                self.do("cuMemcpyDtoHAsync", host[1], device[1], piece, streams[1])
+            self.do("cuCtxSynchronize")
+            both.append((time.perf_counter() - start) / max(nbytes // piece, 1))
+        for stream in streams:
+            self.do("cuStreamDestroy", stream)
+        for pinned, memory in zip(host, device, strict=True):
+            self.do("cuMemFreeHost", pinned)
+            self.do("cuMemFree", memory)
+        return up * nbytes / piece / 1e6, down * nbytes / piece / 1e6, statistics.median(both) * nbytes / piece
+
+    def driver_seconds(self, source: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+        """The driver's own copies of memory that the system may move, up and down."""
+        device, times = self.do("cuMemAlloc", source.nbytes), []
+        for _ in range(3):
+            start = time.perf_counter()
+            self.do("cuMemcpyHtoD", device, source.ctypes.data, source.nbytes)
+            middle = time.perf_counter()
+            self.do("cuMemcpyDtoH", target.ctypes.data, device, target.nbytes)
+            times.append((middle - start, time.perf_counter() - middle))
         self.do("cuMemFree", device)
-        return up * nbytes / piece / 1e6, down * nbytes / piece / 1e6
+        ups, downs = zip(*times, strict=True)
+        return statistics.median(ups), statistics.median(downs)
 
     def attribute(self, name: str) -> int:
         return self.do(
@@ -484,10 +512,12 @@ class Run:
         n = 2 * N
         x = np.tile(np.random.default_rng(5).standard_normal((n // 8, n), "float32"), (8, 1))
         w = np.random.default_rng(6).standard_normal((3, 3), "float32")
-        slower = max(self.clock.pcie_seconds(x.nbytes)) * 1e6
-        for name, source, out in (
-            ("host array, out given", x, np.zeros_like(x)),
-            ("host array, pinned", *self.pinned(x)),
+        *alone, both = (1e6 * seconds for seconds in self.clock.pcie_seconds(x.nbytes))
+        result = np.zeros_like(x)
+        moved = max(self.clock.driver_seconds(x, result)) * 1e6
+        for name, source, out, limits in (
+            ("host array, out given", x, result, {"pcie": max(alone), "driver": moved}),
+            ("host array, pinned", *self.pinned(x), {"pcie": max(alone), "duplex": both}),
         ):
             out[...] = np.nan
             times = []
@@ -498,7 +528,8 @@ class Run:
                     times.append((time.perf_counter() - start) * 1e6)
             check_filter(name, x, w, out)
             us = _spread(times[1:])
-            self.add(Row(name, us, "pcie", slower, us[0] / slower))
+            for limit, least in limits.items():
+                self.add(Row(name, us, limit, least, us[0] / least))
 
     def pinned(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from fastconv.engines.numba_cuda.launch import require
@@ -534,7 +565,10 @@ def compile_ahead(pattern: str) -> None:
 
 # -- the page -----------------------------------------------------------------------------------------
 
-LIMITS = {"copy": "of copy", "fma": "of FMA peak", "torch": "of torch's time", "pcie": "of PCIe's time"}
+LIMITS = {
+    "copy": "of copy", "fma": "of FMA peak", "torch": "of torch's time", "pcie": "of PCIe's slower direction",
+    "duplex": "of PCIe in both directions at once", "driver": "of the driver's copies of such memory",
+}  # fmt: skip
 LIBRARIES = ("torch", "cupy", "cupy fft", "jax")
 
 

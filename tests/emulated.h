@@ -15,11 +15,13 @@ using std::min;
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 #define __grid_constant__
 
 struct alignas(16) float4 { float x, y, z, w; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline void __stcs(float4* place, float4 value) { *place = value; }
 
 struct Position { unsigned x, y, z; };
 static thread_local Position threadIdx, blockIdx;

@@ -57,7 +57,10 @@ def compiled(kernel: Kernel) -> Any:
         pattern = rf"(template <int COUNT>\n)?__device__ inline \w+ {name}\(.*?(}}\n|\n}}\n)"
         elements, found = re.subn(pattern, "", elements, count=1, flags=re.DOTALL)
         assert found == 1, name
-    text = (FOLDER / f"{source.name}.cu").read_text().replace('#include "elements.cuh"', elements)
+    text = (FOLDER / f"{source.name}.cu").read_text()
+    for header in ("staging", "elements"):
+        contents = elements if header == "elements" else (FOLDER / f"{header}.cuh").read_text()
+        text = text.replace(f'#include "{header}.cuh"', contents.replace("#pragma once", ""))
     text = text.replace("extern __shared__ float4 memory[];", "float4* memory = (float4*)shared_memory;")
     lines = [f"#define {name} {value}" for name, value in defined.items()]
     folder = Path(mkdtemp())

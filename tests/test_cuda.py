@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastconv.algorithms import device_lines, device_streams
+from fastconv.algorithms import device_host, device_lines, device_streams
 from fastconv.device import DeviceArray, as_device, native
 from fastconv.engines.numba_cuda import define
+from fastconv.problem import ConvProblem
 
 TESTS = Path(__file__).parent
 
@@ -202,7 +203,18 @@ class Place:
         self.ptr = ptr
 
 
-def test_a_call_seen_before_goes_to_the_driver(monkeypatch):
+class Flagged(OnDevice):
+    """An array that tells whether it is contiguous, made of memory that was allocated before."""
+
+    _c_contiguous = True
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, memory=None):
+        super().__init__(shape, dtype)
+        self.data = memory or self.data
+
+
+@pytest.mark.parametrize("kind", [OnDevice, Flagged])
+def test_a_call_seen_before_goes_to_the_driver(kind):
     import ctypes
 
     from fastconv import replay
@@ -226,17 +238,37 @@ def test_a_call_seen_before_goes_to_the_driver(monkeypatch):
         return 0
 
     _tape.use_driver(*(ctypes.cast(function, ctypes.c_void_p).value for function in (launch, current)))
-    _tape.Library(OnDevice, OnDevice, lambda: Place(77))
+    allocated: list[tuple[int, Place]] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_ssize_t)
+    def stream():
+        return 77
+
+    def allocate(nbytes: int) -> Place:
+        allocated.append((nbytes, Place(1 << 20)))
+        return allocated[-1][1]
+
+    if kind is OnDevice:
+        _tape.Library(kind, kind, lambda: Place(77))
+    else:
+        new_capsule = ctypes.pythonapi.PyCapsule_New
+        new_capsule.restype, new_capsule.argtypes = (
+            ctypes.py_object,
+            [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
+        )
+        name = b"intptr_t (void)"
+        capsule = new_capsule(ctypes.cast(stream, ctypes.c_void_p).value, name, None)
+        _tape.Library(kind, kind, lambda: Place(78), memory=allocate, stream_of_c=capsule)
 
     def function():
         raise AssertionError("the long way")
 
-    x, y, w = OnDevice((4, 5), "f4"), OnDevice((4, 5), "f4"), OnDevice((3, 3), "f4")
+    x, y, w = kind((4, 5), "f4"), kind((4, 5), "f4"), kind((3, 3), "f4")
     tapes = replay.device_tapes
     key, arrays = tapes.key(function, (x, w, "same"), {"k": 2})
     assert arrays == [x, w]
     launches = [(12345, (1, 2, 3, 32, 1, 1, 48), np.arange(5).tobytes(), [(0, 0, 4), (1, 1, 0), (2, 2, 8)])]
-    tapes.store(key, _tape.DeviceTape(0, ((4, 5), np.dtype("f4")), launches))
+    tapes.store(key, _tape.DeviceTape(0, ((4, 5), np.dtype("f4")), 80, launches))
     for image in (x, y):
         result = tapes.recall(function, (image, w, "same"), {"k": 2})
         expected = [image.data.ptr + 4, w.data.ptr, result.data.ptr + 8, 3, 4]
@@ -245,6 +277,30 @@ def test_a_call_seen_before_goes_to_the_driver(monkeypatch):
     assert all(tapes.recall(function, *call) is None for call in other)
     assert tapes.recall(function, (x, w, "same"), {"k": 2}) is None  # the driver took no launch
     tapes.store(key, False)
+    if kind is Flagged:
+        assert [nbytes for nbytes, _ in allocated] == [80, 80, 80]
+        x._c_contiguous = False  # strides count then
+        assert tapes.key(function, (x, w, "same"), {"k": 2}) is not None
+
+
+# -- host arrays in tiles -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tiles_hold_every_row_once(seed, monkeypatch):
+    r = np.random.default_rng(seed)
+    batch, height, width = (int(n) for n in r.integers(1, (6, 300, 9)))
+    monkeypatch.setattr(device_host, "TILE", int(r.integers(4, 4 * height * width * 2)))
+    one = (1, 1)
+    p = ConvProblem(
+        (height, width), one, (height, width), *["float32"] * 4, (0, 0), ("fill",) * 2, one, one, batch=batch
+    )
+    parts = list(device_host._parts(p))
+    rows = [(image, row) for first, images, start, count in parts for image in range(first, first + images)
+            for row in range(start, start + count)]  # fmt: skip
+    assert rows == [(image, row) for image in range(batch) for row in range(height)]
+    most = max(device_host.TILE // (4 * width), height if any(images > 1 for _, images, *_ in parts) else 1)
+    assert all(count <= max(most, 1) for *_, count in parts)
 
 
 # -- compiled code --------------------------------------------------------------------------------
@@ -316,11 +372,12 @@ def test_kernels_compile_to_lean_code(types):
 
 
 # By tile: threads of a row, padded width, rest of the kernel.
-WINDOW = (0, 2, 4, 4, 4, False, False, 128)
+WINDOW = (0, 2, 4, 4, 4, False, "", 128)
 FAST = [
     *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in device_streams.STREAM.items()),
     *(("stream", k, k, -(k // 2) % 4, *shape, 0) for k, shape in device_streams.STREAM_IN_REGISTERS.items()),
     *(("strip", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.STRIP.items()),
+    *(("pairs", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.PAIRS.items()),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
     *(("lines", k, k, -(k // 2) % 4, *shape) for k, shape in device_lines.SHAPES.items()),
@@ -328,10 +385,10 @@ FAST = [
     *(("matrix", k, k, -(k // 2) % 4, 16, digits, 12, 4, 2, 1) for k, digits in ((3, 3), (5, 0), (7, 0))),
     ("fourier", 128, 32, 0),
     ("windows", "float32", "max", 2, 2, 2, 2, *WINDOW),
-    ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, True, 128),
-    ("windows", "float16", "max", 3, 3, 1, 1, 0, 2, 8, 1, 2, False, False, 128),
-    ("windows", "float16", "max", 3, 3, 2, 2, 0, 2, 2, 8, 8, True, False, 128),
-    ("windows", "float32", "avg", 4, 4, 1, 1, 0, 2, 2, 1, 1, True, True, 128),
+    ("windows", "float16", "avg", 3, 3, 1, 1, 7, 2, 8, 8, 8, False, "parts", 128),
+    ("windows", "float16", "max", 3, 3, 1, 1, 0, 2, 8, 1, 2, False, "", 128),
+    ("windows", "float16", "max", 3, 3, 2, 2, 0, 2, 2, 8, 8, True, "", 128),
+    ("windows", "float32", "avg", 4, 4, 1, 1, 0, 2, 2, 1, 1, True, "count", 128),
 ]
 
 

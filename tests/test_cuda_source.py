@@ -14,6 +14,7 @@ from cases import integers
 from fastconv.algorithms import device_streams
 from fastconv.engines.numba_cuda import define
 from fastconv.engines.numba_cuda.launch import RULES
+from fastconv.engines.numba_cuda.stream import weights_of
 from fastconv.testing import assert_identical
 
 pytestmark = pytest.mark.skipif(not (which("g++") or which("c++")), reason="there is no C++ compiler")
@@ -26,6 +27,10 @@ CASES = [
     ("strip", (9, 8)),
     ("strip", (15, 11)),
     ("strip", (21, 19)),
+    ("pairs", (10, 9)),
+    ("pairs", (15, 11)),
+    ("pairs", (3, 13)),
+    ("pairs", (2, 15)),
 ]
 
 
@@ -41,9 +46,10 @@ def filtered(
     tables = {
         "stream": device_streams.STREAM if by_value else device_streams.STREAM_IN_REGISTERS,
         "strip": device_streams.STRIP,
+        "pairs": device_streams.PAIRS,
     }
     numbers = next(numbers for most, numbers in tables[operation].items() if max(size) <= most)
-    shape = device_streams.Shape(operation, *numbers, strip=13 if operation == "strip" else numbers[0])
+    shape = device_streams.Shape(operation, *numbers, strip=numbers[0] if operation == "stream" else 13)
     phase = -pad[1] % 4
     kernel = define(operation, *size, phase, *numbers, *([int(by_value)] if operation == "stream" else []))
     aligned = image.ctypes.data % 16 == 0 and steps[1] == 1 and steps[0] % 4 == 0
@@ -53,7 +59,7 @@ def filtered(
         "rule_x": RULES[rule], "has_bias": 1, "aligned": int(aligned), "strip": shape.strip,
         **dict(zip(("x_y", "x_x", "w_y", "w_x", "out_y", "out_x"), steps, strict=True)),
     }  # fmt: skip
-    ordered = (weights.T if operation == "strip" else weights) if by_value else None
+    ordered = weights_of(operation, weights) if by_value else None
     arrays = image, weights, out, np.array([bias], "f4")
     shared = shape.shared(kernel_x, phase)
     emulated.run(kernel, shape.grid(*out.shape, 1), arrays, 2.0, kernel.geometry(**values), shared, ordered)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = ["by_tiles"]
 
 # Bytes of a tile's outputs or inputs, and of an array that is worth tiles.
 TILE, WORTH = 32 << 20, 48 << 20
+# How often the first and last tiles are halved.
+RAMP = 3
 
 Problem = ConvProblem | SeparableProblem
 
@@ -45,10 +48,23 @@ def _parts(p: ConvProblem) -> Iterator[tuple[int, int, int, int]]:
         np.dtype(p.out_dtype).itemsize * p.filters * int(np.prod(p.out_shape)),
     )
     images, height = max(TILE // image, 1), p.out_shape[0]
-    rows = height if images > 1 else max(TILE * height // image, 1)
-    for first in range(0, p.batch, images):
-        for row in range(0, height, rows):
-            yield first, min(images, p.batch - first), row, min(rows, height - row)
+    if images > 1:
+        yield from ((first, min(images, p.batch - first), 0, height) for first in range(0, p.batch, images))
+        return
+    cuts = _cuts(p.batch * height, min(max(TILE * height // image, 1), height), height)
+    yield from ((start // height, 1, start % height, end - start) for start, end in pairwise(cuts))
+
+
+def _cuts(total: int, rows: int, height: int) -> list[int]:
+    """Where tiles of so many rows start, images one below the other, and the end.
+
+    Nothing is computed before the first tile is there, nor sent while the last result comes back: tiles there are smaller.
+    """
+    ramp = [0, *accumulate(max(rows >> i, 1) for i in range(RAMP, 0, -1))]
+    if total < 4 * rows:
+        return sorted({*range(0, total, rows), *range(0, total, height), total})
+    middle = range(ramp[-1], total - ramp[-1], rows)
+    return sorted({*ramp, *middle, *(total - cut for cut in ramp), *range(0, total, height)})
 
 
 def _tile(problem: Problem, p: ConvProblem, part: tuple, executor: Any, engine: Any,

@@ -34,7 +34,7 @@ class Shape(NamedTuple):
 
 
 # By the largest size of a kernel.
-SHAPES = {9: Shape(4, 8, 6, 1), 15: Shape(4, 8, 6, 0), 21: Shape(16, 4, 4, 0), 31: Shape(16, 4, 3, 1)}
+SHAPES = {9: Shape(4, 8, 6, 1), 17: Shape(4, 8, 6, 0), 25: Shape(8, 8, 4, 1), 31: Shape(8, 8, 2, 1)}
 
 
 def refuse(problem: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""How the direct filters in C++ cut a float32 plane (`engines.numba_cuda`: `stream.cu`, `strip.cu`)."""
+"""How the direct filters in C++ cut a float32 plane (`engines.numba_cuda`: `stream.cu`, `strip.cu`, `pairs.cu`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fastconv.problem import ConvProblem
 
-__all__ = ["MAX_BLOCKS", "MAX_STEP", "Shape", "shape_for"]
+__all__ = ["IN_STRIPS", "MAX_BLOCKS", "MAX_STEP", "Shape", "shape_for"]
 
 # Blocks along a grid's y and z.
 MAX_BLOCKS = 65535
@@ -16,6 +16,7 @@ MAX_STEP, MAX_SIZE = (1 << 29) - 1, 1 << 28
 
 # The largest kernels: with weights as arguments in strips and in tiles, and with weights on the device.
 STRIPS, BY_VALUE, IN_REGISTERS = 21, 15, 7
+IN_STRIPS = ("strip", "pairs")
 TILED = 81  # Up to so many taps tiles are faster.
 
 
@@ -55,6 +56,8 @@ class Shape(NamedTuple):
 STREAM = {3: (2, 4, 1, 4, 10), 5: (4, 4, 2, 4, 7), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
 STRIP = {11: (2, 2, 4, 4, 5), 15: (1, 3, 4, 4, 5), 21: (3, 3, 4, 4, 3)}
+# Where rounding errors may be twice as large.
+PAIRS = {15: (2, 3, 4, 4, 4)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5
@@ -66,7 +69,7 @@ def shape_for(p: ConvProblem, by_value: bool) -> Shape | None:
     kernel_y, kernel_x = (1, *p.kernel_shape)[-2:]
     if max(*p.in_shape, *p.out_shape) > MAX_SIZE:
         return None
-    strip = _strip(height, width, p.batch, (kernel_y, kernel_x)) if by_value and p.channels == 1 else None
+    strip = _strip(p, height, width, (kernel_y, kernel_x)) if by_value and p.channels == 1 else None
     if strip is not None:
         return strip
     table = STREAM if by_value and p.channels == 1 else STREAM_IN_REGISTERS
@@ -77,12 +80,18 @@ def shape_for(p: ConvProblem, by_value: bool) -> Shape | None:
     return shape if shape.grid(height, width, 1)[1] <= MAX_BLOCKS else None
 
 
-def _strip(height: int, width: int, planes: int, size: tuple[int, int]) -> Shape | None:
-    found = next((numbers for most, numbers in STRIP.items() if max(size) <= most), None)
-    if found is None or size[0] * size[1] <= TILED:
+def _strip(p: ConvProblem, height: int, width: int, size: tuple[int, int]) -> Shape | None:
+    if size[0] * size[1] <= TILED:
         return None
-    _, _, beside, warps, blocks = found
-    across = -(-width // (128 * beside)) * beside * planes
+    tables = {"strip": STRIP} if p.precision == "strict" or size[0] < 2 else {"pairs": PAIRS, "strip": STRIP}
+    fitting = (
+        (name, numbers) for name, table in tables.items() for most, numbers in table.items() if max(size) <= most
+    )
+    operation, found = next(fitting, ("", None))
+    if found is None:
+        return None
+    rows, _, beside, warps, blocks = found
+    across = -(-width // (128 * beside)) * beside * p.batch
     strips = max(1, PROCESSORS * blocks * warps // across)
-    strip = -(-height // strips)
-    return Shape("strip", *found, strip=strip) if strip >= SHORTEST * size[0] else None
+    strip = -(-height // (strips * rows)) * rows
+    return Shape(operation, *found, strip=strip) if strip >= SHORTEST * size[0] else None

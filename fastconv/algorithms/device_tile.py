@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import device
-from fastconv.algorithms.device_streams import MAX_BLOCKS, MAX_STEP, Shape, shape_for
+from fastconv.algorithms.device_streams import IN_STRIPS, MAX_BLOCKS, MAX_STEP, Shape, shape_for
 from fastconv.device import DeviceArray
+from fastconv.engines.numba_cuda.stream import weights_of
 from fastconv.problem import ConvProblem, SeparableProblem
 
 __all__ = ["executor", "refuse"]
@@ -74,7 +75,7 @@ class Tile(device.DeviceFilter):
         layout, shape = self.layout, self._shape(w)
         if shape is None:
             return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
-        by_value = () if shape.operation == "strip" else (int(self._by_value(w)),)
+        by_value = () if shape.operation in IN_STRIPS else (int(self._by_value(w)),)
         size = layout.kernel_y, layout.kernel_x
         return self.engine.kernel(shape.operation, *size, layout.phase, *shape[1:-1], *by_value)
 
@@ -91,8 +92,8 @@ class Tile(device.DeviceFilter):
         kernel, layout, shape = self.kernel(w, bias), self.layout, self._shape(w)
         constants: Any = ()
         if kernel.constants:
-            constants = np.asarray(w, FLOAT32).reshape(layout.kernel_y, layout.kernel_x)
-            constants = (constants.T if shape is not None and shape.operation == "strip" else constants).ravel()
+            assert shape is not None, "tiles take no weights by value"
+            constants = weights_of(shape.operation, np.asarray(w).reshape(layout.kernel_y, layout.kernel_x))
         w = None if kernel.constants else call.put(w)
         steps = (device.steps_of(array) for array in (x, w, out, bias))
         geometry = self.geometry(kernel.geometry, *steps, x.address % 16 == 0, 0 if shape is None else shape.strip)

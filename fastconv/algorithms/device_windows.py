@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 from math import gcd, prod
 from typing import Any
@@ -18,6 +19,9 @@ __all__ = ["executor", "refuse"]
 LARGEST = 4
 VECTOR = 16
 THREADS = 128
+
+# See `emit_windows`.
+LARGEST_IN_PARTS = 1 << 20
 
 # Grids, and the indices that are divided by factors and shifts, end here; so do numbers of bytes between rows.
 MOST = (1 << 31) - 1
@@ -78,8 +82,8 @@ class DeviceWindows(device.DevicePool):
             load = store = min(load, store)
         (pad_y, pad_x), (stride_y, stride_x) = (0, *p.pad)[-2:], (1, *p.stride)[-2:]
         rows, columns = ROWS[min(stride_y, 2)], COLUMNS[min(stride_x, 2)] if channels_last else most
-        if (p.dtype, p.kind, stride_y, channels_last) == ("float16", "avg", 1, False):
-            rows = ROWS_OF_SUMS
+        if (p.dtype, p.kind, stride_y) == ("float16", "avg", 1):
+            rows, columns = ROWS_OF_SUMS, 1 if channels_last else columns
         vectors = p.channels // load if channels_last else 1
         inner, down = -(-out_width // columns) * vectors, -(-out_height // rows)
         bands = down * p.batch * (1 if channels_last else p.channels)
@@ -88,17 +92,17 @@ class DeviceWindows(device.DevicePool):
         blocks = tiles * -(-bands // (THREADS >> across))
         if max(blocks, bands, inner) > MOST:
             return None
-        divisor, limits = _divisor(p)
+        (divide, *scalars), limits = _divisor(p)
         kernel = self.engine.kernel(
             "windows", p.dtype, p.kind, *(1, *p.kernel_shape)[-2:], stride_y, stride_x,
-            0 if channels_last else -pad_x % load, rows, columns, load, store, channels_last, not divisor, THREADS,
+            0 if channels_last else -pad_x % load, rows, columns, load, store, channels_last, divide, THREADS,
         )  # fmt: skip
         planes = 1 if channels_last else p.channels
         geometry = kernel.geometry(
             inner, across, bands, *_division(tiles), *_division(down), *_division(vectors), *_division(planes),
             height, width, out_height, out_width, pad_y, pad_x, *limits, *x, *out,
         )  # fmt: skip
-        return kernel, blocks, (divisor, np.float32(1) / np.float32(max(divisor, 1))), geometry
+        return kernel, blocks, scalars, geometry
 
 
 def _neighbours(x: device.Steps, size: device.Steps, out: device.Steps, out_size: device.Steps, axis: int) -> bool:
@@ -112,17 +116,30 @@ def _vector(most: int, first: int, steps: device.Steps, size: device.Steps, alon
     return gcd(most, first, size[along], *others)
 
 
-def _divisor(p: PoolProblem) -> tuple[int, tuple[int, ...]]:
-    """What every sum is divided by, or 0; and between which rows and columns taps count."""
-    if p.kind != "avg" or p.divisor > 0:
-        return max(p.divisor, 1), (0, 0, 0, 0)
+def _divisor(p: PoolProblem) -> tuple[tuple[str, float, float], tuple[int, ...]]:
+    """How sums are divided, and two numbers (see `emit_windows.Windows`); and between which rows and columns taps count."""
+    if p.kind != "avg":
+        return ("", 1, 1), (0, 0, 0, 0)
+    if p.divisor > 0:
+        return _by(p.divisor, p.dtype), (0, 0, 0, 0)
     before = p.pad if p.count_include_pad else (0,) * len(p.pad)
     after = (p.pad_after or p.pad) if p.count_include_pad else before
     limits = [(-b, size + a) for b, a, size in zip(before, after, p.in_shape, strict=True)]
     axes = zip(limits, p.pad, p.out_shape, p.stride, p.kernel_shape, strict=True)
     whole = all(first <= -pad and (n - 1) * step - pad + k <= end for (first, end), pad, n, step, k in axes)
     rows, columns = ((0, 1), *limits)[-2:]
-    return prod(p.kernel_shape) if whole else 0, (*rows, *columns)
+    return _by(prod(p.kernel_shape), p.dtype) if whole else ("count", 1, 1), (*rows, *columns)
+
+
+def _by(divisor: int, dtype: str) -> tuple[str, float, float]:
+    """How to divide by a number: sums of float16 by two parts of its reciprocal, the first rounded down."""
+    near = np.float32(1) / np.float32(divisor)
+    if dtype != "float16" or divisor > LARGEST_IN_PARTS:
+        return "quotient", divisor, float(near)
+    exact = Fraction(1, divisor)
+    high = near if Fraction(float(near)) <= exact else np.nextafter(near, np.float32(0))
+    rest = np.float32(float(exact - Fraction(float(high))))
+    return "parts", float(high), float(max(rest, np.finfo(np.float32).smallest_subnormal))
 
 
 def _division(divisor: int) -> tuple[int, int, int]:

@@ -46,7 +46,9 @@ def _register(kind: Any) -> bool:
         Library(kind, _torch_empty(torch), torch._C._cuda_getCurrentRawStream, flags, methods)
         _libraries[kind] = lambda result: (tuple(result.shape), result.stride(), result.dtype)
     elif cupy is not None and kind is cupy.ndarray:
-        Library(kind, cupy.ndarray, cupy.cuda.get_current_stream)
+        exported = getattr(sys.modules.get("cupy_backends.cuda.stream"), "__pyx_capi__", {})
+        in_c = exported.get("get_current_stream_ptr")
+        Library(kind, cupy.ndarray, cupy.cuda.get_current_stream, memory=cupy.cuda.alloc, stream_of_c=in_c)
         _libraries[kind] = lambda result: (result.shape, result.dtype)
     else:
         return False
@@ -87,6 +89,6 @@ def _tape(launches: list[Any], arrays: list[Any], result: Any) -> DeviceTape | N
             places.append((position, owner, array.address - known[owner].address))  # type: ignore[union-attr]
         made.append((kernel, sizes, parameters, places))
     try:
-        return DeviceTape(launches[0][0], _libraries[type(result)](result), made)
+        return DeviceTape(launches[0][0], _libraries[type(result)](result), known[-1].nbytes, made)  # type: ignore[union-attr]
     except OverflowError:
         return None

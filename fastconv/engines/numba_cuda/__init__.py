@@ -44,12 +44,10 @@ from fastconv.engines.numba_cuda.pipeline import Tile, in_tiles
 __all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
 
 
-# Blocks that a multiprocessor shall hold of kernels that pool.
-WINDOW_BLOCKS = 6
+# Blocks that a multiprocessor shall hold of kernels that pool, and of those that sum float16 numbers by steps of one.
+WINDOW_BLOCKS, SUM_BLOCKS = 6, 4
 BYTES_BLOCKS = (6, 5)  # of kernels up to nine taps, and of larger ones
-UNROLLED = (
-    15  # up to so many taps of a row `strip.cu` sums them without a loop, whose code the instructions' cache holds
-)
+UNROLLED = 15  # taps of a row that `strip.cu` sums without a loop: the instructions' cache holds the code
 MATRIX_BLOCKS = 4  # with 5x5 and 7x7 weights some bytes are spilled; fewer rows or more blocks are slower
 
 # Kernels of transforms in passes through memory, and the blocks that a multiprocessor shall hold of rows and of columns.
@@ -80,6 +78,7 @@ def define(operation: str, *types: Any) -> Kernel:
     a multiprocessor shall hold, and whether weights go by value (see `stream.cu`).
     ``strip``: kernel height and width, phase, rows added and staged at a time, times that rows are staged ahead, warps side by
     side, warps of a block, and blocks that a multiprocessor shall hold (see `strip.cu`).
+    ``pairs``: as ``strip``, two rows at a time (see `pairs.cu`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
@@ -107,7 +106,7 @@ def _made(operation: str, types: tuple) -> Kernel:
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("stream", "strip"): _stream,
+        ("stream", "strip", "pairs"): _stream,
         PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
@@ -133,13 +132,18 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
     from fastconv.engines.numba_cuda import stream
 
     several, beside, warps, blocks, *by_value = rest
-    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
-    macros |= (
-        {"STAGES": several, "TAPS": width if width <= UNROLLED else 4} if operation == "strip" else {"COLUMNS": several}
-    )
-    columns = 4 if operation == "strip" else several
-    twin = stream.stream_twin((height, width), columns, beside, warps, transposed=operation == "strip")
-    constants = height * width * all(by_value)
+    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "BESIDE": beside}
+    if operation != "pairs":
+        macros["ROWS"] = rows
+    if operation == "stream":
+        macros["COLUMNS"] = several
+    else:
+        macros["STAGES"] = several
+    if operation == "strip":
+        macros["TAPS"] = width if width <= UNROLLED else 4
+    columns = several if operation == "stream" else 4
+    twin = stream.stream_twin((height, width), columns, beside, warps, operation)
+    constants = stream.weights_by_value(operation, (height, width)) * all(by_value)
     return Kernel(
         twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), constants,
         Source.of(operation, **macros),
@@ -186,7 +190,8 @@ def _windows(dtype: str, kind: str, *numbers: Any) -> Kernel:
 
     kernel_y, kernel_x, stride_y, stride_x, *rest, threads = numbers
     function = windows.windows_kernel(Windows(dtype, kind, (kernel_y, kernel_x), (stride_y, stride_x), *rest), threads)
-    return Kernel(function, (dtype,) * 2, ("float64",) * 2, windows.WindowsGeometry, (threads, WINDOW_BLOCKS))
+    blocks = SUM_BLOCKS if (dtype, kind, stride_y) == ("float16", "avg", 1) else WINDOW_BLOCKS
+    return Kernel(function, (dtype,) * 2, ("float64",) * 2, windows.WindowsGeometry, (threads, blocks))
 
 
 def _moving(kind: str, source: str, acc: str, out: str, footprint: bool, structure: bool) -> Kernel:

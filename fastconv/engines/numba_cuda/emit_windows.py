@@ -22,7 +22,8 @@ class Windows(NamedTuple):
 
     Images are read in vectors of `load` elements and results stored in vectors of `store`, along x or (`channels_last`)
     along the channels.  Along x, vectors start at multiples of their length, the first window `phase` elements behind.
-    With `counted` a mean is divided by the number of its taps between two limits, else by a given number.
+    A mean is divided by ("count") the number of its taps between two limits, or by a given number, of which two numbers are told:
+    itself and its reciprocal ("quotient"), or the two parts of its reciprocal ("parts").  "" is for maxima.
     """
 
     dtype: str
@@ -35,7 +36,7 @@ class Windows(NamedTuple):
     load: int
     store: int
     channels_last: bool
-    counted: bool
+    divide: str
 
 
 def folded(shape: Windows, load: Callable, join: Callable, gather: Callable | None = None) -> Iterator[list[list]]:
@@ -101,7 +102,9 @@ if SIMULATED:
             along = counts(left + shape.phase, shape.columns, stride_x, kernel_x, *limits[2:])
             for row, results in enumerate(folded(shape, load, join)):
                 if shape.kind == "avg":
-                    numbers = [floating(max(down[row] * n, 1)) if shape.counted else floating(divisor) for n in along]
+                    given = 1 / (np.float64(divisor) + reciprocal) if shape.divide == "parts" else divisor
+                    counted = shape.divide == "count"
+                    numbers = [floating(max(down[row] * n, 1) if counted else np.rint(given)) for n in along]
                     results = [[lane / n for lane in lanes] for lanes, n in zip(results, numbers, strict=True)]
                 for column, values in pieces(shape, results):
                     if row < rows and column < columns:
@@ -166,9 +169,10 @@ else:
                     along = _counts(build, first, shape.columns, stride_x, kernel_x, *limits[2:])
                 for row, results in enumerate(folded(shape, load, lambda a, b: join(build, a, b), gather)):
                     if shape.kind == "avg":
-                        scales = [_scale(build, down[row], n) if shape.counted else rest[:2] for n in along]
+                        counted, quotient = shape.divide == "count", _scaled if shape.divide == "parts" else _quotient
+                        scales = [_scale(build, down[row], n) if counted else rest[:2] for n in along]
                         results = [
-                            [_quotient(build, lane, *scale) for lane in lanes]
+                            [quotient(build, lane, *scale) for lane in lanes]
                             for lanes, scale in zip(results, scales, strict=True)
                         ]
                     split = paired and shape.store == 1
@@ -294,6 +298,15 @@ else:
         near = _assembly(build, [FLOAT], "rcp.approx.ftz.f32 $0, $1;", "=f,f", [taps])[0]
         error = build.fma(_negative(build, taps), near, ir.Constant(FLOAT, 1.0))
         return [taps, build.fma(error, near, near)]
+
+    def _scaled(build: Any, total: Any, high: Any, low: Any) -> Any:
+        """A quotient by way of the reciprocal's two parts: two instructions.
+
+        It is the one rounded correctly for sums of float16 numbers and divisors up to 2**20: no quotient is nearer to the middle
+        between two numbers than 2**-45 of it, while the reciprocal errs by 2**-46.  Neither part is zero or negative, so an
+        infinite total stays what it is.
+        """
+        return build.fma(total, high, build.fmul(total, low))
 
     def _quotient(build: Any, total: Any, divisor: Any, reciprocal: Any) -> Any:
         """A quotient rounded correctly, from a reciprocal that is [Markstein]_: four instructions instead of a dozen.

@@ -1,4 +1,4 @@
-"""The twins of `stream.cu` and `strip.cu` on Numba's simulator: the same outputs of a thread, without what makes them fast."""
+"""The twins of `stream.cu`, `strip.cu` and `pairs.cu` on Numba's simulator, with the same outputs of a thread; the order of weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,47 @@ from numba import cuda
 from fastconv.engines.numba_cuda.elements import mapped, place_in_batch
 from fastconv.engines.numba_cuda.tile import TileGeometry
 
-__all__ = ["StreamGeometry", "stream_twin"]
+__all__ = ["StreamGeometry", "stream_twin", "weights_by_value", "weights_of"]
 
 # `strip`: rows of results that are a warp's.
 FIELDS = [*TileGeometry._fields, "strip"]
 StreamGeometry = namedtuple("StreamGeometry", FIELDS)  # type: ignore[misc]
 
 
-def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, transposed: bool) -> Callable:
+def weights_by_value(operation: str, size: tuple[int, int]) -> int:
+    """How many weights by value a kernel takes."""
+    height, width = size
+    return (height // 2 * 3 + height % 2 if operation == "pairs" else height) * width
+
+
+def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
+    """The weights by value of a two-dimensional kernel, in the order of an operation's source."""
+    if operation != "pairs":
+        return (w.T if operation == "strip" else w).astype(np.float32).ravel()
+    even, odd, last = np.split(w[: len(w) // 2 * 2].astype(np.float64).reshape(-1, 2, w.shape[1]), 2, axis=1) + [
+        w[len(w) // 2 * 2 :]
+    ]
+    rows = [part.reshape(-1, w.shape[1]).T.ravel() for part in (even, odd, even + odd)]
+    return np.concatenate([*rows, last.ravel()]).astype(np.float32)
+
+
+def _kernel_of(operation: str, numbers: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The kernel that `weights_of` was given."""
+    height, width = size
+    if operation != "pairs":
+        return numbers.reshape(size[::-1]).T if operation == "strip" else numbers.reshape(size)
+    pairs = height // 2
+    even, odd = (numbers[i * pairs * width : (i + 1) * pairs * width].reshape(width, pairs).T for i in range(2))
+    rows = np.stack([even, odd], axis=1).reshape(2 * pairs, width)
+    return np.concatenate([rows, numbers[3 * pairs * width :].reshape(-1, width)])
+
+
+def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, operation: str) -> Callable:
     """A kernel for filters of one size, whose threads have so many columns; `warps` of a block, `beside` each other.
 
-    Weights by value lie along the kernel's columns if `transposed`.
+    Weights by value are in the order of the operation's source.
     """
-    shape, taps = (size[::-1] if transposed else size), list(np.ndindex(*size))
+    taps = list(np.ndindex(*size))
 
     def stream(x: Any, w: Any, out: Any, bias: Any, fill: Any, *rest: Any) -> None:
         *by_value, g = rest
@@ -33,8 +61,7 @@ def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, tr
         across, down = cuda.blockIdx.x * beside + thread // 32 % beside, cuda.blockIdx.y * (warps // beside)
         left, top = (across * 32 + thread % 32) * columns, (down + thread // 32 // beside) * g.strip
         if by_value:
-            numbers = np.array(by_value[0], np.float32).reshape(shape)
-            weights = numbers.T if transposed else numbers
+            weights = _kernel_of(operation, np.array(by_value[0], np.float32), size)
         else:
             weights = np.array([w[c * g.w_c + k * g.w_y + t * g.w_x] for k, t in taps]).reshape(size)
         for row in range(top, min(top + g.strip, g.out_height)):

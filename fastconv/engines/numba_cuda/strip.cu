@@ -4,7 +4,7 @@
 // boundary rule is applied; a thread multiplies it by all rows of the kernel and adds the products to the sums of all windows
 // that meet it, in registers.  The finished one is stored.  So each row is loaded once, by vectors, and weights are operands
 // from the constant bank.  Windows start PHASE elements behind an aligned vector.
-#include "elements.cuh"
+#include "staging.cuh"
 
 template <int VALUE>
 struct Number { static constexpr int value = VALUE; };
@@ -24,45 +24,11 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
   if (left >= g.out_width || rows < KERNEL_Y) return;
   const int y = top - (int)g.pad_y, x0 = left - (int)g.pad_x - PHASE;
   const float* plane = x + blockIdx.z * g.x_n;
-  const bool inside = g.aligned && x0 >= 0 && x0 + PITCH <= g.width;  // its columns, which then are whole vectors
   const float beyond = fill, start = g.has_bias ? bias[0] : 0.f;
-  int* columns = reinterpret_cast<int*>(memory) + warp * (PITCH + STAGES * ROWS * PITCH);
-  const float4* own = reinterpret_cast<float4*>(columns + PITCH);
-  const unsigned staged = shared_address(own);
-  // Of a row, `count` elements are needed; those from `low` to `high` are whole vectors of the image.
-  const int count = min(PITCH, (int)g.out_width - left + PHASE + KERNEL_X - 1);
-  const int low = g.aligned ? min(max(-x0, 0), count) : 0;
-  const int high = g.aligned ? max(min(((int)g.width - x0) / 4 * 4, count / 4 * 4), low) : 0;
-  if (!inside) map_columns(columns, x0, count, g);
-  __syncwarp();
-  const auto stage = [&](int row, int slot) {
-    const unsigned target = staged + slot * (4 * ROWS * PITCH);
-    if (row >= rows) {
-    } else if (inside && y + row >= 0 && y + row + ROWS <= g.height) {
-      const float* source = plane + (y + row) * g.x_y + x0;
-#pragma unroll
-      for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int i = 4 * lane; i < PITCH; i += 128)
-          copy_vector(target + 4 * (r * PITCH + i), source + (long long)(int)g.x_y * r + i);
-    } else {
+  float4* const own = memory + warp * ((1 + STAGES * ROWS) * PITCH / 4) + PITCH / 4;
+  const Strip<ROWS, PITCH> strip(plane, g, y, x0, rows, (int)g.out_width - left + PHASE + KERNEL_X - 1, beyond, own - PITCH / 4);
 #pragma unroll 1
-      for (int r = 0; r < ROWS; r++) {
-        const int iy = mapped(y + row + r, (int)g.height, (int)g.rule_y);
-        const float* source = plane + iy * g.x_y;
-        for (int i = 4 * lane + (iy < 0 ? PITCH : low); i < high; i += 128) copy_vector(target + 4 * (r * PITCH + i), source + x0 + i);
-#pragma unroll 1
-        for (int j = lane; j < (iy < 0 ? count : low + count - high); j += 32) {
-          const int i = iy < 0 || j < low ? j : j - low + high, ix = iy < 0 ? -1 : inside ? x0 + i : columns[i];
-          if (ix < 0) store_shared(target + 4 * (r * PITCH + i), beyond);
-          else copy_async(target + 4 * (r * PITCH + i), source + ix * g.x_x);
-        }
-      }
-    }
-    commit_async();
-  };
-#pragma unroll 1
-  for (int i = 0; i < STAGES - 1; i++) stage(i * ROWS, i);
+  for (int i = 0; i < STAGES - 1; i++) strip.stage(i * ROWS, i);
   float* place = out + blockIdx.z * g.out_n + (top - KERNEL_Y + 1) * g.out_y + (left + 4 * lane) * g.out_x;
   const int beside = (int)g.out_width - left - 4 * lane;
   const bool vectors = by_vectors(place, g.out_y, g.out_x, beside);
@@ -75,7 +41,7 @@ strip(const float* x, const float* w, float* out, const float* bias, double fill
   const auto add = [&](auto all) {
     wait_but<STAGES - 2>();
     __syncwarp();
-    stage(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
+    strip.stage(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
     constexpr int GROUP = all.value ? KERNEL_Y : 4;  // rows of the kernel that are added or left out
 #pragma unroll
     for (int from = 0; from < KERNEL_Y; from += GROUP) {

@@ -2,6 +2,7 @@
 
 cdef extern from "Python.h":
     void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
+    bint PyCapsule_IsValid(object capsule, const char *name)
 
 cdef enum:
     ON_CUDA = 2  # DLPack's name of the device
@@ -30,7 +31,9 @@ cdef struct Exchange:
 
 ctypedef int (*LaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **) noexcept nogil
 ctypedef int (*CurrentDevice)(int *) noexcept nogil
+ctypedef intptr_t (*CurrentStream)() noexcept
 
+cdef const char *STREAM_OF_C = "intptr_t (void)"  # the signature of a function in C, as Cython writes it
 cdef LaunchKernel launch_kernel = NULL
 cdef CurrentDevice current_device = NULL
 cdef dict libraries = {}  # by the class of their arrays
@@ -45,17 +48,24 @@ def use_driver(launch, device):
 cdef class Library:
     """How the arrays of one library are looked at and made.
 
-    `kind`: their class; `new`: makes one; `stream`: tells the current stream, for classes without DLPack's C functions; `flags`, `methods`: attributes and methods that must be false.
+    `kind`: their class; `new`: makes one; `stream`: tells the current stream, for classes without DLPack's C functions;
+    `stream_of_c`: a capsule with a C function that tells it sooner, if it is one that Cython exports; `flags`, `methods`: attributes and methods that must be false; `memory`: makes what `new` takes
+    besides shape and dtype.
     """
 
-    cdef object kind, new, stream
+    cdef object kind, new, stream, memory
     cdef bint has_method  # tensors of PyTorch before it had DLPack's functions
+    cdef bint has_flag  # arrays of CuPy tell by an attribute whether they are contiguous
+    cdef CurrentStream stream_of_c
     cdef tuple flags, methods
     cdef const Exchange *exchange
 
-    def __init__(self, kind, new, stream, tuple flags=(), tuple methods=()):
+    def __init__(self, kind, new, stream, tuple flags=(), tuple methods=(), memory=None, stream_of_c=None):
         self.kind, self.new, self.stream, self.flags, self.methods = kind, new, stream, flags, methods
-        self.exchange, self.has_method = NULL, hasattr(kind, "data_ptr")
+        self.exchange, self.has_method, self.memory, self.stream_of_c = NULL, hasattr(kind, "data_ptr"), memory, NULL
+        self.has_flag = hasattr(kind, "_c_contiguous")
+        if PyCapsule_IsValid(stream_of_c, STREAM_OF_C):
+            self.stream_of_c = <CurrentStream>PyCapsule_GetPointer(stream_of_c, STREAM_OF_C)
         capsule = getattr(kind, "__dlpack_c_exchange_api__", None)
         if capsule is not None:
             self.exchange = <const Exchange *>PyCapsule_GetPointer(capsule, b"dlpack_exchange_api")
@@ -90,24 +100,29 @@ cdef class Library:
 
     cdef bint look_at_attributes(self, object array, Text *text, char **address) except -1:
         # Of CuPy, and of PyTorch before it had DLPack's functions.
-        cdef tuple shape = array.shape, strides
+        cdef tuple shape = array.shape, strides = None
         cdef int64_t head[4]
-        address[0] = self.address_of(array)
         if self.has_method:
+            address[0] = <char *><uintptr_t>array.data_ptr()
             strides, head[0], head[2] = array.stride(), array.get_device(), <uintptr_t><void *>array.dtype
             if head[0] < 0 or array.is_complex():
                 return False
         else:
-            strides, head[0], head[2] = array.strides, array.data.device_id, (<cnp.dtype>array.dtype).num
+            memory = array.data
+            address[0] = <char *><uintptr_t>memory.ptr
+            head[0], head[2] = memory.device_id, (<cnp.dtype>array.dtype).num
+            if not (self.has_flag and array._c_contiguous):
+                strides = array.strides
         head[1], head[3] = len(shape), <uintptr_t>address[0] % 16
-        if not write(text, b"A", head, sizeof(head)):
+        if not write(text, b"A" if strides is None else b"B", head, sizeof(head)):
             return False
         for number in shape:
             if not write_number(text, b"n", number):
                 return False
-        for number in strides:
-            if not write_number(text, b"n", number):
-                return False
+        if strides is not None:
+            for number in strides:
+                if not write_number(text, b"n", number):
+                    return False
         return True
 
     cdef char *address_of(self, object array) except? NULL:
@@ -119,6 +134,8 @@ cdef class Library:
 
     cdef void *current_stream(self, int device) except? NULL:
         cdef void *stream = NULL
+        if self.stream_of_c != NULL:
+            return <void *>self.stream_of_c()
         if self.exchange == NULL:
             return <void *><uintptr_t>(self.stream(device) if self.has_method else self.stream().ptr)
         self.exchange.stream(ON_CUDA, device, &stream)
@@ -142,6 +159,7 @@ cdef class DeviceTape:
     cdef DeviceLaunch *launches
     cdef int n_launches, device
     cdef tuple result  # shape, strides, dtype
+    cdef Py_ssize_t nbytes
 
     def __cinit__(self):
         self.launches = NULL
@@ -149,15 +167,15 @@ cdef class DeviceTape:
     def __dealloc__(self):
         PyMem_RawFree(self.launches)
 
-    def __init__(self, int device, tuple result, list launches):
-        """`launches`: (kernel, sizes, parameters, places) of each, where a place is (position, array, offset)."""
+    def __init__(self, int device, tuple result, Py_ssize_t nbytes, list launches):
+        """`nbytes`: of the result; `launches`: (kernel, sizes, parameters, places) of each, a place is (position, array, offset)."""
         cdef DeviceLaunch *launch
         if len(launches) > MAX_LAUNCHES:
             raise OverflowError("too many launches for a tape")
         self.launches = <DeviceLaunch *>PyMem_RawMalloc(max(len(launches), 1) * sizeof(DeviceLaunch))
         if self.launches == NULL:
             raise MemoryError("cannot allocate a tape")
-        self.device, self.result, self.n_launches = device, result, len(launches)
+        self.device, self.result, self.nbytes, self.n_launches = device, result, nbytes, len(launches)
         for i, (kernel, sizes, parameters, places) in enumerate(launches):
             launch = &self.launches[i]
             if len(parameters) > MAX_PARAMETERS or len(places) > MAX_PLACES:
@@ -175,8 +193,13 @@ cdef class DeviceTape:
         cdef void *stream
         if current_device(&device) or device != self.device:
             return None
-        result = library.new(*self.result)
-        base[n_arrays] = library.address_of(result)
+        if library.memory is not None:
+            memory = library.memory(self.nbytes)
+            result = library.new(self.result[0], self.result[1], memory)
+            base[n_arrays] = <char *><uintptr_t>memory.ptr
+        else:
+            result = library.new(*self.result)
+            base[n_arrays] = library.address_of(result)
         stream = library.current_stream(device)
         for i in range(self.n_launches):
             with nogil:
