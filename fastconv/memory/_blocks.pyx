@@ -34,26 +34,20 @@ cdef extern from "numpy/arrayobject.h":
         PyDataMemAllocator allocator
     object PyDataMem_SetHandler(object handler)
 
-cdef PyDataMem_Handler handler
-strcpy(handler.name, "fastconv_blocks")
-handler.version = 1
-handler.allocator.ctx = NULL
-handler.allocator.malloc = fastconv_block_malloc
-handler.allocator.calloc = fastconv_block_calloc
-handler.allocator.realloc = fastconv_block_realloc
-handler.allocator.free = fastconv_block_free
-cdef object kept_blocks = PyCapsule_New(&handler, "mem_handler", NULL)
+cdef PyDataMem_Handler block_handler, line_handler
 
-cdef PyDataMem_Handler line_handler
-strcpy(line_handler.name, "fastconv_lines")
-line_handler.version = 1
-line_handler.allocator.ctx = NULL
-line_handler.allocator.malloc = fastconv_line_malloc
-line_handler.allocator.calloc = fastconv_line_calloc
-line_handler.allocator.realloc = fastconv_line_realloc
-line_handler.allocator.free = fastconv_line_free
-cdef object lines = PyCapsule_New(&line_handler, "mem_handler", NULL)
 
+cdef object capsule_of(PyDataMem_Handler *handler, const char *name, PyDataMemAllocator allocator):
+    strcpy(handler.name, name)
+    handler.version = 1
+    handler.allocator = allocator
+    return PyCapsule_New(handler, "mem_handler", NULL)
+
+
+cdef object kept_blocks = capsule_of(&block_handler, "fastconv_blocks", PyDataMemAllocator(
+    NULL, fastconv_block_malloc, fastconv_block_calloc, fastconv_block_realloc, fastconv_block_free))
+cdef object lines = capsule_of(&line_handler, "fastconv_lines", PyDataMemAllocator(
+    NULL, fastconv_line_malloc, fastconv_line_calloc, fastconv_line_realloc, fastconv_line_free))
 
 cdef object BYTES = cnp.PyArray_DescrFromType(cnp.NPY_UINT8)
 # New huge pages take as long as this many bytes in small ones.

@@ -1,4 +1,4 @@
-"""The twins of `stream.cu`, `strip.cu` and `pairs.cu` on Numba's simulator, with the same outputs of a thread; the order of weights."""
+"""Twins of `stream.cu`, `strip.cu` and `pairs.cu` on Numba's simulator: the same outputs of a thread; the order of weights."""
 
 from __future__ import annotations
 
