@@ -317,6 +317,7 @@ static inline V NAME(rectified)(V x, const int code, T slope) { return x; }
 #include "bias_gradient.h"
 #include "pointwise_gradient.h"
 #include "winograd_gradient.h"
+#include "winograd_products.h"
 #include "winograd.h"
 #include "winograd_line.h"
 #endif

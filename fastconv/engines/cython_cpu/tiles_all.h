@@ -212,6 +212,8 @@ static inline double slope_of(int64_t bits) { double slope; memcpy(&slope, &bits
 #define line_cols(p) PICK(line_cols, p)
 #define code_of(p) PICK(code_of, p)
 #define window_points(from, ...) PICK_FLOAT(window_points, from)(from, __VA_ARGS__)
+#define point_products(w, ...) PICK_FLOAT(point_products, w)(w, __VA_ARGS__)
+#define turn_nine(from, ...) PICK_FLOAT(turn_nine, from)(from, __VA_ARGS__)
 #define unit_points(from, ...) PICK_FLOAT(unit_points, from)(from, __VA_ARGS__)
 #define line_points(from, ...) PICK_FLOAT(line_points, from)(from, __VA_ARGS__)
 #define line_point_sums(from, ...) PICK_FLOAT(line_point_sums, from)(from, __VA_ARGS__)

@@ -11,7 +11,7 @@
 
 #define POINTS 6 /* at most */
 #define WIDTH (GEMM_COLS * LANES)
-#define EACH(i, n) _Pragma("GCC unroll 6") for (int i = 0; i < (n); i++)
+#define EACH(i, n) _Pragma("GCC unroll 9") for (int i = 0; i < (n); i++)
 #define INLINED static inline __attribute__((always_inline))
 
 /* A line of m + 2 elements at the points. */
@@ -249,6 +249,35 @@ static void NAME(unit_points)(const T *from, int64_t tap, T *to, int64_t step, i
         for (int64_t f = 0; f < WIDTH; f += LANES)
             if (m == 2) NAME(taps_at_points)(from + f, tap, to + f, step, NULL, 2);
             else NAME(taps_at_points)(from + f, tap, to + f, step, NULL, 4);
+}
+
+/* Nine taps of each of LANES filters, that lie next to each other, as vectors, `step` elements apart. */
+static void NAME(turn_nine)(const T *from, T *to, int64_t step) {
+#if VECTOR_BYTES == 64 && ELEMENT_BYTES == 4
+    /* Of the nine vectors number 4 u modulo 9 lane l holds tap u + l modulo 9: blends turn the nine by each lane's l, the last
+     * place (8) is turned back by one, and lanes are put in order.  27 blends and 9 permutations for 64 shuffles. */
+#define FROM(k, l) ((9 * l + k) % 16 == 8 ? 24 : (9 * l + k) % 16)
+#define ORDER(k)                                                                                                            \
+    _mm512_setr_epi32(FROM(k, 0), FROM(k, 1), FROM(k, 2), FROM(k, 3), FROM(k, 4), FROM(k, 5), FROM(k, 6), FROM(k, 7), FROM(k, 8), \
+                      FROM(k, 9), FROM(k, 10), FROM(k, 11), FROM(k, 12), FROM(k, 13), FROM(k, 14), FROM(k, 15))
+#define TURNED(a, b, by, lanes) EACH(k, 9) a[k] = _mm512_mask_blend_ps(lanes, b[k], b[(k + 9 - by) % 9]);
+    __m512 a[9], b[9];
+    EACH(u, 9) a[u] = _mm512_loadu_ps(from + 4 * u % 9 * LANES);
+    TURNED(b, a, 1, 0x54aa)
+    TURNED(a, b, 2, 0x98cc)
+    TURNED(b, a, 4, 0xe0f0)
+#define STORED(k) _mm512_storeu_ps(to + k * step, _mm512_permutex2var_ps(b[k], ORDER(k), b[(k + 1) % 9]));
+    STORED(0) STORED(1) STORED(2) STORED(3) STORED(4) STORED(5) STORED(6) STORED(7) STORED(8)
+#undef STORED
+#undef TURNED
+#undef ORDER
+#undef FROM
+#else
+    for (int64_t k = 0; k < 9; k += LANES) {
+        const int64_t first = k < 9 - LANES ? k : 9 - LANES; /* the last block overlaps its neighbour */
+        NAME(turn_block)(from + first, 9, to + first * step, step);
+    }
+#endif
 }
 
 INLINED int NAME(kernel_points_of)(const T *from, int64_t tap, T *block, T *to, int64_t step, const int m) {

@@ -27,6 +27,8 @@ cdef extern from "tiles_all.h" nogil:
     void wide_window_sums(...)
     bint kernel_points(...)
     void unit_points(...)
+    void point_products(...)
+    void turn_nine(...)
     void store_pixels(...)
     void call_for(const char *at, int64_t step, int64_t n, int64_t bytes, bint written)
 
@@ -134,6 +136,7 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
     cdef int64_t points = (a.tile + 2) * (a.tile + 2), lanes = GEMM_COLS * VECTOR_BYTES // <int64_t>sizeof(real_t), point, t, height
     cdef int64_t some = min(lanes, s.first + s.filters - block * lanes), rows = min(s.rows * a.tile, g.out_height - s.row * a.tile)
     cdef int64_t i = 0, row = 0, width = g.out_width * <int64_t>sizeof(real_t)
+    cdef const real_t *start
     cdef const char *out = g.out + s.image * a.out_image + (s.group * a.filters + block * lanes) * a.out_filter + s.row * a.tile * g.out_row
     for point in range(points):
         while a.planes and first and i < some and (i * rows + row) * points < (point + 1) * some * rows:
@@ -146,11 +149,15 @@ cdef void winograd_products(const WinogradArgs *a, const WinogradStrip *s, const
             missing = pieces * pieces - 1 if point == 15 else (pieces - 1) * pieces
         while t < tiles:
             height = product_height(w, tiles - t)
-            filters_part(w + missing * a.pitch * lanes, <const char *>values, tables + 1 + t,
-                         runs + (pieces * pieces if point % 4 == 3 else 0) + missing, pieces * pieces - missing, depth,
-                         zeros if first else <const real_t *>products + t * lanes, <int64_t>0 if first else lanes, <char *>products,
-                         tables + 1 + tiles + t, lanes, <int64_t>PRODUCTS_APART,
-                         <int64_t>(AHEAD_BYTES if t == 0 and depth == a.pitch else 0), height)
+            start = zeros if first else <const real_t *>products + t * lanes
+            if pieces == 1:
+                point_products(w, values + t * a.pitch, a.pitch, depth, start, <int64_t>0 if first else lanes, products + t * lanes,
+                               <int64_t>PRODUCTS_APART, <int64_t>(AHEAD_BYTES if t == 0 and depth == a.pitch else 0), height)
+            else:
+                filters_part(w + missing * a.pitch * lanes, <const char *>values, tables + 1 + t,
+                             runs + (pieces * pieces if point % 4 == 3 else 0) + missing, pieces * pieces - missing, depth,
+                             start, <int64_t>0 if first else lanes, <char *>products, tables + 1 + tiles + t, lanes,
+                             <int64_t>PRODUCTS_APART, <int64_t>(AHEAD_BYTES if t == 0 and depth == a.pitch else 0), height)
             t += height
         w += w_step
         values += a.step

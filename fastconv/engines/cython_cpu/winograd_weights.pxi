@@ -36,14 +36,11 @@ cdef void turn_taps(const real_t *w, int64_t w_filter, int64_t w_channel, int64_
                 continue
             call_for(<const char *>(w + (c + TAPS_AHEAD) * w_channel), <int64_t>0, <int64_t>1, 9 * filters * <int64_t>sizeof(real_t), False)
             at = w + c * w_channel
-            if filters < lanes or c + 1 >= channels:  # else what is read behind a row is the next channel's
+            if filters < lanes:
                 memcpy(loose, at, 9 * filters * sizeof(real_t))
                 at = loose
             for f in range(GEMM_COLS):
-                k = 0
-                while k < 9:
-                    turn_block(at + f * depth + k, <int64_t>9, turned + (c * 9 + k) * lanes + f * narrow, lanes)
-                    k += narrow
+                turn_nine(at + f * depth, turned + c * 9 * lanes + f * narrow, lanes)
         return
     if channels >= narrow and filters == lanes:
         at, step = w, w_filter
