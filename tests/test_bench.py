@@ -26,10 +26,11 @@ from fastconv.bench.check import Checker, WrongOutput
 from fastconv.bench.contestants import Engine, Rival, Unsupported
 from fastconv.bench.copying import Copy
 from fastconv.bench.layers import Layer
+from fastconv.bench.peak import CHAINS, Peak, fma_loop
 from fastconv.bench.pictures import images, photo, picture
 from fastconv.bench.results import OVERHEAD, Results, case_info, entry, geometric_mean, stats
 from fastconv.bench.rivals import ENGINES, OPENCV, RIVALS, SCIPY, choose
-from fastconv.bench.targets import is_copied
+from fastconv.bench.targets import is_copied, is_summed
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = report.marks("benchmark")
@@ -369,6 +370,28 @@ def test_what_memory_limits_is_timed_beside_copying_as_many_bytes():
     assert not outcome.wrong and not outcome.not_run
     ours, copy = (one["extra_info"] for one in outcome.entries)
     assert (copy["kind"], copy["nbytes"]) == ("copy", ours["nbytes"])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_peaks_have_at_least_as_many_multiply_adds(threads: int):
+    peak = Peak(10**7 + 1)
+    with peak.session(threads):
+        sums = peak.prepare(None, None, None)()
+    steps = -(-(10**7 + 1) // (threads * fma_loop("float32")[1]))
+    expected = np.arange(1.0, CHAINS + 1)
+    for _ in range(min(steps, 20000)):  # it converges long before
+        expected = expected * 0.999 + 0.999
+    assert sums.shape[0] == threads
+    np.testing.assert_allclose(sums[:, 0], expected.sum(), rtol=1e-3)
+
+
+def test_what_arithmetic_limits_is_timed_beside_its_multiply_adds():
+    case = select("correlate2d:valid:float32:512x512:k5x5")[0]
+    assert is_summed(case) and not is_summed(select("correlate2d:valid:float32:512x512:k3x3")[0])
+    outcome = runner.run_case(case, [ENGINES["cython"]], threads=2, effort=EFFORT)
+    assert not outcome.wrong and not outcome.not_run
+    ours, peak = (one["extra_info"] for one in outcome.entries)
+    assert (peak["kind"], peak["flops"]) == ("peak", ours["flops"])
 
 
 def test_a_run_is_complete_and_right(results: Results):

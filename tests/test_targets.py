@@ -23,7 +23,7 @@ def made_up(times: dict, ceilings: dict | None = None, calls: int = 2) -> Result
     """Results of a run that never was: seconds by case and contestant, a thousand operations and bytes each."""
     known = {
         who: SimpleNamespace(name=who, kind=kind, version=lambda: "1")
-        for kind, names in (("engine", ENGINES), ("rival", RIVALS), ("copy", ["copy"]))
+        for kind, names in (("engine", ENGINES), ("rival", RIVALS), ("copy", ["copy"]), ("peak", ["peak"]))
         for who in names
     }
     benchmarks = [
@@ -75,7 +75,7 @@ def test_the_best_rival_counts():
 
 def test_parts_of_what_the_machine_allows():
     ceilings = {"fma_float32": 4000.0, "fma_float64": 1.0, "copy": {"1000": 9e9, "100000": 1250.0}}
-    results = made_up({CACHED: {"cython": 0.5}, COPIED: {"cython": 1.0, "copy": 0.8}}, ceilings)
+    results = made_up({CACHED: {"cython": 0.5, "peak": 0.25}, COPIED: {"cython": 1.0, "copy": 0.8}}, ceilings)
     assert reached(results)["float32 2-D filter, 5×5 to 15×15 in cache", "peak", "cython"].mean == pytest.approx(0.5)
     assert reached(results)["float32 3×3 on 4096×4096", "copy", "cython"].mean == pytest.approx(0.8)
     assert not outcomes(made_up({CACHED: {"cython": 0.5}}))  # nothing to hold it against

@@ -41,6 +41,8 @@ NARROW = 16
 FIRST_CACHE, LEAST_SPAN = 40 * 1024, 1024
 # Outputs of a unit at least, and units of a thread at most: weights are rounded anew in each.
 UNIT, UNITS_PER_THREAD = 1 << 14, 8
+# A sum in fixed point takes as long as so many operations besides those of its taps: 5 taps of 256x256 pay on two threads.
+FIXED_POINT = 20
 # Bytes of rows that are filtered at once, and their number (MOST_ROWS of bytes_line.h).
 BATCH, MOST_ROWS = 4096, 16
 # Bytes of a vector, at most.
@@ -232,7 +234,7 @@ class Lines(_Chain):
         if "fill" in p.boundary and not (0 <= beyond[0] <= 255 and beyond[0] == int(beyond[0])):
             self.filters(x, w, out, bias, fill, threads)
             return
-        self._run(x, w, out, beyond, costs.threads_worth_using(p.flops, p.nbytes, threads))
+        self._run(x, w, out, beyond, self._threads(threads))
 
     def _pass(self, group, p, x, lines, out, fill, threads):  # type: ignore[no-untyped-def]
         weights, copies = _packed(lines)
@@ -250,8 +252,12 @@ class Lines(_Chain):
 
     def _scratch(self, i: int, p: ConvProblem, threads: int) -> int:
         x_strides, out_strides = (contiguous_strides((1, 1, *shape), "uint8") for shape in (p.in_shape, p.out_shape))
-        threads = costs.threads_worth_using(self.problem.flops, self.problem.nbytes, threads)
+        threads = self._threads(threads)
         return threads * self._bind(self.groups[i], p, x_strides, out_strides, threads).scratch_bytes
+
+    def _threads(self, available: int) -> int:
+        p = self.problem
+        return costs.threads_worth_using(p.flops + FIXED_POINT * len(p.axes) * prod(p.shape), p.nbytes, available)
 
     def _new_bound(
         self, group: tuple[int, ...], p: ConvProblem, x_strides: tuple[int, ...], out_strides: tuple[int, ...],

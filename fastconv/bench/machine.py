@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.copying import memcpy
+from fastconv.bench.peak import fma_loop
 
 __all__ = ["ceilings", "commit_info", "copy_bandwidth", "fma_peak", "machine_info"]
 
@@ -41,11 +42,7 @@ def ceilings(threads: int) -> dict[str, Any]:
 
 
 def fma_peak(threads: int, dtype: str = "float32") -> float:
-    """Multiplications and additions a second that the processor does when it does nothing else.
-
-    Sixteen independent vector accumulators keep two units of four or five cycles' latency
-    busy; they never leave the registers.
-    """
+    """Multiplications and additions a second that the processor does when it does nothing else."""
     kernel, flops = _fma_kernel(dtype)
     # The best of several tries: a processor shared with others shows its peak now and then.
     return flops * max(_rate(threads, lambda worker, steps: kernel(steps)) for _ in range(PEAK_TRIES))
@@ -111,48 +108,15 @@ def _copy_kernel() -> Callable[[int, int, int, int], None]:
 
 def _fma_kernel(dtype: str) -> tuple[Callable[[int], float], int]:
     """A compiled loop of vector multiply-adds, and the operations of one of its steps."""
-    from llvmlite import ir
     from numba import njit, types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
 
-    from fastconv.engines.numba_cpu.simd import HAS_FMA, VECTOR_BYTES
+    loop, flops = fma_loop(dtype)
 
-    chains = 16
-    number = types.float32 if dtype == "float32" else types.float64
-    scalar = ir.FloatType() if dtype == "float32" else ir.DoubleType()
-    count = VECTOR_BYTES * 8 // number.bitwidth
-    vector = ir.VectorType(scalar, count)
-
-    @intrinsic
-    def chains_of_fma(typingctx: Any, steps: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            name = f"llvm.fma.v{count}{scalar.intrinsic_name}"
-            fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-            factor = ir.Constant(vector, [0.999] * count)
-            sums = [
-                cgutils.alloca_once_value(builder, ir.Constant(vector, [float(i + 1)] * count)) for i in range(chains)
-            ]
-            with cgutils.for_range(builder, args[0]):
-                for slot in sums:
-                    value = builder.load(slot)
-                    if HAS_FMA:
-                        value = builder.call(fma, [value, factor, factor])
-                    else:
-                        value = builder.fadd(builder.fmul(value, factor), factor)
-                    builder.store(value, slot)
-            total = builder.load(sums[0])
-            for slot in sums[1:]:
-                total = builder.fadd(total, builder.load(slot))
-            return builder.extract_element(total, ir.IntType(32)(0))
-
-        return number(types.int64), emit
-
-    @njit([number(types.int64)], nogil=True)
+    @njit([(types.float32 if dtype == "float32" else types.float64)(types.int64)], nogil=True)
     def kernel(steps: int) -> float:
-        return chains_of_fma(steps)
+        return loop(steps)
 
-    return kernel, 2 * chains * count
+    return kernel, flops
 
 
 def machine_info(threads: int) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from fastconv.bench.contestants import Engine, Rival, Unsupported, WrongOutput, 
 from fastconv.bench.copying import Copy
 from fastconv.bench.layer_truth import LayerChecker
 from fastconv.bench.layers import Layer
+from fastconv.bench.peak import Peak
 from fastconv.bench.results import VERSION, Results, case_info, entry
-from fastconv.bench.targets import is_copied, is_fused
+from fastconv.bench.targets import is_copied, is_fused, is_summed
 from fastconv.bench.unfused import Unfused, parts
 from fastconv.plan import planned
 
@@ -43,7 +44,7 @@ SHORTEST_SAMPLE = 50e-6  # shorter calls are timed several at a time
 LONG = 2.0  # seconds of a call that the progress bar tells of
 
 Progress = Callable[[str, int, int], None]
-Contestant = Engine | Rival | Copy | Unfused
+Contestant = Engine | Rival | Copy | Peak | Unfused
 
 
 @dataclass(frozen=True)
@@ -290,9 +291,11 @@ def run_case(
 
 def _measures(case: Case, contestants: Iterable[Contestant], work: tuple[int, int] | None) -> list[Contestant]:
     """What is timed beside a case since a target holds it against that."""
-    copies: list[Contestant] = [Copy(work[1])] if work and is_copied(case) else []
+    limits: list[Contestant] = [Copy(work[1])] if work and is_copied(case) else []
+    if work and is_summed(case):
+        limits.append(Peak(work[0]))
     engines = [contestant for contestant in contestants if isinstance(contestant, Engine)]
-    return copies + [part for engine in engines for part in parts(engine) if is_fused(case)]
+    return limits + [part for engine in engines for part in parts(engine) if is_fused(case)]
 
 
 def _implementation(contestant: Contestant, case: Case, x: np.ndarray, w: Any, threads: int) -> str | None:

@@ -25,9 +25,9 @@ class Target:
         Shell patterns of the names of its cases.
     against : str
         A rival, ``"float32"`` being fastconv with floating-point numbers; ``"best"``, the fastest of them;
-        ``"torch either way"``, PyTorch in the faster of both layouts; ``"peak"``, the machine's multiply-adds; ``"copy"``,
-        copying as many bytes, timed in turn with the case; ``"numba"``, that engine; ``"unfused"``, bias and
-        activation passing over the result: the part of their own time that is saved.
+        ``"torch either way"``, PyTorch in the faster of both layouts; ``"peak"``, as many multiply-adds in
+        registers, and ``"copy"``, copying as many bytes, both timed in turn with the case; ``"numba"``, that engine;
+        ``"unfused"``, bias and activation passing over the result: the part of their own time that is saved.
     least : float
         What the geometric mean over the cases is to be at least; 0 if nothing is asked.
     least_cell : float

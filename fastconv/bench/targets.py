@@ -9,7 +9,7 @@ from fastconv.bench.case import Case
 from fastconv.bench.results import Results, Row, geometric_mean
 from fastconv.bench.target_lists import FILTERS, LAYERS, NETWORK_LAYERS, Target
 
-__all__ = ["TARGETS", "Cell", "Outcome", "Target", "cases_of", "is_copied", "is_fused", "outcomes"]
+__all__ = ["TARGETS", "Cell", "Outcome", "Target", "cases_of", "is_copied", "is_fused", "is_summed", "outcomes"]
 
 TARGETS = (*FILTERS, *NETWORK_LAYERS, *LAYERS)
 
@@ -23,6 +23,11 @@ def cases_of(cases: Iterable[Case], parts: Collection[str], threads: int = 1) ->
 def is_copied(case: Case) -> bool:
     """Whether a target holds the case against copying as many bytes."""
     return any(target.against == "copy" and target.has(case.name) for target in TARGETS)
+
+
+def is_summed(case: Case) -> bool:
+    """Whether a target holds the case against its multiply-adds alone."""
+    return any(target.against == "peak" and target.has(case.name) for target in TARGETS)
 
 
 def is_fused(case: Case) -> bool:
@@ -122,9 +127,6 @@ def _cells(results: Results, target: Target, engine: str) -> list[Cell]:
 
 def _value(results: Results, rows: dict[str, Row], ours: Row, against: str) -> float | None:
     """Times as fast, or the part of what the machine allows."""
-    ceilings = results.more.get("ceilings", {})
-    if against == "peak":
-        return ours.gflops * 1e9 / ceilings["fma_float32"] if ours.gflops and ceilings else None
     if against == "unfused":
         unfused, alone = (rows.get(f"{ours.contestant} {part}") for part in ("unfused", "alone"))
         if unfused is None or alone is None or unfused.median <= alone.median:

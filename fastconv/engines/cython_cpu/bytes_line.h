@@ -3,7 +3,7 @@
  * SciPy (correlate1d) sums in double, in an order of its own (exact.h), and casts to the result's type.
  * Here weights are rounded to fixed point, W = w 2^(shift + 15), and cut in two, W = 2^15 high + low with
  * 16 bits each.  Mirrored taps are added first; two pairs share a lane of 32 bits, where one instruction
- * (vpmaddwd) multiplies and adds both.
+ * (vpmaddwd) multiplies and adds both, or (vpdpwssd, asked for at run time) adds both to the sum, too.
  *
  * The bound.  Let S be SciPy's sum times 2^16, A = (sum of W x) / 2^(shift - 1) the same of the rounded weights, and
  * t = floor(A) + 1, which is what is summed here: nothing but the floor rounds.  Let D be at least |A - S| for all x.
@@ -35,6 +35,7 @@ struct bytes_line {
     int32_t shift, seed;         /* seed: the 1 in t */
     int fixed;                   /* whether weights have a fixed point; if not, sums are made in double */
     int about_centre;            /* symmetric weights that add up to 1: see sums_of_pairs */
+    int fused;                   /* whether the processor multiplies and adds by one instruction */
     int certain, positive;       /* positive: no result is outside 0..255 */
     int less;                    /* whether a bit of the table is set; negative: it is no use */
     bytes_t table[3];
@@ -83,12 +84,13 @@ static const bytes_t no_bytes;
 #define NO_WORDS ((words_t)no_bytes)
 
 /* Add two words for each output, the low and the high parts of vectors, times the weights of group g. */
-INLINE void add_group(struct sums *s, const struct bytes_line *k, int64_t g, const words_t p[2], const words_t q[2]) {
+INLINE void add_group(struct sums *s, const struct bytes_line *k, int64_t g, const words_t p[2], const words_t q[2],
+                      const int fused) {
     const ints_t high = (ints_t){0} + k->high[g], low = (ints_t){0} + k->low[g];
     const ints_t of[4] = {low_words(p[0], q[0]), high_words(p[0], q[0]), low_words(p[1], q[1]), high_words(p[1], q[1])};
     for (int i = 0; i < 4; i++) {
-        s->high[i] += products(of[i], high);
-        s->low[i] += products(of[i], low);
+        s->high[i] = add_products(s->high[i], of[i], high, fused);
+        s->low[i] = add_products(s->low[i], of[i], low, fused);
     }
 }
 
@@ -108,21 +110,21 @@ INLINE void add_taps(words_t p[2], const uint8_t *a, const uint8_t *b, int64_t o
 /* Of pairs with symmetric weights twice the centre is taken away, so that like windows leave zeros.  If those weights
  * add up to 1, the sum is the centre and a sum of w (a + b - 2 c), without a product for the centre. */
 INLINE struct sums sums_of_pairs(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, int64_t order,
-                                 int64_t groups, int odd, int about_centre) {
+                                 int64_t groups, int odd, int about_centre, const int fused) {
     struct sums s = {.centre = LOAD_BYTES(tap[k->taps / 2] + x)};
     const uint8_t *const *mirrored = tap + k->taps - 1;
     words_t twice[2], p[2], q[2], unlike[2] = {NO_WORDS, NO_WORDS};
     widened(s.base, s.centre);
     for (int i = 0; i < 2; i++) twice[i] = order == ORDER_SYMMETRIC ? s.base[i] + s.base[i] : NO_WORDS;
-    for (int i = 0; i < 4; i++) s.high[i] = (ints_t)no_bytes, s.low[i] = (ints_t){0} + k->seed;
+    for (int i = 0; i < 4; i++) s.high[i] = (ints_t)no_bytes, s.low[i] = (ints_t){0} + (about_centre ? 0 : k->seed);
     for (int64_t g = 0; g < groups; g++) {
         add_taps(p, tap[2 * g] + x, mirrored[-2 * g] + x, order);
         add_taps(q, tap[2 * g + 1] + x, mirrored[-2 * g - 1] + x, order);
         for (int i = 0; i < 2; i++) {
             p[i] -= twice[i], q[i] -= twice[i];
-            unlike[i] |= p[i] | q[i];
+            unlike[i] = any_of(unlike[i], p[i], q[i]);
         }
-        add_group(&s, k, g, p, q);
+        add_group(&s, k, g, p, q, fused);
     }
     p[0] = p[1] = NO_WORDS;
     if (odd) {
@@ -132,9 +134,9 @@ INLINE struct sums sums_of_pairs(const struct bytes_line *k, const uint8_t *cons
             unlike[i] |= p[i];
         }
     }
-    if (about_centre && odd) add_group(&s, k, groups, p, p);
+    if (about_centre && odd) add_group(&s, k, groups, p, p, fused);
     if (!about_centre) {
-        add_group(&s, k, groups, p, s.base);
+        add_group(&s, k, groups, p, s.base, fused);
         s.base[0] = s.base[1] = NO_WORDS;
     }
     s.unlike = pack_signed(unlike[0], unlike[1]);
@@ -142,7 +144,7 @@ INLINE struct sums sums_of_pairs(const struct bytes_line *k, const uint8_t *cons
 }
 
 /* Without pairs: two taps share a lane. */
-INLINE struct sums sums_of_taps(const struct bytes_line *k, const uint8_t *const *tap, int64_t x) {
+INLINE struct sums sums_of_taps(const struct bytes_line *k, const uint8_t *const *tap, int64_t x, const int fused) {
     struct sums s = {.centre = LOAD_BYTES(tap[0] + x), .unlike = no_bytes, .base = {NO_WORDS, NO_WORDS}};
     words_t p[2], q[2];
     for (int i = 0; i < 4; i++) s.high[i] = (ints_t)no_bytes, s.low[i] = (ints_t){0} + k->seed;
@@ -150,7 +152,7 @@ INLINE struct sums sums_of_taps(const struct bytes_line *k, const uint8_t *const
         const bytes_t a = LOAD_BYTES(tap[2 * g] + x), b = LOAD_BYTES(tap[2 * g + 1 < k->taps ? 2 * g + 1 : 0] + x);
         widened(p, a);
         widened(q, b);
-        add_group(&s, k, g, p, q);
+        add_group(&s, k, g, p, q, fused);
         s.unlike |= (a ^ s.centre) | (b ^ s.centre);
     }
     return s;
@@ -204,17 +206,35 @@ struct bytes_rows {
             }                                                                                               \
         }                                                                                                   \
     }
-#define ABOUT_CENTRE(TAPS, GROUPS, ODD)                                                                         \
-    BYTES_LINE(about_centre_##TAPS, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1), 0, 1, 0, 0, 1)  \
-    BYTES_LINE(about_centre_##TAPS##_less, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1), 0, 1, 0, 1, 1)
+#define CENTRED(GROUPS, ODD, FUSED) sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, GROUPS, ODD, 1, FUSED)
+#define ABOUT_CENTRE(TAPS, GROUPS, ODD, FUSED)                                                              \
+    BYTES_LINE(about_centre_##TAPS##_##FUSED, CENTRED(GROUPS, ODD, FUSED), 0, 1, 0, 0, 1)                   \
+    BYTES_LINE(about_centre_##TAPS##_less_##FUSED, CENTRED(GROUPS, ODD, FUSED), 0, 1, 0, 1, 1)
 #define GENERAL 16 - k->shift, k->positive, k->certain, k->less, 0
-#define ODD (k->taps / 2 % 2)
-ABOUT_CENTRE(5, 1, 0)
-ABOUT_CENTRE(9, 2, 0)
-ABOUT_CENTRE(any, k->groups, ODD)
-BYTES_LINE(pairs_added, sums_of_pairs(k, tap, at, ORDER_SYMMETRIC, k->groups, ODD, 0), GENERAL)
-BYTES_LINE(pairs_subtracted, sums_of_pairs(k, tap, at, ORDER_ANTISYMMETRIC, k->groups, ODD, 0), GENERAL)
-BYTES_LINE(taps_added, sums_of_taps(k, tap, at), GENERAL)
+#define PAIRS(ORDER, FUSED) sums_of_pairs(k, tap, at, ORDER, k->groups, k->taps / 2 % 2, 0, FUSED)
+#define ALL_LINES(FUSED)                                                                                    \
+    ABOUT_CENTRE(5, 1, 0, FUSED)                                                                            \
+    ABOUT_CENTRE(9, 2, 0, FUSED)                                                                            \
+    ABOUT_CENTRE(any, k->groups, k->taps / 2 % 2, FUSED)                                                    \
+    BYTES_LINE(pairs_added_##FUSED, PAIRS(ORDER_SYMMETRIC, FUSED), GENERAL)                                 \
+    BYTES_LINE(pairs_subtracted_##FUSED, PAIRS(ORDER_ANTISYMMETRIC, FUSED), GENERAL)                        \
+    BYTES_LINE(taps_added_##FUSED, sums_of_taps(k, tap, at, FUSED), GENERAL)                                \
+    static void correlate_bytes_##FUSED(const struct bytes_line *k, const struct bytes_rows *a) {           \
+        if (k->order == ORDER_ANTISYMMETRIC) pairs_subtracted_##FUSED(k, a);                                \
+        else if (k->order == ORDER_LINE) taps_added_##FUSED(k, a);                                          \
+        else if (!k->about_centre) pairs_added_##FUSED(k, a);                                               \
+        else if (k->taps == 5) (k->less ? about_centre_5_less_##FUSED : about_centre_5_##FUSED)(k, a);      \
+        else if (k->taps == 9) (k->less ? about_centre_9_less_##FUSED : about_centre_9_##FUSED)(k, a);      \
+        else (k->less ? about_centre_any_less_##FUSED : about_centre_any_##FUSED)(k, a);                    \
+    }
+ALL_LINES(0)
+#if defined(__AVX512BW__)
+ALL_LINES(1)
+#define FUSES __builtin_cpu_supports("avx512vnni")
+#else
+#define FUSES 0
+#define correlate_bytes_1 correlate_bytes_0
+#endif
 
 static void added_in_double(const struct bytes_line *k, const struct bytes_rows *a) {
     const uint64_t all = ~(uint64_t)0 >> (64 - LANES);
@@ -229,12 +249,7 @@ static void correlate_bytes(const struct bytes_line *k, const uint8_t *const *ta
                             int64_t rows, int64_t n, uint8_t *out, int64_t step) {
     const struct bytes_rows a = {tap, down, across, rows, n, out, step};
     if (!k->fixed) added_in_double(k, &a);
-    else if (k->order == ORDER_ANTISYMMETRIC) pairs_subtracted(k, &a);
-    else if (k->order == ORDER_LINE) taps_added(k, &a);
-    else if (!k->about_centre) pairs_added(k, &a);
-    else if (k->taps == 5) (k->less ? about_centre_5_less : about_centre_5)(k, &a);
-    else if (k->taps == 9) (k->less ? about_centre_9_less : about_centre_9)(k, &a);
-    else (k->less ? about_centre_any_less : about_centre_any)(k, &a);
+    else (k->fused ? correlate_bytes_1 : correlate_bytes_0)(k, &a);
 }
 
 /* -- weights ------------------------------------------------------------------------------------- */
@@ -314,6 +329,7 @@ static void prepare_line(struct bytes_line *k, const double *w, int64_t taps) {
     int64_t fixed[MOST_TAPS + 1], whole = 0;
     k->taps = taps, k->order = order_of_line(w, taps);
     k->seed = k->fixed = k->less = 0;
+    k->fused = FUSES != 0;
     memcpy(k->w, w, (size_t)taps * sizeof *w);
     const int64_t n = factors_of(k, factor), pairs = n - 1;
     choose_shift(k, factor, n);

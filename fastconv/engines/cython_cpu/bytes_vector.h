@@ -63,6 +63,26 @@ static inline bytes_t pack_signed(words_t a, words_t b) { return EVEN(held(a, -1
 static inline bytes_t look_up(bytes_t table, bytes_t at) { return __builtin_shuffle(table, at & 15) & (bytes_t)(at < 128); }
 #endif
 
+/* sum + products(a, w).  `fused`: by one instruction, which this file is compiled for processors without, too. */
+static inline __attribute__((always_inline)) ints_t add_products(ints_t sum, ints_t a, ints_t w, const int fused) {
+#if defined(__AVX512BW__)
+    if (fused) {
+        __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));
+        return sum;
+    }
+#endif
+    return sum + products(a, w);
+}
+
+/* a | b | c, by one instruction where there is one. */
+static inline words_t any_of(words_t a, words_t b, words_t c) {
+#if defined(__AVX512BW__)
+    return (words_t)_mm512_ternarylogic_epi32(RAW(a), RAW(b), RAW(c), 0xfe);
+#else
+    return a | b | c;
+#endif
+}
+
 /* The high and the low words of elements. */
 static inline void halves(words_t *high, words_t *low, ints_t a, ints_t b) {
 #if defined(__AVX512BW__)

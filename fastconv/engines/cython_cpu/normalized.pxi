@@ -52,7 +52,9 @@ cdef int64_t stage_numbers(const NormalizedArgs *n, real_t *patch, const int64_t
     cdef const char *row = NULL
     cdef const char *mask = NULL
     cdef real_t *to = patch
-    if not copied:
+    if copied:
+        clear_rest(&n.f, patch, rows, cols)
+    else:
         stage_samples(n, patch, patch + n.valid, planes, p, y, x, rows, cols)
     for j in range(rows + (g.kernel_y - 1) * g.dilation_y):
         first = end = 0

@@ -56,8 +56,16 @@ cdef void tiles_down(const SeparableArgs *a, const acc_t *src, int64_t pitch, ac
 
 cdef void stage_strip(const SeparableArgs *a, acc_t *patch, const char *plane, int64_t y, int64_t rows, int64_t first,
                         int64_t n) noexcept nogil:
-    # What `rows` rows of the output read in n columns from `first`.
-    stage_rows(&a.g, patch, a.pitch, plane, (<const acc_t *>a.g.fill)[0], y - a.g.pad_y, rows + a.g.kernel_y - 1, first, n)
+    # What `rows` rows of the output read in n columns from `first`; tiles down read no others that are not cleared, for these
+    # may be denormal: see `clear_rest` of the filter.
+    cdef int64_t window = rows + a.g.kernel_y - 1, wide = max(n, tile_cols(patch)), j
+    stage_rows(&a.g, patch, a.pitch, plane, (<const acc_t *>a.g.fill)[0], y - a.g.pad_y, window, first, n)
+    if a.g.kernel_y == 1:
+        return
+    for j in range(window if n < wide else 0):
+        memset(patch + j * a.pitch + n, 0, (wide - n) * sizeof(acc_t))
+    for j in range(window, window + (TILE_ROWS - rows % TILE_ROWS) % TILE_ROWS):
+        memset(patch + j * a.pitch, 0, wide * sizeof(acc_t))
 
 
 cdef void columns_down(const SeparableArgs *a, acc_t *dst, int64_t step, acc_t *patch, const char *plane, int64_t y,
@@ -128,7 +136,9 @@ cdef void row_across(const SeparableArgs *a, acc_t *middle, acc_t *staged, const
     cdef const acc_t *below = NULL
     cdef const acc_t *src = middle
     cdef acc_t *dst = <acc_t *>out
-    cdef int64_t lanes = line_cols(src) // LINE_COLS
+    cdef int64_t lanes = line_cols(src) // LINE_COLS, reach = (g.kernel_x - 1) * g.dilation_x
+    if n < lanes:
+        memset(middle + n + reach, 0, (lanes - n) * sizeof(acc_t))
     if a.ahead:
         next = <const acc_t *>(plane + (y - g.pad_y + a.patch_rows + g.kernel_y - 1) * g.x_row + max(x - g.pad_x, <int64_t>0) * g.x_col)
         below = <const acc_t *>(out + g.out_row) if a.ahead != STREAMS else NULL
@@ -157,6 +167,8 @@ cdef void crossed_block(const SeparableArgs *a, acc_t *patch, acc_t *middle, acc
         if a.ahead and direct:
             below = dst + g.out_row // <int64_t>sizeof(acc_t)
         stage_row(g, staged, source_row(g, plane, y + j), (<const acc_t *>g.fill)[0], x - g.pad_x, width)
+        if n < lanes:
+            memset(staged + width, 0, (lanes - n) * sizeof(acc_t))
         across(src, g.dilation_x, <const acc_t *>g.w + g.kernel_y, g.kernel_x, dst, max(n, lanes), next, below, <bint>False)
         combine(dst, sums, n, ADD)
         if not direct:

@@ -23,6 +23,7 @@ from fastconv.engines.numba_cpu.simd import (
     VECTOR_BYTES,
     itemsize,
     peek,
+    poke,
     tile_correlate,
     tile_fill,
     tile_load,
@@ -54,12 +55,30 @@ IN_ORDER, LINE_ORDER, SYMMETRIC = (EXACT_CODES[name] for name in ("order", "line
 
 
 @part
+def clear_rest(a, patch, rows, cols, acc):
+    # What tiles read of a patch beyond the window of its outputs: see the Cython engine's.
+    height, width = tile_shape(a, acc)
+    after = (a.kernel_x - 1) * a.dilation_x
+    below = (rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y + 1
+    last = below + (height - rows % height) % height * a.stride_y
+    width *= 2 if a.patch_rows == 1 and a.exact else 1
+    read = min(a.phase_cols, (cols + width - 1) // width * width + after // a.stride_x)
+    for j in range(last):
+        for phase in range(a.stride_x):
+            staged = ((cols - 1) * a.stride_x + 1 + after - phase + a.stride_x - 1) // a.stride_x if j < below else 0
+            to = patch + (j * a.pitch + phase * a.phase_cols) * itemsize(acc)
+            for i in range(staged, read):
+                poke(to + i * itemsize(acc), acc(0))
+
+
+@part
 def stage_patch(a, patch, plane, fill, y, x, rows, cols, acc):
     # The window of output rows y.. and columns x.. of one source plane (0: all fill).
     # Column j of the window lies at phase j % stride_x, place j // stride_x of its row.
     top, left = y * a.stride_y - a.pad_y, x * a.stride_x - a.pad_x
     window_rows = (rows - 1) * a.stride_y + (a.kernel_y - 1) * a.dilation_y + 1
     window_cols = (cols - 1) * a.stride_x + (a.kernel_x - 1) * a.dilation_x + 1
+    clear_rest(a, patch, rows, cols, acc)
     for j in range(window_rows):
         row = int64(0) if plane == 0 else source_row(a, plane, top + j)
         for phase in range(min(a.stride_x, window_cols)):

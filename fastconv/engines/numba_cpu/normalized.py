@@ -14,7 +14,7 @@ from numba import boolean, int32, int64, types
 
 from fastconv.engines.contract import BEYOND, DTYPE_CODES, NORMALIZED_FIELDS
 from fastconv.engines.numba_cpu.convert import store_run
-from fastconv.engines.numba_cpu.filter import filter_patch, stage_patch
+from fastconv.engines.numba_cpu.filter import clear_rest, filter_patch, stage_patch
 from fastconv.engines.numba_cpu.gaps import (
     add_vector,
     copy_numbers,
@@ -93,7 +93,9 @@ def stage_numbers(a, patch, planes, p, y, x, rows, cols, places, acc):
     offset, fill = peek(planes + 8 * p, int64), peek(a.fill + p % a.n_fills * size, acc)
     copied = a.src_code == code_of(acc) and a.x_col == size and a.mask == 0 and offset != BEYOND
     found, to = int64(0), patch
-    if not copied:
+    if copied:
+        clear_rest(a, patch, rows, cols, acc)
+    else:
         stage_samples(a, patch, patch + a.valid * size, planes, p, y, x, rows, cols, acc)
     for j in range(rows + (a.kernel_y - 1) * a.dilation_y):
         row, first, end = int64(0), int64(0), int64(0)

@@ -64,12 +64,22 @@ def tiles_down(a, src, step, dst, dst_step, n, rows, ahead, acc):
 
 
 @part
+def clear(row, begin, end, acc):
+    for i in range(begin, end):
+        poke(row + i * itemsize(acc), acc(0))
+
+
+@part
 def stage_strip(a, patch, plane, y, rows, first, n, acc):
-    # What `rows` rows of the output read in n columns from `first`.
-    fill = peek(a.fill, acc)
-    for j in range(rows + a.kernel_y - 1):
-        row = source_row(a, plane, y - a.pad_y + j)
-        stage_row(a, patch + j * a.pitch * itemsize(acc), row, fill, first, n, acc)
+    # What `rows` rows of the output read in n columns from `first`; the rest of whole tiles is cleared, for it may be
+    # denormal (see `clear_rest` of the filter).
+    fill, window, wide = peek(a.fill, acc), rows + a.kernel_y - 1, max(n, int64(TILE_BYTES // itemsize(acc)))
+    for j in range(window + ((ROWS - rows % ROWS) % ROWS if a.kernel_y > 1 else 0)):
+        to, staged = patch + j * a.pitch * itemsize(acc), int64(0)
+        if j < window:
+            stage_row(a, to, source_row(a, plane, y - a.pad_y + j), fill, first, n, acc)
+            staged = n
+        clear(to, staged, wide if a.kernel_y > 1 else n, acc)
 
 
 @inlined
@@ -155,7 +165,8 @@ def across(a, src, dst, n, acc):
 def row_across(a, src, staged, out, n, acc):
     # n columns of a row of the output from one of `middle`.
     size = itemsize(acc)
-    dst, bytes_in_all = staged, max(n * size, LINE_BYTES)
+    dst, bytes_in_all, reach = staged, max(n * size, LINE_BYTES), (a.kernel_x - 1) * a.dilation_x
+    clear(src, n + reach, bytes_in_all // size + reach, acc)
     if a.store_direct != 0 and n * size >= LINE_BYTES and a.combined == 0:
         dst = out
     across(a, src, dst, bytes_in_all, acc)
@@ -170,7 +181,9 @@ def crossed_block(a, patch, middle, staged, plane, out, y, x, rows, n, acc):
     columns_down(a, middle, pitch, patch, plane, y, x, n, rows, acc)
     for j in range(rows):
         row = source_row(a, plane, y + j)
-        stage_row(a, patch, row, peek(a.fill, acc), x - a.pad_x, n + (a.kernel_x - 1) * a.dilation_x, acc)
+        width = n + (a.kernel_x - 1) * a.dilation_x
+        stage_row(a, patch, row, peek(a.fill, acc), x - a.pad_x, width, acc)
+        clear(patch, width, width + max(n, int64(LINE_BYTES // size)) - n, acc)
         across(a, patch, staged, max(n * size, LINE_BYTES), acc)
         combine(int64(ADD), staged, middle + j * pitch, n, acc)
         store_row(a, staged, staged, out + j * a.out_row, n, acc)
