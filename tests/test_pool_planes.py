@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import fastconv
 from fastconv import nn
+from fastconv.algorithms.pool_windows import EXACT_DIVISOR
 from fastconv.algorithms.unpool import STAGED
+from fastconv.engines import cython_cpu
 from fastconv.nn import grad
 from fastconv.problem import UnpoolProblem
 from fastconv.table import TABLE
@@ -191,3 +195,54 @@ def test_half_gradients_of_large_planes_are_added_in_little_memory(engine):
     problem = UnpoolProblem("add", (20, 30), size, "float16", 1, 2)
     rows = [row for row in TABLE if row.engine == engine != "reference" and row.refuse(problem) is None]
     assert all(row.build(problem).workspace(1) <= 4 * 2**20 for row in rows)
+
+
+# Planes whose windows have kernels of their own: of 7x7, and of 3x3 windows, one for each element, of up to two vectors.
+SEVENS = [((5, 7, 7), window) for window in ((3, 1, 1), (3, 2, 1), (2, 2, 0))]
+STRIPS = [((3, height, width), (3, 1, 1)) for height in (1, 2, 3, 8, 97) for width in (9, 16, 17, 28, 32)]
+# Windows of pixels with many channels, of which the last ones are no whole vector.
+MANY = [((400, 9, 12), (3, 1, 1)), ((331, 28, 5), (3, 2, 1)), ((200, 6, 33), ((3, 2), (1, 2), 0))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", [*SEVENS, *STRIPS, *MANY], ids=str)
+def test_maxima_and_averages_of_any_numbers(engine, case, dtype):
+    shape, window = case
+    rng = np.random.default_rng(10)
+    numbers = rng.integers(-50, 50, (3, *shape)).astype(dtype)
+    some = numbers.copy()
+    places = rng.permutation(some.size)[: some.size // 30 + 1]
+    some.reshape(-1)[places] = rng.choice([np.nan, np.inf, -np.inf], places.size)
+    one = numbers.copy()
+    one[1, 2, -1, -1] = np.nan
+    large = np.sign(numbers) * np.finfo(dtype).max  # infinite sums, in any order
+    with np.errstate(all="ignore"):
+        for x in (numbers, some, one, large):
+            for layout in (x, x[:, ::2], np.moveaxis(x, 1, -1).copy()):
+                data_format = "NCHW" if layout.shape[1:] in (shape, x[:, ::2].shape[1:]) else "NHWC"
+                for function, options in ((nn.max_pool2d, {}), *((nn.avg_pool2d, o) for o in (
+                    {}, {"count_include_pad": False}, {"divisor_override": 3}, {"divisor_override": 1 << 21}
+                ))):  # fmt: skip
+                    desired = reference(function, layout, *window, data_format=data_format, **options)
+                    results = [
+                        function(layout, *window, data_format=data_format, threads=n, **options) for n in (1, 2, 3)
+                    ]
+                    if x is not large:
+                        np.testing.assert_allclose(results[0], desired, rtol=1e-6)
+                    for result in results[1:]:
+                        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("size", [(7, 7), (14, 14), (11, 28), (9, 40)])
+def test_quotients_are_rounded_as_divisions(engine, size):
+    x = np.random.default_rng(11).integers(-(1 << 19), 1 << 19, (2, 6, *size)).astype(np.float32)
+    for divisor in (3, 7, EXACT_DIVISOR - 1, EXACT_DIVISOR, EXACT_DIVISOR + 1, 3 * EXACT_DIVISOR + 1):
+        for window in ((3, 1, 1), (2, 2, 0)):
+            sums = reference(nn.avg_pool2d, x.astype(np.float64), *window, divisor_override=1)
+            desired = sums.astype(np.float32) / np.float32(divisor)
+            np.testing.assert_array_equal(nn.avg_pool2d(x, *window, divisor_override=divisor), desired)
+
+
+def test_the_kernels_know_which_quotients_are_exact():
+    header = Path(cython_cpu.__file__).with_name("pool_lanes.h").read_text()
+    assert f"(divisor) <= 1 << {EXACT_DIVISOR.bit_length() - 1})" in header

@@ -17,6 +17,7 @@ import numpy as np
 from fastconv import costs
 from fastconv.algorithms.executor import REMEMBERED, Bound, run
 from fastconv.algorithms.pool_windows import (
+    EXACT_DIVISOR,
     VECTOR,
     PoolWindows,
     columns_of_blocks,
@@ -211,6 +212,7 @@ class Pool:
             cols, block, (phase, col_of) = w.in_shape[2], w.out_shape[2], spread
         elif narrow is not None:
             block, phase, col_of = narrow
+            divisor = divisor if divisor <= EXACT_DIVISOR else 0  # the table has larger ones
         elif small is not None:
             block, (phase, col_of) = prod(w.in_shape), small
         elif staging == "planes":
@@ -264,14 +266,19 @@ class Pool:
         }  # fmt: skip
         return Bound(record(POOL_FIELDS, values), -(-rows // strip), scratch_bytes, (), kept)
 
+    @property
+    def _vector(self) -> int:
+        """Bytes of a vector of an engine that folds planes in registers, 0 of others."""
+        return self.engine.TILE[1] // 2 if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+
     def _spread(self, w: PoolWindows) -> tuple[int, np.ndarray] | None:
         """Of a gradient of planes whose windows are small, how many taps they have, and the table of what vectors read.
 
         See `pool_convert.h`; the vectors are those of the engine that has such a kernel.
         """
-        if w.weights is None or not getattr(self.engine, "PLANES_IN_REGISTERS", False) or self.pool.dtype in HALVES:
+        if w.weights is None or not self._vector or self.pool.dtype in HALVES:
             return None
-        lanes, (first, taps) = self.engine.TILE[1] // 2 // self.size, w.tables[2][:, :2].T
+        lanes, (first, taps) = self._vector // self.size, w.tables[2][:, :2].T
         count, most = len(first), int(taps.max(initial=1))
         blocks = -(-count // lanes)
         if most > SPREAD_TAPS or prod(w.kernel[:2]) > SPREAD_ROWS or max(count, w.in_shape[2]) > SPREAD_COLUMNS:
@@ -298,13 +305,13 @@ class Pool:
             *((at, w.out_shape, each) for at, each in zip(results, (self.size, 8), strict=False)),
         ]
         gaps = any(has_gaps(at[2:], shape, each) for at, shape, each in sizes)
-        if gaps or not getattr(self.engine, "PLANES_IN_REGISTERS", False):
+        if gaps or not self._vector:
             return None
-        return lookup(w, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, self.pool.divisor)
+        return lookup(w, self._vector // self.size, self.size, self.pool.kind, self.pool.divisor)
 
     def _narrow(self, w: PoolWindows, x: Steps, out: Steps, divisor: int) -> tuple[int, int, np.ndarray] | None:
         """`narrow_table` of planes whose rows fit into a vector of the engine's, and that more than two such hold."""
-        lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+        lanes = self._vector // self.size
         p = self.problem
         plain = isinstance(p, PoolProblem) and p.dtype == "float32" and p.kind != "lp" and not p.indices
         gaps = has_gaps(x[2:], w.in_shape, self.size) or has_gaps(out[2:], w.out_shape, self.size)
@@ -316,7 +323,7 @@ class Pool:
         """Of windows of one plane whose rows the engine can hold in registers, `lookup`'s taps of columns."""
         fits = (self.plain and w.stride_x == 0) or w.weights is not None
         one = w.kernel[0] == w.dilation[1] == 1 and not self.fractional and not w.collapsed
-        floats = self.pool.dtype in ("float32", "float64") and getattr(self.engine, "PLANES_IN_REGISTERS", False)
+        floats = self.pool.dtype in ("float32", "float64") and self._vector > 0
         some = [(table[:, 1] > 0).all() for table in w.tables[: 2 if w.weights is None else 1]]
         if not (fits and one and floats and all(some)):
             return None
@@ -328,12 +335,12 @@ class Pool:
         columns = replace(
             w, in_shape=width, out_shape=outputs, kernel=taps, tables=(one_row, one_row, w.tables[2]), weights=weights
         )
-        return lookup(columns, self.engine.TILE[1] // 2 // self.size, self.size, self.pool.kind, divisor)
+        return lookup(columns, self._vector // self.size, self.size, self.pool.kind, divisor)
 
     def _fits_registers(self, w: PoolWindows) -> bool:
         """Whether windows are small, none is empty, and the engine folds such in registers."""
         p = self.problem
-        lanes = self.engine.TILE[1] // 2 // self.size if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+        lanes = self._vector // self.size
         small = prod(w.kernel) <= PLANE_TAPS and w.stride_x in (1, 2) and w.dilation[2] == 1 and w.kernel[2] > 1
         near = w.pad_x <= lanes and w.kernel[2] - 1 - w.pad_x <= lanes
         if self.pool.indices:  # rows are scanned one by one, and their positions counted in 32 bits
@@ -343,7 +350,7 @@ class Pool:
 
     def _fits_pixels(self, w: PoolWindows, x: Steps, lanes: int) -> bool:
         """Whether pixels have a vector of channels, windows are small and regular, none is empty, and the engine has a kernel."""
-        p, vector = self.problem, self.engine.TILE[1] // 2 if getattr(self.engine, "PLANES_IN_REGISTERS", False) else 0
+        p, vector = self.problem, self._vector
         if not vector or lanes * self.size < vector or not is_packed(x, lanes, self.size):
             return False
         plain = (

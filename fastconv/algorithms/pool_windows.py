@@ -11,6 +11,7 @@ from fastconv.algorithms.geometry import contiguous_strides
 from fastconv.problem import PoolGradientProblem, PoolProblem, RegionPoolProblem
 
 __all__ = [
+    "EXACT_DIVISOR",
     "VECTOR",
     "PoolWindows",
     "columns_of_blocks",
@@ -36,7 +37,7 @@ Steps = tuple[int, ...]
 PLANE_VECTORS, TABLE_BYTES, MOST_TAPS = 4, 16384, 16
 # Narrow planes: the fewest lanes of one, rows and columns of windows.
 NARROW_LANES, NARROW_TAPS = 8, 3
-NARROW_DIVISOR = 1 << 20  # up to which quotients are exact products (`EXACT_QUOTIENTS`)
+EXACT_DIVISOR = 1 << 20  # up to which products of sums and inverses give quotients (`EXACT_QUOTIENTS` of pool_lanes.h)
 # Scratch rows are rounded up to this many elements: kernels work in whole vectors there.
 VECTOR = 64
 # Planes that follow each other are folded in one row, if each has one window: a row costs as much as 100 elements.
@@ -266,7 +267,7 @@ def narrow_table(w: PoolWindows, lanes: int, kind: str, divisor: int) -> tuple[i
     at = np.concatenate([at + lanes * row for row in range(group)], 1)
     at = np.pad(at, ((0, 0), (0, width - group * columns)))
     parts = [np.concatenate([at + width * plane for plane in range(planes)], 1).astype(np.int32).view(np.float32)]
-    if kind == "avg" and not 0 < divisor <= NARROW_DIVISOR:
+    if kind == "avg" and not 0 < divisor <= EXACT_DIVISOR:
         counts = w.tables[1][:, 2:3] * windows[:, 2] if divisor <= 0 else np.full((rows, columns), divisor)
         counts = np.pad(counts, ((0, -rows % group), (0, 0)), constant_values=1).reshape(-1, group * columns)
         counts = np.pad(counts, ((0, 0), (0, width - group * columns)), constant_values=1)

@@ -26,6 +26,14 @@ typedef int64_t marks_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(1), 
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm512_mask_max_##INSTR(value, _mm512_cmp_##INSTR##_mask(value, value, _CMP_ORD_Q), value, acc); \
     }                                                                                               \
+    HERE some_##S but_first_lane_##S(void) { return (some_##S)((1u << VECTOR_BYTES / sizeof(T)) - 2); } \
+    HERE lanes_##S most_##S(lanes_##S acc, lanes_##S value) { return _mm512_max_##INSTR(value, acc); } \
+    typedef __typeof__(_mm512_cmp_##INSTR##_mask((lanes_##S){0}, (lanes_##S){0}, _CMP_ORD_Q)) numbers_##S; \
+    HERE numbers_##S all_numbers_##S(void) { return (numbers_##S)~0; }                              \
+    HERE numbers_##S both_numbers_##S(numbers_##S so_far, lanes_##S a, lanes_##S b) {               \
+        return so_far & _mm512_cmp_##INSTR##_mask(a, b, _CMP_ORD_Q);                                \
+    }                                                                                               \
+    HERE int any_nan_##S(numbers_##S numbers) { return numbers != (numbers_##S)~0; }                \
     HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
         const int64_t n = VECTOR_BYTES / sizeof(T);                                                 \
         const uint32_t low = from > n ? n : from < 0 ? 0 : from, high = to > n ? n : to < 0 ? 0 : to; \
@@ -63,6 +71,18 @@ PARTS(f64, double, pd)
     HERE lanes_##S load_or_0_##S(const char *src, some_##S some) { return _mm256_maskload_##INSTR((const T *)src, some); } \
     HERE lanes_##S top_##S(lanes_##S acc, lanes_##S value) {                                        \
         return _mm256_blendv_##INSTR(_mm256_max_##INSTR(value, acc), value, _mm256_cmp_##INSTR(value, value, _CMP_UNORD_Q)); \
+    }                                                                                               \
+    HERE some_##S but_first_lane_##S(void) {                                                        \
+        return _mm256_andnot_si256(first_##S(1), _mm256_set1_epi32(-1));                            \
+    }                                                                                               \
+    HERE lanes_##S most_##S(lanes_##S acc, lanes_##S value) { return _mm256_max_##INSTR(value, acc); } \
+    typedef lanes_##S numbers_##S;                                                                  \
+    HERE numbers_##S all_numbers_##S(void) { return (numbers_##S)_mm256_set1_epi32(-1); }           \
+    HERE numbers_##S both_numbers_##S(numbers_##S so_far, lanes_##S a, lanes_##S b) {               \
+        return _mm256_and_##INSTR(so_far, _mm256_cmp_##INSTR(a, b, _CMP_ORD_Q));                    \
+    }                                                                                               \
+    HERE int any_nan_##S(numbers_##S numbers) {                                                     \
+        return _mm256_movemask_##INSTR(numbers) != (1 << VECTOR_BYTES / sizeof(T)) - 1;             \
     }                                                                                               \
     HERE lanes_##S load_span_##S(const char *src, int64_t from, int64_t to, lanes_##S none) {       \
         const int64_t n = VECTOR_BYTES / sizeof(T);                                                 \
@@ -130,7 +150,7 @@ TURNS(f64, double)
  * quotients are never as near to the middle between two numbers as its error.  A division takes 16 cycles for 16 floats,
  * longer than they take to come from memory.  Infinite products have no rest. */
 #if defined(__FMA__)
-#define EXACT_QUOTIENTS(divisor) ((divisor) >= 1 && (divisor) <= 0x100000)
+#define EXACT_QUOTIENTS(divisor) ((divisor) >= 1 && (divisor) <= 1 << 20) /* as pool_windows.py says */
 #if defined(__AVX512F__)
 #define QUOTIENTS(S, INSTR)                                                            \
     HERE lanes_##S quotients_##S(lanes_##S sum, lanes_##S all, lanes_##S inverse) {    \
@@ -147,6 +167,21 @@ TURNS(f64, double)
 QUOTIENTS(f32, ps)
 QUOTIENTS(f64, pd)
 #undef QUOTIENTS
+/* Those of finite sums; infinite ones give no number. */
+#if defined(__AVX512F__)
+#define FUSED(x) _mm512_##x
+#else
+#define FUSED(x) _mm256_##x
+#endif
+#define QUOTIENTS(S, INSTR)                                                                                  \
+    HERE lanes_##S finite_quotients_##S(lanes_##S sum, lanes_##S all, lanes_##S inverse) {                      \
+        const lanes_##S near = sum * inverse;                                                                   \
+        return FUSED(fmadd_##INSTR)(FUSED(fnmadd_##INSTR)(near, all, sum), inverse, near);                       \
+    }
+QUOTIENTS(f32, ps)
+QUOTIENTS(f64, pd)
+#undef QUOTIENTS
+#undef FUSED
 #else
 #define EXACT_QUOTIENTS(divisor) 0
 HERE lanes_f32 quotients_f32(lanes_f32 sum, lanes_f32 all, lanes_f32 inverse) { return sum / all; }

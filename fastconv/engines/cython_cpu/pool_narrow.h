@@ -6,8 +6,8 @@
  * next window has, too, stay in registers.
  *
  * Maxima ask only whether any element is not a number: planes with one are folded again by the comparisons that keep it.
- * 3x3 windows of 4096 planes of 7x7 take a fifth of the time that looking up each tap does (pool_small.h), a third of which
- * goes if lines of outputs are not called for.
+ * 3x3 windows of 4096 planes of 7x7 take a fifth of the time that looking up each tap does (pool_small.h), those of
+ * networks less (pool_sevens.h).
  */
 #if defined(__AVX2__)
 #if defined(__AVX512F__)
@@ -34,14 +34,6 @@ HERE void narrow_save(char *a, char *b, lanes_f32 v, __mmask16 some, const int p
 HERE lanes_f32 narrow_pick(lanes_f32 low, lanes_f32 high, lanes_f32 at) {
     return _mm512_permutex2var_ps(low, _mm512_castps_si512(at), high);
 }
-/* The maximum of numbers, the first of equals; whether there is anything else is told by `numbers`. */
-HERE lanes_f32 narrow_top(lanes_f32 acc, lanes_f32 value) { return _mm512_max_ps(value, acc); }
-typedef __mmask16 narrow_marks;
-#define ALL_NUMBERS 0xffff
-HERE narrow_marks narrow_numbers(narrow_marks so_far, lanes_f32 a, lanes_f32 b) {
-    return _mm512_mask_cmp_ps_mask(so_far, a, b, _CMP_ORD_Q);
-}
-HERE int narrow_any_nan(narrow_marks numbers) { return numbers != ALL_NUMBERS; }
 #else
 enum { MOST_NARROW_PLANES = 1 };
 HERE lanes_f32 narrow_load(const char *a, const char *b, int64_t inner, __m256i some, const int planes) {
@@ -55,13 +47,6 @@ HERE lanes_f32 narrow_pick(lanes_f32 low, lanes_f32 high, lanes_f32 at) {
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, lanes), _mm256_permutevar8x32_ps(high, lanes),
                             _mm256_castsi256_ps(_mm256_slli_epi32(lanes, 28)));
 }
-HERE lanes_f32 narrow_top(lanes_f32 acc, lanes_f32 value) { return _mm256_max_ps(value, acc); }
-typedef lanes_f32 narrow_marks;
-#define ALL_NUMBERS ((lanes_f32)_mm256_set1_epi32(-1))
-HERE narrow_marks narrow_numbers(narrow_marks so_far, lanes_f32 a, lanes_f32 b) {
-    return _mm256_and_ps(so_far, _mm256_cmp_ps(a, b, _CMP_ORD_Q));
-}
-HERE int narrow_any_nan(narrow_marks numbers) { return _mm256_movemask_ps(numbers) != 0xff; }
 #endif
 
 /* AHEAD, but of outputs: as far as they come from the second cache. */
@@ -70,7 +55,7 @@ enum { NARROW_MAX, NARROW_MAX_OF_NUMBERS, NARROW_AVERAGE };
 
 HERE lanes_f32 narrow_op(lanes_f32 acc, lanes_f32 value, const int kind) {
     if (kind == NARROW_AVERAGE) return acc + value;
-    return kind == NARROW_MAX ? top_f32(acc, value) : narrow_top(acc, value);
+    return kind == NARROW_MAX ? top_f32(acc, value) : most_f32(acc, value);
 }
 
 /* Planes at `a` and `b`, two windows of which have `shared` rows; whether maxima of numbers met anything else. */
@@ -81,13 +66,13 @@ HERE int narrow_pair(const NarrowPlanes *p, char *to_a, char *to_b, const char *
     const some_f32 some = first_lanes_f32(p->width), whole = first_lanes_f32(group * p->n), odd = first_lanes_f32(p->n);
     const lanes_f32 all = (lanes_f32){0} + p->divisor, inverse = 1 / all, none = (lanes_f32){0} - (kind == NARROW_AVERAGE ? 0 : INFINITY);
     const lanes_f32 *divisors = p->table + taps;
-    narrow_marks numbers = ALL_NUMBERS;
+    numbers_f32 numbers = all_numbers_f32();
 #define ROW(y)                                                                                     \
     ({                                                                                             \
         lanes_f32 of = none;                                                                       \
         if ((uint64_t)(y) < (uint64_t)p->height) {                                                 \
             of = narrow_load(a + (y) * row, b + (y) * row, (y) <= inner, some, planes);                    \
-            if (kind == NARROW_MAX_OF_NUMBERS) numbers = narrow_numbers(numbers, of, of);          \
+            if (kind == NARROW_MAX_OF_NUMBERS) numbers = both_numbers_f32(numbers, of, of);          \
         }                                                                                          \
         of;                                                                                        \
     })
@@ -131,7 +116,7 @@ HERE int narrow_pair(const NarrowPlanes *p, char *to_a, char *to_b, const char *
     }
 #undef NEXT
 #undef ROW
-    return kind == NARROW_MAX_OF_NUMBERS && narrow_any_nan(numbers);
+    return kind == NARROW_MAX_OF_NUMBERS && any_nan_f32(numbers);
 }
 
 HERE void narrow_planes(const NarrowPlanes *given, char *out, const char *src, int64_t count, const int average, const int planes,
@@ -141,8 +126,10 @@ HERE void narrow_planes(const NarrowPlanes *given, char *out, const char *src, i
     for (; count > 0; count -= planes, src += planes * p->x_step, out += planes * p->out_step) {
         const char *b = count > 1 ? src + p->x_step : src;
         char *to_b = count > 1 ? out + p->out_step : out;
-        for (int64_t i = 0; i < lines; i += 64) __builtin_prefetch(out + OUT_AHEAD + i, 1);
-        for (int64_t i = 0; i < in; i += 64) __builtin_prefetch(src + AHEAD + i);
+        if (p->fetch) {
+            for (int64_t i = 0; i < lines; i += 64) __builtin_prefetch(out + OUT_AHEAD + i, 1);
+            for (int64_t i = 0; i < in; i += 64) __builtin_prefetch(src + AHEAD + i);
+        }
         if (average) narrow_pair(p, out, to_b, src, b, NARROW_AVERAGE, planes, kernel, stride, shared, taps, group);
         else if (narrow_pair(p, out, to_b, src, b, NARROW_MAX_OF_NUMBERS, planes, kernel, stride, shared, taps, group))
             narrow_pair(p, out, to_b, src, b, NARROW_MAX, planes, kernel, stride, shared, taps, group);
@@ -182,7 +169,14 @@ SHAPES(two_)
 #undef IF
 #undef SHAPES
 
+#if defined(__AVX512F__)
+#include "pool_sevens.h"
+#endif
 static PoolNarrow *pool_narrow(const NarrowPlanes *p, int average) {
+#if defined(__AVX512F__)
+    PoolNarrow *sevens = sevens_of(p, average);
+    if (sevens != NULL) return sevens;
+#endif
     return p->planes == 1 ? narrow_one_of(p, average) : narrow_two_of(p, average);
 }
 #else

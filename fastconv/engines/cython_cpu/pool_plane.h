@@ -158,9 +158,16 @@ SHAPE(any_2, 2, p->taps, p->pad, 2, 0, 0)
 #undef SHAPES
 #undef SHAPE
 
-/* Rows of outputs of one plane.  Vectors that reach beyond a row are overwritten by the next, before `end`. */
-static PoolRows *NAME(rows)(const PlaneRows *p) {
+#if defined(__AVX2__)
+#include "pool_same.h"
+#endif
+/* Rows of outputs of one plane; `exact`: whether all sums are divided by a number of which quotients are exact products.
+ * Vectors that reach beyond a row are overwritten by the next, before `end`. */
+static PoolRows *NAME(rows)(const PlaneRows *p, int exact) {
     const int64_t columns = LANES * p->stride;
+#if defined(__AVX2__)
+    if (p->same && p->width > LANES && p->width <= 2 * LANES && (exact || !DIVIDED)) return NAME(same);
+#endif
 #define IF(t, pd, s)                                                                                    \
     if (p->taps == t && p->pad == pd && p->stride == s)                                                 \
         return p->n > LANES ? NAME(wide_##t##pd##s) : p->width > LANES ? NAME(narrow_##t##pd##s) : NAME(short_##t##pd##s)

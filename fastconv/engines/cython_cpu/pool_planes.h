@@ -7,6 +7,7 @@ typedef struct {
     int64_t taps, pad, stride;             /* of columns */
     const void *counts;                    /* taps of each output's columns that count, or NULL: the divisor is `tall` */
     int64_t flat;                          /* rows of all outputs follow each other without gaps */
+    int64_t height, same;                  /* rows of the input; whether windows are 3x3, one for each element */
 } PlaneRows;
 /* Rows first to last of a plane from dst on; windows have `nz` planes, of which `tall` count.  Nothing is written from `end` on. */
 typedef void PoolRows(const PlaneRows *p, char *dst, const char *end, const char *plane, int64_t nz, int64_t tall,
@@ -52,6 +53,7 @@ typedef struct {
     int64_t x_step, out_step;        /* bytes between planes */
     const lanes_f32 *table;          /* lanes of each tap; then the divisors of each group, unless all are `divisor` */
     float divisor;
+    int64_t pad_x, fetch;            /* of columns of windows; whether lines of memory are called for */
 } NarrowPlanes;
 /* `count` planes. */
 typedef void PoolNarrow(const NarrowPlanes *p, char *out, const char *src, int64_t count);
@@ -69,6 +71,7 @@ typedef struct {
 /* A row of outputs, whose windows have ny rows, `counted` of them and of their planes. */
 typedef void PoolPixels(const PixelRows *p, char *dst, const char *src, int64_t ny, int64_t counted);
 
+enum { SAME_BYTES = 8192 }; /* of rows of a plane that strips go down: see pool_same.h */
 #define T float
 #define SUFFIX f32
 #define IDENTITY ((lanes_f32){0} - INFINITY)
@@ -156,7 +159,8 @@ static PoolPixels *pool_pixels(const PixelRows *p, int average, int64_t size) {
     if (average) return size == 4 ? pixel_avg_f32_of(p) : pixel_avg_f64_of(p);
     return size == 4 ? pixel_max_f32_of(p) : pixel_max_f64_of(p);
 }
-static PoolRows *pool_rows(const PlaneRows *p, int average, int64_t size) {
-    if (average) return size == 4 ? plane_avg_f32_rows(p) : plane_avg_f64_rows(p);
-    return size == 4 ? plane_max_f32_rows(p) : plane_max_f64_rows(p);
+static PoolRows *pool_rows(const PlaneRows *p, int average, int64_t size, int64_t divisor) {
+    const int exact = p->counts == NULL && EXACT_QUOTIENTS(divisor);
+    if (average) return size == 4 ? plane_avg_f32_rows(p, exact) : plane_avg_f64_rows(p, exact);
+    return size == 4 ? plane_max_f32_rows(p, 0) : plane_max_f64_rows(p, 0);
 }

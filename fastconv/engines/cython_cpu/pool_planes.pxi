@@ -6,10 +6,10 @@ cdef extern from "pooling.h" nogil:
         const int64_t *windows_y
         int64_t z_step, row_step, x_row, out_row, width, n, taps, pad, stride
         const void *counts
-        int64_t flat
+        int64_t flat, height, same
     ctypedef void PoolRows(const PlaneRows *p, char *dst, const char *end, const char *plane, int64_t nz, int64_t tall,
                            int64_t first, int64_t last) noexcept nogil
-    PoolRows *pool_rows(const PlaneRows *p, bint average, int64_t size)
+    PoolRows *pool_rows(const PlaneRows *p, bint average, int64_t size, int64_t divisor)
     ctypedef struct PlaneScan:
         int64_t x_row, out_row, idx_row, height, width, n, rows, taps, stride_y, stride_x, pad_y, pad_x, ahead
     ctypedef void PoolScan(const PlaneScan *p, char *out, char *idx, const char *plane, int64_t base, int64_t begin,
@@ -34,6 +34,7 @@ cdef extern from "pooling.h" nogil:
         int64_t height, width, rows, n, kernel, stride, pad, taps, group, planes, x_step, out_step
         const void *table
         float divisor
+        int64_t pad_x, fetch
     ctypedef void PoolNarrow(const NarrowPlanes *p, char *out, const char *src, int64_t count) noexcept nogil
     PoolNarrow *pool_narrow(const NarrowPlanes *p, bint average)
     ctypedef struct PixelRows:
@@ -73,8 +74,11 @@ cdef void plane_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nog
     cdef int64_t row = unit * a.strip, size = 4 if a.dtype == FLOAT32 else 8, plane, z, y, rows
     cdef int64_t last = min(row + a.strip, a.batch * a.channels * a.out_depth * a.out_height)
     cdef PlaneRows p = PlaneRows(<const int64_t *>a.windows_y, a.dilation_z * a.x_z, a.dilation_y * a.x_row, a.x_row,
-                                 a.out_row, a.width, a.out_width, a.kernel_x, a.pad_x, a.stride_x, a.col_of, outputs_follow(a, size))
-    cdef PoolRows *fold = pool_rows(&p, average, size)
+                                 a.out_row, a.width, a.out_width, a.kernel_x, a.pad_x, a.stride_x, a.col_of, outputs_follow(a, size), a.height, False)
+    # Windows of 3x3, one for each element; those of sums that all have the same divisor.
+    p.same = (a.rows == a.kernel_x == 3 and a.stride_y == a.stride_x == a.pad_y == a.pad_x == a.dilation_y == 1
+              and a.out_height == a.height and a.out_width == a.width)
+    cdef PoolRows *fold = pool_rows(&p, average, size, a.divisor)
     cdef const char *end = a.out + last * a.out_width * size
     cdef const int64_t *window
     cdef char *out
@@ -186,13 +190,18 @@ cdef void lanes_unit(const PoolArgs *a, int kind, int64_t unit) noexcept nogil:
         plane += count
 
 
+cdef enum:
+    FETCHED = 1 << 19  # elements that the second caches do not hold: in them, calling for lines took half of the time
+
+
 cdef void narrow_unit(const PoolArgs *a, bint average, int64_t unit) noexcept nogil:
     # Planes whose rows are narrow; a unit has whole planes.
     cdef int64_t plane = unit * a.strip // a.out_height, last = min(plane + a.strip // a.out_height, a.batch * a.channels)
     cdef int64_t n, c, count
     cdef NarrowPlanes p = NarrowPlanes(a.height, a.width, a.out_height, a.out_width, a.rows, a.stride_y, a.pad_y, a.kernel_x,
                                        a.phase, a.block, a.x_c, a.out_c, <const void *>a.col_of,
-                                       a.divisor if 0 < a.divisor <= 0x100000 else 0)
+                                       a.divisor, a.pad_x,
+                                       a.batch * a.channels * (a.height * a.width + a.out_height * a.out_width) > FETCHED)
     cdef PoolNarrow *pool = pool_narrow(&p, average)
     cdef bint follow = follows(a.x_n, a.batch, a.channels * a.x_c) and follows(a.out_n, a.batch, a.channels * a.out_c)
     if a.channels == 1:  # images are planes

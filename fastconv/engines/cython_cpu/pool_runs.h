@@ -5,6 +5,7 @@
  * Included with D (element), OP (on vectors), OP1 (on numbers), NOTHING (the fold of no elements), RUNS (the function's
  * name) and, of floats, SUFFIX defined.
  */
+#define SEVENS 49
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(D)))
 typedef D PASTE(RUNS, _any) LOOSE;
 typedef D PASTE(RUNS, _vec) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
@@ -38,16 +39,18 @@ static inline D PASTE(RUNS, _one)(const PASTE(RUNS, _any) *src, int64_t n) {
 
 #ifdef SUFFIX
 /* Whether as many runs as a vector has lanes are as long as each other, and evenly apart. */
-static inline int PASTE(RUNS, _even)(const int64_t *windows) {
-    const int64_t step = windows[4] - windows[0], taps = windows[1];
-    int even = 1;
-    for (int64_t i = 1; i < LANES; i++) even &= windows[4 * i] - windows[4 * i - 4] == step && windows[4 * i + 1] == taps;
-    return even;
+HERE int PASTE(RUNS, _even)(const int64_t *windows) {
+    typedef int64_t window __attribute__((vector_size(32), aligned(1), may_alias));
+    window expected = {windows[0], windows[1]}, other = {0};
+    const window step = {windows[4] - windows[0]};
+    _Pragma("GCC unroll 16") for (int64_t i = 0; i < LANES; i++, expected += step)
+        other |= *(const window *)(windows + 4 * i) ^ expected;
+    return (other[0] | other[1]) == 0;
 }
 
 /* These, each folded into a vector; then neighbours are folded, of two vectors at a time, until each lane is a run's.
  * Maxima of planes of 7x7 take half the time. */
-static void PASTE(RUNS, _together)(char *dst, const char *src, int64_t step, int64_t taps) {
+HERE void PASTE(RUNS, _fold)(char *dst, const char *src, const int64_t step, const int64_t taps) {
     typedef PASTE(lanes_, SUFFIX) vec;
     const vec none = (vec){0} + NOTHING;
     vec v[VECTOR_BYTES / sizeof(D)];
@@ -73,12 +76,23 @@ static void PASTE(RUNS, _together)(char *dst, const char *src, int64_t step, int
         }
     *(vec *)dst = v[0];
 }
+static void PASTE(RUNS, _together)(char *dst, const char *src, int64_t step, int64_t taps) {
+    PASTE(RUNS, _fold)(dst, src, step, taps);
+}
+
+/* Planes of 7x7 one after the other, which many networks end with: where they lie is known to the compiler. */
+static void PASTE(RUNS, _sevens)(char *dst, const char *src) {
+    PASTE(RUNS, _fold)(dst, src, SEVENS, SEVENS);
+}
 
 #endif
 static void RUNS(char *dst, const char *src, const int64_t *windows, int64_t n) {
 #ifdef SUFFIX
     for (; n >= LANES && windows[1] <= 16 * LANES && PASTE(RUNS, _even)(windows); n -= LANES, windows += 4 * LANES) {
-        PASTE(RUNS, _together)(dst, src + windows[0] * (int64_t)sizeof(D), windows[4] - windows[0], windows[1]);
+        const char *from = src + windows[0] * (int64_t)sizeof(D);
+        const int64_t step = windows[4] - windows[0];
+        if (step == SEVENS && windows[1] == SEVENS) PASTE(RUNS, _sevens)(dst, from);
+        else PASTE(RUNS, _together)(dst, from, step, windows[1]);
         dst += VECTOR_BYTES;
     }
 #endif
@@ -98,3 +112,4 @@ static void RUNS(char *dst, const char *src, const int64_t *windows, int64_t n) 
 #undef OP1
 #undef NOTHING
 #undef RUNS
+#undef SEVENS

@@ -59,7 +59,7 @@ HERE void NAME(strip)(const PlaneScan *p, char *out, char *idx, const char *src,
     for (int i = 0; i < LANES; i++) corner[i] = left + i * stride, first[i] = corner[i] > 0 ? corner[i] : 0;
     const int shared = rows == 3 && (step == 1 || step == 2) ? 3 - step : 0;
     int64_t y = begin * step - p->pad_y;
-    NAME(tops) before, last = {(V){0}, first};
+    NAME(tops) before = {(V){0}, first}, last = before;
     if (shared) last = ROW(y);
     if (shared == 2) before = last, last = ROW(y + 1);
     for (int64_t i = begin; i < end; i++, y += step, out += p->out_row, idx += p->idx_row) {

@@ -11,25 +11,29 @@ typedef M OWN(mids) __attribute__((vector_size(WIDTH / sizeof(D) * sizeof(M))));
 static inline __attribute__((always_inline)) void OWN(block)(
     char *dst, const char *src, const int64_t *at, int64_t scale, int64_t taps, int resume, const int vectors) {
     OWN(accs) acc[4], part[4];
+    int64_t t = 0;
+    if (taps <= 0) return;
 /* By way of M: GCC converts to elements of twice the size with one instruction, to others one by one. */
 #define LOAD_S(t) (((const OWN(srcs) *)(src + at[t] * scale))[v])
 #define READ(t) __builtin_convertvector(__builtin_convertvector(LOAD_S(t), OWN(mids)), OWN(accs))
-    for (int64_t t = 0, end; t < taps;) {
-        const int begun = resume || t > 0;
-        if (resume && t == 0) for (int v = 0; v < vectors; v++) acc[v] = ((const OWN(accs) *)dst)[v];
-        end = t + TAPS_TOGETHER < taps ? t + TAPS_TOGETHER : taps;
-        for (int v = 0; v < vectors; v++) part[v] = READ(t);
-        for (t++; t < end; t++)
-            for (int v = 0; v < vectors; v++) {
-                const OWN(accs) value = READ(t);
-                part[v] = WIDE_OP(part[v], value);
-            }
-        for (int v = 0; v < vectors; v++)
-            if (begun) acc[v] = WIDE_OP(acc[v], part[v]);
-            else acc[v] = part[v];
+#define PART(to)                                                                            \
+    {                                                                                       \
+        const int64_t end = t + TAPS_TOGETHER < taps ? t + TAPS_TOGETHER : taps;            \
+        for (int v = 0; v < vectors; v++) to[v] = READ(t);                                  \
+        for (t++; t < end; t++)                                                             \
+            for (int v = 0; v < vectors; v++) {                                             \
+                const OWN(accs) value = READ(t);                                            \
+                to[v] = WIDE_OP(to[v], value);                                              \
+            }                                                                               \
     }
-    if (taps <= 0) return;
+    if (resume) for (int v = 0; v < vectors; v++) acc[v] = ((const OWN(accs) *)dst)[v];
+    else PART(acc)
+    while (t < taps) {
+        PART(part)
+        for (int v = 0; v < vectors; v++) acc[v] = WIDE_OP(acc[v], part[v]);
+    }
     for (int v = 0; v < vectors; v++) ((OWN(accs) *)dst)[v] = acc[v];
+#undef PART
 #undef READ
 #undef LOAD_S
 }
