@@ -55,9 +55,9 @@ class Shape(NamedTuple):
 # By the largest size of a kernel; weights as arguments, weights on the device.
 STREAM = {3: (2, 4, 1, 4, 10), 5: (4, 4, 2, 4, 7), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
-STRIP = {11: (2, 2, 4, 4, 5), 15: (1, 3, 4, 4, 5), 21: (3, 3, 4, 4, 3)}
+STRIP = {11: (2, 2, 4, 4, 4), 15: (1, 3, 4, 4, 4), 21: (3, 3, 4, 4, 2)}
 # Where rounding errors may be twice as large.
-PAIRS = {15: (2, 3, 4, 4, 4)}
+PAIRS = {11: (2, 3, 4, 4, 4), 15: (2, 3, 4, 4, 3)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5

@@ -9,7 +9,6 @@ import numpy as np
 from fastconv.algorithms import device
 from fastconv.algorithms.device_streams import IN_STRIPS, MAX_BLOCKS, MAX_STEP, Shape, shape_for
 from fastconv.device import DeviceArray
-from fastconv.engines.numba_cuda.stream import weights_of
 from fastconv.problem import ConvProblem, SeparableProblem
 
 __all__ = ["executor", "refuse"]
@@ -93,7 +92,7 @@ class Tile(device.DeviceFilter):
         constants: Any = ()
         if kernel.constants:
             assert shape is not None, "tiles take no weights by value"
-            constants = weights_of(shape.operation, np.asarray(w).reshape(layout.kernel_y, layout.kernel_x))
+            constants = self.engine.weights_of(shape.operation, np.asarray(w).reshape(layout.kernel_y, layout.kernel_x))
         w = None if kernel.constants else call.put(w)
         steps = (device.steps_of(array) for array in (x, w, out, bias))
         geometry = self.geometry(kernel.geometry, *steps, x.address % 16 == 0, 0 if shape is None else shape.strip)

@@ -41,7 +41,7 @@ import numpy as np
 from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, Source, require
 from fastconv.engines.numba_cuda.pipeline import Tile, in_tiles
 
-__all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel"]
+__all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel", "weights_of"]
 
 
 # Blocks that a multiprocessor shall hold of kernels that pool, and of those that sum float16 numbers by steps of one.
@@ -282,6 +282,13 @@ def _unpool(operation: str, *types: Any) -> Kernel:
     sums = "float32" if (kind, dtype) == ("add", "float16") else dtype
     function = unpool.scatter_kernel(kind, dtype, threads, lanes, staged)
     return Kernel(function, (dtype, "int64", dtype, sums, "int64"), (), unpool.UnpoolGeometry, (threads, 1))
+
+
+def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
+    """The weights by value of a two-dimensional kernel, in the order of the source of ``stream``, ``strip`` or ``pairs``."""
+    from fastconv.engines.numba_cuda import stream
+
+    return stream.weights_of(operation, w)
 
 
 def is_ready(operation: str, *types: Any) -> bool:
