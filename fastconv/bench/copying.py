@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastconv import memory
+from fastconv.bench.limits import Limit
 
 # Bytes that a unit copies.  Two threads, GB/s read and written by units of 512 KiB, and by one for each thread: 8 MB in
 # all 235 and 206, 32 MB 174 and 136, 128 MB 52 and 46; smaller units wait longer for the next.
@@ -18,22 +18,13 @@ UNIT = 512 * 1024
 __all__ = ["Copy", "memcpy"]
 
 
-class Copy:
+class Copy(Limit):
     """A contestant that moves `nbytes` bytes: it reads half as many, and writes them elsewhere."""
 
     name = kind = "copy"
-    compiles = False
 
     def __init__(self, nbytes: int):
         self.nbytes = nbytes
-        self._threads = 1
-
-    def version(self) -> str:
-        return ""
-
-    def session(self, threads: int, precision: str = "default") -> AbstractContextManager[Any]:
-        self._threads = threads
-        return nullcontext()
 
     def prepare(self, case: Any, x: np.ndarray, w: Any) -> Callable[[], np.ndarray]:
         """A launch of `memcpy`, between arrays of its own: the caches still hold part of what the contestant before has

@@ -4,18 +4,20 @@ of the same pool."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from fastconv.bench.limits import Limit
+
 CHAINS = 16  # independent accumulators: two units of four or five cycles' latency stay busy
+SUM_ELEMENTS = 16  # from one unit's sum to the next: a cache line
 
 __all__ = ["Peak", "fma_loop"]
 
 
-class Peak:
+class Peak(Limit):
     """A contestant that adds and multiplies `flops` times, at least, and touches no memory: a unit for each thread, as what
     lies in the caches is filtered.
 
@@ -24,18 +26,9 @@ class Peak:
     """
 
     name = kind = "peak"
-    compiles = False
 
     def __init__(self, flops: int):
         self.flops = flops
-        self._threads = 1
-
-    def version(self) -> str:
-        return ""
-
-    def session(self, threads: int, precision: str = "default") -> AbstractContextManager[Any]:
-        self._threads = threads
-        return nullcontext()
 
     def prepare(self, case: Any, x: np.ndarray, w: Any) -> Callable[[], np.ndarray]:
         """A launch of the loop, each unit's sum in a cache line of its own."""
@@ -51,9 +44,6 @@ class Peak:
             return sums
 
         return call
-
-
-SUM_ELEMENTS = 16
 
 
 @cache

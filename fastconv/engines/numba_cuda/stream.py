@@ -29,11 +29,10 @@ def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
     """The weights by value of a two-dimensional kernel, in the order of an operation's source."""
     if operation != "pairs":
         return (w.T if operation == "strip" else w).astype(np.float32).ravel()
-    even, odd, last = np.split(w[: len(w) // 2 * 2].astype(np.float64).reshape(-1, 2, w.shape[1]), 2, axis=1) + [
-        w[len(w) // 2 * 2 :]
-    ]
-    rows = [part.reshape(-1, w.shape[1]).T.ravel() for part in (even, odd, even + odd)]
-    return np.concatenate([*rows, last.ravel()]).astype(np.float32)
+    taken = len(w) // 2 * 2
+    even, odd = (w[i:taken:2].astype(np.float64) for i in range(2))
+    rows = [part.T.ravel() for part in (even, odd, even + odd)]
+    return np.concatenate([*rows, w[taken:].ravel()]).astype(np.float32)
 
 
 def _kernel_of(operation: str, numbers: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,6 @@
 // The direct filter of float32 planes in strips, for kernels that keep the multipliers busy.
 //
-// A warp goes down a strip, GROUPS times 128 columns wide.  Each row is staged in shared memory STAGES - 1 rows ahead, where the
+// A warp goes down a strip of 128 columns.  Each row is staged in shared memory STAGES - 1 rows ahead, where the
 // boundary rule is applied; a thread multiplies it by all rows of the kernel and adds the products to the sums of all windows
 // that meet it, in registers.  The finished one is stored.  So each row is loaded once, by vectors, and weights are operands
 // from the constant bank.  Windows start PHASE elements behind an aligned vector.
