@@ -1,13 +1,17 @@
-// CUDA's words for a compiler of the host: a warp is 32 threads, blocks run one after the other.  Reads outside the image end the
-// process, copies to shared memory are made at once, and shared memory is full of NaN before each warp.
+// CUDA's words for a compiler of the host: a block's threads take turns at barriers, blocks run one after the other.  Reads outside the image
+// end the process, copies to shared memory are made at once, and shared memory is full of NaN before each block.
 #include <algorithm>
-#include <barrier>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
+#include <functional>
+#include <initializer_list>
+#include <memory>
 #include <vector>
+
+#include <ucontext.h>
 
 using std::max;
 using std::min;
@@ -20,24 +24,98 @@ using std::min;
 #define __grid_constant__
 
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline void __stcs(float4* place, float4 value) { *place = value; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
+
+template <class Vector>
+inline void __stcs(Vector* place, Vector value) { *place = value; }
 
 struct Position { unsigned x, y, z; };
-static thread_local Position threadIdx, blockIdx;
-static std::barrier<> together(32);
-static int exchanged[32];
+static Position threadIdx, blockIdx;
+
+struct Thread {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  bool done;
+};
+static std::vector<Thread> threads;
+static ucontext_t scheduler;
+
+struct Barrier {
+  int members, arrived, passed;
+  void wait() {
+    const int before = passed;
+    if (++arrived == members) arrived = 0, passed++;
+    while (passed == before) swapcontext(&threads[threadIdx.x].context, &scheduler);
+  }
+};
+static std::vector<Barrier> warps;
+static Barrier block;
+static unsigned exchanged[32][32][4];  // of warps and lanes
 static char* shared_memory;
 static const float *image_begin, *image_end;
 
-inline void __syncwarp() { together.arrive_and_wait(); }
+inline unsigned shared_address(const void* place) { return (unsigned)((const char*)place - shared_memory); }
+
+inline void __syncwarp() { warps[threadIdx.x >> 5].wait(); }
+inline void __syncthreads() { block.wait(); }
+
+// What all lanes of a warp gave.
+template <class Use>
+inline void exchange(std::initializer_list<unsigned> words, Use use) {
+  auto& all = exchanged[threadIdx.x >> 5];
+  std::copy(words.begin(), words.end(), all[threadIdx.x & 31]);
+  __syncwarp();
+  use(all);
+  __syncwarp();
+}
 
 inline int __shfl_sync(unsigned, int value, int lane) {
-  exchanged[threadIdx.x & 31] = value;
-  __syncwarp();
-  const int found = exchanged[lane];
-  __syncwarp();
+  int found;
+  exchange({(unsigned)value}, [&](auto& all) { found = (int)all[lane][0]; });
   return found;
+}
+
+inline unsigned __float_as_uint(float a) { return std::bit_cast<unsigned>(a); }
+inline float __uint_as_float(unsigned a) { return std::bit_cast<float>(a); }
+
+inline unsigned largest_of_warp(float a) {
+  unsigned most = 0;
+  exchange({__float_as_uint(a)}, [&](auto& all) {
+    for (auto& words : all) most = max(most, words[0]);
+  });
+  return most;
+}
+
+struct Pair { _Float16 a, b; };
+inline unsigned rounded_to_half(float a, float b) { return std::bit_cast<unsigned>(Pair{(_Float16)a, (_Float16)b}); }
+inline float2 of_half(unsigned pair) {
+  const Pair two = std::bit_cast<Pair>(pair);
+  return {(float)two.a, (float)two.b};
+}
+
+inline unsigned long long described(const void* place, int behind) { return shared_address(place) | (unsigned long long)behind << 32; }
+inline void publish() {}
+inline void begin_products() {}
+inline void end_products() {}
+inline void await_products() {}
+
+template <int COUNT>
+inline void multiply_group(float (&d)[COUNT], const unsigned (&a)[2], const unsigned (&behind)[2], unsigned long long b, int add) {
+  const int lane = threadIdx.x & 31;
+  exchange({a[0], a[1], behind[0], behind[1]}, [&](auto& all) {
+    for (int i = 0; i < COUNT; i++) {
+      float sum = 0;
+      for (int k = 0; k < 16; k += 2) {
+        const float2 x = of_half(all[lane / 4 * 4 + k / 2 % 4][i / 2 % 2 + k / 8 * 2]);
+        unsigned pair;
+        std::memcpy(&pair, shared_memory + (unsigned)b + (b >> 32) * (k / 8) + i / 4 * 128 + (lane % 4 * 2 + i % 2) * 16 + k % 8 * 2, 4);
+        sum += x.x * of_half(pair).x + x.y * of_half(pair).y;
+      }
+      d[i] = add ? d[i] + sum : sum;
+    }
+  });
 }
 
 inline void check(const float* place, int count) {
@@ -49,8 +127,6 @@ inline void check(const float* place, int count) {
 
 template <class T>
 inline T __ldg(const T* place) { return *place; }
-
-inline unsigned shared_address(const void* place) { return (unsigned)((const char*)place - shared_memory); }
 
 inline void copy_async(unsigned staged, const float* source) {
   check(source, 1);
@@ -68,23 +144,36 @@ inline void commit_async() {}
 template <int COUNT>
 inline void wait_but() {}
 
-template <class Warp>
-void run_grid(int grid_x, int grid_y, int grid_z, int threads, size_t shared, const float* begin, const float* end, Warp warp) {
-  image_begin = begin, image_end = end;
+static std::function<void()> program;
+
+inline void run_thread() {
+  program();
+  threads[threadIdx.x].done = true;
+}
+
+inline void run_grid(int grid_x, int grid_y, int grid_z, int count, size_t shared, const float* begin, const float* end,
+                     std::function<void()> run) {
+  image_begin = begin, image_end = end, program = run;
   shared_memory = (char*)std::aligned_alloc(128, (shared + 127) / 128 * 128);
-  std::vector<std::thread> lanes;
-  for (int lane = 0; lane < 32; lane++)
-    lanes.emplace_back([=] {
-      for (int i = 0; i < grid_x * grid_y * grid_z * (threads / 32); i++) {
-        const int block = i / (threads / 32);
-        threadIdx = {unsigned(i % (threads / 32) * 32 + lane), 0, 0};
-        blockIdx = {unsigned(block % grid_x), unsigned(block / grid_x % grid_y), unsigned(block / grid_x / grid_y)};
-        if (lane == 0) std::fill_n((float*)shared_memory, shared / 4, NAN);
-        __syncwarp();
-        warp();
-        __syncwarp();
+  threads.resize(count);
+  for (int i = 0; i < grid_x * grid_y * grid_z; i++) {
+    blockIdx = {unsigned(i % grid_x), unsigned(i / grid_x % grid_y), unsigned(i / grid_x / grid_y)};
+    std::fill_n((float*)shared_memory, shared / 4, NAN);
+    warps.assign(count / 32, {32, 0, 0}), block = {count, 0, 0};
+    for (Thread& thread : threads) {
+      constexpr size_t STACK = 256 << 10;
+      if (!thread.stack) thread.stack = std::make_unique<char[]>(STACK);
+      getcontext(&thread.context);
+      thread.context.uc_stack = {thread.stack.get(), 0, STACK}, thread.context.uc_link = &scheduler, thread.done = false;
+      makecontext(&thread.context, run_thread, 0);
+    }
+    for (int left = count; left > 0;)
+      for (int place = 0; place < count; place++) {
+        if (threads[place].done) continue;
+        threadIdx = {unsigned(place), 0, 0};
+        swapcontext(&scheduler, &threads[place].context);
+        left -= threads[place].done;
       }
-    });
-  for (auto& thread : lanes) thread.join();
+  }
   std::free(shared_memory);
 }

@@ -19,8 +19,13 @@ from fastconv.engines.numba_cuda.nvrtc import FOLDER
 
 HEADER = Path(__file__).with_name("emulated.h")
 
-# What of `elements.cuh` is instructions of PTX, which the header has in other words.
-INSTRUCTIONS = ("shared_address", "copy_async", "copy_vector", "store_shared", "commit_async", "wait_but")
+# Headers of the kernels, and what in them is instructions of PTX, which `emulated.h` has in other words.
+HEADERS = ("matrix_units", "staging", "elements")
+INSTRUCTIONS = (
+    *("shared_address", "copy_async", "copy_vector", "store_shared", "commit_async", "wait_but"),
+    *("rounded_to_half", "of_half", "largest_of_warp", "described", "publish"),
+    *("begin_products", "multiply_group", "end_products", "await_products"),
+)
 
 ENTRY = """
 extern "C" void go(const float* x, const float* w, float* out, const float* bias, double fill, const float* weights,
@@ -52,16 +57,16 @@ def compiled(kernel: Kernel) -> Any:
         "KERNEL": source.name,
     }
     defined = {**macros, "GEOMETRY": ", ".join(kernel.geometry._fields)}
-    elements = (FOLDER / "elements.cuh").read_text().replace("#pragma once", "")
-    for name in INSTRUCTIONS:
-        pattern = rf"(template <int COUNT>\n)?__device__ inline \w+ {name}\(.*?(}}\n|\n}}\n)"
-        elements, found = re.subn(pattern, "", elements, count=1, flags=re.DOTALL)
-        assert found == 1, name
     text = (FOLDER / f"{source.name}.cu").read_text()
-    for header in ("staging", "elements"):
-        contents = elements if header == "elements" else (FOLDER / f"{header}.cuh").read_text()
-        text = text.replace(f'#include "{header}.cuh"', contents.replace("#pragma once", ""))
+    for header in HEADERS:
+        contents = (FOLDER / f"{header}.cuh").read_text().replace("#pragma once", "")
+        for name in INSTRUCTIONS:
+            pattern = rf"(template <int COUNT>\n)?__device__ inline [\w ]+ {name}\(.*?(}}\n|\n}}\n)"
+            contents = re.sub(pattern, "", contents, count=1, flags=re.DOTALL)
+        assert "asm" not in contents, f"{header}.cuh: emulated.h knows no other word for an instruction"
+        text = text.replace(f'#include "{header}.cuh"', contents)
     text = text.replace("extern __shared__ float4 memory[];", "float4* memory = (float4*)shared_memory;")
+    text = text.replace("__shared__", "static")
     lines = [f"#define {name} {value}" for name, value in defined.items()]
     folder = Path(mkdtemp())
     (folder / "kernel.cpp").write_text("\n".join([*lines, HEADER.read_text(), text, ENTRY]))
@@ -72,7 +77,6 @@ def compiled(kernel: Kernel) -> Any:
         "-w",
         "-shared",
         "-fPIC",
-        "-pthread",
         "kernel.cpp",
         "-o",
         "kernel.so",

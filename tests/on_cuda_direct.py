@@ -1,5 +1,5 @@
 """The direct filters of float32 planes that are C++ on a GPU: tiles (`stream.cu`) and strips (`strip.cu`,
-`pairs.cu`), inside and at borders.
+`halves.cu`), inside and at borders.
 
 Run as `on_cuda.py` is; on Numba's simulator their twins run, on few and small images.
 """
@@ -44,13 +44,14 @@ if not SIMULATED:
     ]
 
 
-@pytest.fixture(params=["stream", "strip", "pairs"])
+@pytest.fixture(params=["stream", "strip", "halves"])
 def kind(request, monkeypatch):
     """Strips are taken by large images and kernels; here by all whose kernels they are for, or by none."""
     monkeypatch.setattr(device_streams, "TILED", 49)
+    monkeypatch.setattr(device_streams, "BY_HALVES", 0)
     monkeypatch.setattr(device_streams, "PROCESSORS", 1)
     monkeypatch.setattr(device_streams, "SHORTEST", 1 << 20 if request.param == "stream" else 0)
-    with fastconv.use(precision="default" if request.param == "pairs" else "strict"):
+    with fastconv.use(precision="default" if request.param == "halves" else "strict"):
         yield request.param
 
 
@@ -69,7 +70,7 @@ def test_every_mode(kind, shape, size):
     x, w = to_device(image, LIBRARY), to_device(weights, LIBRARY)
     chosen = shape_of(image, size)
     if np.prod(size) > 49:
-        expected = "" if kind == "stream" and max(size) > 15 else "strip" if max(size) > 15 else kind
+        expected = "" if kind == "stream" and max(size) > 15 else kind
         assert (chosen.operation if chosen else "") == expected
     for mode in ("reflect", "mirror", "nearest", "wrap", "constant"):
         desired = scipy.ndimage.correlate(image, weights, mode=mode, cval=3)

@@ -1,4 +1,4 @@
-"""How the direct filters in C++ cut a float32 plane (`engines.numba_cuda`: `stream.cu`, `strip.cu`, `pairs.cu`)."""
+"""How the direct filters in C++ cut a float32 plane (`engines.numba_cuda`: `stream.cu`, `strip.cu`, `halves.cu`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fastconv.problem import ConvProblem
 
-__all__ = ["IN_STRIPS", "MAX_BLOCKS", "MAX_STEP", "Shape", "shape_for"]
+__all__ = ["MAX_BLOCKS", "MAX_STEP", "Shape", "shape_for"]
 
 # Blocks along a grid's y and z.
 MAX_BLOCKS = 65535
@@ -14,10 +14,7 @@ MAX_BLOCKS = 65535
 # The largest distance of rows, and size of a plane along an axis, that the kernels' 32-bit numbers hold.
 MAX_STEP, MAX_SIZE = (1 << 29) - 1, 1 << 28
 
-# The largest kernels: with weights as arguments in strips and in tiles, and with weights on the device.
-STRIPS, BY_VALUE, IN_REGISTERS = 21, 15, 7
-IN_STRIPS = ("strip", "pairs")
-TILED = 81  # Up to so many taps tiles are faster.
+TILED, BY_HALVES = 81, 30  # Up to so many taps tiles are faster than strips, and than those of matrix units.
 
 
 RING = 3  # rows of the image that `stream.cu` stages at borders
@@ -27,7 +24,7 @@ class Shape(NamedTuple):
     """A kernel's numbers behind its phase, as `engines.numba_cuda.define` tells, and the rows of results that a warp sums."""
 
     operation: str
-    rows: int
+    rows: int  # of the kernel, for "halves", else of the image
     several: int  # columns of a thread, or how often rows are staged ahead
     beside: int
     warps: int
@@ -44,10 +41,16 @@ class Shape(NamedTuple):
         below = self.warps // self.beside
         return -(-width // (self.width * self.beside)), -(-height // (self.strip * below)), planes
 
-    def shared(self, kernel_x: int, phase: int) -> int:
+    def shared(self, size: tuple[int, int], phase: int) -> int:
         """Bytes of shared memory of a block."""
         columns = self.width // 32
-        pitch = self.width - columns + -(-(phase + kernel_x + columns - 1) // 4) * 4
+        if self.operation == "halves":
+            steps = -(-(phase % 2 + size[1] + 7) // 16)
+            groups = -(-size[0] // self.rows)
+            bands = -(-size[0] // groups) * groups
+            pitch = -(-(phase // 2 * 2 + self.width - 8 + 16 * steps) // 4) * 4
+            return 512 * steps * bands + 4 * self.warps * (1 + self.several) * pitch
+        pitch = self.width - columns + -(-(phase + size[1] + columns - 1) // 4) * 4
         lines = RING if self.operation == "stream" else self.rows * self.several + 1
         return 4 * self.warps * lines * pitch
 
@@ -56,42 +59,49 @@ class Shape(NamedTuple):
 STREAM = {3: (2, 4, 1, 4, 10), 5: (4, 4, 2, 4, 7), 15: (4, 4, 1, 4, 6)}
 STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
 STRIP = {11: (2, 2, 4, 4, 4), 15: (1, 3, 4, 4, 4), 21: (3, 3, 4, 4, 2)}
-# Where rounding errors may be twice as large.
-PAIRS = {11: (2, 3, 4, 4, 4), 15: (2, 3, 4, 4, 3)}
+# On matrix units, where sums need not be those of float32 one by one.
+HALVES = {9: (16, 3, 4, 4, 4), 15: (16, 3, 4, 4, 3), 25: (16, 3, 4, 4, 2)}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5
 
 
-def shape_for(p: ConvProblem, by_value: bool) -> Shape | None:
+def shape_for(p: ConvProblem, by_value: bool, warpgroups: bool = True) -> Shape | None:
     """The shape that is fastest for a plane, None if these kernels are not for it."""
     height, width = (1, *p.out_shape)[-2:]
-    kernel_y, kernel_x = (1, *p.kernel_shape)[-2:]
+    size = (1, *p.kernel_shape)[-2:]
     if max(*p.in_shape, *p.out_shape) > MAX_SIZE:
         return None
-    strip = _strip(p, height, width, (kernel_y, kernel_x)) if by_value and p.channels == 1 else None
-    if strip is not None:
-        return strip
-    table = STREAM if by_value and p.channels == 1 else STREAM_IN_REGISTERS
-    found = next((numbers for most, numbers in table.items() if max(kernel_y, kernel_x) <= most), None)
+    if warpgroups and p.precision != "strict" and size[0] * size[1] > BY_HALVES:
+        shape = _in_strips("halves", HALVES, p, height, width, size)
+        if shape is not None:
+            return shape
+    by_value = by_value and p.channels == 1
+    if by_value and size[0] * size[1] > TILED:
+        shape = _in_strips("strip", STRIP, p, height, width, size)
+        if shape is not None:
+            return shape
+    found = _numbers(STREAM if by_value else STREAM_IN_REGISTERS, size)
     if found is None or width <= 64:
         return None
     shape = Shape("stream", *found, strip=found[0])
     return shape if shape.grid(height, width, 1)[1] <= MAX_BLOCKS else None
 
 
-def _strip(p: ConvProblem, height: int, width: int, size: tuple[int, int]) -> Shape | None:
-    if size[0] * size[1] <= TILED:
-        return None
-    tables = {"strip": STRIP} if p.precision == "strict" or size[0] < 2 else {"pairs": PAIRS, "strip": STRIP}
-    fitting = (
-        (name, numbers) for name, table in tables.items() for most, numbers in table.items() if max(size) <= most
-    )
-    operation, found = next(fitting, ("", None))
+def _in_strips(
+    operation: str, table: dict, p: ConvProblem, height: int, width: int, size: tuple[int, int]
+) -> Shape | None:
+    """The shape whose warps have a strip each at the same time, None where strips would be too short."""
+    found = _numbers(table, size)
     if found is None:
         return None
     rows, _, beside, warps, blocks = found
-    across = -(-width // (128 * beside)) * beside * p.batch
+    across = -(-width // (128 * beside)) * beside * p.batch * p.channels
     strips = max(1, PROCESSORS * blocks * warps // across)
-    strip = -(-height // (strips * rows)) * rows
+    step = 1 if operation == "halves" else rows
+    strip = -(-height // (strips * step)) * step
     return Shape(operation, *found, strip=strip) if strip >= SHORTEST * size[0] else None
+
+
+def _numbers(table: dict[int, tuple[int, ...]], size: tuple[int, int]) -> tuple[int, ...] | None:
+    return next((numbers for most, numbers in table.items() if max(size) <= most), None)

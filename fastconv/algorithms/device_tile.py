@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.algorithms import device
-from fastconv.algorithms.device_streams import IN_STRIPS, MAX_BLOCKS, MAX_STEP, Shape, shape_for
+from fastconv.algorithms.device_streams import MAX_BLOCKS, MAX_STEP, Shape, shape_for
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem, SeparableProblem
 
@@ -68,27 +68,30 @@ class Tile(device.DeviceFilter):
         super().__init__(problem, engine)
 
     def kernel(self, w: Any, bias: Any) -> Any:
-        """The kernel for weights and biases as they lie; weights on the host are arguments of small kernels."""
-        if not self._is_fast(w, bias):
-            return super().kernel(w, bias)
-        layout, shape = self.layout, self._shape(w)
+        """The kernel for weights and biases as they lie, for any GPU."""
+        return self._kernel(w, self._shape(w, False)) if self._is_fast(w, bias) else super().kernel(w, bias)
+
+    def _kernel(self, w: Any, shape: Shape | None) -> Any:
+        """The kernel of a shape; weights on the host are its arguments, but for large ones."""
+        layout = self.layout
         if shape is None:
             return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
-        by_value = () if shape.operation in IN_STRIPS else (int(self._by_value(w)),)
+        by_value = () if shape.operation == "strip" else (int(self._by_value(w)),)
         size = layout.kernel_y, layout.kernel_x
         return self.engine.kernel(shape.operation, *size, layout.phase, *shape[1:-1], *by_value)
 
     def _by_value(self, w: Any) -> bool:
         return self.problem.channels == 1 and not isinstance(w, DeviceArray)
 
-    def _shape(self, w: Any) -> Shape | None:
-        return shape_for(self.problem, self._by_value(w))
+    def _shape(self, w: Any, warpgroups: bool) -> Shape | None:
+        return shape_for(self.problem, self._by_value(w), warpgroups)
 
     def start(self, call: Any, x: Any, w: Any, out: Any, bias: Any, fill: Any) -> None:
         """Launch the kernel on an image and a result that lie on the device."""
         if not self._is_fast(w, bias):
             return super().start(call, x, w, out, bias, fill)
-        kernel, layout, shape = self.kernel(w, bias), self.layout, self._shape(w)
+        layout, shape = self.layout, self._shape(w, call.has_warpgroups)
+        kernel = self._kernel(w, shape)
         constants: Any = ()
         if kernel.constants:
             assert shape is not None, "tiles take no weights by value"
@@ -99,7 +102,7 @@ class Tile(device.DeviceFilter):
         grid, shared = layout.grid, layout.shared
         if shape is not None:
             grid = shape.grid(layout.height, layout.width, grid[2])
-            shared = shape.shared(layout.kernel_x, layout.phase)
+            shared = shape.shared((layout.kernel_y, layout.kernel_x), layout.phase)
         block = (kernel.bounds[0], 1, 1)
         call.start(kernel, grid, block, (x, w, out, bias), (fill,), geometry, shared, constants)
 

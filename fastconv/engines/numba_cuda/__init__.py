@@ -78,7 +78,8 @@ def define(operation: str, *types: Any) -> Kernel:
     a multiprocessor shall hold, and whether weights go by value (see `stream.cu`).
     ``strip``: kernel height and width, phase, rows added and staged at a time, times that rows are staged ahead, warps side by
     side, warps of a block, and blocks that a multiprocessor shall hold (see `strip.cu`).
-    ``pairs``: as ``strip``, two rows at a time (see `pairs.cu`).
+    ``halves``: as ``strip``, but first the most rows of the kernel that are multiplied at a time; and whether weights go by
+    value (see `halves.cu`).
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
@@ -106,7 +107,7 @@ def _made(operation: str, types: tuple) -> Kernel:
     if operation in alone:
         return alone[operation](*types)
     several: dict[tuple[str, ...], Callable[..., Kernel]] = {
-        ("stream", "strip", "pairs"): _stream,
+        ("stream", "strip", "halves"): _stream,
         PASSES: _pass, ("spectrum", "fourier"): _fourier, ("region", "wide"): _regions,
         ("maxima", "small_gradient"): _small_pool, ("scatter", "take"): _unpool,
     }  # fmt: skip
@@ -132,21 +133,18 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, *res
     from fastconv.engines.numba_cuda import stream
 
     several, beside, warps, blocks, *by_value = rest
-    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "BESIDE": beside}
-    if operation != "pairs":
-        macros["ROWS"] = rows
-    if operation == "stream":
-        macros["COLUMNS"] = several
-    else:
-        macros["STAGES"] = several
+    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
+    macros["COLUMNS" if operation == "stream" else "STAGES"] = several
     if operation == "strip":
         macros["TAPS"] = width if width <= UNROLLED else 4
+    if operation == "halves":
+        macros |= stream.group_macros(-(-height // -(-height // rows)))
     columns = several if operation == "stream" else 4
     twin = stream.stream_twin((height, width), columns, beside, warps, operation)
-    constants = stream.weights_by_value(operation, (height, width)) * all(by_value)
+    constants = height * width * all(by_value)
     return Kernel(
         twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), constants,
-        Source.of(operation, **macros),
+        Source.of(operation, operation == "halves", **macros),
     )  # fmt: skip
 
 
@@ -285,7 +283,7 @@ def _unpool(operation: str, *types: Any) -> Kernel:
 
 
 def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
-    """The weights by value of a two-dimensional kernel, in the order of the source of ``stream``, ``strip`` or ``pairs``."""
+    """The weights by value of a two-dimensional kernel, in the order of the source of ``stream``, ``strip`` or ``halves``."""
     from fastconv.engines.numba_cuda import stream
 
     return stream.weights_of(operation, w)

@@ -21,7 +21,7 @@ import numpy as np
 from fastconv import folders
 from fastconv.engines.numba_cuda.elements import in_memory
 from fastconv.engines.numba_cuda.launch import INSTALL, Kernel
-from fastconv.engines.numba_cuda.nvrtc import FOLDER, compile_source
+from fastconv.engines.numba_cuda.nvrtc import FOLDER, architecture, compile_source
 from fastconv.engines.private_folder import PrivateFolder
 
 __all__ = ["cache_folder", "code_of", "compile_ptx", "link"]
@@ -52,7 +52,7 @@ def code_of(kernel: Kernel, capability: tuple[int, int], driver: int) -> tuple[s
         entry, _, code = kept.partition(b"\0")
         return entry.decode(), code
     ptx, entered = compile_ptx(kernel, capability)
-    code = bytes(link(ptx, capability).code)
+    code = bytes(link(ptx, architecture(kernel, capability)).code)
     if kernel.name:
         cache_folder().write(name, entered.encode() + b"\0" + code)
     return entered, code
@@ -81,11 +81,11 @@ def compile_ptx(kernel: Kernel, capability: tuple[int, int]) -> tuple[str, str]:
     return ptx, entry[1]
 
 
-def link(ptx: str, capability: tuple[int, int]) -> Any:
+def link(ptx: str, architecture: str) -> Any:
     """PTX as machine code; needs nvJitLink, or the driver."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    options = LinkerOptions(arch="sm_{}{}".format(*capability))
+    options = LinkerOptions(arch=f"sm_{architecture}")
     return Linker(ObjectCode.from_ptx(ptx.encode()), options=options).link("cubin")
 
 

@@ -47,15 +47,19 @@ MAX_BLOCKS = 65535
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel in CUDA C++ (see `nvrtc`): the name of its file and of itself, and what it is compiled for."""
+    """A kernel in CUDA C++ (see `nvrtc`): the name of its file and of itself, and what it is compiled for.
+
+    Where it `needs_own` features of one kind of GPU, its code runs on no later one.
+    """
 
     name: str
-    macros: tuple[tuple[str, int], ...]
+    macros: tuple[tuple[str, int | str], ...]
+    needs_own: bool = False
 
     @classmethod
-    def of(cls, name: str, **macros: int) -> Source:
+    def of(cls, name: str, needs_own: bool = False, **macros: int | str) -> Source:
         """A source with its macros by name."""
-        return cls(name, tuple((macro, int(value)) for macro, value in macros.items()))
+        return cls(name, tuple((k, v if isinstance(v, str) else int(v)) for k, v in macros.items()), needs_own)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,11 @@ class Call:
     def has_matrix_units(self) -> bool:
         """Whether the device multiplies matrices of bytes."""
         return self._runner.capability(self.device) >= (8, 0)
+
+    @property
+    def has_warpgroups(self) -> bool:
+        """Whether four warps of the device multiply matrices together, as those of sm_90 do."""
+        return self._runner.capability(self.device) == (9, 0)
 
     def put(self, array: Any, *, contents: bool = True) -> Any:
         """The array itself, or for a host array as much device memory, with its contents if asked for."""

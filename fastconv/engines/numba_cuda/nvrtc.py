@@ -12,9 +12,14 @@ from typing import Any
 
 from fastconv.engines.numba_cuda.launch import RULES, Kernel
 
-__all__ = ["FOLDER", "compile_source"]
+__all__ = ["FOLDER", "architecture", "compile_source"]
 
 FOLDER = Path(__file__).parent
+
+
+def architecture(kernel: Kernel, capability: tuple[int, int]) -> str:
+    """What NVIDIA's compilers call the kind of GPU that a kernel is for."""
+    return "{}{}".format(*capability) + "a" * (kernel.source is not None and kernel.source.needs_own)
 
 
 def compile_source(kernel: Kernel, capability: tuple[int, int]) -> str:
@@ -33,7 +38,7 @@ def compile_source(kernel: Kernel, capability: tuple[int, int]) -> str:
     options += [
         "--std=c++17",
         "--device-as-default-execution-space",
-        "--gpu-architecture=compute_{}{}".format(*capability),
+        f"--gpu-architecture=compute_{architecture(kernel, capability)}",
         f"--include-path={FOLDER}",
     ]
     program = _do(nvrtc.nvrtcCreateProgram, (FOLDER / name).read_bytes(), name.encode(), 0, [], [])

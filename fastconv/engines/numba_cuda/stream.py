@@ -1,4 +1,4 @@
-"""Twins of `stream.cu`, `strip.cu` and `pairs.cu` on Numba's simulator: the same outputs of a thread; the order of weights."""
+"""Twins of `stream.cu`, `strip.cu` and `halves.cu` on Numba's simulator: the same outputs of a thread; the order of weights."""
 
 from __future__ import annotations
 
@@ -12,38 +12,26 @@ from numba import cuda
 from fastconv.engines.numba_cuda.elements import mapped, place_in_batch
 from fastconv.engines.numba_cuda.tile import TileGeometry
 
-__all__ = ["StreamGeometry", "stream_twin", "weights_by_value", "weights_of"]
+__all__ = ["StreamGeometry", "group_macros", "stream_twin", "weights_of"]
 
 # `strip`: rows of results that are a warp's.
 FIELDS = [*TileGeometry._fields, "strip"]
 StreamGeometry = namedtuple("StreamGeometry", FIELDS)  # type: ignore[misc]
 
 
-def weights_by_value(operation: str, size: tuple[int, int]) -> int:
-    """How many weights by value a kernel takes."""
-    height, width = size
-    return (height // 2 * 3 + height % 2 if operation == "pairs" else height) * width
-
-
 def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
     """The weights by value of a two-dimensional kernel, in the order of an operation's source."""
-    if operation != "pairs":
-        return (w.T if operation == "strip" else w).astype(np.float32).ravel()
-    taken = len(w) // 2 * 2
-    even, odd = (w[i:taken:2].astype(np.float64) for i in range(2))
-    rows = [part.T.ravel() for part in (even, odd, even + odd)]
-    return np.concatenate([*rows, w[taken:].ravel()]).astype(np.float32)
+    return (w.T if operation == "strip" else w).astype(np.float32).ravel()
 
 
-def _kernel_of(operation: str, numbers: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The kernel that `weights_of` was given."""
-    height, width = size
-    if operation != "pairs":
-        return numbers.reshape(size[::-1]).T if operation == "strip" else numbers.reshape(size)
-    pairs = height // 2
-    even, odd = (numbers[i * pairs * width : (i + 1) * pairs * width].reshape(width, pairs).T for i in range(2))
-    rows = np.stack([even, odd], axis=1).reshape(2 * pairs, width)
-    return np.concatenate([rows, numbers[3 * pairs * width :].reshape(-1, width)])
+def group_macros(group: int) -> dict[str, int | str]:
+    """What `matrix_units.cuh` needs for products of 8 * `group` columns: an instruction and its operands."""
+    count = 4 * group
+    places = [f"%{i}" for i in range(count + 6)]
+    sums, first, b, add = ", ".join(places[:count]), ", ".join(places[count : count + 4]), *places[-2:]
+    product = f"wgmma.mma_async.sync.aligned.m64n{8 * group}k16.f32.f16.f16 {{{sums}}}, {{{first}}}, {b}, p, 1, 1, 0;"
+    results = ", ".join(f'"+f"(d[{i}])' for i in range(count))
+    return {"GROUP": group, "GROUP_PRODUCT": f'"{product}"', "GROUP_ADD": f'"{add}"', "GROUP_RESULTS": results}
 
 
 def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, operation: str) -> Callable:
@@ -60,7 +48,8 @@ def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, op
         across, down = cuda.blockIdx.x * beside + thread // 32 % beside, cuda.blockIdx.y * (warps // beside)
         left, top = (across * 32 + thread % 32) * columns, (down + thread // 32 // beside) * g.strip
         if by_value:
-            weights = _kernel_of(operation, np.array(by_value[0], np.float32), size)
+            numbers = np.array(by_value[0], np.float32)
+            weights = numbers.reshape(size[::-1]).T if operation == "strip" else numbers.reshape(size)
         else:
             weights = np.array([w[c * g.w_c + k * g.w_y + t * g.w_x] for k, t in taps]).reshape(size)
         for row in range(top, min(top + g.strip, g.out_height)):
