@@ -102,9 +102,9 @@ inline void end_products() {}
 inline void await_products() {}
 
 template <int COUNT>
-inline void multiply_group(float (&d)[COUNT], const unsigned (&a)[2], const unsigned (&behind)[2], unsigned long long b, int add) {
+inline void multiply_bands(float (&d)[COUNT], const unsigned (&a)[4], unsigned long long b, int add) {
   const int lane = threadIdx.x & 31;
-  exchange({a[0], a[1], behind[0], behind[1]}, [&](auto& all) {
+  exchange({a[0], a[1], a[2], a[3]}, [&](auto& all) {
     for (int i = 0; i < COUNT; i++) {
       float sum = 0;
       for (int k = 0; k < 16; k += 2) {
@@ -139,6 +139,11 @@ inline void copy_vector(unsigned staged, const float* source) {
 }
 
 inline void store_shared(unsigned staged, float value) { std::memcpy(shared_memory + staged, &value, 4); }
+inline int load_shared(unsigned staged) {
+  int value;
+  std::memcpy(&value, shared_memory + staged, 4);
+  return value;
+}
 inline void commit_async() {}
 
 template <int COUNT>

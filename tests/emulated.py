@@ -22,9 +22,9 @@ HEADER = Path(__file__).with_name("emulated.h")
 # Headers of the kernels, and what in them is instructions of PTX, which `emulated.h` has in other words.
 HEADERS = ("matrix_units", "staging", "elements")
 INSTRUCTIONS = (
-    *("shared_address", "copy_async", "copy_vector", "store_shared", "commit_async", "wait_but"),
+    *("shared_address", "copy_async", "copy_vector", "store_shared", "load_shared", "commit_async", "wait_but"),
     *("rounded_to_half", "of_half", "largest_of_warp", "described", "publish"),
-    *("begin_products", "multiply_group", "end_products", "await_products"),
+    *("begin_products", "multiply_bands", "end_products", "await_products"),
 )
 
 ENTRY = """

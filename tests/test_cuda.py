@@ -376,8 +376,9 @@ WINDOW = (0, 2, 4, 4, 4, False, "", 128)
 FAST = [
     *(("stream", k, k, -(k // 2) % 4, *shape, 1) for k, shape in device_streams.STREAM.items()),
     *(("stream", k, k, -(k // 2) % 4, *shape, 0) for k, shape in device_streams.STREAM_IN_REGISTERS.items()),
-    *(("strip", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.STRIP.items()),
-    *(("pairs", k, k, -(k // 2) % 4, *shape) for k, shape in device_streams.PAIRS.items()),
+    *(("strip", k, k, -(k // 2) % 4, *shape, 1) for k, shape in device_streams.STRIP.items()),
+    *(("halves", k, k, -(k // 2) % 4, *shape, 1) for k, shape in device_streams.HALVES.items()),
+    *(("halves", k, k, -(k // 2) % 4, *shape, 0) for k, shape in device_streams.HALVES.items()),
     ("tile", 32, 32, 3, 7),
     ("tile", 8, 64, 0, 5),
     *(("lines", k, k, -(k // 2) % 4, *shape) for k, shape in device_lines.SHAPES.items()),

@@ -52,7 +52,7 @@ def filtered(
     numbers = next(numbers for most, numbers in tables[operation].items() if max(size) <= most)
     shape = device_streams.Shape(operation, *numbers, strip=numbers[0] if operation == "stream" else 13)
     phase = -pad[1] % 4
-    kernel = define(operation, *size, phase, *numbers, *([] if operation == "strip" else [int(by_value)]))
+    kernel = define(operation, *size, phase, *numbers, int(by_value))
     aligned = image.ctypes.data % 16 == 0 and steps[1] == 1 and steps[0] % 4 == 0
     values: dict[str, Any] = {
         **dict.fromkeys(kernel.geometry._fields, 0), "channels": 1, "height": image.shape[0], "width": image.shape[1],

@@ -24,17 +24,19 @@ class Shape(NamedTuple):
     """A kernel's numbers behind its phase, as `engines.numba_cuda.define` tells, and the rows of results that a warp sums."""
 
     operation: str
-    rows: int  # of the kernel, for "halves", else of the image
-    several: int  # columns of a thread, or how often rows are staged ahead
+    rows: int
+    stages: int  # times that rows are staged ahead, 0 where none are
     beside: int
     warps: int
     blocks: int
+    columns: int  # of a thread
+    near: int  # outputs of a row of the matrix that `halves.cu` makes of a row of the image
     strip: int
 
     @property
     def width(self) -> int:
         """Columns of a warp."""
-        return 32 * (self.several if self.operation == "stream" else 4)
+        return 32 * self.columns
 
     def grid(self, height: int, width: int, planes: int) -> tuple[int, int, int]:
         """Blocks along a plane's axes, and planes."""
@@ -43,24 +45,25 @@ class Shape(NamedTuple):
 
     def shared(self, size: tuple[int, int], phase: int) -> int:
         """Bytes of shared memory of a block."""
-        columns = self.width // 32
+        columns = self.columns
         if self.operation == "halves":
-            steps = -(-(phase % 2 + size[1] + 7) // 16)
-            groups = -(-size[0] // self.rows)
-            bands = -(-size[0] // groups) * groups
-            pitch = -(-(phase // 2 * 2 + self.width - 8 + 16 * steps) // 4) * 4
-            return 512 * steps * bands + 4 * self.warps * (1 + self.several) * pitch
+            steps = -(-(phase % 2 + size[1] + self.near - 1) // 16)
+            pitch = -(-(phase // 2 * 2 + self.width - self.near + 16 * steps) // 4) * 4
+            return 512 * steps * -(-self.near * size[0] // 8) + 4 * self.warps * (1 + self.stages * self.rows) * pitch
         pitch = self.width - columns + -(-(phase + size[1] + columns - 1) // 4) * 4
-        lines = RING if self.operation == "stream" else self.rows * self.several + 1
+        lines = RING if self.operation == "stream" else self.rows * self.stages + 1
         return 4 * self.warps * lines * pitch
 
 
-# By the largest size of a kernel; weights as arguments, weights on the device.
-STREAM = {3: (2, 4, 1, 4, 10), 5: (4, 4, 2, 4, 7), 15: (4, 4, 1, 4, 6)}
-STREAM_IN_REGISTERS = {3: (4, 4, 4, 4, 8), 5: (4, 4, 2, 4, 5), 7: (4, 4, 2, 4, 4)}
-STRIP = {11: (2, 2, 4, 4, 4), 15: (1, 3, 4, 4, 4), 21: (3, 3, 4, 4, 2)}
+# By the largest size of a kernel: a shape's numbers but the last.  Weights as arguments, weights on the device.
+STREAM = {3: (2, 0, 1, 4, 10, 4, 0), 5: (4, 0, 2, 4, 7, 4, 0), 15: (4, 0, 1, 4, 6, 4, 0)}
+STREAM_IN_REGISTERS = {3: (4, 0, 4, 4, 8, 4, 0), 5: (4, 0, 2, 4, 5, 4, 0), 7: (4, 0, 2, 4, 4, 4, 0)}
+STRIP = {11: (2, 2, 4, 4, 4, 4, 0), 15: (1, 3, 4, 4, 4, 4, 0), 21: (3, 3, 4, 4, 2, 4, 0)}
 # On matrix units, where sums need not be those of float32 one by one.
-HALVES = {9: (16, 3, 4, 4, 4), 15: (16, 3, 4, 4, 3), 25: (16, 3, 4, 4, 2)}
+HALVES = {
+    **{7: (2, 3, 2, 4, 3, 8, 8), 9: (2, 3, 4, 4, 4, 4, 8), 13: (2, 3, 4, 4, 3, 4, 4), 15: (1, 3, 4, 4, 3, 4, 8)},
+    **{21: (2, 3, 4, 4, 2, 4, 8), 25: (1, 3, 4, 4, 2, 4, 8)},
+}
 
 # Multiprocessors whose warps shall all have a strip at the same time, and the fewest rows of one, as often as a kernel's.
 PROCESSORS, SHORTEST = 132, 5
@@ -95,11 +98,10 @@ def _in_strips(
     found = _numbers(table, size)
     if found is None:
         return None
-    rows, _, beside, warps, blocks = found
-    across = -(-width // (128 * beside)) * beside * p.batch * p.channels
+    rows, _, beside, warps, blocks, columns, _ = found
+    across = -(-width // (32 * columns * beside)) * beside * p.batch * p.channels
     strips = max(1, PROCESSORS * blocks * warps // across)
-    step = 1 if operation == "halves" else rows
-    strip = -(-height // (strips * step)) * step
+    strip = -(-height // (strips * rows)) * rows
     return Shape(operation, *found, strip=strip) if strip >= SHORTEST * size[0] else None
 
 

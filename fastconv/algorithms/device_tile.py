@@ -76,9 +76,8 @@ class Tile(device.DeviceFilter):
         layout = self.layout
         if shape is None:
             return self.engine.kernel("tile", layout.across, layout.wide, layout.kernel_y % 4, layout.kernel_x % 8)
-        by_value = () if shape.operation == "strip" else (int(self._by_value(w)),)
         size = layout.kernel_y, layout.kernel_x
-        return self.engine.kernel(shape.operation, *size, layout.phase, *shape[1:-1], *by_value)
+        return self.engine.kernel(shape.operation, *size, layout.phase, *shape[1:-1], int(self._by_value(w)))
 
     def _by_value(self, w: Any) -> bool:
         return self.problem.channels == 1 and not isinstance(w, DeviceArray)

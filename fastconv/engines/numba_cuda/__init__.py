@@ -74,12 +74,10 @@ def kernel(operation: str, *types: Any) -> Kernel:
 def define(operation: str, *types: Any) -> Kernel:
     """The Python function of a kernel and its types, which need no GPU.
 
-    ``stream``: kernel height and width, phase, rows and columns of a thread, warps side by side, warps of a block, blocks that
-    a multiprocessor shall hold, and whether weights go by value (see `stream.cu`).
-    ``strip``: kernel height and width, phase, rows added and staged at a time, times that rows are staged ahead, warps side by
-    side, warps of a block, and blocks that a multiprocessor shall hold (see `strip.cu`).
-    ``halves``: as ``strip``, but first the most rows of the kernel that are multiplied at a time; and whether weights go by
-    value (see `halves.cu`).
+    ``stream``, ``strip``, ``halves``: kernel height and width, phase, rows of a thread or staged at a time, times that rows are
+    staged ahead, warps side by side, warps of a block, blocks that a multiprocessor shall hold, columns of a thread, outputs
+    of a row of ``halves``' matrix, and whether weights go by value (those of ``strip`` do); see `stream.cu`, `strip.cu`,
+    `halves.cu`.
     ``tile``: see `tile.tile_kernel`, whose arguments are numbers.
     ``spectrum``, ``fourier``: see `fourier.spectrum_kernel` and `fourier.fourier_kernel`, whose arguments are numbers.
     ``prepare``, ``rows``, ``columns``, ``columns_of_weights``, ``rows_back``: points along an axis, see `passes`.
@@ -129,21 +127,22 @@ def _tile(*numbers: int) -> Kernel:
     return Kernel(tile.tile_kernel(*numbers), ("float32",) * 4, ("float64",), tile.TileGeometry, bounds)
 
 
-def _stream(operation: str, height: int, width: int, phase: int, rows: int, *rest: int) -> Kernel:
+def _stream(operation: str, height: int, width: int, phase: int, rows: int, stages: int, *rest: int) -> Kernel:
     from fastconv.engines.numba_cuda import stream
 
-    several, beside, warps, blocks, *by_value = rest
-    macros = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
-    macros["COLUMNS" if operation == "stream" else "STAGES"] = several
+    beside, warps, blocks, columns, near, by_value = rest
+    macros: dict[str, int | str] = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
+    if operation == "stream":
+        macros["COLUMNS"] = columns
+    else:
+        macros["STAGES"] = stages
     if operation == "strip":
         macros["TAPS"] = width if width <= UNROLLED else 4
     if operation == "halves":
-        macros |= stream.group_macros(-(-height // -(-height // rows)))
-    columns = several if operation == "stream" else 4
+        macros |= stream.operands(height, columns, near)
     twin = stream.stream_twin((height, width), columns, beside, warps, operation)
-    constants = height * width * all(by_value)
     return Kernel(
-        twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), constants,
+        twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), height * width * by_value,
         Source.of(operation, operation == "halves", **macros),
     )  # fmt: skip
 

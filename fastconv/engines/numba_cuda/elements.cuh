@@ -42,6 +42,12 @@ __device__ inline void store_shared(unsigned staged, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(staged), "f"(value) : "memory");
 }
 
+__device__ inline int load_shared(unsigned staged) {
+  int value;
+  asm volatile("ld.shared.s32 %0, [%1];" : "=r"(value) : "r"(staged) : "memory");
+  return value;
+}
+
 // The copies begun since the last one are a group; all groups but the last `COUNT` are waited for.
 __device__ inline void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

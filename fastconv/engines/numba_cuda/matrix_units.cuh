@@ -26,21 +26,17 @@ __device__ inline unsigned long long described(const void* place, int behind) {
 // Instructions see what was written to shared memory; to be followed by a barrier.
 __device__ inline void publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// D = A B, or D + A B: of each warp 16 rows by 16 elements, and 8 GROUP columns.  Lane l has elements 2 (l % 4), 8 further, and the
-// ones behind them, of A's rows l / 4 and l / 4 + 8, and of D's the columns 2 (l % 4) and the next of each eight.
-// GROUP_PRODUCT and GROUP_RESULTS name as many operands as there are columns.
 __device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
-__device__ inline void multiply_group(float (&d)[4 * GROUP], const unsigned (&a)[2], const unsigned (&behind)[2], unsigned long long b, int add) {
-  asm volatile("{ .reg .pred p; setp.ne.b32 p, " GROUP_ADD ", 0; " GROUP_PRODUCT " }"
-               : GROUP_RESULTS
-               : "r"(a[0]), "r"(a[1]), "r"(behind[0]), "r"(behind[1]), "l"(b), "r"(add));
+// D = A B, or D + A B, of each warp 16 rows by 16 elements, and 8 BANDS columns.  Of A lane l has elements 2 (l % 4) and the next one
+// of rows l / 4 and l / 4 + 8, then those 8 behind them; of these rows of D columns 2 (l % 4) and the next of each eight.
+// BANDS_PRODUCT, BANDS_ADD and BANDS_RESULTS name as many operands as there are columns (`stream.operands`).
+__device__ inline void multiply_bands(float (&d)[4 * BANDS], const unsigned (&a)[4], unsigned long long b, int add) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, " BANDS_ADD ", 0; " BANDS_PRODUCT " }"
+               : BANDS_RESULTS
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
-__device__ inline void end_products() {
-  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
+__device__ inline void end_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-__device__ inline void await_products() {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-}
+__device__ inline void await_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }

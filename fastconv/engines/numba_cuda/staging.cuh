@@ -3,32 +3,21 @@
 #include "elements.cuh"
 
 // Rows are staged TOGETHER at a time, each in LENGTH elements, the boundary rule applied.  Of a row `count` elements are needed; those
-// from `low` to `high` are whole vectors of the image.  The others are a lane's own where there are few, else looked up in a table.
+// from `low` to `high` are whole vectors of the image, the others are looked up in a table.
 template <int TOGETHER, int LENGTH>
 struct Strip {
   const float* plane;
   const Geometry& g;
-  int y, x0, rows;  // where the strip starts in the image, and how many rows it needs
+  int y, x0, rows, count;  // where the strip starts in the image, and how many rows it needs
   float beyond;
   bool inside;  // its columns, which then are whole vectors
-  int count, low, high, others;
-  int own, column;  // a lane's element of the others, and where it lies
-  int* columns;
-  unsigned staged;
+  unsigned staged;  // behind the table
 
   __device__ Strip(const float* plane, const Geometry& g, int y, int x0, int rows, int needed, float beyond, float4* memory)
-      : plane(plane), g(g), y(y), x0(x0), rows(rows), beyond(beyond) {
-    const int lane = threadIdx.x & 31;
+      : plane(plane), g(g), y(y), x0(x0), rows(rows), count(min(LENGTH, needed)), beyond(beyond) {
     inside = g.aligned && x0 >= 0 && x0 + LENGTH <= g.width;
-    count = min(LENGTH, needed);
-    low = g.aligned ? min(max(-x0, 0), count) : 0;
-    high = g.aligned ? max(min(((int)g.width - x0) / 4 * 4, count / 4 * 4), low) : 0;
-    others = low + count - high;
-    own = lane < low ? lane : lane - low + high;
-    column = lane < others ? mapped(x0 + own, (int)g.width, (int)g.rule_x) : -1;
-    columns = reinterpret_cast<int*>(memory);
     staged = shared_address(memory) + 4 * LENGTH;
-    if (others > 32) map_columns(columns, x0, count, g);
+    if (!inside) map_columns(reinterpret_cast<int*>(memory), x0, count, g);
     __syncwarp();
   }
 
@@ -60,22 +49,15 @@ struct Strip {
       for (int i = lane; i < LENGTH; i += 32) store_shared(target + 4 * i, beyond);
       return;
     }
-#pragma unroll
-    for (int i = 4 * lane; i < LENGTH; i += 128)
-      if (low + i < high) copy_vector(target + 4 * (low + i), source + x0 + low + i);
-    if (others <= 32) {
-      if (lane < others) put(target + 4 * own, source, column);
-      return;
-    }
+    const int low = g.aligned ? min(max(-x0, 0), count) : 0;
+    const int high = g.aligned ? max(min(((int)g.width - x0) / 4 * 4, count / 4 * 4), low) : 0;
 #pragma unroll 1
-    for (int j = lane; j < others; j += 32) {
-      const int i = j < low ? j : j - low + high;
-      put(target + 4 * i, source, columns[i]);
+    for (int i = low + 4 * lane; i < high; i += 128) copy_vector(target + 4 * i, source + x0 + i);
+#pragma unroll 1
+    for (int j = lane; j < low + count - high; j += 32) {
+      const int i = j < low ? j : j - low + high, column = load_shared(staged - 4 * LENGTH + 4 * i);
+      if (column < 0) store_shared(target + 4 * i, beyond);
+      else copy_async(target + 4 * i, source + column * g.x_x);
     }
-  }
-
-  __device__ void put(unsigned target, const float* source, int column) const {
-    if (column < 0) store_shared(target, beyond);
-    else copy_async(target, source + column * g.x_x);
   }
 };

@@ -12,7 +12,7 @@ from numba import cuda
 from fastconv.engines.numba_cuda.elements import mapped, place_in_batch
 from fastconv.engines.numba_cuda.tile import TileGeometry
 
-__all__ = ["StreamGeometry", "group_macros", "stream_twin", "weights_of"]
+__all__ = ["StreamGeometry", "operands", "stream_twin", "weights_of"]
 
 # `strip`: rows of results that are a warp's.
 FIELDS = [*TileGeometry._fields, "strip"]
@@ -24,14 +24,15 @@ def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
     return (w.T if operation == "strip" else w).astype(np.float32).ravel()
 
 
-def group_macros(group: int) -> dict[str, int | str]:
-    """What `matrix_units.cuh` needs for products of 8 * `group` columns: an instruction and its operands."""
-    count = 4 * group
-    places = [f"%{i}" for i in range(count + 6)]
-    sums, first, b, add = ", ".join(places[:count]), ", ".join(places[count : count + 4]), *places[-2:]
-    product = f"wgmma.mma_async.sync.aligned.m64n{8 * group}k16.f32.f16.f16 {{{sums}}}, {{{first}}}, {b}, p, 1, 1, 0;"
+def operands(height: int, columns: int, near: int) -> dict[str, int | str]:
+    """Macros of `halves.cu` and `matrix_units.cuh` for a kernel's height, a thread's columns, and outputs of a row: an instruction
+    has as many operands as there are bands."""
+    count = 4 * -(-near * height // 8)
+    sums, a = (", ".join(f"%{i}" for i in range(*ends)) for ends in ((count,), (count, count + 4)))
+    product = f"wgmma.mma_async.sync.aligned.m64n{2 * count}k16.f32.f16.f16 {{{sums}}}, {{{a}}}, %{count + 4}, p, 1, 1, 0;"
     results = ", ".join(f'"+f"(d[{i}])' for i in range(count))
-    return {"GROUP": group, "GROUP_PRODUCT": f'"{product}"', "GROUP_ADD": f'"{add}"', "GROUP_RESULTS": results}
+    named = {"BANDS_PRODUCT": f'"{product}"', "BANDS_ADD": f'"%{count + 5}"', "BANDS_RESULTS": results}
+    return {"NEAR": near, "WIDTH": 32 * columns, **named}
 
 
 def stream_twin(size: tuple[int, int], columns: int, beside: int, warps: int, operation: str) -> Callable:
