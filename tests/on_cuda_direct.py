@@ -49,6 +49,7 @@ def kind(request, monkeypatch):
     """Strips are taken by large images and kernels; here by all whose kernels they are for, or by none."""
     monkeypatch.setattr(device_streams, "TILED", 49)
     monkeypatch.setattr(device_streams, "BY_HALVES", 0)
+    monkeypatch.setattr(device_streams, "ROW_US", 0)
     monkeypatch.setattr(device_streams, "PROCESSORS", 1)
     monkeypatch.setattr(device_streams, "SHORTEST", 1 << 20 if request.param == "stream" else 0)
     with fastconv.use(precision="default" if request.param == "halves" else "strict"):

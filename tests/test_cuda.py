@@ -398,10 +398,11 @@ FAST = [
 def test_fast_kernels_stay_in_registers(types):
     """The machine code, as nvJitLink makes it, has no stack and spills nothing."""
     nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink")
-    from fastconv.engines.numba_cuda.cubins import compile_ptx
+    from fastconv.engines.numba_cuda.cubins import architecture, compile_ptx
 
-    ptx = compile_ptx(define(*types), (9, 0))[0].encode()
-    options = ["-arch=sm_90", "-verbose"]
+    kernel = define(*types)
+    ptx = compile_ptx(kernel, (9, 0))[0].encode()
+    options = [f"-arch=sm_{architecture(kernel, (9, 0))}", "-verbose"]
     handle = nvjitlink.create(len(options), options)
     nvjitlink.add_data(handle, nvjitlink.InputType.PTX, ptx, len(ptx), "kernel")
     nvjitlink.complete(handle)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import costs
-from fastconv.algorithms import device
+from fastconv.algorithms import device, device_streams
 from fastconv.device import DeviceArray
 from fastconv.problem import ConvProblem
 
@@ -21,10 +21,10 @@ NAME = "device_fourier"
 FLOAT32 = "float32"
 
 # Points along an axis of a block: how many a thread has, blocks of a multiprocessor, and microseconds that it takes for them, and
-# for the weights' spectrum; and of direct sums, for a product of each pixel.  Measured on an H100, whose multiprocessors are
-# counted, at 8192x8192; others differ by about the same factor in both.
+# for the weights' spectrum.  Measured on an H100, whose multiprocessors are counted, at 8192x8192; others differ by about the
+# same factor as direct sums do.
 SIZES = {64: (16, 3, 24.0, 18.0), 128: (32, 1, 30.0, 40.0)}
-DIRECT_US, PROCESSORS = 5.0e-8, 132
+PROCESSORS = 132
 # The same of tiles in memory: threads of a line, microseconds for two tiles, and for the spectrum; lines of a block, bytes of
 # the tiles that lie in scratch memory at the same time.
 PASSES = {1024: (64, 38.0, 150.0)}
@@ -75,13 +75,10 @@ def blocks_for(p: ConvProblem) -> Blocks | None:
     return min(found, key=lambda blocks: blocks.microseconds, default=None)
 
 
-def pays(p: ConvProblem) -> bool:
-    """Whether transforms can do a problem, and are estimated to be faster than direct sums."""
-    if _refused(p):
-        return False
-    (height, width), (kernel_y, kernel_x) = p.out_shape, p.kernel_shape
-    blocks = blocks_for(p)
-    return blocks is not None and blocks.microseconds < DIRECT_US * p.batch * height * width * kernel_y * kernel_x
+def pays(p: ConvProblem, warpgroups: bool) -> bool:
+    """Whether transforms can do a problem, and are estimated to be faster than direct sums, perhaps those of warpgroups."""
+    blocks = None if _refused(p) else blocks_for(p)
+    return blocks is not None and blocks.microseconds < device_streams.microseconds(p, warpgroups)
 
 
 def least_sum(p: ConvProblem, comparable: float) -> float:

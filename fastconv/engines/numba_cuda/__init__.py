@@ -38,10 +38,11 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.device import on_device
 from fastconv.engines.numba_cuda.launch import RULES, Call, Kernel, Source, require
 from fastconv.engines.numba_cuda.pipeline import Tile, in_tiles
 
-__all__ = ["RULES", "Call", "Tile", "define", "in_tiles", "is_ready", "kernel", "weights_of"]
+__all__ = ["RULES", "Call", "Tile", "define", "has_warpgroups", "in_tiles", "is_ready", "kernel", "weights_of"]
 
 
 # Blocks that a multiprocessor shall hold of kernels that pool, and of those that sum float16 numbers by steps of one.
@@ -131,7 +132,13 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, stag
     from fastconv.engines.numba_cuda import stream
 
     beside, warps, blocks, columns, near, by_value = rest
-    macros: dict[str, int | str] = {"KERNEL_Y": height, "KERNEL_X": width, "PHASE": phase, "ROWS": rows, "BESIDE": beside}
+    macros: dict[str, int | str] = {
+        "KERNEL_Y": height,
+        "KERNEL_X": width,
+        "PHASE": phase,
+        "ROWS": rows,
+        "BESIDE": beside,
+    }
     if operation == "stream":
         macros["COLUMNS"] = columns
     else:
@@ -143,7 +150,7 @@ def _stream(operation: str, height: int, width: int, phase: int, rows: int, stag
     twin = stream.stream_twin((height, width), columns, beside, warps, operation)
     return Kernel(
         twin, ("float32",) * 4, ("float64",), stream.StreamGeometry, (32 * warps, blocks), height * width * by_value,
-        Source.of(operation, operation == "halves", **macros),
+        replace(Source.of(operation, **macros), needs_own=operation == "halves"),
     )  # fmt: skip
 
 
@@ -286,6 +293,12 @@ def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
     from fastconv.engines.numba_cuda import stream
 
     return stream.weights_of(operation, w)
+
+
+def has_warpgroups(array: Any) -> bool:
+    """Whether four warps multiply matrices together on the device where an array lies, or would be brought."""
+    with Call(array if on_device(array) else None) as call:
+        return call.has_warpgroups
 
 
 def is_ready(operation: str, *types: Any) -> bool:

@@ -144,11 +144,10 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
   float* place = out + n * g.out_n + c * g.out_c + (top - KERNEL_Y + 1) * g.out_y + first * g.out_x;
   const bool whole = beside > column_of(RESULTS - 1) && g.out_x == 1 && (NEAR != 8 || (((long long)place | g.out_y * 4) & 7) == 0);
   float doubt = 0.f;  // NaN behind a result that is not finite
-  const auto store = [&](const float (&sums)[RESULTS]) {
-    float result[RESULTS];
+  const auto store = [&](float (&result)[RESULTS]) {
 #pragma unroll
     for (int c = 0; c < RESULTS; c++) {
-      result[c] = fmaf(sums[c], unscaled, start);
+      result[c] = fmaf(result[c], unscaled, start);
       doubt = fmaf(result[c], 0.f, doubt);
     }
 #pragma unroll
@@ -162,9 +161,9 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
       }
     }
   };
-  float sums[KERNEL_Y][RESULTS];  // of windows that end a row behind each other
+  float sums[KERNEL_Y - 1][RESULTS];  // of windows that end a row behind each other
 #pragma unroll
-  for (int j = 0; j < KERNEL_Y; j++)
+  for (int j = 0; j < KERNEL_Y - 1; j++)
 #pragma unroll
     for (int c = 0; c < RESULTS; c++) sums[j][c] = 0.f;
   int slot = 0;
@@ -173,7 +172,7 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
     wait_but<STAGES - 2>();
     __syncwarp();
     strip.stage(i + (STAGES - 1) * ROWS, slot ? slot - 1 : STAGES - 1);
-#pragma unroll
+#pragma unroll (ROWS > 2 ? 1 : ROWS)
     for (int r = 0; r < ROWS; r++) {
       Row row;
       row.read(reinterpret_cast<const float*>(own + (slot * ROWS + r) * (PITCH / 4)));
@@ -187,20 +186,17 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
       for (int m = 0; m < TILES; m++) multiply(d[m], row.a[m], bands);
       end_products();
       await_products();
+      float result[RESULTS];
 #pragma unroll
       for (int k = KERNEL_Y - 1; k >= 0; k--)
 #pragma unroll
         for (int c = 0; c < RESULTS; c++) {
           const float product = NEAR == 8 ? d[c / 4][4 * k + c % 4] : d[c / 2][k / 2 * 4 + c % 2 * 2 + k % 2];
-          float& sum = sums[KERNEL_Y - 1 - k][c];
-          sum = fmaf(product, row.inverse, sum);
+          const float sum = fmaf(product, row.inverse, k > 0 ? sums[KERNEL_Y - 1 - k][c] : 0.f);
+          (k < KERNEL_Y - 1 ? sums[KERNEL_Y - 2 - k][c] : result[c]) = sum;
         }
       const int done = i + r - KERNEL_Y + 1;  // row of the results
-      if (0 <= done && done < below) store(sums[0]);
-#pragma unroll
-      for (int j = 0; j < KERNEL_Y; j++)
-#pragma unroll
-        for (int c = 0; c < RESULTS; c++) sums[j][c] = j + 1 < KERNEL_Y ? sums[j + 1][c] : 0.f;
+      if (0 <= done && done < below) store(result);
       place += g.out_y;
     }
     slot = slot == STAGES - 1 ? 0 : slot + 1;

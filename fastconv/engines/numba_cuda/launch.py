@@ -57,9 +57,9 @@ class Source:
     needs_own: bool = False
 
     @classmethod
-    def of(cls, name: str, needs_own: bool = False, **macros: int | str) -> Source:
+    def of(cls, name: str, **macros: int | str) -> Source:
         """A source with its macros by name."""
-        return cls(name, tuple((k, v if isinstance(v, str) else int(v)) for k, v in macros.items()), needs_own)
+        return cls(name, tuple((k, v if isinstance(v, str) else int(v)) for k, v in macros.items()))
 
 
 @dataclass(frozen=True)

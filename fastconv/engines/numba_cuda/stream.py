@@ -25,11 +25,13 @@ def weights_of(operation: str, w: np.ndarray) -> np.ndarray:
 
 
 def operands(height: int, columns: int, near: int) -> dict[str, int | str]:
-    """Macros of `halves.cu` and `matrix_units.cuh` for a kernel's height, a thread's columns, and outputs of a row: an instruction
-    has as many operands as there are bands."""
+    """Macros of `halves.cu` and `matrix_units.cuh` for a kernel's height, a thread's columns, and outputs of a matrix's row: an
+    instruction has as many operands as there are bands."""
     count = 4 * -(-near * height // 8)
     sums, a = (", ".join(f"%{i}" for i in range(*ends)) for ends in ((count,), (count, count + 4)))
-    product = f"wgmma.mma_async.sync.aligned.m64n{2 * count}k16.f32.f16.f16 {{{sums}}}, {{{a}}}, %{count + 4}, p, 1, 1, 0;"
+    product = (
+        f"wgmma.mma_async.sync.aligned.m64n{2 * count}k16.f32.f16.f16 {{{sums}}}, {{{a}}}, %{count + 4}, p, 1, 1, 0;"
+    )
     results = ", ".join(f'"+f"(d[{i}])' for i in range(count))
     named = {"BANDS_PRODUCT": f'"{product}"', "BANDS_ADD": f'"%{count + 5}"', "BANDS_RESULTS": results}
     return {"NEAR": near, "WIDTH": 32 * columns, **named}
