@@ -30,6 +30,7 @@ CASES = [
     ("halves", (7, 7)),
     ("halves", (10, 9)),
     ("halves", (15, 11)),
+    ("halves", (1, 12)),
     ("halves", (2, 25)),
     ("halves", (19, 6)),
 ]

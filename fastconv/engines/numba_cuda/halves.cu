@@ -161,7 +161,7 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
       }
     }
   };
-  float sums[KERNEL_Y - 1][RESULTS];  // of windows that end a row behind each other
+  float sums[KERNEL_Y > 1 ? KERNEL_Y - 1 : 1][RESULTS];  // of windows that end a row behind each other
 #pragma unroll
   for (int j = 0; j < KERNEL_Y - 1; j++)
 #pragma unroll
