@@ -21,7 +21,7 @@ typedef struct {
     const char *const *row; /* NULL: nothing is */
 } Ahead;
 
-typedef void (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, const Ahead *ahead);
+typedef int (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, const Ahead *ahead);
 typedef void (*Around)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
                        int64_t n, const Quotient *q, const Ahead *ahead);
 

@@ -25,7 +25,6 @@ cdef enum:
     PASS_SLOTS = 7
     GROUP = 8
     MEAN = 2
-    FEWEST_QUICK = 5
     TURNED = 2
 
 # A tile on its way: the rows that the windows of a group read, n bytes from column `low` on, and the group's
@@ -96,17 +95,16 @@ cdef inline void be_careful(Strip *s, int64_t y) noexcept nogil:
 
 
 cdef void choose_ops(Strip *s, int64_t y) noexcept nogil:
-    # What is quick with numbers, unless rows of these windows hold a NaN.  Windows of more than eight rows look at
-    # the new ones themselves.
+    # What is quick with numbers, unless rows of these windows hold a NaN.  Most windows look at the new ones
+    # themselves.
     cdef const Tiling *t = &s.a.t
-    cdef int64_t code = t.acc_code, taps = s.a.taps_y, kept = taps - 1, first = kept if y > 0 else 0, rows
+    cdef int64_t code = t.acc_code, taps = s.a.taps_y, kept = taps - 1, first = kept if y > 0 else 0, rows = kept + GROUP - first
     cdef int64_t n = s.n if s.direct else max((s.tile.cols + t.halo_x) * s.ops.size, <int64_t>VECTOR_BYTES)
     cdef const WindowOps *quick = QUICK_OPS[t.kind][code]
-    if quick == NULL or (taps < FEWEST_QUICK and s.a.taps_x < FEWEST_QUICK):
+    if quick == NULL or (taps == 1 and s.a.n_passes < 2):
         return
-    rows = kept + GROUP - first
-    if taps > GROUP and y >= s.careful_until:
-        rows = kept if y == 0 else 0
+    if y >= s.careful_until and (taps > GROUP or taps == 2 or taps == 3 or taps == 5):
+        rows = kept if taps > GROUP and y == 0 else 0
     if rows > 0 and not rows_of_numbers(code, s.rows + first, rows, n):
         be_careful(s, y)
     elif y >= s.careful_until:
@@ -134,8 +132,8 @@ cdef bint eights(Strip *s, int64_t y) noexcept nogil:
     return s.down.eights(s.windows, s.step, s.rows, a.taps_y, blocks, n, block_of(s, group), s.n, a.down, &s.ahead)
 
 
-cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
-    # The windows that begin in each of eight rows.
+cdef bint windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # The windows that begin in each of eight rows; false if they were made quickly and are not of numbers alone.
     cdef const Downwards *down = s.down
     cdef const Quotient *q = s.a.down
     cdef int64_t taps = s.a.taps_y, i
@@ -144,18 +142,18 @@ cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
         for i in range(count):
             memcpy(s.windows + i * s.step, s.rows[i], s.n)
     elif taps == 2:
-        down.twos(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+        return down.twos(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 3:
-        down.threes(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+        return down.threes(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 5:
-        down.fives(s.windows, s.step, s.rows, s.n, q, &s.ahead)
-    elif taps <= GROUP:
+        return down.fives(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+    elif taps > GROUP:
+        return eights(s, y)
+    else:
         for i in range(0, GROUP, 4):
             down.gather(core, s.rows + i + 3, taps - 3, s.rows[0], s.n)
             down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q, &s.ahead)
-    elif not eights(s, y):
-        be_careful(s, y)
-        eights(s, y)
+    return True
 
 
 cdef void fill_edge(Strip *s, int64_t count, int64_t position, int64_t n) noexcept nogil:
@@ -375,7 +373,9 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
                 look_ahead(&s, y, at, end)
             if not bytes:
                 choose_ops(&s, y)
-            windows_down(&s, y, count)
+            if not windows_down(&s, y, count):
+                be_careful(&s, y)
+                windows_down(&s, y, count)
             if a.down != NULL and not bytes:
                 ops.last(group_rows, 0, rows, 0, 1, 1, count * s.step, a.down, &NOTHING)
             if s.direct:

@@ -10,16 +10,19 @@
     if (ahead->row != NULL)   \
         for (int j = 0; j < rows; j++) __builtin_prefetch(ahead->out + j * ahead->out_step + i, 1);
 
-/* Windows of `taps` (2, 3 or 5) rows that begin in each of eight rows, from sums that several of them share. */
-static inline __attribute__((always_inline)) void NAME(few)(char *dst, int64_t step, const char *const *row, int64_t n,
-                                                            const Quotient *q, const Ahead *ahead, const int taps) {
+/* Windows of `taps` (2, 3 or 5) rows that begin in each of eight rows, from sums that several of them share.
+ * Whether the rows hold nothing but numbers, where somebody wants to know (WATCH). */
+static inline __attribute__((always_inline)) int NAME(few)(char *dst, int64_t step, const char *const *row, int64_t n,
+                                                           const Quotient *q, const Ahead *ahead, const int taps) {
     PREPARE
+    WATCHED
     EVERY_VECTOR(LINE_OF(row[0])) {
         V x[12];
         CALL_FOR_OUTPUT(8)
         _Pragma("GCC unroll 12") for (int j = 0; j < taps + 7; j++) {
             x[j] = READ(row[j]);
             KEEP(x[j]);
+            if (j % 2 || j == taps + 6) WATCH(x[j], x[j > 0 ? j - 1 : 0]);
         }
         char *to = dst + i;
         if (taps == 2)
@@ -39,11 +42,12 @@ static inline __attribute__((always_inline)) void NAME(few)(char *dst, int64_t s
                 WRITE(to + 3 * step, OP(OP(shared, late), x[j + 7]));
             }
     }
+    return ALL_NUMBERS;
 }
-#define FEW(name, taps)                                                                                        \
-    static void NAME(name)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, \
-                           const Ahead *ahead) {                                                       \
-        NAME(few)(dst, step, row, n, q, ahead, taps);                                                              \
+#define FEW(name, taps)                                                                                    \
+    static int NAME(name)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, \
+                          const Ahead *ahead) {                                                            \
+        return NAME(few)(dst, step, row, n, q, ahead, taps);                                               \
     }
 FEW(twos, 2)
 FEW(threes, 3)

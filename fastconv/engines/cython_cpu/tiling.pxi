@@ -10,7 +10,7 @@ cdef extern from "sliding.h" nogil:
         const char *out
         int64_t out_step, by
         const char *const *row
-    ctypedef void (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q,
+    ctypedef bint (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q,
                          const Ahead *ahead) noexcept nogil
     ctypedef void (*Around)(char *dst, int64_t step, const char **before, const char *core, const char **after,
                             int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
