@@ -98,7 +98,8 @@ cdef void choose_ops(Strip *s, int64_t y) noexcept nogil:
     # What is quick with numbers, unless rows of these windows hold a NaN.  Most windows look at the new ones
     # themselves.
     cdef const Tiling *t = &s.a.t
-    cdef int64_t code = t.acc_code, taps = s.a.taps_y, kept = taps - 1, first = kept if y > 0 else 0, rows = kept + GROUP - first
+    cdef int64_t code = t.acc_code, taps = s.a.taps_y, kept = taps - 1
+    cdef int64_t first = kept if y > 0 else 0, rows = kept + GROUP - first
     cdef int64_t n = s.n if s.direct else max((s.tile.cols + t.halo_x) * s.ops.size, <int64_t>VECTOR_BYTES)
     cdef const WindowOps *quick = QUICK_OPS[t.kind][code]
     if quick == NULL or (taps == 1 and s.a.n_passes < 2):
@@ -303,8 +304,9 @@ cdef Strip strip_of(const SlidingArgs *a, const WindowOps *ops, int64_t unit, in
     s.plane = t.x + t.src_planes[s.tile.plane]
     s.direct, s.filled, s.step = a.direct[unit % t.col_tiles], 0, t.pitch * ops.size
     s.careful_until = 0
-    if QUICK_OPS[t.kind][t.acc_code] != NULL and not (is_number(t.acc_code, t.fill) and is_number(t.acc_code, t.fill + ops.size)):
-        s.careful_until = s.tile.rows
+    if QUICK_OPS[t.kind][t.acc_code] != NULL:
+        if not (is_number(t.acc_code, t.fill) and is_number(t.acc_code, t.fill + ops.size)):
+            s.careful_until = s.tile.rows
     return s
 
 

@@ -157,8 +157,9 @@ WATCHING(f64, i64, pd, __mmask8)
         for (int64_t j = 0; j < rows; j += 2) {                                                           \
             const char *a = row[j], *b = row[j + 1 < rows ? j + 1 : j];                                   \
             EVERY_VECTOR((int64_t)((uintptr_t)a % VECTOR_BYTES)) {                                        \
-                const Numbers_##s next = watched_##s(some, *(const loose_##s *)(a + i), *(const loose_##s *)(b + i)); \
-                some = others, others = next;                                                             \
+                const lanes_##s x = *(const loose_##s *)(a + i), y = *(const loose_##s *)(b + i);          \
+                const Numbers_##s seen = watched_##s(some, x, y);                                         \
+                some = others, others = seen;                                                             \
             }                                                                                             \
         }                                                                                                 \
         return only_numbers_##s(some) && only_numbers_##s(others);                                          \
