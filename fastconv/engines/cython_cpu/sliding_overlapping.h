@@ -46,9 +46,27 @@ static inline __attribute__((always_inline)) void NAME(line)(char *dst, const ch
     }
 }
 
+/* Those of 16 elements, or (`far`) 64, that begin in each element of a run of n bytes, where the element was. */
+static inline __attribute__((always_inline)) void NAME(grow)(char *src, int64_t n, const int far) {
+    V seen[4], made, sixteens, thirties, older;
+    const char *at = src;
+    for (int level = 0; level < 4; level++) seen[level] = *(const VU *)at;
+    sixteens = thirties = older = seen[0];
+    for (int64_t i = far ? -7 : -4; i < n / VECTOR_BYTES + 1; i++) {
+        if (i >= 0) *(VU *)(src + i * VECTOR_BYTES) = made;
+        made = NAME(doubled)(seen, *(const VU *)(at += VECTOR_BYTES), 4);
+        if (far) {
+            const V newest = OP(sixteens, made);
+            sixteens = made;
+            made = OP(older, newest);
+            older = thirties, thirties = newest;
+        }
+    }
+}
+
 /* Windows of 5 elements and more, of `rows` rows of n bytes; those of src are overwritten. */
 static void NAME(overlapping)(char *dst, int64_t dst_step, char *src, int64_t src_step, int64_t taps, int64_t rows, int64_t n,
-                         const Ahead *ahead) {
+                              const Ahead *ahead) {
     if (taps <= 32) {
         for (int64_t row = 0; row < rows; row++, dst += dst_step, src += src_step) {
             const char *next_row = ahead->row == NULL ? NULL : ahead->row[row] + ahead->by;
@@ -58,22 +76,17 @@ static void NAME(overlapping)(char *dst, int64_t dst_step, char *src, int64_t sr
         }
         return;
     }
-    V seen[4], made;
-    const char *at = src, *from[4] = {src, src, src, src};
-    const int64_t all = rows * src_step;
-    int64_t reach = 64, count = 1; /* bytes */
-    for (int level = 0; level < 4; level++) seen[level] = *(const VU *)at;
-    for (int level = 0; level < 4; level++) made = NAME(doubled)(seen, *(const VU *)(at += VECTOR_BYTES), 4);
-    for (int64_t i = 0; i < all - 15 * 4; i += VECTOR_BYTES) {
-        *(VU *)(src + i) = made;
-        made = NAME(doubled)(seen, *(const VU *)(at += VECTOR_BYTES), 4);
-    }
-    for (; 4 * reach < 4 * taps; reach *= 4) {
+    const char *from[4] = {src, src, src, src};
+    const int64_t all = rows * src_step, window = 4 * taps; /* bytes, as what follows */
+    int64_t reach = taps <= 64 ? 64 : 256, count = 1;
+    if (taps <= 64) NAME(grow)(src, all - 64, 0);
+    else NAME(grow)(src, all - 256, 1);
+    for (; 4 * reach < window; reach *= 4) {
         for (int k = 1; k < 4; k++) from[k] = src + k * reach;
         NAME(fold)(src, from, 4, all - 4 * reach + 4);
     }
-    for (; count * reach < 4 * taps; count++) {
-        const int64_t step = count * reach, most = 4 * taps - reach;
+    for (; count * reach < window; count++) {
+        const int64_t step = count * reach, most = window - reach;
         from[count] = src + (step < most ? step : most);
     }
     NAME(last)(dst, dst_step, from, src_step, count, rows, n, NULL, ahead);
