@@ -189,6 +189,21 @@ def test_groups_of_rows(engine, name, dtype, mode):
     check(name, image, (4, 9), mode=mode, origin=(1, 4), cval=3)
 
 
+@pytest.mark.parametrize("shape", [(160, 90), (40, 3000)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXTREMES)
+def test_rows_before_and_after_nan(engine, name, dtype, shape):
+    """Where no row of the windows holds a NaN, groups of rows are folded by what does not keep it."""
+    image, nan = values(shape, dtype), np.zeros(shape, bool)
+    for row, column in ((3, 5), (70, 45), (71, 1700), (shape[0] - 1, 0)):
+        nan[min(row, shape[0] - 20), min(column, shape[1] - 1)] = True
+    function, oracle = both(name)
+    for size in ((1, 9), (2, 2), (3, 3), (4, 5), (5, 8), (8, 16), (9, 17), (15, 64), (24, 32), (31, 33), (70, 101)):
+        desired = oracle(image, size)
+        desired[scipy.ndimage.maximum_filter(nan, size)] = np.nan
+        assert_identical(function(np.where(nan, np.nan, image), size), desired, f"{name} {size}")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", FILTERS)
 def test_wide_images(engine, name, mode):

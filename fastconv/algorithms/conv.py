@@ -25,7 +25,7 @@ from fastconv.engines.contract import ACTIVATIONS, CONV_FIELDS, record, slope_bi
 from fastconv.problem import ConvProblem
 from fastconv.replay import constant, contiguous, kept_weights
 
-__all__ = ["BLOCK_SLOT", "Conv", "is_ready", "prefers_filters", "refuse"]
+__all__ = ["BLOCK_SLOT", "Conv", "is_ready", "kernel_of", "prefers_filters", "refuse"]
 
 # How many channels are staged at once.
 BLOCK_SLOT, PACKS_SLOT = CONV_FIELDS.index("block_channels"), CONV_FIELDS.index("packs")
@@ -115,10 +115,16 @@ def _deep_pixels(p: ConvProblem) -> bool:
     return p.channels_last and p.channels >= DEEP_CHANNELS * p.groups and prod(p.kernel_shape) <= DEEP_TAPS
 
 
+def kernel_of(problem: ConvProblem, filter_lanes: bool) -> tuple[str, str]:
+    """What the kernel is made for: the elements that it sums in, and what lanes are."""
+    return PARTS.get(problem.acc, problem.acc), "filters" if filter_lanes else "pixels"
+
+
 def is_ready(problem: ConvProblem, engine: Any) -> bool:
-    """Whether the engine's kernels are compiled."""
-    types = kernel_types(problem)
-    return engine.is_ready("conv", *types) and engine.is_ready("weights", *types)
+    """Whether the engine's kernels are compiled: those for weights that are kept, too."""
+    lanes = {prefers_filters(problem, engine, packing) for packing in (0.0, NS_PACKED)}
+    conv = all(engine.is_ready("conv", *kernel_of(problem, filters)) for filters in lanes)
+    return conv and engine.is_ready("weights", *kernel_types(problem))
 
 
 class Conv(ConvExecutor):
@@ -136,16 +142,16 @@ class Conv(ConvExecutor):
     ):
         """`filter_lanes`: what lanes are; `weight_rows`: of a block of weights that are packed elsewhere (`compute`);
         `rows`: weights of one tap lie as [channel][filter], and are read there."""
-        super().__init__(problem, engine)
+        # Weights that are kept from call to call are packed, be they never so large.
+        kept = prefers_filters(problem, engine) if filter_lanes is None else filter_lanes
+        self.filter_lanes = prefers_filters(problem, engine, NS_PACKED) if filter_lanes is None else filter_lanes
+        super().__init__(problem, engine, kernel_of(problem, self.filter_lanes))
         self.rows = rows
         # Per group, complex parts counted.
         self.channels = problem.channels // problem.groups * (2 if problem.in_dtype in PARTS else 1)
         self.filters = problem.filters // problem.groups * (2 if problem.acc in PARTS else 1)
         self.taps = prod(problem.kernel_shape)
         self.weight_rows = weight_rows or self.channels * self.taps
-        # Weights that are kept from call to call are packed, be they never so large.
-        kept = prefers_filters(problem, engine) if filter_lanes is None else filter_lanes
-        self.filter_lanes = prefers_filters(problem, engine, NS_PACKED) if filter_lanes is None else filter_lanes
         # Weights of one tap that are not kept are packed by the units that need them: packed first, they go from the caches of
         # one thread to those of the other.
         real, pointwise = problem.acc not in PARTS, self.taps == problem.groups == 1

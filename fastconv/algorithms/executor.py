@@ -73,12 +73,13 @@ class ConvExecutor(ABC):
 
     operation: str
 
-    def __init__(self, problem: ConvProblem, engine: Any):
+    def __init__(self, problem: ConvProblem, engine: Any, types: tuple[str, str] | None = None):
+        """`types`: what the kernel is made for, if not the `kernel_types`."""
         self.problem = problem
         self.engine = engine
         self.part = PARTS.get(problem.acc, problem.acc)
         self.itemsize = np.dtype(self.part).itemsize
-        self.kernel = engine.kernel(self.operation, *kernel_types(problem))
+        self.kernel = engine.kernel(self.operation, *(types or kernel_types(problem)))
         self._bounds: OrderedDict[tuple, Bound] = OrderedDict()
 
     def __call__(

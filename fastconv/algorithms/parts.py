@@ -7,7 +7,7 @@ from typing import Any
 
 from fastconv.problem import ConvProblem
 
-__all__ = ["are_ready", "executor_of", "lacking"]
+__all__ = ["algorithm_of", "are_ready", "executor_of", "lacking"]
 
 
 def _name(engine: Any) -> str:
@@ -31,6 +31,11 @@ def are_ready(parts: Iterable[ConvProblem], engine: Any) -> bool:
     """Whether the kernels of all parts are compiled."""
     rows = [(_row(part, _name(engine)), part) for part in parts]
     return all(row is not None and row.is_ready(part) for row, part in rows)
+
+
+def algorithm_of(part: ConvProblem, engine: Any) -> str:
+    """The algorithm that computes a part; nothing that `lacking` finds."""
+    return _row(part, _name(engine)).algorithm
 
 
 def executor_of(part: ConvProblem, engine: Any) -> Any:

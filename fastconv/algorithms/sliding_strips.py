@@ -74,7 +74,7 @@ class Windows(NamedTuple):
         size, taps, (_, halo) = self.size, self.tiles.y.taps, self.tiles.halo
         group = min(GROUP, strip.rows)
         pitch = vectors((strip.chunk + halo) * size + 2 * VECTOR) | VECTOR  # an odd number: rows in different sets
-        n_blocks = (taps - GROUP + 1) // GROUP
+        n_blocks = (taps - GROUP) // GROUP
         n_blocks = n_blocks if n_blocks > 1 else 0
         rows = vectors((GROUP if taps > 1 else group) * pitch + 2 * VECTOR + SLACK)
         core = 2 * (pitch + 2 * VECTOR) if self.pairs else pitch
@@ -82,7 +82,7 @@ class Windows(NamedTuple):
         sizes = {
             "rows": 8 * (taps + 3 * GROUP + n_blocks), "fill_row": ((strip.cols + halo) * size + VECTOR) * self.filled,
             "ring": (taps - 1 + (GROUP if taps > 1 else group)) * pitch + SLACK,
-            "below": self.below * pitch, "blocks": n_blocks * core + SLACK, "core": core + SLACK,
+            "below": self.below * pitch, "blocks": (n_blocks + (n_blocks > 0)) * core + SLACK, "core": core + SLACK,
             "windows": rows, "second": rows * apart, "third": rows * self.pairs, "stored": rows,
         }  # fmt: skip
         at, places = 0, {}
@@ -142,7 +142,7 @@ def _rows_and_columns(windows: Windows, threads: int) -> tuple[int, int]:
         cols = -(-width // 2**i)
         window = (cols + halo_x) * size
         cost = (1 + halo_x / cols) * (1 + 128 / (cols * size))
-        cost *= 1.15 if 2 * GROUP * window > FIRST_CACHE else 1.0
+        cost *= 1.15 if GROUP * window * (1 if windows.overlap else 2) > FIRST_CACHE else 1.0
         cost *= 1.3 if (halo_y + GROUP) * window > SECOND_CACHE else 1.0
         shapes.append((not windows.fits(Strip(height, cols, cols)), cost, -cols, cols))
     *_, most = min(shapes)

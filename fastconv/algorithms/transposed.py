@@ -18,10 +18,10 @@ import numpy as np
 
 from fastconv.algorithms import fold
 from fastconv.algorithms.continued import fold_back, is_continued, unfolded
-from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, prefers_filters
+from fastconv.algorithms.conv import BLOCK_SLOT, NS_PACKED, Conv, kernel_of, prefers_filters
 from fastconv.algorithms.geometry import PARTS
 from fastconv.algorithms.panels import Panels, refuse_kernel
-from fastconv.algorithms.parts import are_ready, executor_of, lacking
+from fastconv.algorithms.parts import algorithm_of, are_ready, executor_of, lacking
 from fastconv.algorithms.transposed_weights import TransposedWeights
 from fastconv.algorithms.turned_pixels import TurnedPixels, few_images, turns
 from fastconv.algorithms.weights import AdjointPacking
@@ -66,8 +66,18 @@ def beyond_numba(problem: TransposedProblem) -> str | None:
 
 def is_ready(problem: TransposedProblem, engine: Any) -> bool:
     """Whether the kernels of all phases are compiled."""
-    spread = _spread(problem)
-    return are_ready(_steps_in_full(problem), engine) and (spread is None or fold.is_ready(spread, engine))
+    spread, steps = _spread(problem), _steps_in_full(problem)
+    if not (are_ready(steps, engine) and (spread is None or fold.is_ready(spread, engine))):
+        return False
+    if any(algorithm_of(step, engine) != "conv" for step in steps):
+        return True
+    most = sorted(steps, key=lambda step: step.flops)[-1:]
+    return all(engine.is_ready("conv", *kernel_of(step, True)) for step in most if _prefers_filters(step, engine))
+
+
+def _prefers_filters(step: ConvProblem, engine: Any) -> bool:
+    """Whether lanes are channels of the result, if weights go there at once rather than transposed first."""
+    return prefers_filters(step, engine, NS_PACKED - NS_TRANSPOSED)
 
 
 def _beyond(engine: str, problem: TransposedProblem) -> str | None:
@@ -322,7 +332,7 @@ class Transposed:
             and p.batch * prod(p.out_shape) >= MANY_PIXELS
         ):
             return False
-        return self.turns or prefers_filters(convs[-1], engine, NS_PACKED - NS_TRANSPOSED)
+        return self.turns or _prefers_filters(convs[-1], engine)
 
     def _weights(self, w: np.ndarray, arrays: list[tuple[np.ndarray, np.ndarray]], threads: int) -> list[np.ndarray]:
         """The weights of each phase, as its executor reads them."""

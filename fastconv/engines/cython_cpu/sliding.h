@@ -21,16 +21,17 @@ typedef struct {
     const char *const *row; /* NULL: nothing is */
 } Ahead;
 
-typedef void (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, const Ahead *ahead);
+typedef int (*Few)(char *dst, int64_t step, const char *const *row, int64_t n, const Quotient *q, const Ahead *ahead);
 typedef void (*Around)(char *dst, int64_t step, const char *const *before, const char *core, const char *const *after,
                        int64_t n, const Quotient *q, const Ahead *ahead);
 
 /* Windows down the columns. */
 typedef struct {
     Few twos, threes, fives;
-    Around fours, eights;
-    void (*gather)(char *dst, const char *const *core, int64_t cores, const char *const *row, int64_t rows, const char *like,
-                   int64_t n);
+    Around fours;
+    int (*eights)(char *dst, int64_t step, const char *const *row, int64_t taps, const char *const *core, int64_t cores,
+                  char *block, int64_t n, const Quotient *q, const Ahead *ahead);
+    void (*gather)(char *dst, const char *const *row, int64_t rows, const char *like, int64_t n);
 } Downwards;
 
 typedef struct {
@@ -41,6 +42,8 @@ typedef struct {
     void (*last)(char *dst, int64_t dst_step, const char *const *src, int64_t src_step, int64_t count, int64_t rows, int64_t n,
                  const Quotient *q, const Ahead *ahead);
     Downwards down;
+    void (*overlapping)(char *dst, int64_t dst_step, char *src, int64_t src_step, int64_t taps, int64_t rows, int64_t n,
+                   const Ahead *ahead); /* or NULL: by folds */
 } WindowOps;
 
 /* Elements that are compared as they are stored. */
@@ -110,6 +113,7 @@ CONVERT_RUN(double, f64)
 #define S u64
 #define BITS 64
 #include "sliding_extremes.h"
+#define WITH_NUMBERS /* floats without a NaN too: what keeps NaN takes twice as many instructions */
 #define S f32
 #define BITS 32
 #include "sliding_extremes.h"
@@ -125,6 +129,15 @@ CONVERT_RUN(double, f64)
 #define KIND smaller
 #define OP smaller_f64
 #include "sliding_kind.h"
+#define OF_NUMBERS
+#define KIND quick_larger
+#define OP quick_larger_f64
+#include "sliding_kind.h"
+#define KIND quick_smaller
+#define OP quick_smaller_f64
+#include "sliding_kind.h"
+#undef OF_NUMBERS
+#undef WITH_NUMBERS
 #undef DIVISION
 #undef RESULT
 #undef LOAD
@@ -203,6 +216,19 @@ static const WindowOps *const WINDOW_OPS[3][FLOAT64 + 1] = {
      &ops_smaller_u32, &ops_smaller_i64, &ops_smaller_u64, &ops_smaller_f32, &ops_smaller_f64},
     {[UINT8] = &ops_larger_u8 /* for staging: sliding_bytes.h has the means */, [UINT16] = &ops_mean_u16, [FLOAT32] = &ops_mean_f32, [FLOAT64] = &ops_mean_f64},
 };
+
+/* The same of numbers alone, and whether rows are that. */
+static const WindowOps *const QUICK_OPS[3][FLOAT64 + 1] = {
+    {[FLOAT32] = &ops_quick_larger_f32, [FLOAT64] = &ops_quick_larger_f64},
+    {[FLOAT32] = &ops_quick_smaller_f32, [FLOAT64] = &ops_quick_smaller_f64},
+};
+static int rows_of_numbers(int64_t code, const char *const *row, int64_t rows, int64_t n) {
+    return code == FLOAT32 ? rows_of_numbers_f32(row, rows, n) : rows_of_numbers_f64(row, rows, n);
+}
+static inline int is_number(int64_t code, const char *p) {
+    const double value = code == FLOAT32 ? *(const float *)p : *(const double *)p;
+    return value == value;
+}
 
 /* Taps of a structure: dst = (src[0] + numbers[0]) OP (src[1] + numbers[1]) ..., of 1 to 4 sources of n bytes. */
 #define FOLD_RAISED(NAME, OP)                                                                                   \

@@ -37,7 +37,7 @@ cdef struct Strip:
     char *scratch
     const char *plane
     const char **rows
-    int64_t direct, filled, step, begin, low, n
+    int64_t direct, filled, step, begin, low, n, careful_until
     char *windows
     char *first
     Ahead ahead
@@ -87,25 +87,54 @@ cdef void next_rows(Strip *s, int64_t y) noexcept nogil:
         j += 1
 
 
-cdef const char *core_of(Strip *s, int64_t y) noexcept nogil:
-    # What eight windows share: blocks of eight rows, one more for each group of windows, and single rows.
+cdef inline void be_careful(Strip *s, int64_t y) noexcept nogil:
+    # Rows of this group of windows hold a NaN, perhaps the last.
+    s.careful_until = max(s.careful_until, y + s.a.taps_y - 1 + GROUP)
+    s.ops = WINDOW_OPS[s.a.t.kind][s.a.t.acc_code]
+    s.down = &s.ops.down
+
+
+cdef void choose_ops(Strip *s, int64_t y) noexcept nogil:
+    # What is quick with numbers, unless rows of these windows hold a NaN.  Most windows look at the new ones
+    # themselves.
+    cdef const Tiling *t = &s.a.t
+    cdef int64_t code = t.acc_code, taps = s.a.taps_y, kept = taps - 1
+    cdef int64_t first = kept if y > 0 else 0, rows = kept + GROUP - first
+    cdef int64_t n = s.n if s.direct else max((s.tile.cols + t.halo_x) * s.ops.size, <int64_t>VECTOR_BYTES)
+    cdef const WindowOps *quick = QUICK_OPS[t.kind][code]
+    if quick == NULL or (taps == 1 and s.a.n_passes < 2):
+        return
+    if y >= s.careful_until and (taps > GROUP or taps == 2 or taps == 3 or taps == 5):
+        rows = kept if taps > GROUP and y == 0 else 0
+    if rows > 0 and not rows_of_numbers(code, s.rows + first, rows, n):
+        be_careful(s, y)
+    elif y >= s.careful_until:
+        s.ops = quick
+        s.down = &quick.down
+
+
+cdef inline char *block_of(Strip *s, int64_t group) noexcept nogil:
+    # The fold of the rows that are new in a group, kept for as many groups as take it, and one more.
+    cdef int64_t places = s.a.n_blocks + 1
+    return s.scratch + s.a.blocks + (group + places) % places * s.a.core_bytes
+
+
+cdef bint eights(Strip *s, int64_t y) noexcept nogil:
+    # Windows of more than eight rows; of long ones with the folds of eight rows each that other groups have left.
     cdef const SlidingArgs *a = s.a
-    cdef char *core = s.scratch + a.core
-    cdef char *blocks = s.scratch + a.blocks
-    cdef const char **block = s.rows + a.taps_y + GROUP - 1
-    cdef int64_t n = a.n_blocks, j = max(n - 1, <int64_t>0) if y > 0 else 0, single = GROUP - 1 + n * GROUP
-    while j < n:
-        block[0] = blocks + (y // GROUP + j) % n * a.core_bytes
-        s.down.gather(<char *>block[0], NULL, 0, s.rows + GROUP - 1 + j * GROUP, GROUP, s.rows[0], s.n)
-        j += 1
+    cdef const char **blocks = s.rows + a.taps_y + GROUP - 1
+    cdef int64_t group = y // GROUP, n = a.n_blocks, j
+    if n == 0:
+        return s.down.eights(s.windows, s.step, s.rows, a.taps_y, NULL, 0, NULL, s.n, a.down, &s.ahead)
     for j in range(n):
-        block[j] = blocks + (y // GROUP + j) % n * a.core_bytes  # in the rows' order: sums do not depend on tiles
-    s.down.gather(core, block, n, s.rows + single, a.taps_y - single, s.rows[0], s.n)
-    return core
+        blocks[j] = block_of(s, group - n + j)  # in the rows' order: sums do not depend on tiles
+        if group == 0:
+            s.down.gather(<char *>blocks[j], s.rows + a.taps_y - 1 + (j - n) * GROUP, GROUP, s.rows[0], s.n)
+    return s.down.eights(s.windows, s.step, s.rows, a.taps_y, blocks, n, block_of(s, group), s.n, a.down, &s.ahead)
 
 
-cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
-    # The windows that begin in each of eight rows.
+cdef bint windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # The windows that begin in each of eight rows; false if they were made quickly and are not of numbers alone.
     cdef const Downwards *down = s.down
     cdef const Quotient *q = s.a.down
     cdef int64_t taps = s.a.taps_y, i
@@ -114,17 +143,18 @@ cdef void windows_down(Strip *s, int64_t y, int64_t count) noexcept nogil:
         for i in range(count):
             memcpy(s.windows + i * s.step, s.rows[i], s.n)
     elif taps == 2:
-        down.twos(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+        return down.twos(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 3:
-        down.threes(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+        return down.threes(s.windows, s.step, s.rows, s.n, q, &s.ahead)
     elif taps == 5:
-        down.fives(s.windows, s.step, s.rows, s.n, q, &s.ahead)
-    elif taps < GROUP:
-        for i in range(0, GROUP, 4):
-            down.gather(core, NULL, 0, s.rows + i + 3, taps - 3, s.rows[0], s.n)
-            down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q, &s.ahead)
+        return down.fives(s.windows, s.step, s.rows, s.n, q, &s.ahead)
+    elif taps > GROUP:
+        return eights(s, y)
     else:
-        down.eights(s.windows, s.step, s.rows, core_of(s, y), s.rows + taps, s.n, q, &s.ahead)
+        for i in range(0, GROUP, 4):
+            down.gather(core, s.rows + i + 3, taps - 3, s.rows[0], s.n)
+            down.fours(s.windows + i * s.step, s.step, s.rows + i, core, s.rows + i + taps, s.n, q, &s.ahead)
+    return True
 
 
 cdef void fill_edge(Strip *s, int64_t count, int64_t position, int64_t n) noexcept nogil:
@@ -199,6 +229,22 @@ cdef inline int64_t sources_of(const Tiling *t, int64_t i, const char *x, const 
     return p[0]
 
 
+cdef void windows_in_registers(Strip *s, int64_t y, int64_t count) noexcept nogil:
+    # Windows along the rows of windows down, by shifts of vectors.
+    cdef const SlidingArgs *a = s.a
+    cdef char *stored = s.scratch + a.stored
+    cdef int64_t n = s.tile.cols * s.ops.size, i
+    if a.store_direct == 1 and n >= VECTOR_BYTES:
+        s.ops.overlapping(output_of(s, y), a.t.out_row, s.first, s.step, a.taps_x, count, n, &s.ahead)
+        return
+    s.ops.overlapping(stored, s.step, s.first, s.step, a.taps_x, count, whole_vectors(n), &NOTHING)
+    if a.store_direct == TURNED:
+        save_turned(s, y, count)
+        return
+    for i in range(count):
+        s.ops.save(stored + i * s.step, output_of(s, y + i), a.t.out_col, s.tile.cols, a.t.out_code)
+
+
 cdef void windows_across(Strip *s, int64_t y, int64_t count) noexcept nogil:
     # Windows along the rows of windows down: all folds but the last along all rows at once.
     cdef const Tiling *t = &s.a.t
@@ -206,6 +252,9 @@ cdef void windows_across(Strip *s, int64_t y, int64_t count) noexcept nogil:
     cdef char *x = s.first
     cdef char *made = s.first + t.second
     cdef int64_t i, taken, last = s.a.n_passes - 1
+    if last > 0 and s.ops.overlapping != NULL and t.halo_x == s.a.taps_x - 1:
+        windows_in_registers(s, y, count)
+        return
     for i in range(last):
         taken = sources_of(t, i, x, made, src)
         s.ops.fold(made, src, taken, count * s.step - t.passes[i * PASS_SLOTS + 2] * s.ops.size)
@@ -254,6 +303,10 @@ cdef Strip strip_of(const SlidingArgs *a, const WindowOps *ops, int64_t unit, in
     s.begin, s.ahead = s.tile.x, NOTHING
     s.plane = t.x + t.src_planes[s.tile.plane]
     s.direct, s.filled, s.step = a.direct[unit % t.col_tiles], 0, t.pitch * ops.size
+    s.careful_until = 0
+    if QUICK_OPS[t.kind][t.acc_code] != NULL:
+        if not (is_number(t.acc_code, t.fill) and is_number(t.acc_code, t.fill + ops.size)):
+            s.careful_until = s.tile.rows
     return s
 
 
@@ -320,7 +373,11 @@ cdef void sliding_window(const int64_t *args, int64_t unit, int64_t worker) noex
         while True:
             if a.ahead:
                 look_ahead(&s, y, at, end)
-            windows_down(&s, y, count)
+            if not bytes:
+                choose_ops(&s, y)
+            if not windows_down(&s, y, count):
+                be_careful(&s, y)
+                windows_down(&s, y, count)
             if a.down != NULL and not bytes:
                 ops.last(group_rows, 0, rows, 0, 1, 1, count * s.step, a.down, &NOTHING)
             if s.direct:

@@ -35,6 +35,9 @@ static inline void write_means(char *to, Halves sum, lanes_u16 factor, int shift
 #define WRITE_CORE(p, v) write_core((p) + 2 * VECTOR_BYTES * at, v)
 #define KEEP(v) do { HOLD((v).even); HOLD((v).odd); } while (0)
 #define PREPARE QUOTIENT
+#define WATCHED
+#define WATCH(a, b) (void)0
+#define ALL_NUMBERS 1
 #define LINE_OF(p) 0 /* cores that stay are read as they were written */
 #include "sliding_rows.h"
 #undef NAME
@@ -46,6 +49,9 @@ static inline void write_means(char *to, Halves sum, lanes_u16 factor, int shift
 #undef WRITE_CORE
 #undef KEEP
 #undef PREPARE
+#undef WATCHED
+#undef WATCH
+#undef ALL_NUMBERS
 #undef LINE_OF
 
 static const Downwards bytes_down = {bytes_twos, bytes_threes, bytes_fives, bytes_fours, bytes_eights, bytes_gather};

@@ -9,6 +9,16 @@
 #define KIND smaller
 #define OP PASTE(smaller_, S)
 #include "sliding_kind.h"
+#ifdef WITH_NUMBERS
+#define OF_NUMBERS
+#define KIND quick_larger
+#define OP PASTE(quick_larger_, S)
+#include "sliding_kind.h"
+#define KIND quick_smaller
+#define OP PASTE(quick_smaller_, S)
+#include "sliding_kind.h"
+#undef OF_NUMBERS
+#endif
 #undef DIVISION
 #undef RESULT
 #undef LOAD

@@ -88,6 +88,28 @@ FLOATS(f64, i64, larger, BLEND(a > b, a, b))
 FLOATS(f64, i64, smaller, BLEND(a < b, a, b))
 #endif
 #endif
+/* Of numbers alone. */
+#if defined(__AVX512F__)
+NATIVE(f32, quick_larger, _mm512_max_ps, __m512)
+NATIVE(f32, quick_smaller, _mm512_min_ps, __m512)
+NATIVE(f64, quick_larger, _mm512_max_pd, __m512d)
+NATIVE(f64, quick_smaller, _mm512_min_pd, __m512d)
+#elif defined(__AVX2__)
+NATIVE(f32, quick_larger, _mm256_max_ps, __m256)
+NATIVE(f32, quick_smaller, _mm256_min_ps, __m256)
+NATIVE(f64, quick_larger, _mm256_max_pd, __m256d)
+NATIVE(f64, quick_smaller, _mm256_min_pd, __m256d)
+#elif defined(__SSE4_1__)
+NATIVE(f32, quick_larger, _mm_max_ps, __m128)
+NATIVE(f32, quick_smaller, _mm_min_ps, __m128)
+NATIVE(f64, quick_larger, _mm_max_pd, __m128d)
+NATIVE(f64, quick_smaller, _mm_min_pd, __m128d)
+#else
+COMPARED(f32, quick_larger, >)
+COMPARED(f32, quick_smaller, <)
+COMPARED(f64, quick_larger, >)
+COMPARED(f64, quick_smaller, <)
+#endif
 #undef FLOATS
 #undef INTEGERS
 #undef LONG_INTEGERS
@@ -101,6 +123,50 @@ FLOATS(f64, i64, smaller, BLEND(a < b, a, b))
 #define EVERY_VECTOR(line)                                                                                           \
     for (int64_t i = 0, at = 0, next = VECTOR_BYTES - (line), done = 0; !done; \
          done = i >= n - VECTOR_BYTES, i = next < n - VECTOR_BYTES ? next : n - VECTOR_BYTES, next += VECTOR_BYTES, at++)
+
+/* What is known of floats that were looked at: lanes without a NaN, or those with one. */
+#if defined(__AVX512F__)
+#define WATCHING(s, bits, suffix, mask)                                                                   \
+    typedef mask Numbers_##s;                                                                             \
+    static const Numbers_##s NUMBERS_##s = (mask)-1;                                                      \
+    static inline Numbers_##s watched_##s(Numbers_##s so_far, lanes_##s a, lanes_##s b) {                 \
+        return _mm512_mask_cmp_##suffix##_mask(so_far, a, b, _CMP_ORD_Q);                                 \
+    }                                                                                                     \
+    static inline int only_numbers_##s(Numbers_##s seen) { return seen == NUMBERS_##s; }
+#else
+#define WATCHING(s, bits, suffix, mask)                                                                   \
+    typedef lanes_##bits Numbers_##s;                                                                     \
+    static const Numbers_##s NUMBERS_##s = {0};                                                           \
+    static inline Numbers_##s watched_##s(Numbers_##s so_far, lanes_##s a, lanes_##s b) {                 \
+        return so_far | (a != a) | (b != b);                                                              \
+    }                                                                                                     \
+    static inline int only_numbers_##s(Numbers_##s seen) {                                                 \
+        int found = 0;                                                                                    \
+        for (unsigned k = 0; k < sizeof(seen) / sizeof(seen[0]); k++) found |= seen[k] != 0;              \
+        return !found;                                                                                    \
+    }
+#endif
+WATCHING(f32, i32, ps, __mmask16)
+WATCHING(f64, i64, pd, __mmask8)
+#undef WATCHING
+
+/* Whether rows of n bytes, not less than a vector, hold no NaN. */
+#define ROWS_OF_NUMBERS(s)                                                                                \
+    static int rows_of_numbers_##s(const char *const *row, int64_t rows, int64_t n) {                     \
+        Numbers_##s some = NUMBERS_##s, others = NUMBERS_##s;                                             \
+        for (int64_t j = 0; j < rows; j += 2) {                                                           \
+            const char *a = row[j], *b = row[j + 1 < rows ? j + 1 : j];                                   \
+            EVERY_VECTOR((int64_t)((uintptr_t)a % VECTOR_BYTES)) {                                        \
+                const lanes_##s x = *(const loose_##s *)(a + i), y = *(const loose_##s *)(b + i);          \
+                const Numbers_##s seen = watched_##s(some, x, y);                                         \
+                some = others, others = seen;                                                             \
+            }                                                                                             \
+        }                                                                                                 \
+        return only_numbers_##s(some) && only_numbers_##s(others);                                          \
+    }
+ROWS_OF_NUMBERS(f32)
+ROWS_OF_NUMBERS(f64)
+#undef ROWS_OF_NUMBERS
 
 /* floor(v * factor / 2^16) */
 static inline lanes_u16 multiply_high(lanes_u16 v, lanes_u16 factor) {

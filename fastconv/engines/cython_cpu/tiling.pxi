@@ -10,15 +10,16 @@ cdef extern from "sliding.h" nogil:
         const char *out
         int64_t out_step, by
         const char *const *row
-    ctypedef void (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q,
+    ctypedef bint (*Few)(char *dst, int64_t step, const char **row, int64_t n, const Quotient *q,
                          const Ahead *ahead) noexcept nogil
     ctypedef void (*Around)(char *dst, int64_t step, const char **before, const char *core, const char **after,
                             int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
     ctypedef struct Downwards:
         Few twos, threes, fives
-        Around fours, eights
-        void (*gather)(char *dst, const char **core, int64_t cores, const char **row, int64_t rows, const char *like,
-                       int64_t n) noexcept nogil
+        Around fours
+        bint (*eights)(char *dst, int64_t step, const char **row, int64_t taps, const char **core, int64_t cores,
+                       char *block, int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
+        void (*gather)(char *dst, const char **row, int64_t rows, const char *like, int64_t n) noexcept nogil
     ctypedef struct WindowOps:
         int64_t size
         void (*load)(char *dst, const char *memory, int64_t step, int64_t n, int64_t code) noexcept nogil
@@ -27,12 +28,17 @@ cdef extern from "sliding.h" nogil:
         void (*last)(char *dst, int64_t dst_step, const char **src, int64_t src_step, int64_t count, int64_t rows,
                      int64_t n, const Quotient *q, const Ahead *ahead) noexcept nogil
         Downwards down
+        void (*overlapping)(char *dst, int64_t dst_step, char *src, int64_t src_step, int64_t taps, int64_t rows, int64_t n,
+                       const Ahead *ahead) noexcept nogil
+    bint rows_of_numbers(int64_t code, const char **row, int64_t rows, int64_t n)
+    bint is_number(int64_t code, const char *p)
     void bytes_apart(char *dst, const char *src, int64_t taps, int64_t step, int64_t n, const Quotient *q, const char *next_row)
     void bytes_pairs(char *dst, const char *src, int64_t n)
     void bytes_across(char *dst, const char *src, const char *inner, int64_t taps, int64_t n, const Quotient *q,
                       const char *next_row)
     const Downwards bytes_down
     const WindowOps *WINDOW_OPS[3][11]
+    const WindowOps *QUICK_OPS[3][11]
     void fold_larger_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
     void fold_smaller_raised(char *dst, const char **src, const double *numbers, int64_t count, int64_t n)
 

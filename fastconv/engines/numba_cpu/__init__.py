@@ -54,7 +54,7 @@ _NUMBERS = (*_INTEGERS, *_FLOATS)
 SPECIALISATIONS: dict[str, tuple[str, ...]] = {
     "filter": (*_FLOATS, "float64-exact", "uint32", "uint64"),
     "normalized": (*_FLOATS, "float64-exact"),
-    "conv": (*_FLOATS, "uint32", "uint64"),
+    "conv": tuple(f"{dtype}-{lanes}" for dtype in (*_FLOATS, "uint32", "uint64") for lanes in ("filters", "pixels")),
     "conv8": ("int32",),
     "depthwise": (*_FLOATS, "uint32", "uint64"),
     "depthwise_gradient": (*_FLOATS, "uint32", "uint64"),

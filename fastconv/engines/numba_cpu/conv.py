@@ -270,9 +270,14 @@ def conv_pixels(a, image, out, channel_of, filter_of, group, first, filters, z, 
             f += height
 
 
-def make(acc: str, variant: str = "") -> Callable:
-    """The convolution kernel that sums in `acc`."""
+def make(acc: str, variant: str) -> Callable:
+    """The convolution kernel that sums in `acc`, whose lanes are ``"filters"`` or ``"pixels"``.
+
+    Either takes about half as long to compile as both in one.
+    """
     acc_type = getattr(types, acc)
+    by_filters = variant == "filters"
+    conv_box = conv_filters if by_filters else conv_pixels
 
     def kernel(a, unit, worker):
         # Units run over (image, group, plane, rows, columns, chunk of filters).
@@ -282,16 +287,13 @@ def make(acc: str, variant: str = "") -> Callable:
         row, rest = rest % a.n_row_units, rest // a.n_row_units
         z, rest = rest % a.out_depth, rest // a.out_depth
         group, n = rest % a.groups, rest // a.groups
-        x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if a.w_rows else width)
+        x, cols = parted(col, a.n_col_units, a.out_width, int64(ROWS) if by_filters else width)
         y, rows = parted(row, a.n_row_units, a.out_height, int64(1))
-        first, filters = parted(chunk, a.n_chunks, a.filters, width if a.w_rows else int64(2))
+        first, filters = parted(chunk, a.n_chunks, a.filters, width if by_filters else int64(2))
         image, out = a.x + n * a.images * a.x_image, a.out + n * a.images * a.out_image + z * a.out_plane
         channels, those = a.channel_of + 8 * group * a.channels, a.out_filter_of + 8 * (group * a.filters + first)
         tile = a.scratch + worker * a.scratch_bytes
-        if a.w_rows:
-            conv_filters(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
-        else:
-            conv_pixels(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
+        conv_box(a, image, out, channels, those, group, first, filters, z, y, x, rows, cols, tile, acc_type)
 
     return kernel
 
