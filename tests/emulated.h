@@ -102,6 +102,9 @@ inline void end_products() {}
 inline void await_products() {}
 
 template <int COUNT>
+inline void settle(float (&)[COUNT]) {}
+
+template <int COUNT>
 inline void multiply_bands(float (&d)[COUNT], const unsigned (&a)[4], unsigned long long b, int add) {
   const int lane = threadIdx.x & 31;
   exchange({a[0], a[1], a[2], a[3]}, [&](auto& all) {

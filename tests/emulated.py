@@ -24,7 +24,7 @@ HEADERS = ("matrix_units", "staging", "elements")
 INSTRUCTIONS = (
     *("shared_address", "copy_async", "copy_vector", "store_shared", "load_shared", "commit_async", "wait_but"),
     *("rounded_to_half", "of_half", "largest_of_warp", "described", "publish"),
-    *("begin_products", "multiply_bands", "end_products", "await_products"),
+    *("begin_products", "multiply_bands", "end_products", "await_products", "settle"),
 )
 
 ENTRY = """

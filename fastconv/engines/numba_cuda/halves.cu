@@ -186,6 +186,8 @@ halves(const float* x, const float* w, float* out, const float* bias, double fil
       for (int m = 0; m < TILES; m++) multiply(d[m], row.a[m], bands);
       end_products();
       await_products();
+#pragma unroll
+      for (int m = 0; m < TILES; m++) settle(d[m]);
       float result[RESULTS];
 #pragma unroll
       for (int k = KERNEL_Y - 1; k >= 0; k--)

@@ -40,3 +40,6 @@ __device__ inline void multiply_bands(float (&d)[4 * BANDS], const unsigned (&a)
 __device__ inline void end_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 __device__ inline void await_products() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
+
+// To follow the wait: what it was for is not used before.
+__device__ inline void settle(float (&d)[4 * BANDS]) { asm volatile("" : BANDS_RESULTS::"memory"); }
