@@ -81,7 +81,7 @@ def chosen(problem: ConvProblem, image: Any, kernel: Any, fill: Any = 0, threads
 def _on_device(p: ConvProblem, image: Any, kernel: Any) -> ConvProblem:
     """The problem by a GPU's transforms, if they pay; of weights that lie there, a kernel looks at the values.
 
-    Else, if the precision allows it, by matrix units where a GPU has them (`algorithms.device_streams`): their errors are 0.3 to
+    Else, if the precision allows it, by matrix units where a GPU has them (`algorithms.device_streams`): their errors are 0.2 to
     1.1 times those of the direct sum in windows of numbers that differ by less than 2^16 (root mean squares; images of noise, of
     bytes, with a mean of 100; kernels of noise, positive, of sum zero), and 2^-40 of a row's largest number at most where
     they differ by more.
